@@ -1,0 +1,40 @@
+# Every verb works as the first command on a fresh machine: it makes .venv when there is none.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format type bench tables
+
+help:  ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+# One attempt per change of what it depends on; an interrupted set-up leaves no stamp and is taken up again.
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	@sh tools/setup.sh
+	@touch $@
+
+setup: $(STAMP)  ## create .venv and install everything, system libraries included where allowed
+
+demo: $(STAMP)  ## one episode on the CPU with the bundled checkpoint; writes demo.mp4
+	$(BIN)/sfvgen-plan eval --task drawer-close-v3 --episodes 1 --video demo.mp4
+
+test: $(STAMP)  ## the default tests (see tests/conftest.py for the slow ones)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(STAMP)  ## mypy
+	sh tools/types.sh
+
+bench: $(STAMP)  ## speed on this machine, into benchmarks/results/speed.csv
+	$(BIN)/python -m sfvgen_plan.benchmarks.speed
+
+tables: $(STAMP)  ## tables and README results from the stored rows
+	$(BIN)/python -m sfvgen_plan.benchmarks.tables

@@ -1,0 +1,191 @@
+"""Collects training episodes in parallel; may be killed at any time, and still gives the same data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sfvgen_plan.agents.behaviour import FIRST_TRAINING_SEED
+from sfvgen_plan.agents.workers import run_workers
+from sfvgen_plan.envs.tasks import canonical
+from sfvgen_plan.errors import UserError
+
+STAGING_SUFFIX = ".partial"
+SETTINGS_FILE = "settings.json"
+FORMAT = 1
+"""Of the collected data; raised whenever the same settings would give other episodes."""
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """Everything the data depends on.
+
+    Attributes:
+        tasks: Metaworld tasks, in the order the dataset has them.
+        episodes: per task; episode i has seed ``seed + i``.
+        decisions: length of every episode; it goes on after success.
+        seed: first seed, at least ``FIRST_TRAINING_SEED``.
+        size, camera, repeat: see ``MetaworldEnv``.
+
+    Raises:
+        UserError: unknown task, a number that is too small.
+    """
+
+    tasks: tuple[str, ...]
+    episodes: int
+    decisions: int = 40
+    seed: int = FIRST_TRAINING_SEED
+    size: int = 128
+    camera: str = "corner4"
+    repeat: int = 5
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(dict.fromkeys(canonical(task) for task in self.tasks)))
+        if not self.tasks:
+            raise UserError("tasks is empty; name at least one task")
+        for name in ("episodes", "decisions", "size", "repeat"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is too small; give at least 1")
+        if self.seed < FIRST_TRAINING_SEED:
+            raise UserError(
+                f"seed={self.seed} is kept for evaluation; training data starts at seed={FIRST_TRAINING_SEED}"
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "tasks": list(self.tasks)}
+
+
+def collect(
+    out: str | Path,
+    tasks: Sequence[str],
+    episodes_per_task: int,
+    decisions: int = 40,
+    seed: int = FIRST_TRAINING_SEED,
+    workers: int | None = None,
+    size: int = 128,
+    camera: str = "corner4",
+    repeat: int = 5,
+    on_episode: Callable[[], None] = lambda: None,
+) -> Path:
+    """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
+
+    Finished episodes lie in ``<out>.partial`` until all are there; then they become ``out`` in one rename. Calling
+    again with the same settings goes on where it was stopped, at whatever moment; the number of workers may change.
+
+    Args:
+        out: folder to make. If it is this very dataset already, nothing is done.
+        tasks: with or without the "metaworld/" prefix.
+        episodes_per_task: per task.
+        decisions, seed, size, camera, repeat: see ``CollectionSettings``.
+        workers: processes; default one per usable core, at most one per missing episode.
+        on_episode: called for each episode, those found finished included.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UserError: bad settings; ``out`` or its partial folder is there with other settings, or is something else.
+    """
+    settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat)
+    if workers is not None and workers < 1:
+        raise UserError(f"workers={workers} is too small; give at least 1")
+    out = Path(out)
+    if finished_with(out, settings):
+        for _ in _plan(settings):
+            on_episode()
+        return out
+    staging = _open_staging(out, settings)
+    missing = []
+    for task, number in _plan(settings):
+        if staged_path(staging, task, number).exists():
+            on_episode()
+        else:
+            missing.append((task, number))
+    if missing:
+        count = min(workers or _usable_cores(), len(missing))
+        run_workers(settings, staging, missing, count, on_episode)
+    _assemble(out, staging, settings)
+    return out
+
+
+def staged_path(staging: Path, task: str, number: int) -> Path:
+    """Where episode ``number`` of ``task`` is kept until all are there."""
+    return staging / f"{task}.{number:06d}.npz"
+
+
+def finished_with(out: Path, settings: CollectionSettings) -> bool:
+    """Whether ``out`` is the finished dataset of these settings.
+
+    Raises:
+        UserError: it is something else.
+    """
+    from sfvgen_plan.data.episodes import read_metadata
+
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    if not out.is_dir():
+        raise UserError(f"out={str(out)!r} is a file; choose another folder")
+    _check_same(out, read_metadata(out)["collection"], settings)
+    return True
+
+
+def _plan(settings: CollectionSettings) -> Iterator[tuple[str, int]]:
+    """All (task, number), in the dataset's order."""
+    for task in settings.tasks:
+        for number in range(settings.episodes):
+            yield task, number
+
+
+def _open_staging(out: Path, settings: CollectionSettings) -> Path:
+    staging = out.with_name(out.name + STAGING_SUFFIX)
+    file = staging / SETTINGS_FILE
+    if file.exists():
+        _check_same(staging, json.loads(file.read_text(encoding="utf-8")), settings)
+        for leftover in staging.glob("*.npz.*.tmp"):
+            leftover.unlink(missing_ok=True)
+        return staging
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{SETTINGS_FILE}.{os.getpid()}.tmp")
+        partial.write_text(json.dumps(settings.as_dict()), encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise UserError(f"out={str(out)!r} cannot be written ({error}); choose another folder") from error
+    return staging
+
+
+def _check_same(folder: Path, there: dict[str, Any], settings: CollectionSettings) -> None:
+    wanted = settings.as_dict()
+    different = [name for name in wanted if there.get(name) != wanted[name]]
+    if different:
+        found = ", ".join(f"{name}={there.get(name)}" for name in different)
+        asked = ", ".join(f"{name}={wanted[name]}" for name in different)
+        raise UserError(
+            f"out={str(folder)!r} has {found}, but {asked} was asked for; choose another folder or delete it"
+        )
+
+
+def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
+    """Turn the staged episodes into ``out``."""
+    from sfvgen_plan.data.minari_writer import write_dataset
+    from sfvgen_plan.data.staging import StagedEpisode
+
+    assembling = staging / "dataset.tmp"
+    if assembling.exists():
+        shutil.rmtree(assembling)
+    episodes = (StagedEpisode.load(staged_path(staging, task, number)) for task, number in _plan(settings))
+    write_dataset(assembling, out.name, episodes, settings.as_dict())
+    assembling.replace(out)
+    # The last episode of an orphaned worker may turn up just now; the dataset is complete without it.
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

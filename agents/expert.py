@@ -1,0 +1,47 @@
+"""Metaworld's scripted experts."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.envs.rendering import import_mujoco
+from sfvgen_plan.envs.tasks import canonical
+
+
+class ExpertAgent:
+    """Metaworld's hand-written policy for the task. An ``EnvAgent``: it reads the true state, never the frame."""
+
+    def __init__(self) -> None:
+        self._policy: Any = None
+
+    def reset(self, task: str, seed: int) -> None:
+        """Choose the policy of ``task``; the seed is not used.
+
+        Raises:
+            UserError: unknown task.
+        """
+        import_mujoco()
+        from metaworld.policies import ENV_POLICY_MAP  # imports all of Metaworld: only when an expert is played
+
+        policy: Any = ENV_POLICY_MAP[canonical(task)]
+        self._policy = policy()
+
+    def act(self, env: Any) -> np.ndarray:
+        """The unwrapped ``MetaworldEnv`` -> action (4,) float32 in [-1, 1]."""
+        return self.act_on_state(env.state)
+
+    def act_on_state(self, state: np.ndarray) -> np.ndarray:
+        """Metaworld's observation with the goal visible (39,) -> action (4,) float32 in [-1, 1]."""
+        with warnings.catch_warnings():
+            # The policies warn that their gains saturate the action; clipping is what they are meant for.
+            warnings.simplefilter("ignore")
+            action = self._policy.get_action(state)
+        return np.clip(np.asarray(action, dtype=np.float32), -1.0, 1.0)
+
+    def stats(self) -> PlanCost:
+        """A scripted policy plans nothing."""
+        return PlanCost()

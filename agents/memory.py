@@ -1,0 +1,76 @@
+"""The seam between a planning agent and fast learning: which real experience is remembered, and when.
+
+A plan begins from real frames at every decision, so what was learned of the episode lives outside the imagined state:
+one opaque memory a lane. Every ``every`` decisions the agent hands the newest real chunk to the simulator and keeps the
+memory it returns; at every plan it puts the lane's memory into the imagined state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from sfvgen_plan.agents.lanes import Lane
+from sfvgen_plan.errors import UserError
+
+
+@runtime_checkable
+class RememberingSimulator(Protocol):
+    """What a simulator offers so that agents can remember real experience."""
+
+    def remember_frames(
+        self,
+        memories: Sequence[Any],
+        frames: np.ndarray,
+        actions: np.ndarray,
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> list[Any]:
+        """Fast learning on one real chunk of each of E episodes; nothing given is changed.
+
+        Args:
+            memories: what was learned before, None for nothing yet.
+            frames: (E, T+1, H, W, 3) uint8, oldest first.
+            actions: (E, T, A) in [-1, 1] that led from each frame to the next.
+            tasks: task names (E,).
+            seeds: random seeds (E,) of the learning noise.
+        """
+
+    def recall(self, state: Any, memories: Sequence[Any]) -> Any:
+        """The E imagined episodes of ``state`` with these memories; None stands for no memory."""
+
+
+class EpisodeMemory:
+    """Calls fast learning for the lanes that are due. ``every`` = T, the decisions of a chunk."""
+
+    def __init__(self, simulator: Any, every: int) -> None:
+        if every < 1:
+            raise UserError(f"memory_every={every} must be at least 1")
+        if not isinstance(simulator, RememberingSimulator):
+            raise UserError(
+                f"memory=true needs a simulator that remembers, {type(simulator).__name__} does not; use memory=false"
+            )
+        self.simulator, self.every = simulator, every
+
+    def learn(self, lanes: Sequence[Lane]) -> None:
+        """Learn from the newest chunk of every lane that has just finished one."""
+        due = [lane for lane in lanes if lane.decision and lane.decision % self.every == 0]
+        if not due:
+            return
+        learned = self.simulator.remember_frames(
+            [lane.memory for lane in due],
+            np.stack([lane.context(self.every + 1) for lane in due]),
+            np.stack([np.stack(list(lane.actions)[-self.every :]) for lane in due]),
+            [lane.task for lane in due],
+            [lane.seed for lane in due],
+        )
+        for lane, memory in zip(due, learned, strict=True):
+            lane.memory = memory
+
+    def recall(self, state: Any, lanes: Sequence[Lane]) -> Any:
+        """``state`` with the memory of each lane."""
+        if all(lane.memory is None for lane in lanes):
+            return state
+        return self.simulator.recall(state, [lane.memory for lane in lanes])

@@ -1,0 +1,71 @@
+"""The oracle: the same search as the learned simulator's, in the true one. It bounds what planning can reach."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.rollout import CountedSimulator, Problem
+from sfvgen_plan.agents.search import SearchPlanner
+from sfvgen_plan.agents.true_simulator import TrueSimulator
+
+
+class OracleAgent:
+    """Plans on the true state and the true reward (an ``EnvAgent``). Plans on an environment of its own and never
+    touches the real one.
+
+    Args:
+        planner: search without a prior.
+        seed: of the agent's own random numbers, at least 0.
+    """
+
+    acts_on_env = True
+
+    def __init__(self, planner: SearchPlanner, seed: int = 0) -> None:
+        self.planner, self.seed = planner, seed
+        self._simulator: TrueSimulator | None = None
+        self._made_for: tuple[str, int] | None = None
+        self._episode, self._decision = 0, 0
+        self._carry: torch.Tensor | None = None
+        self._cost = PlanCost()
+
+    def reset(self, task: str, seed: int) -> None:
+        """Start a new episode."""
+        self._episode, self._decision, self._carry, self._cost = int(seed), 0, None, PlanCost()
+
+    @torch.inference_mode()
+    def act(self, env: Any) -> Any:
+        """The unwrapped ``MetaworldEnv`` -> action (4,) float32 in [-1, 1]."""
+        started = time.perf_counter()
+        simulator = self._planning_simulator(env.task, env.repeat)
+        counted = CountedSimulator(simulator)
+        carried = self._carry is not None
+        carry = torch.zeros(1, self.planner.horizon, simulator.action_dim) if self._carry is None else self._carry
+        plan = self.planner.plan(
+            Problem(
+                simulator=counted,
+                state=simulator.begin_at([env.snapshot()]),
+                keys=[(self.seed, self._episode, self._decision)],
+                carry=carry,
+                carried=torch.tensor([carried]),
+            )
+        )
+        self._carry = plan.carry
+        self._decision += 1
+        self._cost = PlanCost(
+            plan_seconds=self._cost.plan_seconds + time.perf_counter() - started,
+            imagined_decisions=self._cost.imagined_decisions + counted.imagined_decisions,
+        )
+        return plan.actions[0, 0].numpy()
+
+    def stats(self) -> PlanCost:
+        """Cost of the episode; there is no denoiser."""
+        return self._cost
+
+    def _planning_simulator(self, task: str, repeat: int) -> TrueSimulator:
+        if self._simulator is None or self._made_for != (task, repeat):
+            self._simulator, self._made_for = TrueSimulator(task, repeat), (task, repeat)
+        return self._simulator

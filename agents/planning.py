@@ -1,0 +1,140 @@
+"""The agent that plans: it begins to imagine from the newest real frames, asks a planner, and plays its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.lanes import Lane, Lanes
+from sfvgen_plan.agents.memory import EpisodeMemory
+from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
+from sfvgen_plan.agents.revisits import Visited, gather_visited, place_and_belief
+from sfvgen_plan.agents.rollout import CountedSimulator, Plan, Problem
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.simulation import Simulator
+
+
+class Planner(Protocol):
+    """Plans E independent problems at once."""
+
+    @property
+    def horizon(self) -> int:
+        """Decisions H of a plan."""
+
+    def plan(self, problem: Problem) -> Plan:
+        """What to do in each lane."""
+
+
+class PlanningAgent:
+    """Plays lanes by planning (a ``BatchAgent``).
+
+    Args:
+        simulator: where plans are imagined.
+        planner: CEM or MPPI search, or planning guided by a prior.
+        context: real frames P that the imagination begins from.
+        replan_every: decisions of a plan that are executed before the next plan; 1 uses all feedback there is.
+        revisits: length scale in metres within which places visited count as no success; None to forget them. Needs a
+            simulator with ``read(state) -> Outcome`` (G = 1, the newest real frame).
+        memory_every: fast learning after every so many decisions; None for no memory (see ``memory``).
+        seed: of the agent's own random numbers, at least 0.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator[Any],
+        planner: Planner,
+        *,
+        context: int = 2,
+        replan_every: int = 1,
+        revisits: float | None = None,
+        memory_every: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if context < 1:
+            raise UserError(f"context={context} must be at least 1")
+        if not 1 <= replan_every <= planner.horizon:
+            raise UserError(f"replan_every={replan_every} must be between 1 and horizon={planner.horizon}")
+        if revisits is not None and (revisits <= 0.0 or not hasattr(simulator, "read")):
+            raise UserError(f"revisits={revisits} must be above 0, with a simulator that can read its state; use null")
+        self.simulator = CountedSimulator(simulator)
+        self.planner = planner
+        self.context, self.replan_every, self.revisits, self.seed = context, replan_every, revisits, seed
+        self.memory = None if memory_every is None else EpisodeMemory(simulator, memory_every)
+        self.lanes = Lanes(history=max(context, (memory_every or 0) + 1))
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Start new episodes in ``lanes``."""
+        self.lanes.reset(lanes, tasks, seeds)
+
+    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
+        observed = self.lanes.observe(lanes, frames)
+        # Fast learning needs gradients, so it stays outside of the inference mode that plans are made in.
+        memory = self.memory
+        if memory is not None:
+            self._charged(observed, lambda: memory.learn(observed))
+        due = [lane for lane in observed if not lane.pending]
+        if due:
+            self._charged(due, lambda: self._plan(due))
+        actions = np.stack([lane.pending.popleft() for lane in observed])
+        for lane, action in zip(observed, actions, strict=True):
+            lane.played(action)
+        return actions
+
+    def stats(self, lane: int) -> PlanCost:
+        """Cost of the lane's current episode."""
+        return self.lanes[lane].cost
+
+    @torch.inference_mode()
+    def _plan(self, lanes: Sequence[Lane]) -> None:
+        """Fill ``pending`` of each lane from a new plan."""
+        keys: list[Key] = [(self.seed, lane.seed, lane.decision) for lane in lanes]
+        frames = np.stack([lane.context(self.context) for lane in lanes])
+        begin_seeds = draw_seeds(keys, Stream.BEGIN, 1)[:, 0].tolist()
+        state = self.simulator.begin(frames, [lane.task for lane in lanes], begin_seeds)
+        if self.memory is not None:
+            state = self.memory.recall(state, lanes)
+        visited, here = self._visited(lanes, state)
+        shape = (self.planner.horizon, self.simulator.action_dim)
+        carry = np.stack([np.zeros(shape, np.float32) if lane.carry is None else lane.carry for lane in lanes])
+        plan = self.planner.plan(
+            Problem(
+                simulator=self.simulator,
+                state=state,
+                keys=keys,
+                carry=torch.from_numpy(carry).to(self.simulator.device),
+                carried=torch.tensor([lane.carry is not None for lane in lanes], device=self.simulator.device),
+                visited=visited,
+            )
+        )
+        actions = plan.actions[:, : self.replan_every].float().cpu().numpy()
+        for lane, planned, carried in zip(lanes, actions, plan.carry.float().cpu().numpy(), strict=True):
+            lane.pending.extend(planned)
+            lane.carry = carried
+        if here is not None:
+            for lane, row in zip(lanes, here.cpu().numpy(), strict=True):
+                lane.visited.append(row)
+
+    def _visited(self, lanes: Sequence[Lane], state: Any) -> tuple[Visited | None, torch.Tensor | None]:
+        """Places visited so far, and the rows (E, 7) of the real states now."""
+        if self.revisits is None:
+            return None, None
+        here = place_and_belief(self.simulator.simulator.read(state))  # type: ignore[attr-defined]
+        return gather_visited([lane.visited for lane in lanes], here, self.revisits), here
+
+    def _charged(self, lanes: Sequence[Lane], work: Callable[[], None]) -> None:
+        """Do ``work`` for these lanes and charge each its share: of the time, and of the decisions imagined. A denoiser
+        pass counts for every lane in it, as if the lane had been alone."""
+        started = time.perf_counter()
+        calls, imagined = self.simulator.denoiser_calls, self.simulator.imagined_decisions
+        work()
+        seconds = (time.perf_counter() - started) / len(lanes)
+        calls = self.simulator.denoiser_calls - calls
+        imagined = (self.simulator.imagined_decisions - imagined) // len(lanes)
+        for lane in lanes:
+            lane.charge(seconds, calls, imagined)

@@ -1,0 +1,41 @@
+"""The uniformly random agent: the floor of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.errors import UserError
+
+
+class RandomAgent:
+    """Plays actions drawn uniformly from [-1, 1] (a ``BatchAgent``). An episode's actions depend only on the agent's
+    ``seed`` and the episode's."""
+
+    def __init__(self, action_dim: int = 4, seed: int = 0) -> None:
+        if action_dim < 1:
+            raise UserError(f"action_dim={action_dim} must be at least 1")
+        self.action_dim, self.seed = action_dim, seed
+        self._generators: dict[int, np.random.Generator] = {}
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Start new episodes in ``lanes``."""
+        for lane, seed in zip(lanes, seeds, strict=True):
+            self._generators[int(lane)] = np.random.default_rng([self.seed, int(seed)])
+
+    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        """Actions (E, A); the frames are not looked at."""
+        drawn = [self._generator(lane).uniform(-1.0, 1.0, self.action_dim) for lane in lanes]
+        return np.asarray(drawn, dtype=np.float32)
+
+    def stats(self, lane: int) -> PlanCost:
+        """Nothing: it does not plan."""
+        return PlanCost()
+
+    def _generator(self, lane: int) -> np.random.Generator:
+        try:
+            return self._generators[int(lane)]
+        except KeyError:
+            raise UserError(f"lane={lane} plays no episode; call reset with it first") from None

@@ -1,0 +1,142 @@
+"""Agents by name. Nothing heavy is imported before an agent is made."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import Parameter, isclass, signature
+from pathlib import Path
+from typing import Any
+
+from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, kind_of
+from sfvgen_plan.agents.base import BatchAgent, EnvAgent
+from sfvgen_plan.agents.settings import changed, packaged_settings
+from sfvgen_plan.errors import UserError, unknown_name
+
+AGENTS: dict[str, str] = {
+    "random": "build_random",
+    "expert": "build_expert",
+    "prior": "build_prior",
+    "prior10": "build_prior",
+    "cem": "build_cem",
+    "mppi": "build_mppi",
+    "default": "build_guided",
+    "default10": "build_guided",
+    "oracle": "build_oracle",
+}
+"""Names, and the functions of ``agents/builders.py`` that build them."""
+
+ENV_AGENTS = ("expert", "oracle")
+"""Agents that act on the real environment and run beside it."""
+
+
+def check_agent(name: str) -> None:
+    """UserError unless ``name`` is in the registry, or ``module:factory`` that can be imported."""
+    if ":" in name:
+        _import(name)
+    elif name not in AGENTS:
+        raise unknown_name("agent", name, AGENTS)
+
+
+def acts_on_env(name: str) -> bool:
+    """Whether the agent is an ``EnvAgent``, told without making it."""
+    if ":" not in name:
+        check_agent(name)
+        return name in ENV_AGENTS
+    found = _import(name)
+    act = getattr(found, "act", None)
+    if getattr(found, "acts_on_env", False):
+        return True
+    return isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
+
+
+def make_agent(
+    name: str,
+    checkpoint: Any = None,
+    device: str = "cpu",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> BatchAgent | EnvAgent:
+    """Make an agent.
+
+    Args:
+        name: one of ``AGENTS``, or ``module:factory``. A factory is called with those of ``checkpoint``, ``device``,
+            ``seed`` and ``settings`` that it names, and returns an ``Agent``, ``BatchAgent``, ``EnvAgent``, something
+            with SB3's ``predict``, or a callable; a function of one observation may stand in its place.
+        checkpoint: folder of a checkpoint, a loaded one, or None for the bundled one. Agents that need none ignore it.
+        device: where the checkpoint is loaded to.
+        seed: of the agent's own random numbers, at least 0.
+        settings: changes to the settings in ``configs/agent/<name>.yaml``.
+
+    Returns:
+        A ``BatchAgent``, or for agents that run beside the environment an ``EnvAgent`` (see ``acts_on_env``).
+
+    Raises:
+        UserError: unknown agent or setting, a value that makes no sense, a checkpoint that cannot be loaded.
+    """
+    if seed < 0:
+        raise UserError(f"seed={seed} must be at least 0")
+    if ":" in name:
+        return _make_from(name, checkpoint, device, seed, dict(settings or {}))
+    check_agent(name)
+    full = changed(name, packaged_settings(name), settings or {})
+    builders = import_module("sfvgen_plan.agents.builders")
+    return getattr(builders, AGENTS[name])(checkpoint, device, seed, full)
+
+
+def _make_from(name: str, checkpoint: Any, device: str, seed: int, settings: dict[str, Any]) -> BatchAgent | EnvAgent:
+    found = _import(name)
+    offered = {"checkpoint": checkpoint, "device": device, "seed": seed, "settings": settings}
+
+    def make() -> Any:
+        return found(**_named(found, offered)) if _is_factory(found, offered) else found
+
+    first = make()
+    kind = kind_of(first)
+    if kind in ("batch", "env"):
+        return first
+    action_dim = int(settings.get("action_dim", 4))
+    if kind is None:
+        # Policies keep no episode: one serves all lanes, where a copy a lane might not fit into memory.
+        shared = as_agent(first)
+        return LanesOfAgents(lambda: shared, action_dim, name)
+    waiting = [first]
+    return LanesOfAgents(lambda: waiting.pop() if waiting else make(), action_dim, name)
+
+
+def _is_factory(found: Any, offered: Mapping[str, Any]) -> bool:
+    """A class, or a function that asks for nothing but what is offered."""
+    if isclass(found):
+        return True
+    if not callable(found) or kind_of(found) is not None or hasattr(found, "predict"):
+        return False
+    required = [item.name for item in signature(found).parameters.values() if _is_required(item)]
+    return set(required) <= set(offered)
+
+
+def _is_required(item: Parameter) -> bool:
+    return item.default is Parameter.empty and item.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def _named(found: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """What the factory names of what is offered."""
+    names = signature(found).parameters
+    return {name: value for name, value in offered.items() if name in names}
+
+
+def _import(name: str) -> Any:
+    """The object that ``module:attribute`` names; modules in the current folder are found too."""
+    module_name, _, path = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        found: Any = import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"agent={name!r} can't be imported ({error}); give module:factory") from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise unknown_name(f"agent={name!r}: attribute", part, [item for item in dir(found) if item[0] != "_"])
+        found = getattr(found, part)
+    return found

@@ -1,0 +1,106 @@
+"""The true simulator behind the contract of the learned one, so that the same planners run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.simulation import Outcome, as_long
+
+
+@dataclass(frozen=True)
+class TrueState:
+    """N moments of the true simulator: snapshots, and whether the task was solved on the way there."""
+
+    snapshots: tuple[Any, ...]
+    solved: tuple[bool, ...]
+
+
+class TrueSimulator:
+    """Metaworld as a ``Simulator``: exact, deterministic, one episode after the other on the CPU.
+
+    Reward and success are read at the last raw step of each decision; evaluating them at every raw step, as the
+    environment does, would cost three times as much.
+
+    Args:
+        task: Metaworld task.
+        repeat: raw steps of a decision.
+    """
+
+    action_dim = 4
+    device = torch.device("cpu")
+
+    def __init__(self, task: str, repeat: int = 5) -> None:
+        from sfvgen_plan.envs.metaworld import MetaworldEnv
+
+        self.env = MetaworldEnv(task, size=1, repeat=1, render_mode=None, pixels=False)
+        self.repeat = repeat
+        self.env.reset(seed=0)
+
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> TrueState:
+        """Not possible: frames do not tell the true state.
+
+        Raises:
+            UserError: always; ``begin_at`` starts from snapshots.
+        """
+        raise UserError("frames cannot be imagined from in the true simulator; give snapshots to begin_at")
+
+    def begin_at(self, snapshots: Sequence[Any]) -> TrueState:
+        """N episodes from ``MetaworldEnv.snapshot()`` of the task."""
+        return TrueState(tuple(snapshots), (False,) * len(snapshots))
+
+    def imagine(self, state: TrueState, actions: Tensor) -> tuple[TrueState, Outcome]:
+        """Execute actions (N, G, A). The value is 1 once solved, before that the reward / 10."""
+        played = [
+            self._play(snapshot, solved, plan)
+            for snapshot, solved, plan in zip(state.snapshots, state.solved, actions.cpu().numpy(), strict=True)
+        ]
+        snapshots, reward, success, estimates = zip(*played, strict=True)
+        rewards, successes = torch.tensor(np.array(reward)), torch.tensor(np.array(success))
+        latched = successes.cummax(1).values.maximum(torch.tensor(state.solved)[:, None].float())
+        outcome = Outcome(
+            reward=rewards,
+            success=successes,
+            value=latched.maximum(rewards / 10.0),
+            estimates=torch.tensor(np.array(estimates)),
+        )
+        return TrueState(snapshots, tuple(bool(solved) for solved in latched[:, -1])), outcome
+
+    def fork(self, state: TrueState, copies: int) -> TrueState:
+        """Each episode ``copies`` times."""
+        return self.select(state, [index for index in range(len(state.snapshots)) for _ in range(copies)])
+
+    def select(self, state: TrueState, index: Sequence[int] | Tensor) -> TrueState:
+        """The episodes named, in that order."""
+        named = as_long(index).tolist()
+        return TrueState(tuple(state.snapshots[i] for i in named), tuple(state.solved[i] for i in named))
+
+    def reseed(self, state: TrueState, seeds: Sequence[int] | Tensor) -> TrueState:
+        """The same: there is only one future."""
+        return state
+
+    def _play(self, snapshot: Any, solved: bool, plan: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+        """End snapshot, reward (G,), success (G,) and estimates (G, D) of one episode's plan (G, A)."""
+        self.env.restore(snapshot)
+        raw = self.env.raw
+        reward, success, estimates = [], [], []
+        for action in plan:
+            for _ in range(self.repeat - 1):
+                raw.set_xyz_action(action[:3])
+                raw.do_simulation([action[3], -action[3]], raw.frame_skip)
+            _, dense, _, _, info = self.env.step(action)
+            reward.append(dense)
+            success.append(info["success"])
+            estimates.append(info["estimates"])
+        return (
+            self.env.snapshot(),
+            np.asarray(reward, np.float32),
+            np.asarray(success, np.float32),
+            np.asarray(estimates, np.float32),
+        )

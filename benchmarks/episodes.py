@@ -1,0 +1,217 @@
+"""Playing episodes of the real environment, one after another, in whatever process has it.
+
+A ``Player`` turns a job into events: ``Awaiting`` an action for a frame, and at last ``Ended``. It never raises for
+what goes wrong in an episode; that is a result too.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from sfvgen_plan.agents.base import EnvAgent, PlanCost
+from sfvgen_plan.benchmarks.protocols import Protocol
+from sfvgen_plan.envs.registration import register_envs
+from sfvgen_plan.errors import UserError
+
+EnvAgentFactory = Callable[[], EnvAgent]
+"""Makes an agent that needs the real environment. It is called where the environment is, so it must be picklable."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to play; ``record`` keeps its frames."""
+
+    task: str
+    seed: int
+    record: bool = False
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What an episode looked like: frames (F, H, W, 3) uint8 and whether the flag was up in each, (F,) bool."""
+
+    job: Job
+    frames: np.ndarray
+    success: np.ndarray
+
+
+@dataclass(frozen=True)
+class Awaiting:
+    """The episode goes on when it is given an action for ``frame`` (H, W, 3) uint8."""
+
+    frame: np.ndarray
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an episode ended.
+
+    ``cost`` is None where the agent decides elsewhere. Of an ``error``, ``details`` is the traceback, and ``bad_input``
+    the message if it was a ``UserError``.
+    """
+
+    decisions: int = 0
+    return_: float = 0.0
+    success_any: bool = False
+    success_final: bool = False
+    first_success: int | None = None
+    cost: PlanCost | None = None
+    recording: Recording | None = None
+    error: str = ""
+    details: str = ""
+    bad_input: str = ""
+
+    @classmethod
+    def broken(cls, error: Exception, **so_far: Any) -> Ended:
+        """An episode that broke off counts as a failure, whatever came before."""
+        return cls(
+            error=" ".join(f"{type(error).__name__}: {error}".split()),
+            details="".join(traceback.format_exception(error)),
+            bad_input=str(error) if isinstance(error, UserError) else "",
+            **so_far,
+        )
+
+
+Event = Awaiting | Ended
+
+
+@dataclass
+class _Episode:
+    """What has happened so far in the episode of ``job``."""
+
+    job: Job
+    decisions: int = 0
+    return_: float = 0.0
+    flag: bool = False
+    first_success: int | None = None
+    frames: list[np.ndarray] = field(default_factory=list)
+    flags: list[bool] = field(default_factory=list)
+
+    def see(self, frame: np.ndarray) -> None:
+        if self.job.record:
+            self.frames.append(frame)
+            self.flags.append(self.flag)
+
+    def add(self, reward: float, flag: bool) -> None:
+        self.decisions += 1
+        self.return_ += reward
+        self.flag = flag
+        if flag and self.first_success is None:
+            self.first_success = self.decisions
+
+    def over(self, protocol: Protocol) -> bool:
+        if self.first_success is not None and self.decisions >= self.first_success + protocol.linger:
+            return True
+        return self.decisions >= protocol.max_decisions
+
+    def ended(self, cost: PlanCost | None) -> Ended:
+        return Ended(
+            decisions=self.decisions,
+            return_=self.return_,
+            success_any=self.first_success is not None,
+            success_final=self.flag,
+            first_success=self.first_success,
+            cost=cost,
+            recording=self._recording(),
+        )
+
+    def broken(self, error: Exception) -> Ended:
+        return Ended.broken(error, decisions=self.decisions, return_=self.return_, recording=self._recording())
+
+    def _recording(self) -> Recording | None:
+        return Recording(self.job, np.stack(self.frames), np.array(self.flags)) if self.frames else None
+
+
+class Player:
+    """Plays episodes under a protocol; keeps one environment at a time.
+
+    Args:
+        protocol: the rules.
+        env_agent: makes the agent that acts here, beside the environment; None: actions come through ``act``.
+    """
+
+    def __init__(self, protocol: Protocol, env_agent: EnvAgentFactory | None = None) -> None:
+        self._protocol = protocol
+        self._factory = env_agent
+        self._agent: EnvAgent | None = None
+        self._env: gymnasium.Env | None = None
+        self._built: tuple[str, bool] | None = None
+        self._episode = _Episode(Job("", 0))
+
+    def start(self, job: Job) -> Event:
+        """Begin the episode of ``job``; one that goes on is dropped."""
+        self._episode = _Episode(job)
+        try:
+            env = self._environment(job.task, pixels=self._factory is None or job.record)
+            frame, _ = env.reset(seed=job.seed)
+            self._episode.see(frame)
+            return Awaiting(frame) if self._factory is None else self._play(env)
+        except Exception as error:
+            return self._fail(error)
+
+    def act(self, action: np.ndarray) -> Event:
+        """Execute one decision (A,) of the episode that awaits it."""
+        try:
+            assert self._env is not None, "no episode has been started"
+            frame = self._step(self._env, action)
+            return self._episode.ended(cost=None) if self._episode.over(self._protocol) else Awaiting(frame)
+        except Exception as error:
+            return self._fail(error)
+
+    def close(self) -> None:
+        """Give the environment back."""
+        if self._env is not None:
+            self._env.close()
+        self._env = self._built = None
+
+    def _play(self, env: gymnasium.Env) -> Ended:
+        if self._agent is None:
+            assert self._factory is not None
+            self._agent = self._factory()
+        job = self._episode.job
+        self._agent.reset(job.task, job.seed)
+        while not self._episode.over(self._protocol):
+            self._step(env, self._agent.act(env.unwrapped))
+        return self._episode.ended(self._agent.stats())
+
+    def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
+        frame, reward, _, _, info = env.step(action)
+        self._episode.add(float(reward), bool(info["success"]))
+        self._episode.see(frame)
+        return frame
+
+    def _environment(self, task: str, pixels: bool) -> gymnasium.Env:
+        if self._env is None or self._built != (task, pixels):
+            self.close()
+            self._env = make_environment(self._protocol, task, pixels)
+            self._built = (task, pixels)
+        return self._env
+
+    def _fail(self, error: Exception) -> Ended:
+        ended = self._episode.broken(error)
+        try:
+            self.close()  # An environment that broke an episode isn't trusted with the next one.
+        except Exception:
+            self._env = self._built = None
+        return ended
+
+
+def make_environment(protocol: Protocol, task: str, pixels: bool = True) -> gymnasium.Env[Any, Any]:
+    """The real environment that ``protocol`` describes; without ``pixels`` its frames are blank and cost nothing."""
+    register_envs()
+    return gymnasium.make(
+        protocol.env_id,
+        disable_env_checker=True,  # It is checked in the tests; here its warnings would come once per worker.
+        task=task,
+        size=protocol.size,
+        camera=protocol.camera,
+        repeat=protocol.repeat,
+        max_decisions=protocol.max_decisions,
+        pixels=pixels,
+    )

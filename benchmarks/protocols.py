@@ -1,0 +1,133 @@
+"""Protocols: the rules under which rows may be compared, each with an id and a hash of its content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from sfvgen_plan.errors import UserError, unknown_name
+
+FIRST_TRAINING_SEED = 100_000
+"""Seeds from here on belong to training data; no protocol may score an agent on them."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that an episode's result depends on besides the agent.
+
+    Success is reported under two rules. *Any-time*: the simulator's success flag was up at any raw step.
+    *Final*: the flag was up in the last decision, where an episode goes on for ``linger`` decisions after its
+    first success (or to the limit), so an agent that solves the task and undoes it at once does not count.
+
+    Attributes:
+        id: name of the protocol; rows with different ids never share a table.
+        env_id: Gymnasium id of the environment.
+        env_version: package and version of the simulator behind it.
+        tasks: task names, in the order of the tables.
+        camera, size: camera name and edge length in pixels of the square frames.
+        repeat: raw simulator steps per decision.
+        max_decisions: decisions after which an episode is over.
+        first_seed, episodes: each task is played on seeds first_seed .. first_seed + episodes - 1.
+        linger: decisions that an episode goes on after its first success.
+    """
+
+    id: str
+    env_id: str
+    env_version: str
+    tasks: tuple[str, ...]
+    camera: str
+    size: int
+    repeat: int
+    max_decisions: int
+    first_seed: int
+    episodes: int
+    linger: int
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise UserError(f"episodes={self.episodes} leaves nothing to play; give at least 1")
+        if self.max_decisions < 1:
+            raise UserError(f"max_decisions={self.max_decisions} leaves nothing to play; give at least 1")
+        if self.first_seed < 0:
+            raise UserError(f"seed={self.first_seed} is negative; give 0 or more")
+        if self.first_seed + self.episodes > FIRST_TRAINING_SEED:
+            last = self.first_seed + self.episodes - 1
+            raise UserError(
+                f"seed={self.first_seed} with episodes={self.episodes} reaches seed {last}, but seeds from "
+                f"{FIRST_TRAINING_SEED} on belong to training data; evaluate on lower ones"
+            )
+
+    @property
+    def seeds(self) -> range:
+        """The seeds that each task is played on."""
+        return range(self.first_seed, self.first_seed + self.episodes)
+
+    @property
+    def hash(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of the content."""
+        content = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def variant(
+        self, *, max_decisions: int | None = None, first_seed: int | None = None, episodes: int | None = None
+    ) -> Protocol:
+        """The same rules with another limit or other seeds.
+
+        Fewer of the same seeds stay under the same id, since every row would be the same; anything else becomes
+        ``<id>~<hash>``, so that its rows are never ranked together with the original's.
+
+        Raises:
+            UserError: no episode or decision left, or seeds that belong to training data.
+        """
+        changed = dataclasses.replace(
+            self,
+            max_decisions=self.max_decisions if max_decisions is None else max_decisions,
+            first_seed=self.first_seed if first_seed is None else first_seed,
+            episodes=self.episodes if episodes is None else episodes,
+        )
+        subset = changed.seeds[0] in self.seeds and changed.seeds[-1] in self.seeds
+        if subset and changed.max_decisions == self.max_decisions:
+            return changed
+        # Seeds name the episodes, not the rules: variants that differ in seeds only share an id.
+        rules = dataclasses.replace(changed, first_seed=0, episodes=1)
+        return dataclasses.replace(changed, id=f"{self.id}~{rules.hash[:8]}")
+
+
+def protocol_names() -> list[str]:
+    """Ids of the protocols in the package."""
+    folder = resources.files(__package__) / "protocols"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_protocol(name: str) -> Protocol:
+    """The protocol with id ``name``.
+
+    Raises:
+        UserError: no such protocol.
+    """
+    if name not in protocol_names():
+        raise unknown_name("suite", name, protocol_names())
+    text = (resources.files(__package__) / "protocols" / f"{name}.yaml").read_text()
+    values: dict[str, Any] = yaml.safe_load(text)
+    tasks: Sequence[str] = values.pop("tasks")
+    return Protocol(tasks=tuple(tasks), **values)
+
+
+def protocol_for_task(task: str) -> Protocol:
+    """The first protocol that plays ``task``: a suite of ours where one has it, otherwise all of Metaworld.
+
+    Raises:
+        UserError: no protocol plays it.
+    """
+    protocols = sorted((load_protocol(name) for name in protocol_names()), key=lambda protocol: len(protocol.tasks))
+    for protocol in protocols:
+        if task in protocol.tasks:
+            return protocol
+    raise unknown_name("task", task, protocols[-1].tasks)

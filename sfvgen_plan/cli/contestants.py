@@ -1,0 +1,136 @@
+"""From ``--agent``, ``--checkpoint``, ``--device`` and ``agent.key=value`` to somebody who can play."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.protocols import Protocol
+    from sfvgen_plan.benchmarks.runner import Contestant
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+WITHOUT_CHECKPOINT = ("random", "expert", "oracle")
+"""Agents that play any task, since they have learned none."""
+
+GROUP = "agent"
+
+
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """``--checkpoint`` and ``--device``."""
+    parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def compose_settings(agent: str, overrides: Sequence[str], memory: bool | None = None) -> tuple[dict[str, Any], str]:
+    """The agent's settings, and its name in tables: that of the agent and whatever differs from its defaults.
+
+    Raises:
+        UserError: unknown agent, an override that names no setting of it, memory for an agent that has none.
+    """
+    from sfvgen_plan.agents.registry import check_agent
+    from sfvgen_plan.cli.options import compose
+
+    check_agent(agent)
+    for text in overrides:
+        if not text.startswith(f"{GROUP}."):
+            raise UserError(
+                f"override {text!r} is no setting of the agent; give {GROUP}.key=value, and --agent for its name"
+            )
+    if ":" in agent:
+        settings = _free_settings(overrides)
+        defaults: dict[str, Any] = {}
+    else:
+        defaults = compose("eval", [f"{GROUP}={agent}"])[GROUP]
+        settings = compose("eval", [f"{GROUP}={agent}", *overrides])[GROUP]
+    if memory is not None and "memory" in settings:
+        settings["memory"] = memory
+    elif memory:
+        raise UserError(f"memory=True: agent {agent!r} learns nothing during an episode; leave --memory out")
+    before = dict(_leaves(defaults))
+    changes = [f"+{key}={value}" for key, value in _leaves(settings) if key not in before or before[key] != value]
+    return settings, agent + "".join(changes)
+
+
+def make_contestant(
+    agent: str,
+    label: str,
+    settings: Mapping[str, Any],
+    checkpoint: str | None,
+    device: str,
+    protocol: Protocol,
+    tasks: Sequence[str],
+) -> Contestant:
+    """Load what the agent needs and make it.
+
+    Raises:
+        UserError: unusable checkpoint or device, or a checkpoint for other tasks or frames than the protocol's.
+    """
+    from functools import partial
+
+    from sfvgen_plan.agents.adapters import kind_of
+    from sfvgen_plan.agents.registry import acts_on_env, make_agent
+    from sfvgen_plan.benchmarks.runner import Contestant
+    from sfvgen_plan.cli.devices import device_name, resolve_device
+
+    if acts_on_env(agent):
+        # Made in the workers; a checkpoint, if it takes one, is loaded there.
+        factory = partial(make_agent, agent, checkpoint, "cpu", 0, dict(settings))
+        return Contestant(label, env_agent=factory, device=device_name("cpu"))
+    if agent in WITHOUT_CHECKPOINT:
+        made = make_agent(agent, None, "cpu", 0, settings)
+        return Contestant(label, agent=made, device=device_name("cpu"))
+    device = resolve_device(device)
+    loaded = None
+    if ":" not in agent or checkpoint is not None:
+        loaded = checkpoint_for(protocol, tasks, checkpoint, device)
+    made = make_agent(agent, loaded, device, 0, settings)
+    if kind_of(made) != "batch":
+        raise UserError(
+            f"agent={agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
+        )
+    return Contestant(label, agent=made, checkpoint=loaded.hash if loaded else "", device=device_name(device))
+
+
+def checkpoint_for(protocol: Protocol, tasks: Sequence[str], path: str | None, device: str) -> Checkpoint:
+    """Load a checkpoint and make sure that it was trained for these tasks and frames.
+
+    Raises:
+        UserError: it can't be loaded or was trained for something else.
+    """
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(path, device)
+    for task in tasks:
+        checkpoint.task_index(task)
+    for name in ("size", "camera", "repeat"):
+        wanted, found = getattr(protocol, name), getattr(checkpoint, name)
+        if wanted != found:
+            raise UserError(
+                f"checkpoint={str(checkpoint.path)!r} was trained with {name}={found!r}, but protocol {protocol.id!r} "
+                f"has {name}={wanted!r}; give a checkpoint trained with the latter"
+            )
+    return checkpoint
+
+
+def _free_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings of an agent from outside, which has no file of defaults."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"override {' '.join(overrides)!r}: {error}") from error
+    return plain.get(GROUP, {})
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

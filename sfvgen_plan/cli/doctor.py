@@ -1,0 +1,141 @@
+"""``sfvgen-plan doctor``: can this machine do the main job, and with what."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
+
+REQUIRED = ("torch", "diffusers", "transformers", "peft", "gymnasium", "metaworld", "mujoco", "minari", "hydra-core")
+OPTIONAL = {"stable-baselines3": "sb3", "ray": "ray", "tensorboard": "log"}
+"""Packages of the extras, and the extra that installs them."""
+
+CHECKPOINT = "metaworld10"
+GL_PACKAGES = "sudo apt-get install -y libegl1 libgl1-mesa-dri libopengl0"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. ``needed`` checks decide the exit code."""
+
+    name: str
+    ok: bool
+    detail: str
+    needed: bool = True
+
+    def line(self) -> str:
+        """As a line of text: a check mark, a cross, or a dash for what is missing but not needed."""
+        mark = "✓" if self.ok else "✗" if self.needed else "-"
+        return f"{mark} {self.name:<18} {self.detail}"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """No options of its own."""
+
+
+def run(args: Namespace) -> int:
+    """Print the report; 0 when every needed check holds, else 1."""
+    from sfvgen_plan.cli.console import Output
+
+    checks = [*check_packages(), check_gl(), check_device(), check_checkpoint()]
+    ready = all(check.ok for check in checks if check.needed)
+    verdict = "ready: `sfvgen-plan eval --task reach-v3`" if ready else "not ready: mend the lines marked ✗"
+    lines = [check.line() for check in checks]
+    data = {"ready": ready, "checks": [asdict(check) for check in checks]}
+    Output.of(args).result(data, "\n".join([*lines, verdict]))
+    return 0 if ready else 1
+
+
+def check_packages() -> list[Check]:
+    """The installed version of every package that matters."""
+    checks = []
+    for name in REQUIRED:
+        version = _version(name)
+        checks.append(Check(name, version is not None, version or f"missing: pip install {name}"))
+    for name, extra in OPTIONAL.items():
+        version = _version(name)
+        remedy = f"not installed (optional): pip install 'sfvgen-plan[{extra}]'"
+        checks.append(Check(name, version is not None, version or remedy, needed=False))
+    return checks
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_gl() -> Check:
+    """Whether a frame can really be drawn: a library may be there without a driver behind it."""
+
+    def draw() -> str:
+        from sfvgen_plan.envs.rendering import gl_backend
+
+        backend = gl_backend()
+        import mujoco
+
+        renderer = mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16)
+        renderer.render()
+        renderer.close()
+        return f"MUJOCO_GL={backend}"
+
+    return _attempt("graphics", draw, f"try `{GL_PACKAGES}`")
+
+
+def check_device() -> Check:
+    """The GPU if torch sees one, else the CPU."""
+
+    def describe() -> str:
+        import torch
+
+        if torch.cuda.is_available():
+            memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+            return f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
+        return f"cpu: {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
+
+    return _attempt("device", describe, "reinstall torch")
+
+
+def check_checkpoint(folder: Path | None = None) -> Check:
+    """The checkpoint that comes with the package."""
+
+    def describe() -> str:
+        root = folder or _bundled()
+        files = [path for path in root.rglob("*") if path.is_file()]
+        if not any(path.suffix == ".safetensors" for path in files):
+            raise FileNotFoundError(f"no weights in {root}")
+        size = sum(path.stat().st_size for path in files) / 1e6
+        tasks = _tasks(files)
+        return f"{root.name}, {size:.1f} MB, {len(tasks)} tasks: {', '.join(tasks)}"
+
+    return _attempt("checkpoint", describe, "reinstall sfvgen-plan")
+
+
+def _bundled() -> Path:
+    import sfvgen_plan
+
+    return Path(sfvgen_plan.__path__[0]) / "checkpoints" / CHECKPOINT
+
+
+def _tasks(files: list[Path]) -> list[str]:
+    for path in files:
+        if path.suffix == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and "tasks" in content:
+                return [str(task) for task in content["tasks"]]
+    return []
+
+
+def _attempt(name: str, describe: Callable[[], str], remedy: str) -> Check:
+    try:
+        return Check(name, True, describe())
+    except Exception as error:  # A doctor reports whatever is broken, in whatever way.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return Check(name, False, reason if remedy in reason else f"{reason}; {remedy}")

@@ -1,0 +1,229 @@
+"""``sfvgen-plan eval``: an agent acts in the real environment, and is scored."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.options import add_overrides, non_negative_int, positive_int
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sfvgen_plan.benchmarks.episodes import Recording
+    from sfvgen_plan.benchmarks.protocols import Protocol
+    from sfvgen_plan.benchmarks.results import EpisodeRow
+    from sfvgen_plan.benchmarks.runner import Contestant
+
+HELP = "play a task or a suite with an agent; exit 1 when every episode broke off"
+
+EPISODES_OF_A_TASK = 5
+LANES_PER_CORE = 4
+"""Episodes side by side per core when a GPU decides for all: most of them are waiting for it."""
+
+MAX_LANES = 64
+FREEZE = 8
+"""Frames that a video stays at the end of an episode."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of the verb."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--task", help="one task, such as reach-v3")
+    what.add_argument("--suite", help="all tasks of a protocol, such as metaworld-10")
+    parser.add_argument(
+        "--agent", default="default", help="random, prior, cem, mppi, default, oracle, expert, or module:factory"
+    )
+    parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
+    parser.add_argument(
+        "--episodes", type=positive_int, help="episodes per task (default: 5, of a suite its protocol's)"
+    )
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
+    parser.add_argument("--max-decisions", type=positive_int, help="limit of an episode (default: the protocol's)")
+    parser.add_argument(
+        "--memory", action=BooleanOptionalAction, help="fast learning during the episode (default: the agent's)"
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: a new one in runs/)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write the first episode of each task")
+    add_overrides(parser)
+
+
+def run(args: Namespace) -> int:
+    """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
+    from sfvgen_plan.benchmarks.results import EpisodeKey
+    from sfvgen_plan.benchmarks.runner import evaluate, jobs_for
+    from sfvgen_plan.benchmarks.runs import RunFolder
+    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.cli.contestants import compose_settings, make_contestant
+
+    out = Output.of(args)
+    protocol, tasks = choose_protocol(args)
+    check_files(args)
+    settings, label = compose_settings(args.agent, args.overrides, args.memory)
+    label = args.label or label
+    record = {
+        "protocol": protocol.id,
+        "agent": label,
+        "settings": settings,
+        "protocol_hash": protocol.hash,
+        "rules": asdict(protocol),
+        "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
+        "versions": versions(),
+    }
+    folder = RunFolder(args.out or default_folder(args.suite or tasks[0], label), record, args.resume)
+    prepare_graphics(args)
+    contestant = make_contestant(args.agent, label, settings, args.checkpoint, args.device, protocol, tasks)
+
+    jobs = jobs_for(tasks, protocol.seeds, recorded_seed=protocol.first_seed if args.video else None)
+    key = EpisodeKey(protocol.id, "", label, 0, contestant.checkpoint)
+    pending = folder.pending(jobs, key)
+    if len(pending) < len(jobs):
+        out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
+    lanes = args.lanes or default_lanes(contestant)
+    recordings: list[Recording] = []
+    finished = False
+    try:
+        with out.progress("episodes", total=len(pending)) as bar:
+            evaluate(protocol, pending, contestant, lanes, watch(folder, bar, recordings, protocol))
+        finished = True
+    finally:
+        wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
+        rows = [row for row in folder.rows.read() if row.key in wanted]
+        if recordings:
+            from sfvgen_plan.video import write_mp4
+
+            write_mp4(args.video, captioned(recordings, protocol))
+        if rows:
+            show(out, protocol, tasks, rows, folder.path, finished)
+    return 1 if all(row.error for row in rows) else 0
+
+
+def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
+    """The rules and tasks that the options ask for.
+
+    Raises:
+        UserError: unknown task or suite, or seeds that belong to training data.
+    """
+    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
+    from sfvgen_plan.envs.tasks import canonical
+
+    if args.suite:
+        protocol = load_protocol(args.suite)
+        tasks, episodes = list(protocol.tasks), protocol.episodes
+    else:
+        tasks, episodes = [canonical(args.task)], EPISODES_OF_A_TASK
+        protocol = protocol_for_task(tasks[0])
+    episodes = args.episodes or episodes
+    return protocol.variant(max_decisions=args.max_decisions, first_seed=args.seed, episodes=episodes), tasks
+
+
+def check_files(args: Namespace) -> None:
+    """UserError for paths that could only fail later."""
+    from sfvgen_plan.video import check_video_path
+
+    if args.resume and args.out is None:
+        raise UserError("resume=True needs the folder of the run; add --out FOLDER")
+    if args.video:
+        check_video_path(args.video)
+
+
+def default_folder(what: str, label: str) -> Path:
+    """A new folder in ``runs``."""
+    name = re.sub(r"[^\w.+=-]+", "-", f"{datetime.now():%Y%m%d-%H%M%S}-{what}-{label}")[:120]
+    path = Path("runs") / name
+    return path if not path.exists() else Path("runs") / f"{name}-{datetime.now():%f}"
+
+
+def prepare_graphics(args: Namespace) -> None:
+    """UserError now instead of in every episode, where frames are needed and can't be drawn."""
+    from sfvgen_plan.agents.registry import acts_on_env
+    from sfvgen_plan.envs.rendering import gl_backend
+
+    if args.video or not acts_on_env(args.agent):
+        gl_backend()
+
+
+def default_lanes(contestant: Contestant) -> int:
+    """Agents in workers use all cores; a GPU decides for many episodes at once; a CPU for one, which starts fastest."""
+    from sfvgen_plan.cli.devices import cpu_cores
+
+    if contestant.env_agent is not None:
+        return cpu_cores()
+    return 1 if contestant.device.startswith("CPU") else min(MAX_LANES, LANES_PER_CORE * cpu_cores())
+
+
+def watch(folder: Any, bar: Any, recordings: list[Recording], protocol: Protocol) -> Any:
+    """An observer that stores rows, failures and recordings, and moves the bar."""
+    from sfvgen_plan.benchmarks.episodes import Job
+    from sfvgen_plan.benchmarks.runner import Observer
+
+    class Watch(Observer):
+        def decided(self, job: Job, decisions: int) -> None:
+            bar.describe(f"{job.task} seed {job.seed}: decision {decisions}/{protocol.max_decisions}")
+
+        def recorded(self, recording: Recording) -> None:
+            recordings.append(recording)
+
+        def failed(self, job: Job, details: str) -> None:
+            folder.log_failure(job, details)
+
+        def ended(self, row: EpisodeRow) -> None:
+            folder.append(row)
+            bar.advance()
+
+    return Watch()
+
+
+def show(
+    out: Any, protocol: Protocol, tasks: Sequence[str], rows: Sequence[EpisodeRow], folder: Path, finished: bool
+) -> None:
+    """The result: a table, or JSON."""
+    from sfvgen_plan.benchmarks.summary import per_task, terminal_table
+
+    data = {
+        "protocol": protocol.id,
+        "protocol_hash": protocol.hash,
+        "agent": rows[0].agent,
+        "checkpoint": rows[0].checkpoint,
+        "finished": finished,
+        "folder": str(folder),
+        "summaries": [summary.to_dict() for summary in per_task(rows, tasks)],
+        "episodes": [{name.rstrip("_"): value for name, value in asdict(row).items()} for row in rows],
+    }
+    out.result(data, terminal_table(rows, tasks))
+    out.note(f"rows: {folder / 'episodes.csv'}")
+    if any(row.error for row in rows):
+        out.note(f"errors: {folder / 'errors.log'}")
+
+
+def captioned(recordings: Sequence[Recording], protocol: Protocol) -> Iterator[np.ndarray]:
+    """Frames of the video: each episode with its task, decision and success above it, and a rest at its end."""
+    from sfvgen_plan.video import caption, enlarge
+
+    order = {task: index for index, task in enumerate(protocol.tasks)}
+    for recording in sorted(recordings, key=lambda recording: order[recording.job.task]):
+        solved = recording.success.cumsum() > 0
+        job, last = recording.job, len(recording.frames) - 1
+        for decision, frame in enumerate(recording.frames):
+            text = f"{job.task}   seed {job.seed}   decision {decision}" + ("   solved" if solved[decision] else "")
+            picture = caption(enlarge(frame), text, highlight=bool(solved[decision]))
+            yield from [picture] * (FREEZE if decision == last else 1)
+
+
+def versions() -> dict[str, str]:
+    """What the result may depend on."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("sfvgen-plan", "metaworld", "mujoco", "torch", "diffusers")}

@@ -1,0 +1,78 @@
+"""argparse with one-line errors, nearest names, and overrides anywhere among the options."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from sfvgen_plan import __version__
+from sfvgen_plan.cli.console import add_output_arguments
+from sfvgen_plan.errors import UserError, unknown_name
+
+PROGRAM = "sfvgen-plan"
+
+
+class VerbParser(ArgumentParser):
+    """Raises ``UserError`` where argparse would print usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def parse_arguments(argv: Sequence[str], verbs: Mapping[str, Any]) -> Namespace:
+    """The namespace of the verb's options, with ``verb`` naming it.
+
+    ``verbs`` maps names to verb modules. ``--help`` and ``--version`` print and raise ``SystemExit``.
+    """
+    first = argv[0] if argv else "--help"
+    if first in ("-h", "--help", "--version"):
+        _overview(verbs).parse_args([first])
+    if first.startswith("-"):
+        raise UserError(
+            f"{first!r} comes before the verb; write `{PROGRAM} <verb> {first}` (verbs: {', '.join(verbs)})"
+        )
+    if first not in verbs:
+        raise unknown_name("verb", first, verbs)
+    parser = VerbParser(prog=f"{PROGRAM} {first}", description=verbs[first].HELP, allow_abbrev=False)
+    verbs[first].add_arguments(parser)
+    add_output_arguments(parser)
+    return _parse_verb(parser, argv[1:], Namespace(verb=first))
+
+
+def _overview(verbs: Mapping[str, Any]) -> ArgumentParser:
+    parser = VerbParser(
+        prog=PROGRAM,
+        description="Plan in a learned video simulator, act in the real one, and measure both.",
+        epilog=f"`{PROGRAM} <verb> --help` shows the options of a verb.",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    subparsers = parser.add_subparsers(title="verbs", metavar="<verb>")
+    for name, module in verbs.items():
+        subparsers.add_parser(name, help=module.HELP)
+    return parser
+
+
+def _parse_verb(parser: ArgumentParser, argv: Sequence[str], namespace: Namespace) -> Namespace:
+    # Before argparse looks, because it would complain about a missing option that was only mistyped.
+    _refuse_unknown_options(parser, argv)
+    args, rest = parser.parse_known_args(argv, namespace)
+    # argparse fills a positional once, from one place; overrides may stand anywhere among the options.
+    if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
+        raise UserError(f"unexpected argument {rest[0]!r} (see `{parser.prog} --help`)")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
+
+
+def _refuse_unknown_options(parser: ArgumentParser, argv: Sequence[str]) -> None:
+    known = parser._option_string_actions
+    for item in argv:
+        option = item.partition("=")[0]
+        if item == "--":
+            return
+        if item.startswith("--") and option not in known:
+            nearest = get_close_matches(option, known, n=2, cutoff=0.7)
+            remedy = f"did you mean {', '.join(nearest)}?" if nearest else f"see `{parser.prog} --help`"
+            raise UserError(f"unknown option {option!r}; {remedy}")

@@ -1,0 +1,67 @@
+"""``sfvgen-plan train``: slow learning from a dataset to a checkpoint."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack
+from pathlib import Path
+
+from sfvgen_plan.cli.console import Bar, Output
+from sfvgen_plan.cli.options import add_overrides, compose
+from sfvgen_plan.errors import UserError
+
+HELP = "train a checkpoint: autoencoder, denoiser, heads and prior"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
+    parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
+    add_overrides(parser)
+
+
+def run(args: Namespace) -> int:
+    """Train all stages and write the checkpoint."""
+    given = [f"{key}={value}" for key, value in (("data", args.data), ("out", args.out)) if value]
+    config = compose("train", [*args.overrides, *given])
+    if not config["data"]:
+        raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")
+    if not Path(config["data"]).is_dir():
+        raise UserError(f"data={config['data']!r} is no folder; make a dataset with sfvgen-plan collect --out DIR")
+    out = Output.of(args)
+    out.note(f"reading {config['data']}")
+    from sfvgen_plan.learning.train import Training
+
+    stages = StageBars(out)
+    try:
+        folder = Training(config, stages.update).run()
+    finally:
+        stages.close()
+    out.result({"checkpoint": str(folder)}, f"checkpoint written to {folder}")
+    return 0
+
+
+class StageBars:
+    """A progress bar per training stage, opened when the stage reports its first step."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._stage = ""
+        self._done = 0
+        self._open = ExitStack()
+        self._bar: Bar | None = None
+
+    def update(self, stage: str, step: int, steps: int, numbers: dict[str, float]) -> None:
+        """Move the bar of ``stage`` to ``step`` and show its numbers."""
+        if self._bar is None or stage != self._stage:
+            self.close()
+            self._stage, self._done = stage, 0
+            self._bar = self._open.enter_context(self._out.progress(stage, total=steps))
+        self._bar.advance(step - self._done)
+        self._bar.describe(" ".join([stage, *(f"{k} {v:.4g}" for k, v in numbers.items())]))
+        self._done = step
+
+    def close(self) -> None:
+        """End the open bar."""
+        self._open.close()
+        self._bar = None

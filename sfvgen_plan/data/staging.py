@@ -1,0 +1,69 @@
+"""One finished episode on disk, while its dataset is still being collected."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from sfvgen_plan.data.chunks import compress_frames
+
+
+@dataclass(frozen=True)
+class StagedEpisode:
+    """One episode of T decisions, its frames already compressed.
+
+    Attributes:
+        task, instruction, kind: what was played, and by which behaviour.
+        seed: of the scene and of the behaviour's noise.
+        frame_shape: (T + 1, H, W, 3).
+        chunks: the frames, as ``compress_frames`` gives them.
+        state: (T + 1, 39) float64.
+        estimates: (T + 1, 10) float32.
+        actions: (T, 4) float32, executed.
+        expert_actions: (T + 1, 4) float32, what the expert would have done at each state.
+        rewards: (T,) float64.
+        success: (T + 1,) bool; the first is False.
+    """
+
+    task: str
+    instruction: str
+    kind: str
+    seed: int
+    frame_shape: tuple[int, ...]
+    chunks: tuple[bytes, ...]
+    state: np.ndarray
+    estimates: np.ndarray
+    actions: np.ndarray
+    expert_actions: np.ndarray
+    rewards: np.ndarray
+    success: np.ndarray
+
+    @classmethod
+    def from_frames(cls, frames: np.ndarray, **values: object) -> StagedEpisode:
+        """From frames (T + 1, H, W, 3) uint8 and the other attributes."""
+        return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)  # type: ignore[arg-type]
+
+    def save(self, path: Path) -> None:
+        """Write to ``path``: either all of it appears there, or nothing."""
+        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "chunks"}
+        arrays["chunk_sizes"] = np.array([len(chunk) for chunk in self.chunks])
+        arrays["chunk_bytes"] = np.frombuffer(b"".join(self.chunks), np.uint8)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> StagedEpisode:
+        """Read what ``save`` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        packed = arrays.pop("chunk_bytes").tobytes()
+        ends = np.cumsum(arrays.pop("chunk_sizes")).tolist()
+        chunks = tuple(packed[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
+        shape = tuple(arrays.pop("frame_shape").tolist())
+        plain = {name: arrays.pop(name).item() for name in ("task", "instruction", "kind", "seed")}
+        return cls(frame_shape=shape, chunks=chunks, **plain, **arrays)

@@ -1,0 +1,117 @@
+"""Training data on the training device: frames, latents and labels in flat tensors, with samplers of windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfvgen_plan.data.episodes import EpisodeArrays
+
+
+@dataclass
+class TrainingData:
+    """Episodes as flat tensors on one device.
+
+    F frames and E episodes. Labels of the first frame of an episode (nothing led there) are zero and masked out.
+
+    Attributes:
+        frames: (F, H, W, 3) uint8.
+        action: (F, A) action that led into the frame; zero for first frames.
+        expert: (F, A) the expert's action in the frame; ``has_expert`` (F,) where there is one.
+        reward, success: (F,) labels of the frame; ``labelled`` (F,) False for first frames.
+        estimates: (F, D).
+        task: (F,) task index.
+        first, last: (F,) index of the first and last frame of the frame's episode.
+        held_out: (F,) True in episodes kept for validation.
+        expert_start: (F,) True in the frames that prior10 may learn from.
+        latents: (F, C, h, w) standardised, set after the autoencoder stage; ``imagined`` likewise after the denoiser.
+    """
+
+    frames: Tensor
+    action: Tensor
+    expert: Tensor
+    has_expert: Tensor
+    reward: Tensor
+    success: Tensor
+    labelled: Tensor
+    estimates: Tensor
+    task: Tensor
+    first: Tensor
+    last: Tensor
+    held_out: Tensor
+    few: Tensor
+    latents: Tensor | None = None
+    imagined: Tensor | None = None
+
+    def indices(self, mask: Tensor) -> Tensor:
+        """Frame numbers where the mask holds."""
+        return mask.nonzero(as_tuple=True)[0]
+
+    def window(self, newest: Tensor, length: int) -> Tensor:
+        """Frame numbers (B, length) of the windows that end at ``newest`` (B,); the first frame repeats before the start."""
+        offsets = torch.arange(1 - length, 1, device=newest.device)
+        return torch.maximum(newest[:, None] + offsets, self.first[newest][:, None])
+
+
+def to_training_data(
+    episodes: EpisodeArrays, device: torch.device, held_out_every: int = 20, few_episodes: int = 10
+) -> TrainingData:
+    """Lay episodes out for training.
+
+    Every ``held_out_every``-th episode of a task is held out. The first ``few_episodes`` clean expert episodes of each
+    task that are not held out are the few demonstrations of ``prior10``.
+    """
+    count = len(episodes.lengths)
+    frame_count = len(episodes.frames)
+    rank_in_task = torch.zeros(count, dtype=torch.int64)
+    few = torch.zeros(count, dtype=torch.bool)
+    seen: dict[int, int] = {}
+    clean_seen: dict[int, int] = {}
+    for e in range(count):
+        task = int(episodes.task[e])
+        rank_in_task[e] = seen.get(task, 0)
+        seen[task] = seen.get(task, 0) + 1
+        if episodes.kind[e] == "clean" and rank_in_task[e] % held_out_every != held_out_every - 1:
+            few[e] = clean_seen.get(task, 0) < few_episodes
+            clean_seen[task] = clean_seen.get(task, 0) + 1
+    held_out = rank_in_task % held_out_every == held_out_every - 1
+    lengths = torch.as_tensor(episodes.lengths, dtype=torch.int64)
+    episode = torch.arange(count).repeat_interleave(lengths + 1)
+    first = torch.as_tensor(episodes.episode_start, dtype=torch.int64)[episode]
+    number = torch.arange(frame_count)
+    started = number > first  # an action led here
+    ended = number == first + lengths[episode]  # no action follows
+    action_number = number - episode - 1  # of the action that led here: frames minus one first frame per episode
+
+    def scatter(values: object, mask: Tensor, shift: int) -> Tensor:
+        source = torch.as_tensor(values, dtype=torch.float32)
+        out = torch.zeros(frame_count, *source.shape[1:])
+        out[mask] = source[(action_number + shift)[mask]]
+        return out
+
+    def place(tensor: Tensor) -> Tensor:
+        return tensor.to(device)
+
+    return TrainingData(
+        frames=place(torch.as_tensor(episodes.frames)),
+        action=place(scatter(episodes.actions, started, 0)),
+        expert=place(scatter(episodes.expert_actions, ~ended, 1)),
+        has_expert=place(~ended),
+        reward=place(scatter(episodes.reward, started, 0)),
+        success=place(scatter(episodes.success, started, 0)),
+        labelled=place(started),
+        estimates=place(torch.as_tensor(episodes.estimates, dtype=torch.float32)),
+        task=place(torch.as_tensor(episodes.task, dtype=torch.int64)[episode]),
+        first=place(first),
+        last=place(first + lengths[episode]),
+        held_out=place(held_out[episode]),
+        few=place(few[episode]),
+    )
+
+
+def pick(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the candidates, drawn with replacement."""
+    drawn = torch.randint(len(candidates), (count,), generator=generator, device=candidates.device)
+    return candidates[drawn]

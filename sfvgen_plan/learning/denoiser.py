@@ -1,0 +1,138 @@
+"""Stage 2, slow learning of Φ: masked conditional video diffusion on windows of latents (eq. 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sfvgen_plan.learning.data import TrainingData, pick
+from sfvgen_plan.model import diffusion
+from sfvgen_plan.model.unet import VideoUNet
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """How training windows are drawn.
+
+    Attributes:
+        lengths: window lengths f_p + f_g, one drawn per step.
+        context: the usual f_p; other values up to ``longest_context`` are drawn with probability ``vary``.
+        unconditional: share of samples with f_p = 0 and no condition, as fast learning sees them (eq. 3).
+        drop_text, drop_action: share of samples without that condition.
+        context_noise: largest standard deviation of the noise on clean frames: generated context is never exact.
+        dream: share of steps whose context the model has made itself, once ``dream_from`` steps are done.
+        log_mean, log_std: of ln sigma (EDM).
+    """
+
+    lengths: tuple[int, ...] = (3, 6, 10)
+    context: int = 2
+    longest_context: int = 4
+    vary: float = 0.3
+    unconditional: float = 0.1
+    drop_text: float = 0.1
+    drop_action: float = 0.05
+    context_noise: float = 0.2
+    dream: float = 0.3
+    dream_from: int = 2000
+    log_mean: float = 0.2
+    log_std: float = 1.6
+
+
+class DenoiserObjective(nn.Module):
+    """Eq. 2: noise the new frames, keep the past frames clean, take the loss on the new frames only."""
+
+    def __init__(self, unet: VideoUNet, scheduler: Any) -> None:
+        super().__init__()
+        self.unet = unet
+        self.scheduler = scheduler
+
+    def forward(
+        self, latents: Tensor, context: Tensor, clean: Tensor, actions: Tensor, given: Tensor, text: Tensor, noise: Tensor, level: Tensor
+    ) -> dict[str, Tensor]:
+        """latents, context, noise (B, T, C, h, w): the truth, what clean frames show, the noise; clean, given (B, T);
+        actions (B, T, A); text (B, L, E); level (B,)."""
+        noisy, timestep, target = diffusion.corrupt(self.scheduler, latents, noise, level)
+        shown = torch.where(clean[..., None, None, None] > 0, context, noisy)
+        output = self.unet.denoise(shown, clean, actions, given, timestep, text).float()
+        error = (output - target).square().mean((2, 3, 4)) * (1 - clean)
+        return {"loss": error.sum() / (1 - clean).sum()}
+
+
+class DenoiserStage:
+    """Trains ``unet`` on windows of several lengths, with every split into past and new frames."""
+
+    name = "denoiser"
+
+    def __init__(
+        self, data: TrainingData, objective: DenoiserObjective, text: Tensor, settings: WindowSettings, dream_steps: int = 1
+    ) -> None:
+        assert data.latents is not None
+        self.data, self.objective, self.text, self.settings = data, objective, text, settings
+        self.dream_steps = dream_steps
+        self.newest = {
+            length: data.indices(~data.held_out & (data.last >= data.first + length - 2)) for length in settings.lengths
+        }
+
+    def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
+        s, data = self.settings, self.data
+        assert data.latents is not None
+        device = data.latents.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator, device=device)
+
+        # Python-level choices come from the seed alone, so that all processes build windows of one shape.
+        host = torch.Generator().manual_seed(step)
+        length = s.lengths[int(torch.randint(len(s.lengths), (1,), generator=host))]
+        dreamt = step >= s.dream_from and float(torch.rand(1, generator=host)) < s.dream
+        count = max(1, size * max(s.lengths) // length)  # the same number of frames at every length
+        newest = pick(self.newest[length], count, generator)
+        # A window may start one frame before the episode: the first frame stands still, as at every reset.
+        newest = torch.maximum(newest, data.first[newest] + length - 2)
+        window = data.window(newest, length)
+        latents = data.latents[window].float()
+        context = self._dream(window, newest, length) if dreamt else latents
+        position = torch.arange(length, device=device)
+        past = torch.full((count,), min(s.context, length - 1), device=device)
+        longest = min(s.longest_context, length - 1)
+        varied = (uniform(count) * longest).long() + 1
+        past = torch.where(uniform(count) < s.vary, varied, past)
+        free = uniform(count) < s.unconditional
+        past = torch.where(free, 0, past)
+        clean = (position < past[:, None]).float()
+        given = (1 - clean) * ((~free) & (uniform(count) >= s.drop_action)).float()[:, None]
+        with_text = ((~free) & (uniform(count) >= s.drop_text)).float()
+        blur = s.context_noise * uniform(count).view(-1, 1, 1, 1, 1)
+        noise = torch.randn(latents.shape, generator=generator, device=device)
+        return {
+            "latents": latents,
+            "context": context + blur * torch.randn(latents.shape, generator=generator, device=device),
+            "clean": clean,
+            "actions": data.action[window],
+            "given": given,
+            "text": self.text[data.task[newest]] * with_text[:, None, None],
+            "noise": noise,
+            "level": diffusion.noise_level(self.objective.scheduler, uniform(count).clamp(1e-6, 1 - 1e-6), s.log_mean, s.log_std),
+        }
+
+    @torch.no_grad()
+    def _dream(self, window: Tensor, newest: Tensor, length: int) -> Tensor:
+        """The window's frames as the model makes them from the frames before it: what it will see of itself."""
+        data, s = self.data, self.settings
+        assert data.latents is not None
+        unet = self.objective.unet
+        longer = data.window(newest, length + s.context)
+        latents = data.latents[longer].float()
+        clean = torch.zeros(len(latents), length + s.context, device=latents.device)
+        clean[:, : s.context] = 1
+        noise = torch.randn(len(latents), length, *latents.shape[2:], device=latents.device)
+
+        def network(noisy: Tensor, timestep: Tensor) -> Tensor:
+            frames = torch.cat([latents[:, : s.context], noisy], dim=1)
+            with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type == "cuda"):
+                return unet.denoise(frames, clean, data.action[longer], 1 - clean, timestep, self.text[data.task[newest]])[:, s.context :]
+
+        return diffusion.sample(self.objective.scheduler, network, noise, self.dream_steps)

@@ -1,0 +1,142 @@
+"""One training loop for every stage: accelerate, EMA, bf16, exact resume."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+logger = logging.getLogger(__name__)
+
+
+class Stage(Protocol):
+    """What a stage trains on and for."""
+
+    name: str
+    objective: nn.Module
+    """Called with the tensors of a batch; returns a dict of scalars with the key ``loss``."""
+
+    def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
+        """A batch of ``size`` samples, a pure function of the generator's state and the averaged weights."""
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """Hyperparameters of one stage.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: samples per step over all processes.
+        learning_rate: peak rate; warmed up over ``warmup`` steps, then cosine to zero (``constant``: no decay).
+        ema: decay of the averaged weights.
+        clip: largest gradient norm.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 200
+    weight_decay: float = 0.01
+    ema: float = 0.998
+    clip: float = 1.0
+    constant: bool = False
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rate at a step."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        return warm if self.constant else warm * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
+
+
+def fit(
+    stage: Stage,
+    settings: StageSettings,
+    accelerator: Accelerator,
+    folder: Path,
+    seed: int,
+    compiled: bool = False,
+    save_every_seconds: float = 120.0,
+    log_every: int = 50,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """Train a stage to its last step and leave the averaged weights in ``stage.objective``.
+
+    Batches are pure functions of (seed, step, process), so a run that was killed and resumed equals an uninterrupted
+    one bit for bit on the same device. State is saved to ``folder/<stage>.pt``, atomically; a finished stage is
+    loaded and not trained again. Returns the last logged numbers.
+    """
+    objective = stage.objective.to(accelerator.device)
+    optimizer = torch.optim.AdamW(
+        [p for p in objective.parameters() if p.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=accelerator.device.type == "cuda",
+    )
+    average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=False)
+    path = folder / f"{stage.name}.pt"
+    step, logs = 0, {}
+    if path.exists():
+        state = torch.load(path, map_location=accelerator.device, weights_only=True)
+        objective.load_state_dict(state["objective"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, logs = state["step"], state["logs"]
+        logger.info("%s: resumed at step %d of %d", stage.name, step, settings.steps)
+    if step < settings.steps:
+        if compiled:
+            objective.compile(dynamic=False)
+        model, optimizer = accelerator.prepare(objective, optimizer)
+        size = max(1, settings.batch // accelerator.num_processes)
+        generator = torch.Generator(accelerator.device)
+        saved = time.monotonic()
+        while step < settings.steps:
+            generator.manual_seed(((seed * 1_000_003 + step) * 1_009 + accelerator.process_index) % 2**62)
+            torch.manual_seed(generator.initial_seed())
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * settings.rate(step)
+            batch = stage.batch(step, size, generator, average.module)
+            with accelerator.autocast():
+                losses = model(**batch)
+            accelerator.backward(losses["loss"])
+            accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            # Short runs would otherwise average in the random start.
+            average.multi_avg_fn = get_ema_multi_avg_fn(min(settings.ema, (1 + step) / (10 + step)))
+            average.update_parameters(objective)
+            step += 1
+            if step % log_every == 0 or step == settings.steps:
+                logs = {k: float(v.detach()) for k, v in losses.items()}
+                if on_step is not None:
+                    on_step(step, logs)
+            if time.monotonic() - saved > save_every_seconds or step == settings.steps:
+                if accelerator.is_main_process:
+                    _save(path, objective, average, optimizer, step, logs)
+                saved = time.monotonic()
+    objective.load_state_dict(average.module.state_dict())
+    objective.eval()
+    return logs
+
+
+def _save(path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, step: int, logs: dict[str, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save(
+        {
+            "objective": objective.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "logs": logs,
+        },
+        temporary,
+    )
+    temporary.replace(path)

@@ -1,0 +1,121 @@
+"""Temp-LoRA weights of many episodes in one batch, as a value that is never changed in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sfvgen_plan.model import noise
+
+ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
+"""The layers that Temp-LoRA adapts by default: every attention projection of the denoiser."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Temp-LoRA of M episodes: adapter weights and Adam moments, per layer, each with a leading episode dimension.
+
+    Attributes:
+        down: layer name -> (M, rank, in) LoRA A.
+        up: layer name -> (M, out, rank) LoRA B; zero at the start of an episode.
+        moments: (first, second) Adam moments of ``down`` and ``up``, keyed ``layer.down`` and ``layer.up``.
+        steps: (M,) learning steps taken.
+        owner: (N,) which of the M memories each imagined episode uses; forks share one without copies.
+        scale: alpha / rank.
+    """
+
+    down: dict[str, Tensor]
+    up: dict[str, Tensor]
+    moments: dict[str, tuple[Tensor, Tensor]]
+    steps: Tensor
+    owner: Tensor
+    scale: float
+
+    def owned(self) -> Memory:
+        """The same memory with one set of weights per imagined episode, so that each can learn alone."""
+        if len(self.owner) == len(self.steps) and bool((self.owner == torch.arange(len(self.steps), device=self.owner.device)).all()):
+            return self
+        pick = self.owner
+        return Memory(
+            {k: v[pick] for k, v in self.down.items()},
+            {k: v[pick] for k, v in self.up.items()},
+            {k: (a[pick], b[pick]) for k, (a, b) in self.moments.items()},
+            self.steps[pick],
+            torch.arange(len(pick), device=pick.device),
+            self.scale,
+        )
+
+    def select(self, index: Tensor) -> Memory:
+        """Memory of the imagined episodes named by ``index``; the weights are shared, not copied."""
+        return Memory(self.down, self.up, self.moments, self.steps, self.owner[index], self.scale)
+
+
+def target_layers(model: nn.Module, targets: Sequence[str] = ATTENTION_PROJECTIONS) -> dict[str, nn.Linear]:
+    """The linear layers whose name ends with one of ``targets``."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(name == t or name.endswith("." + t) for t in targets)
+    }
+
+
+def fresh_memory(
+    model: nn.Module, seeds: Tensor, rank: int = 32, alpha: float = 32.0, targets: Sequence[str] = ATTENTION_PROJECTIONS
+) -> Memory:
+    """An empty memory for every seed (N,): A is Kaiming-uniform as in PEFT, B is zero, so it has no effect yet."""
+    down, up, moments = {}, {}, {}
+    for position, (name, layer) in enumerate(target_layers(model, targets).items()):
+        bound = 1 / math.sqrt(layer.in_features)
+        raw = noise.uniform(seeds, torch.zeros_like(seeds), rank * layer.in_features, stream=1000 + position)
+        down[name] = (raw * 2 - 1).mul(bound).reshape(-1, rank, layer.in_features)
+        up[name] = raw.new_zeros(len(seeds), layer.out_features, rank)
+        for part, weight in (("down", down[name]), ("up", up[name])):
+            moments[f"{name}.{part}"] = (torch.zeros_like(weight), torch.zeros_like(weight))
+    count = torch.arange(len(seeds), device=seeds.device)
+    return Memory(down, up, moments, torch.zeros_like(count), count, alpha / rank)
+
+
+@contextmanager
+def applied(model: nn.Module, memory: Memory | None) -> Iterator[None]:
+    """Within the block every adapted layer adds each episode's own Θ: one batched product serves all episodes.
+
+    The batch must hold the N imagined episodes in order, episode-major (as the UNet's frames and pixels are).
+    """
+    if memory is None:
+        yield
+        return
+    owners, copies = _groups(memory)
+    layers = target_layers(model, tuple(memory.down))
+    handles = [
+        layer.register_forward_hook(_adapter(memory.down[name][owners], memory.up[name][owners], memory.scale, copies))
+        for name, layer in layers.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _groups(memory: Memory) -> tuple[Tensor | slice, int]:
+    """Which memories to use and how many successive episodes share each, so that forks need no copies."""
+    total, sets = len(memory.owner), len(memory.steps)
+    if total % sets == 0:
+        copies = total // sets
+        if bool((memory.owner == torch.arange(total, device=memory.owner.device) // copies).all()):
+            return slice(None), copies
+    return memory.owner, 1
+
+
+def _adapter(down: Tensor, up: Tensor, scale: float, copies: int):  # type: ignore[no-untyped-def]
+    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        x = inputs[0].reshape(len(down), -1, inputs[0].shape[-1])
+        low = torch.bmm(x, down.to(x.dtype).transpose(1, 2))
+        return output + scale * torch.bmm(low, up.to(x.dtype).transpose(1, 2)).reshape(output.shape)
+
+    return hook

@@ -1,0 +1,158 @@
+"""A checkpoint: the pipeline's folder, and beside it what the model was trained for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
+
+if TYPE_CHECKING:
+    from sfvgen_plan.memory.learning import FastLearning
+    from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
+
+BUNDLED = Path(__file__).parents[1] / "checkpoints" / "metaworld10"
+CARD_FILE = "checkpoint.json"
+STARTS_FILE = "starts.safetensors"
+
+
+@dataclass(frozen=True)
+class CheckpointCard:
+    """What a checkpoint was trained for; stored as ``checkpoint.json``.
+
+    Attributes:
+        tasks: task name -> instruction, in training order.
+        size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
+        action_dim: numbers in an action.
+        context_frames: clean frames that a generation is conditioned on.
+        training: free-form record of data, seeds, command, device, time and losses.
+    """
+
+    tasks: dict[str, str]
+    size: int
+    camera: str
+    repeat: int
+    action_dim: int = 4
+    context_frames: int = 2
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        pipeline: the model.
+        card: what it was trained for.
+        starts: task name -> latents (S, C, h, w) of real start frames, for imagined episodes.
+        path: the folder it came from.
+    """
+
+    pipeline: SlowFastVGenPipeline
+    card: CheckpointCard
+    starts: dict[str, Tensor]
+    path: Path
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that it was trained on."""
+        return list(self.card.tasks)
+
+    @property
+    def size(self) -> int:
+        """Side of the frames in pixels."""
+        return self.card.size
+
+    @property
+    def camera(self) -> str:
+        """Camera that the frames come from."""
+        return self.card.camera
+
+    @property
+    def repeat(self) -> int:
+        """Raw simulator steps per decision."""
+        return self.card.repeat
+
+    @cached_property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of all weight files, in path order."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.rglob("*.safetensors")):
+            digest.update(file.relative_to(self.path).as_posix().encode())
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def task_index(self, task: str) -> int:
+        """Position of the task in the checkpoint's list.
+
+        Raises:
+            UserError: the checkpoint was not trained on it.
+        """
+        if task not in self.card.tasks:
+            raise UserError(
+                f"task={task!r} is not in the checkpoint {self.path} (it lists {', '.join(self.tasks)}); "
+                "choose one of those or train a checkpoint on it with sfvgen-plan train"
+            )
+        return self.tasks.index(task)
+
+    def simulator(
+        self, sampler_steps: int = 3, memory: FastLearning | None = None, exact: bool = False
+    ) -> LearnedSimulator:
+        """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments."""
+        from sfvgen_plan.simulator import LearnedSimulator
+
+        return LearnedSimulator(self, sampler_steps, memory, exact)
+
+    def prior(self, name: str = "prior") -> LatentPrior:
+        """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task)."""
+        from sfvgen_plan.simulator import LatentPrior
+
+        network = getattr(self.pipeline, name, None)
+        if network is None:
+            raise UserError(f"prior={name!r} is not in the checkpoint {self.path}; use an agent that needs no prior")
+        return LatentPrior(network, self)
+
+
+def save_checkpoint(path: Path, pipeline: SlowFastVGenPipeline, card: CheckpointCard, starts: dict[str, Tensor]) -> None:
+    """Write a checkpoint folder: safetensors and JSON only."""
+    path.mkdir(parents=True, exist_ok=True)
+    pipeline.save_pretrained(path)
+    save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
+    (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+
+
+def load_checkpoint(path: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
+    """Load a checkpoint folder; None is the bundled one. Never runs code from it.
+
+    Raises:
+        UserError: the folder or a file in it is missing or damaged.
+    """
+    folder = Path(path) if path else BUNDLED
+    if not (folder / CARD_FILE).is_file():
+        raise UserError(f"checkpoint={str(folder)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train")
+    try:
+        card = CheckpointCard(**json.loads((folder / CARD_FILE).read_text()))
+        starts = load_file(folder / STARTS_FILE)
+        # Stored in half precision, computed in single precision; low-precision compute is the caller's autocast.
+        pipeline = SlowFastVGenPipeline.from_pretrained(
+            str(folder), torch_dtype=torch.float32, local_files_only=True, low_cpu_mem_usage=False
+        )
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"checkpoint={str(folder)!r} can't be loaded ({reason}); the file is missing or damaged: "
+            "restore the folder or train it again"
+        ) from error
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
+    return Checkpoint(pipeline, card, {task: s.to(device, torch.float32) for task, s in starts.items()}, folder)

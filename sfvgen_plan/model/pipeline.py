@@ -1,0 +1,165 @@
+"""SlowFast-VGen as a diffusers pipeline: one code path for the bundled checkpoint and for ModelScope's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet3DConditionModel
+from torch import Tensor
+
+from sfvgen_plan.model import diffusion
+from sfvgen_plan.model.heads import ActionPrior, Heads
+from sfvgen_plan.model.text import encode_text
+from sfvgen_plan.model.unet import VideoUNet
+
+CONTEXT_WINDOW = 32
+"""Most frames, clean and new together, in one pass (f_p + f_g, SlowFast-VGen section 3.2)."""
+
+
+class SlowFastVGenPipeline(DiffusionPipeline):
+    """Masked conditional video diffusion driven by text and by an action per frame.
+
+    Components follow diffusers' folder layout, so ``save_pretrained`` and ``from_pretrained`` work as everywhere:
+    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), ``unet`` (``VideoUNet``), ``scheduler`` (any diffusers scheduler),
+    and optionally ``heads`` and the priors, which a plain video model lacks.
+    """
+
+    _optional_components = ["heads", "prior", "prior10"]  # noqa: RUF012 (diffusers reads it from the class)
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: Any,
+        tokenizer: Any,
+        unet: VideoUNet,
+        scheduler: Any,
+        heads: Heads | None = None,
+        prior: ActionPrior | None = None,
+        prior10: ActionPrior | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            heads=heads,
+            prior=prior,
+            prior10=prior10,
+        )
+
+    @classmethod
+    def from_modelscope(cls, path: str, action_dim: int = 4, **options: Any) -> SlowFastVGenPipeline:
+        """Load a text-to-video checkpoint in ModelScope's diffusers layout and inflate its input convolution.
+
+        Args:
+            path: a local folder or a hub name such as ``ali-vilab/text-to-video-ms-1.7b``.
+            action_dim: numbers in an action.
+            options: passed on to every component's ``from_pretrained`` (``torch_dtype``, ``cache_dir``, …).
+        """
+        from diffusers import DDIMScheduler
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        unet = UNet3DConditionModel.from_pretrained(path, subfolder="unet", **options)
+        hub = {k: v for k, v in options.items() if k != "torch_dtype"}
+        return cls(
+            vae=AutoencoderKL.from_pretrained(path, subfolder="vae", **options),
+            text_encoder=CLIPTextModel.from_pretrained(path, subfolder="text_encoder", **options),
+            tokenizer=CLIPTokenizer.from_pretrained(path, subfolder="tokenizer", **hub),
+            unet=VideoUNet.inflate(unet, action_dim),
+            scheduler=DDIMScheduler.from_pretrained(path, subfolder="scheduler", **hub),
+        )
+
+    @torch.no_grad()
+    def encode(self, frames: np.ndarray | Tensor, batch: int = 256) -> Tensor:
+        """Frames (..., H, W, 3) uint8 -> standardised latents (..., C, h, w) float32."""
+        frames = torch.as_tensor(frames)
+        lead = frames.shape[:-3]
+        parts = []
+        for part in frames.reshape(-1, *frames.shape[-3:]).split(batch):
+            pixels = part.to(self.vae.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
+            parts.append(self.vae.encode(pixels, return_dict=False)[0].mode().float())
+        latents = self.standardise(torch.cat(parts))
+        return latents.reshape(*lead, *latents.shape[1:])
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor, batch: int = 256) -> np.ndarray:
+        """Standardised latents (..., C, h, w) -> frames (..., H, W, 3) uint8."""
+        lead = latents.shape[:-3]
+        parts = []
+        for part in latents.reshape(-1, *latents.shape[-3:]).split(batch):
+            pixels = self.vae.decode(self.standardise(part, inverse=True).to(self.vae.dtype), return_dict=False)[0]
+            parts.append(((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu())
+        frames = torch.cat(parts)
+        return frames.reshape(*lead, *frames.shape[1:]).numpy()
+
+    def standardise(self, latents: Tensor, inverse: bool = False) -> Tensor:
+        """Autoencoder latents (B, C, h, w) to unit variance per channel, or back."""
+        config = self.vae.config
+        if config.latents_mean is None:
+            return latents / config.scaling_factor if inverse else latents * config.scaling_factor
+        mean = latents.new_tensor(config.latents_mean).view(1, -1, 1, 1)
+        std = latents.new_tensor(config.latents_std).view(1, -1, 1, 1)
+        return latents * std + mean if inverse else (latents - mean) / std
+
+    @torch.no_grad()
+    def embed(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts -> token features (B, L, E) and pooled features (B, E), float32."""
+        tokens, pooled = encode_text(self.tokenizer, self.text_encoder, texts)
+        return tokens.float(), pooled.float()
+
+    @torch.no_grad()
+    def generate(self, context: Tensor, actions: Tensor | None, text: Tensor, noise: Tensor, steps: int = 3) -> Tensor:
+        """New latents from clean context latents (paper section 3.2: only the new frames are updated).
+
+        Args:
+            context: (B, P, C, h, w) standardised latents, oldest first; P may be 0.
+            actions: (B, G, A) the action that leads into each new frame, or None for no action condition.
+            text: (B, L, E) token features.
+            noise: (B, G, C, h, w) standard normal.
+            steps: sampler steps.
+
+        Raises:
+            ValueError: more than ``CONTEXT_WINDOW`` frames.
+        """
+        past, new = context.shape[1], noise.shape[1]
+        if past + new > CONTEXT_WINDOW:
+            raise ValueError(
+                f"{past} context and {new} new frames exceed the context window of {CONTEXT_WINDOW}; "
+                "generate fewer frames in one pass"
+            )
+        clean = torch.zeros(past + new, device=noise.device)
+        clean[:past] = 1.0
+        clean = clean.expand(len(noise), -1)
+        given = (1.0 - clean) if actions is not None else torch.zeros_like(clean)
+        padded = noise.new_zeros(len(noise), past + new, self.unet.config.action_dim)
+        if actions is not None:
+            padded[:, past:] = actions
+
+        def network(latents: Tensor, timestep: Tensor) -> Tensor:
+            frames = torch.cat([context, latents], dim=1)
+            return self.unet.denoise(frames, clean, padded, given, timestep, text)[:, past:]
+
+        return diffusion.sample(self.scheduler, network, noise, steps)
+
+    def __call__(
+        self,
+        frames: np.ndarray,
+        prompt: Sequence[str],
+        num_frames: int,
+        actions: Tensor | None = None,
+        num_inference_steps: int = 3,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Continue B videos: frames (B, P, H, W, 3) uint8 and a prompt each -> (B, num_frames, H, W, 3) uint8."""
+        from sfvgen_plan.model.noise import normal
+
+        context = self.encode(frames)
+        tokens, _ = self.embed(prompt)
+        seeds = seed + torch.arange(len(context), device=context.device)
+        noise = normal(seeds, torch.zeros_like(seeds), (num_frames, *context.shape[2:]))
+        return self.decode(self.generate(context, actions, tokens, noise, num_inference_steps))

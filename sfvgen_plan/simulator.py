@@ -1,0 +1,201 @@
+"""The learned simulator: imagined episodes as values, moved on by one denoising pass for the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.memory.learning import FastLearning, learn
+from sfvgen_plan.memory.weights import Memory, applied, fresh_memory
+from sfvgen_plan.model import noise
+from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.model.heads import ActionPrior
+from sfvgen_plan.simulation import Outcome, as_long
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """State of N imagined episodes. A snapshot is this value: context, memory and random state.
+
+    Attributes:
+        context: (N, K, C, h, w) the newest frames in latent space, oldest first: the last pass's clean frames and
+            the frames that it made.
+        task: (N,) index into the checkpoint's tasks.
+        seed, step: (N,) random state: which stream, and how many passes were drawn from it.
+        memory: Temp-LoRA of the episodes, or None.
+    """
+
+    context: Tensor
+    task: Tensor
+    seed: Tensor
+    step: Tensor
+    memory: Memory | None = None
+
+    def __len__(self) -> int:
+        return len(self.context)
+
+
+class LearnedSimulator:
+    """``Simulator`` on a checkpoint; see ``sfvgen_plan.simulation`` for shapes.
+
+    Args:
+        checkpoint: the model and what it was trained for.
+        sampler_steps: denoising steps per pass.
+        memory: hyperparameters of fast learning; None plays without memory.
+        exact: compute in float32 even where bfloat16 is faster.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        sampler_steps: int = 3,
+        memory: FastLearning | None = None,
+        exact: bool = False,
+    ) -> None:
+        if sampler_steps < 1:
+            raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
+        self.checkpoint = checkpoint
+        self.pipeline = checkpoint.pipeline
+        self.sampler_steps = sampler_steps
+        self.fast_learning = memory
+        self.exact = exact
+        self.action_dim = checkpoint.card.action_dim
+        self.context_frames = checkpoint.card.context_frames
+        self.denoiser_calls = 0
+        self.device = checkpoint.pipeline.device
+        self._text, self._pooled = self.pipeline.embed(list(checkpoint.card.tasks.values()))
+
+    @torch.inference_mode()
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Imagination:
+        """Start N episodes from frames (N, P, H, W, 3) uint8 of the checkpoint's size and camera, oldest first.
+
+        Raises:
+            UserError: wrong frame shape, or a task that the checkpoint does not list.
+        """
+        size = self.checkpoint.size
+        if frames.ndim != 5 or frames.shape[2:] != (size, size, 3) or len(frames) != len(tasks):
+            raise UserError(
+                f"frames of shape {frames.shape} don't fit {len(tasks)} episodes of the checkpoint's size: "
+                f"give ({len(tasks)}, P, {size}, {size}, 3) from camera {self.checkpoint.camera!r}"
+            )
+        with self._precision():
+            latents = self.pipeline.encode(frames)
+        return self.begin_latents(latents, tasks, seeds)
+
+    @torch.inference_mode()
+    def begin_latents(self, latents: Tensor, tasks: Sequence[str], seeds: Sequence[int] | Tensor) -> Imagination:
+        """Start N episodes from standardised latents (N, P, C, h, w), oldest first."""
+        task = as_long([self.checkpoint.task_index(t) for t in tasks], self.device)
+        seed = as_long(seeds, self.device)
+        missing = self.context_frames - latents.shape[1]
+        if missing > 0:  # before the first frame the scene stood still
+            latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], dim=1)
+        memory = None
+        if self.fast_learning is not None:
+            settings = self.fast_learning
+            memory = fresh_memory(self.pipeline.unet, seed, settings.rank, settings.alpha, settings.targets)
+        return Imagination(latents.float(), task, seed, torch.zeros_like(seed), memory)
+
+    @torch.inference_mode()
+    def imagine(self, state: Imagination, actions: Tensor) -> tuple[Imagination, Outcome]:
+        """Execute actions (N, G, A) in [-1, 1]: G decisions in one denoising pass.
+
+        Raises:
+            UserError: actions of another shape, or not finite.
+        """
+        if actions.ndim != 3 or len(actions) != len(state) or actions.shape[2] != self.action_dim:
+            raise UserError(f"actions of shape {tuple(actions.shape)} don't fit; give ({len(state)}, G, {self.action_dim})")
+        context = state.context[:, -self.context_frames :]
+        drawn = noise.normal(state.seed, state.step, (actions.shape[1], *context.shape[2:]))
+        with self._precision(), applied(self.pipeline.unet, state.memory):
+            latents = self.pipeline.generate(
+                context, actions.clamp(-1, 1).to(context), self._text[state.task], drawn, self.sampler_steps
+            )
+            outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task)
+        self.denoiser_calls += self.sampler_steps
+        new = replace(state, context=torch.cat([context, latents], dim=1), step=state.step + 1)
+        return new, outcome
+
+    @torch.inference_mode()
+    def read(self, state: Imagination) -> Outcome:
+        """What the heads say of every episode's newest frame (G = 1)."""
+        with self._precision():
+            return self._read(state.context[:, -2:], state.task)
+
+    def remember(self, state: Imagination) -> Imagination:
+        """Fast learning on the newest chunk and its input, Algorithm 1a.
+
+        Raises:
+            UserError: the simulator plays without memory.
+        """
+        if state.memory is None or self.fast_learning is None:
+            raise UserError("memory=None: this simulator plays without memory; make it with memory=FastLearning()")
+        with self._precision():
+            memory, _ = learn(
+                self.pipeline.unet, self.pipeline.scheduler, state.memory, state.context, state.seed, self.fast_learning
+            )
+        return replace(state, memory=memory)
+
+    def fork(self, state: Imagination, copies: int) -> Imagination:
+        """Each episode ``copies`` times, next to each other; forks share their random state and their memory."""
+        index = torch.arange(len(state), device=self.device).repeat_interleave(copies)
+        return self.select(state, index)
+
+    def select(self, state: Imagination, index: Sequence[int] | Tensor) -> Imagination:
+        """The episodes named by ``index``, in that order."""
+        index = as_long(index, self.device)
+        memory = state.memory.select(index) if state.memory is not None else None
+        return Imagination(state.context[index], state.task[index], state.seed[index], state.step[index], memory)
+
+    def reseed(self, state: Imagination, seeds: Sequence[int] | Tensor) -> Imagination:
+        """The same episodes with other possible futures."""
+        return replace(state, seed=as_long(seeds, self.device))
+
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Latents (N, G, C, h, w) -> frames (N, G, H, W, 3) uint8."""
+        with torch.inference_mode(), self._precision():
+            return self.pipeline.decode(latents)
+
+    def _read(self, latents: Tensor, task: Tensor) -> Outcome:
+        """Heads on every pair of successive frames of (N, G + 1, C, h, w)."""
+        count, frames = latents.shape[0], latents.shape[1] - 1
+        pairs = torch.stack([latents[:, :-1], latents[:, 1:]], dim=2).flatten(0, 1)
+        text = self._pooled[task].repeat_interleave(frames, dim=0)
+        readout = self.pipeline.heads(pairs, text)
+        return Outcome(
+            reward=readout.reward.float().view(count, frames),
+            success=readout.success.float().sigmoid().view(count, frames),
+            value=readout.value.float().view(count, frames),
+            estimates=readout.estimates.float().view(count, frames, -1),
+            latents=latents[:, 1:],
+        )
+
+    def _precision(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.exact else precision(self.device)
+
+
+class LatentPrior:
+    """A behaviour-cloned prior on imagined states."""
+
+    def __init__(self, network: ActionPrior, checkpoint: Checkpoint) -> None:
+        self.network = network
+        _, self._pooled = checkpoint.pipeline.embed(list(checkpoint.card.tasks.values()))
+
+    @torch.inference_mode()
+    def act(self, state: Imagination) -> Tensor:
+        """Actions (N, A) in [-1, 1]."""
+        return self.network(state.context[:, -2:], self._pooled[state.task]).clamp(-1, 1)
+
+
+def precision(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 where it is faster (GPU, and CPUs with AVX512-BF16 or AMX); float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    fast = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)

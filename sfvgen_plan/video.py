@@ -1,0 +1,64 @@
+"""Videos of episodes: enlarged frames with captions, written as mp4."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.errors import UserError
+
+BAR_HEIGHT = 32
+"""Pixels of a caption bar; a multiple of 16, which video codecs like."""
+
+FRAMES_PER_SECOND = 8
+"""Half of real time at 5 raw steps of 1/80 s per frame: slow enough to follow."""
+
+
+def enlarge(frame: np.ndarray, side: int = 384) -> np.ndarray:
+    """Frame (H, W, 3) uint8 with every pixel repeated, to about ``side`` pixels, never smaller than it was."""
+    factor = max(1, side // frame.shape[0])
+    return frame.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def caption(frame: np.ndarray, text: str, highlight: bool = False) -> np.ndarray:
+    """Frame (H, W, 3) uint8 with a bar of text above it: (H + BAR_HEIGHT, W, 3); ``highlight`` makes the bar green."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    bar = Image.new("RGB", (frame.shape[1], BAR_HEIGHT), (20, 110, 50) if highlight else (30, 30, 30))
+    draw = ImageDraw.Draw(bar)
+    draw.text((8, BAR_HEIGHT // 2), text, fill=(255, 255, 255), font=ImageFont.load_default(size=16), anchor="lm")
+    return np.concatenate([np.asarray(bar), frame])
+
+
+def check_video_path(path: Path, argument: str = "video") -> None:
+    """Refuse what can't become a video before time is spent on its frames.
+
+    Raises:
+        UserError: the name doesn't end in .mp4, or the folder doesn't exist.
+    """
+    if path.suffix.lower() != ".mp4":
+        raise UserError(f"{argument}={str(path)!r} is no .mp4 file; give a name that ends in .mp4")
+    if not path.parent.is_dir():
+        raise UserError(f"{argument}={str(path)!r} is in a folder that doesn't exist; make {str(path.parent)!r} first")
+
+
+def write_mp4(path: Path, frames: Iterable[np.ndarray], frames_per_second: int = FRAMES_PER_SECOND) -> None:
+    """Write frames (H, W, 3) uint8 of one size as H.264; ``path`` appears when it is complete."""
+    import imageio.v2 as imageio
+
+    staged = path.with_name(f".{path.stem}.partial.mp4")
+    try:
+        # imageio would resize frames to multiples of 16; the codec itself only needs even sides.
+        writer: Any = imageio.get_writer(staged, fps=frames_per_second, macro_block_size=2, quality=8)
+        try:  # As a context manager it would stay open after an error.
+            for frame in frames:
+                writer.append_data(frame)
+        finally:
+            writer.close()
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)

@@ -1,0 +1,132 @@
+"""A world small enough to know the answer: a point on a plane that must reach its goal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sfvgen_plan.agents.planning import PlanningAgent
+from sfvgen_plan.simulation import Outcome, as_long
+
+torch.set_num_threads(1)
+STEP, RADIUS = 0.2, 0.1
+
+
+@dataclass(frozen=True)
+class Points:
+    """``place`` and ``goal`` (N, 2), random state ``seed`` and ``step`` (N,)."""
+
+    place: Tensor
+    goal: Tensor
+    seed: Tensor
+    step: Tensor
+
+
+class PointMass:
+    """``Simulator`` of points that move by 0.2 x action. Pixel values of the newest frame are place and goal. With
+    ``noise``, imagined points drift at random; ``goal_error`` (2,) is where the simulator wrongly sees the goal."""
+
+    action_dim = 2
+    device = torch.device("cpu")
+
+    def __init__(self, noise: float = 0.0, goal_error: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.noise, self.goal_error = noise, torch.tensor(goal_error)
+        self.denoiser_calls = 0
+        self.largest_batch = 0
+
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Points:
+        place, goal = (torch.tensor(frames[:, -1, 0, spot, :2] / 127.5 - 1.0).float() for spot in (0, 1))
+        return Points(place, goal + self.goal_error, as_long(seeds), torch.zeros(len(frames), dtype=torch.int64))
+
+    def imagine(self, state: Points, actions: Tensor) -> tuple[Points, Outcome]:
+        self.denoiser_calls += 1
+        self.largest_batch = max(self.largest_batch, len(actions))
+        keys = zip(state.seed.tolist(), state.step.tolist(), strict=True)
+        drift = np.stack([np.random.default_rng(key).standard_normal(actions.shape[1:]) for key in keys])
+        moves = STEP * actions.clamp(-1, 1) + self.noise * torch.tensor(drift).float()
+        places = state.place[:, None] + moves.cumsum(1)
+        return replace(state, place=places[:, -1], step=state.step + 1), self._outcome(places, state.goal)
+
+    def read(self, state: Points) -> Outcome:
+        return self._outcome(state.place[:, None], state.goal)
+
+    def fork(self, state: Points, copies: int) -> Points:
+        return self.select(state, torch.arange(len(state.place)).repeat_interleave(copies))
+
+    def select(self, state: Points, index: Sequence[int] | Tensor) -> Points:
+        return Points(*(getattr(state, name)[as_long(index)] for name in ("place", "goal", "seed", "step")))
+
+    def reseed(self, state: Points, seeds: Sequence[int] | Tensor) -> Points:
+        return replace(state, seed=as_long(seeds))
+
+    @staticmethod
+    def _outcome(places: Tensor, goal: Tensor) -> Outcome:
+        distance = (places - goal[:, None]).norm(dim=-1)
+        estimates = torch.zeros(*distance.shape, 10)
+        estimates[..., :2] = places
+        near = 1.0 / (1.0 + distance)
+        return Outcome(10.0 * near, torch.sigmoid((RADIUS - distance) / 0.02), near, estimates)
+
+
+class Towards:
+    """``Prior`` that steps to the goal, or to ``offset`` from it; ``gain`` below 1 makes it slow, below 0 hopeless."""
+
+    def __init__(self, offset: tuple[float, float] = (0.0, 0.0), gain: float = 1.0) -> None:
+        self.offset, self.gain = torch.tensor(offset), gain
+
+    def act(self, state: Points) -> Tensor:
+        return (self.gain * (state.goal + self.offset - state.place) / STEP).clamp(-1, 1)
+
+
+def picture(place: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """The frame (1, 2, 3) uint8 of a point and its goal, in [-1, 1]."""
+    frame = np.zeros((1, 2, 3), np.uint8)
+    frame[0, 0, :2], frame[0, 1, :2] = (np.round((spot + 1) * 127.5).clip(0, 255) for spot in (place, goal))
+    return frame
+
+
+@dataclass
+class Played:
+    """``actions`` (T, 2), ``places`` (T + 1, 2), and the decision that reached the goal, or None."""
+
+    actions: np.ndarray
+    places: np.ndarray
+    solved_at: int | None
+
+
+def play(agent, seeds: Sequence[int], decisions: int = 12) -> list[Played]:
+    """Episodes side by side in the real point world, one for each seed."""
+    scenes = [np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2)) for seed in seeds]
+    places = [[scene[0]] for scene in scenes]
+    lanes, actions = list(range(len(seeds))), []
+    agent.reset(lanes, ["point"] * len(seeds), seeds)
+    for _ in range(decisions):
+        frames = [picture(path[-1], scene[1]) for path, scene in zip(places, scenes, strict=True)]
+        actions.append(agent.act(lanes, np.stack(frames)))
+        for path, action in zip(places, actions[-1], strict=True):
+            path.append(path[-1] + STEP * action.clip(-1, 1))
+    results = []
+    for lane, scene in enumerate(scenes):
+        near = [int(t) for t, place in enumerate(places[lane]) if np.linalg.norm(place - scene[1]) < RADIUS]
+        path = [action[lane] for action in actions]
+        results.append(Played(np.array(path), np.array(places[lane]), near[0] if near else None))
+    return results
+
+
+def successes(played: Sequence[Played]) -> int:
+    """Episodes that reached the goal."""
+    return sum(episode.solved_at is not None for episode in played)
+
+
+@pytest.fixture
+def world():
+    """The names above, for tests that cannot import a conftest."""
+    import types
+
+    names = dict(PointMass=PointMass, Towards=Towards, play=play, successes=successes, picture=picture)
+    return types.SimpleNamespace(**names, PlanningAgent=PlanningAgent)

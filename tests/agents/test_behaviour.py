@@ -1,0 +1,67 @@
+"""How training episodes are played."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.agents.behaviour import FIRST_TRAINING_SEED, Behaviour, kind_of
+from sfvgen_plan.data.episodes import KINDS
+
+STATE = np.zeros(39)
+EXPERT = np.array([0.5, -0.5, 1.0, -1.0], np.float32)
+
+
+def seed_of(kind, skip=0):
+    return [seed for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 100) if kind_of(seed) == kind][skip]
+
+
+def actions_of(kind, decisions=40, task="reach-v3", skip=0):
+    behaviour = Behaviour(task, seed_of(kind, skip), decisions)
+    assert behaviour.kind == kind
+    return np.stack([behaviour.act(STATE, EXPERT) for _ in range(decisions)])
+
+
+def test_shares_of_the_kinds():
+    counts = Counter(kind_of(FIRST_TRAINING_SEED + number) for number in range(100))
+    assert counts == {"clean": 30, "noise0.3": 25, "noise0.7": 20, "random": 25}
+    assert set(counts) == set(KINDS)
+
+
+def test_even_a_few_episodes_have_every_kind():
+    assert {kind_of(FIRST_TRAINING_SEED + number) for number in range(8)} == set(KINDS)
+
+
+def test_clean_is_the_expert():
+    assert np.array_equal(actions_of("clean"), np.tile(EXPERT, (40, 1)))
+
+
+def test_noise_is_around_the_expert():
+    deviations = actions_of("noise0.3", 400)[:, :2] - EXPERT[:2]
+    assert np.abs(deviations.mean()) < 0.05
+    assert 0.2 < deviations.std() < 0.35
+
+
+def test_high_noise_turns_random():
+    """After the turn, the fourth action no longer follows the expert's -1."""
+    early, late = (
+        np.mean([actions_of("noise0.7", skip=skip)[part, 3] for skip in range(20)])
+        for part in (slice(0, 1), slice(39, 40))
+    )
+    assert early < -0.6
+    assert late > -0.4
+
+
+def test_random_is_smooth_and_ignores_the_expert():
+    actions = actions_of("random", 2000)
+    assert np.abs(actions.mean(0)).max() < 0.25
+    assert np.corrcoef(actions[1:, 3], actions[:-1, 3])[0, 1] > 0.6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_random_follows_from_task_and_seed(kind):
+    assert np.array_equal(actions_of(kind), actions_of(kind))
+    if kind != "clean":
+        assert not np.array_equal(actions_of(kind), actions_of(kind, task="push-v3"))
+        assert not np.array_equal(actions_of(kind), actions_of(kind, skip=1))
+    assert np.abs(actions_of(kind)).max() <= 1

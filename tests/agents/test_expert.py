@@ -1,0 +1,36 @@
+"""The scripted experts solve their tasks, and see only the state."""
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.tasks import SUITES
+from sfvgen_plan.errors import UserError
+
+
+@pytest.mark.parametrize("task", SUITES["metaworld-10"])
+def test_solves_the_task(task):
+    env, expert = MetaworldEnv(task, pixels=False), ExpertAgent()
+    expert.reset(f"metaworld/{task}", 0)
+    _, info = env.reset(seed=0)
+    for _ in range(25):
+        *_, info = env.step(expert.act(env))
+    assert info["success_latched"]
+
+
+def test_acting_leaves_the_environment_alone(recwarn):
+    env, expert = MetaworldEnv("push-v3", pixels=False), ExpertAgent()
+    expert.reset("push-v3", 0)
+    env.reset(seed=0)
+    before = env.state
+    actions = [expert.act(env) for _ in range(2)]
+    assert np.array_equal(*actions)
+    assert np.array_equal(env.state, before)
+    assert actions[0] in env.action_space
+    assert not recwarn.list
+
+
+def test_unknown_task():
+    with pytest.raises(UserError, match="push-v3"):
+        ExpertAgent().reset("pussh-v3", 0)

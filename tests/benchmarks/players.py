@@ -1,0 +1,89 @@
+"""Agents for tests of the runner. In a module of their own, because worker processes import them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.errors import UserError
+
+
+class Stumbling(ExpertAgent):
+    """The expert, but its third decision on seed 1 is an error."""
+
+    def reset(self, task: str, seed: int) -> None:
+        super().reset(task, seed)
+        self.seed, self.decisions = seed, 0
+
+    def act(self, env: Any) -> np.ndarray:
+        self.decisions += 1
+        if self.seed == 1 and self.decisions == 3:
+            self.stumble()
+        return super().act(env)
+
+    def stumble(self) -> None:
+        raise RuntimeError("lost\nmy way")
+
+
+class Dying(Stumbling):
+    """The same, but it takes its process with it."""
+
+    def stumble(self) -> None:
+        os._exit(3)
+
+
+class Refusing(Stumbling):
+    """The same, but it blames the user."""
+
+    def stumble(self) -> None:
+        raise UserError("agent='refusing' will not; give another")
+
+
+class Dancing:
+    """A batch agent: actions depend on the episode and its decision only. Notes who was asked together."""
+
+    def __init__(self, fails_on: tuple[str, int] | None = None, error: type[Exception] = RuntimeError) -> None:
+        self.fails_on, self.error = fails_on, error
+        self.batches: list[list[int]] = []
+        self._episodes: dict[int, tuple[str, int]] = {}
+        self._decisions: dict[int, int] = {}
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
+            self._episodes[lane], self._decisions[lane] = (task, seed), 0
+
+    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        assert frames.shape == (len(lanes), 128, 128, 3)
+        assert frames.dtype == np.uint8
+        self.batches.append(list(lanes))
+        actions = []
+        for lane in lanes:
+            self._decisions[lane] += 1
+            if self._episodes[lane] == self.fails_on and self._decisions[lane] == 2:
+                raise self.error("tripped")
+            generator = np.random.default_rng([self._episodes[lane][1], self._decisions[lane]])
+            actions.append(generator.uniform(-1, 1, 4))
+        return np.array(actions)
+
+    def stats(self, lane: int) -> PlanCost:
+        decisions = self._decisions[lane]
+        return PlanCost(plan_seconds=0.5 * decisions, denoiser_calls=3 * decisions, imagined_decisions=40 * decisions)
+
+
+class Slow(ExpertAgent):
+    """The expert, thinking long enough to be interrupted."""
+
+    def act(self, env: Any) -> np.ndarray:
+        time.sleep(0.02)
+        return super().act(env)
+
+
+def unusable(observation: np.ndarray) -> list[float]:
+    """A policy whose actions are no numbers."""
+    return [float("nan")] * 4

@@ -1,0 +1,78 @@
+"""Protocols: what is comparable with what."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task, protocol_names
+from sfvgen_plan.envs.tasks import SUITES, TASKS
+from sfvgen_plan.errors import UserError
+
+
+def test_metaworld_10_plays_the_suite_on_twenty_seeds() -> None:
+    protocol = load_protocol("metaworld-10")
+    assert protocol.tasks == SUITES["metaworld-10"]
+    assert list(protocol.seeds) == list(range(20))
+
+
+def test_every_protocol_is_named_like_its_file() -> None:
+    assert [load_protocol(name).id for name in protocol_names()] == protocol_names()
+
+
+def test_the_rules_behind_committed_rows_do_not_change() -> None:
+    # A new hash means that the rows in benchmarks/results were made under other rules: choose a new id instead.
+    assert load_protocol("metaworld-10").hash == "6f6632a677e3"
+
+
+def test_every_metaworld_task_has_a_protocol_and_suites_come_first() -> None:
+    assert {protocol_for_task(task).id for task in SUITES["metaworld-10"]} == {"metaworld-10"}
+    assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "metaworld-50"}
+
+
+def test_any_change_changes_the_hash() -> None:
+    protocol = load_protocol("metaworld-10")
+    changes = {"camera": "corner2", "size": 64, "repeat": 4, "linger": 0, "episodes": 10, "env_version": "metaworld 4"}
+    hashes = {dataclasses.replace(protocol, **{key: value}).hash for key, value in changes.items()}  # type: ignore[arg-type]
+    assert len(hashes | {protocol.hash}) == len(changes) + 1
+
+
+def test_fewer_of_the_same_seeds_stay_comparable() -> None:
+    protocol = load_protocol("metaworld-10")
+    assert protocol.variant(first_seed=5, episodes=3).id == "metaworld-10"
+    assert list(protocol.variant(first_seed=5, episodes=3).seeds) == [5, 6, 7]
+
+
+def test_other_seeds_or_limits_get_an_id_of_their_own() -> None:
+    protocol = load_protocol("metaworld-10")
+    shorter, unseen, more = (
+        protocol.variant(max_decisions=50),
+        protocol.variant(first_seed=100),
+        protocol.variant(episodes=50),
+    )
+    assert len({protocol.id, shorter.id, unseen.id}) == 3
+    assert unseen.id == more.id
+    assert shorter.id.startswith("metaworld-10~")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"episodes": 0}, "episodes=0"),
+        ({"max_decisions": 0}, "max_decisions=0"),
+        ({"first_seed": -1}, "seed=-1"),
+        ({"first_seed": 100_000}, "training data"),
+        ({"first_seed": 99_990, "episodes": 11}, "training data"),
+    ],
+)
+def test_impossible_variants_are_refused(change: dict[str, int], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        load_protocol("metaworld-10").variant(**change)
+
+
+def test_unknown_names_come_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="metaworld-10"):
+        load_protocol("metaworld10")
+    with pytest.raises(UserError, match="reach-v3"):
+        protocol_for_task("raech-v3")

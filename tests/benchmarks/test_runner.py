@@ -1,0 +1,191 @@
+"""Evaluation on the real environment: rows, lanes, failures."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import pytest
+from players import Dancing, Dying, Refusing, Stumbling
+
+from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.benchmarks.episodes import Job, Player, Recording
+from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
+from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.runner import Contestant, Observer, evaluate, jobs_for
+from sfvgen_plan.errors import UserError
+
+SHORT = load_protocol("metaworld-10").variant(max_decisions=4)
+FULL = load_protocol("metaworld-10")
+JOBS = jobs_for(["reach-v3"], range(3))
+
+
+def episodes(rows: list[EpisodeRow]) -> list[EpisodeRow]:
+    """Rows in the order of the jobs, without what depends on time."""
+    return [dataclasses.replace(row, plan_seconds=0) for row in sorted(rows, key=lambda row: (row.task, row.seed))]
+
+
+def play(contestant: Contestant, lanes: int, protocol: Protocol = SHORT) -> list[EpisodeRow]:
+    return episodes(evaluate(protocol, JOBS, contestant, lanes))
+
+
+def test_the_expert_solves_its_tasks_and_lingers() -> None:
+    rows = play(Contestant("expert", env_agent=ExpertAgent, device="cpu"), 1, FULL)
+    assert [(row.task, row.seed) for row in rows] == [(job.task, job.seed) for job in JOBS]
+    for row in rows:
+        assert (row.success_any, row.success_final, row.error, row.device) == (True, True, "", "cpu")
+        assert row.first_success is not None
+        assert row.decisions == row.first_success + FULL.linger
+        assert 0 < row.return_ <= 10 * row.decisions
+
+
+def test_an_episode_without_success_goes_to_the_limit() -> None:
+    (row, *_) = play(Contestant("dancing", agent=Dancing()), 1)
+    assert (row.decisions, row.success_any, row.success_final, row.first_success) == (4, False, False, None)
+
+
+def test_a_success_that_is_undone_is_not_final() -> None:
+    # Pulls the drawer open again after the expert has closed it.
+    class Undoing(ExpertAgent):
+        def act(self, env):  # type: ignore[no-untyped-def]
+            self.solved = getattr(self, "solved", False) or env._latched
+            return [0, -1, 0, 0] if self.solved else super().act(env)
+
+    protocol = dataclasses.replace(FULL, linger=40)
+    (row,) = evaluate(protocol, [Job("reach-v3", 0)], Contestant("undoing", env_agent=Undoing))
+    assert (row.success_any, row.success_final) == (True, False)
+
+
+def test_rows_do_not_depend_on_lanes() -> None:
+    jobs = [*JOBS, Job("drawer-close-v3", 0)]
+    rows = [episodes(evaluate(SHORT, jobs, Contestant("dancing", agent=Dancing()), lanes)) for lanes in (1, 2)]
+    assert rows[0] == rows[1]
+    assert [(row.task, row.seed) for row in rows[0]] == sorted((job.task, job.seed) for job in jobs)
+
+
+def test_rows_of_agents_in_workers_do_not_depend_on_lanes() -> None:
+    contestant = Contestant("expert", env_agent=ExpertAgent)
+    assert play(contestant, 2, FULL) == play(contestant, 1, FULL)
+
+
+def test_lanes_decide_together() -> None:
+    agent = Dancing()
+    play(Contestant("dancing", agent=agent), 2)
+    assert [0, 1] in agent.batches
+    assert sum(map(len, agent.batches)) == 4 * len(JOBS)
+
+
+def test_costs_are_per_plan_or_per_episode() -> None:
+    (row,) = evaluate(SHORT, [Job("reach-v3", 0)], Contestant("dancing", agent=Dancing()))
+    assert (row.plan_seconds, row.denoiser_calls, row.imagined_decisions) == (0.5, 12, 160)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on(lanes: int) -> None:
+    rows = play(Contestant("stumbling", env_agent=Stumbling), lanes, FULL)
+    assert [row.error for row in rows] == ["", "RuntimeError: lost my way", ""]
+    assert [row.success_any for row in rows] == [True, False, True]
+    assert rows[1].decisions == 2
+
+
+def test_a_worker_that_dies_becomes_a_row_and_is_replaced() -> None:
+    rows = play(Contestant("dying", env_agent=Dying), 2, FULL)
+    assert [bool(row.error) for row in rows] == [False, True, False]
+    assert "exit code 3" in rows[1].error
+    assert [row.success_any for row in rows] == [True, False, True]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_an_error_of_one_lane_leaves_the_rows_of_the_others_as_they_are(lanes: int) -> None:
+    expected = play(Contestant("dancing", agent=Dancing()), 1)
+    rows = play(Contestant("dancing", agent=Dancing(fails_on=("reach-v3", 1))), lanes)
+    broken = rows.pop(1)
+    del expected[1]
+    assert rows == expected
+    assert (broken.error, broken.success_any, broken.decisions) == ("RuntimeError: tripped", False, 1)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_bad_input_that_breaks_the_very_first_episode_ends_the_run(lanes: int) -> None:
+    with pytest.raises(UserError, match="tripped"):
+        evaluate(SHORT, [Job("reach-v3", 1)] * lanes, Contestant("x", agent=Dancing(("reach-v3", 1), UserError)), lanes)
+    with pytest.raises(UserError, match="will not; give another"):
+        evaluate(FULL, [Job("reach-v3", 1)] * lanes, Contestant("refusing", env_agent=Refusing), lanes)
+
+
+def test_bad_input_after_a_finished_episode_becomes_a_row() -> None:
+    rows = play(Contestant("refusing", env_agent=Refusing), 1, FULL)
+    assert [row.error[:9] for row in rows] == ["", "UserError", ""]
+
+
+def test_observers_hear_of_everything_in_time() -> None:
+    heard: list[str] = []
+
+    class Listener(Observer):
+        def decided(self, job: Job, decisions: int) -> None:
+            heard.append(f"decided {decisions}")
+
+        def recorded(self, recording: Recording) -> None:
+            heard.append(f"recorded {recording.frames.shape} {recording.success.tolist()}")
+
+        def failed(self, job: Job, details: str) -> None:
+            heard.append(f"failed {job.seed} {'Traceback' in details}")
+
+        def ended(self, row: EpisodeRow) -> None:
+            heard.append(f"ended {row.seed}")
+
+    jobs = jobs_for(["reach-v3"], [0, 1], recorded_seed=0)
+    evaluate(SHORT, jobs, Contestant("dancing", agent=Dancing(("reach-v3", 1))), observer=Listener())
+    assert heard == [
+        *(f"decided {decisions}" for decisions in (1, 2, 3, 4)),
+        "recorded (5, 128, 128, 3) [False, False, False, False, False]",
+        "ended 0",
+        "decided 1",
+        "failed 1 True",
+        "ended 1",
+    ]
+
+
+def test_interruption_passes_through_after_the_rows() -> None:
+    seen = []
+
+    class Impatient(Observer):
+        def ended(self, row: EpisodeRow) -> None:
+            seen.append(row.seed)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(FULL, JOBS, Contestant("expert", env_agent=ExpertAgent), 2, Impatient())
+    assert len(seen) == 2
+
+
+def test_nothing_to_play_starts_nothing() -> None:
+    assert evaluate(SHORT, [], Contestant("expert", env_agent=ExpertAgent), 8) == []
+
+
+def test_a_contestant_plays_in_one_place() -> None:
+    with pytest.raises(ValueError, match="either"):
+        Contestant("nobody")
+
+
+def test_frames_are_only_rendered_for_agents_and_videos_that_see_them() -> None:
+    player = Player(SHORT, ExpertAgent)
+    plain = player.start(Job("reach-v3", 0))
+    recorded = player.start(Job("reach-v3", 0, record=True))
+    player.close()
+    assert plain.recording is None  # type: ignore[union-attr]
+    assert recorded.recording.frames.std() > 10  # type: ignore[union-attr]
+
+
+def test_workers_do_not_import_torch() -> None:
+    import subprocess
+
+    code = (
+        "import sys\n"
+        "from sfvgen_plan.benchmarks.episodes import Job, Player\n"
+        "from sfvgen_plan.benchmarks.protocols import load_protocol\n"
+        "Player(load_protocol('metaworld-10')).start(Job('reach-v3', 0))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

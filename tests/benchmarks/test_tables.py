@@ -1,0 +1,135 @@
+"""The README's results follow from the committed rows, and going stale is noticed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan.benchmarks.results import EpisodeRow, write_rows
+from sfvgen_plan.benchmarks.summary import per_task, summarise
+from sfvgen_plan.benchmarks.tables import BEGIN, END, main, markdown, results_block
+from sfvgen_plan.errors import UserError
+
+
+def row(agent: str, task: str, seed: int, success: bool, **changes: object) -> EpisodeRow:
+    first_success = 10 if success else None
+    plain = EpisodeRow(
+        "metaworld-10", task, agent, seed, success, success, 50.0, 20, 0.5, 60, 4000, "", first_success, "abc", "cpu"
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def results_folder(folder: Path) -> Path:
+    tasks = ("reach-v3", "push-v3")
+    rows = [row("prior", task, seed, task == "reach-v3") for task in tasks for seed in range(4)]
+    rows += [row("default", task, seed, seed > 0, device="NVIDIA H100") for task in tasks for seed in range(4)]
+    write_rows(folder / "metaworld-10.csv", rows)
+    (folder / "open_loop.csv").write_text(
+        "task,f_g,decision,psnr_db,copy_psnr_db,object_error_cm,hand_error_cm\n"
+        "reach-v3,8,8,30,25,1,1\nreach-v3,8,35,27,20,2,3\npush-v3,8,35,28,22,3,1\nreach-v3,1,35,26.5,20,2,3\n"
+    )
+    (folder / "speed.csv").write_text(
+        "name,device,value,unit,command\nimagine,NVIDIA H100,26000,decisions/s,make bench\n"
+    )
+    return folder
+
+
+def readme(folder: Path) -> Path:
+    path = folder / "README.md"
+    path.write_text(f"# Title\n{BEGIN}\nold\n{END}\nfooter\n")
+    return path
+
+
+def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: Path) -> None:
+    block = results_block(results_folder(tmp_path))
+    assert "| `prior` | 8 | 50 [22, 78] | 50 [22, 78] | 50 | 0.500 | cpu | 3.0 | 200 | 0 |" in block
+    assert "| `default` | 8 | 75 [41, 93] |" in block
+    assert "| task | `prior` | `default` |" in block
+    assert "| reach-v3 | 100 | 75 |" in block
+    assert "**`default` minus `prior`**" in block
+    assert "| reach-v3 | 4 | -25 [-75, +0] |" in block
+    assert "| all tasks | 8 | +25 [" in block
+    assert "Open-loop rollouts at decision 35" in block
+    assert "| 1 | 26.5 | 20.0 | 2.0 | 3.0 |\n| 8 | 27.5 | 21.0 | 2.5 | 2.0 |" in block
+    assert "| imagine | 26,000 decisions/s | NVIDIA H100 | `make bench` |" in block
+
+
+def test_protocols_never_share_a_table(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path)
+    other = dataclasses.replace(row("default", "assembly-v3", 0, True), protocol="metaworld-50")
+    write_rows(folder / "metaworld-50.csv", [other])
+    block = results_block(folder)
+    assert block.count("Success under protocol") == 2
+    write_rows(folder / "metaworld-50.csv", [row("default", "reach-v3", 0, True)])
+    with pytest.raises(UserError, match="keep those apart"):
+        results_block(folder)
+    with pytest.raises(ValueError, match="one protocol"):
+        summarise([other, row("default", "reach-v3", 0, True)])
+
+
+def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
+    path = readme(tmp_path)
+    assert main([str(path), str(results_folder(tmp_path))]) == 0
+    text = path.read_text()
+    assert text.startswith(f"# Title\n{BEGIN}\n**Success")
+    assert text.endswith(f"{END}\nfooter\n")
+    assert "old" not in text
+
+
+def test_check_notices_rows_that_the_readme_does_not_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, path = results_folder(tmp_path), readme(tmp_path)
+    assert main([str(path), str(folder), "--check"]) == 1
+    assert "old" in path.read_text()
+    assert main([str(path), str(folder)]) == 0
+    assert main([str(path), str(folder), "--check"]) == 0
+    write_rows(folder / "metaworld-10.csv", [row("prior", "reach-v3", 0, True)])
+    assert main([str(path), str(folder), "--check"]) == 1
+    assert "out of date" in capsys.readouterr().err
+
+
+def test_without_rows_the_block_says_so(tmp_path: Path) -> None:
+    assert results_block(tmp_path) == "No results are committed yet."
+
+
+@pytest.mark.parametrize("spoil", ["marks", "folder", "readme", "columns"])
+def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, folder = readme(tmp_path), results_folder(tmp_path)
+    if spoil == "marks":
+        path.write_text("# Title\n")
+    elif spoil == "folder":
+        folder = tmp_path / "none"
+    elif spoil == "readme":
+        path = tmp_path / "none.md"
+    else:
+        (folder / "open_loop.csv").write_text("task,f_g\nreach-v3,8\n")
+    before = path.read_text() if path.exists() else None
+    assert main([str(path), str(folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert before is None or path.read_text() == before
+
+
+def test_the_committed_readme_shows_the_committed_rows() -> None:
+    root = Path(__file__).resolve().parents[2]
+    assert main([str(root / "README.md"), str(root / "benchmarks" / "results"), "--check"]) == 0
+
+
+def test_costs_are_means_over_plans_and_errors_count_as_failures() -> None:
+    short = row("a", "reach-v3", 0, True, decisions=10, plan_seconds=0.1, denoiser_calls=30)
+    long = row("a", "reach-v3", 1, False, decisions=90, plan_seconds=0.2, denoiser_calls=270, error="Boom: no")
+    summary = summarise([short, long])
+    assert summary.plan_seconds == pytest.approx(0.19)
+    assert summary.denoiser_calls == pytest.approx(3.0)
+    assert (summary.errors, summary.success_any.mean) == (1, 0.5)
+
+
+def test_a_single_task_has_no_overall_line() -> None:
+    rows = [row("a", "reach-v3", seed, True) for seed in range(2)]
+    assert [summary.task for summary in per_task(rows, ["reach-v3", "push-v3"])] == ["reach-v3"]
+    rows.append(row("a", "push-v3", 0, True))
+    assert [summary.task for summary in per_task(rows, ["reach-v3", "push-v3"])] == ["reach-v3", "push-v3", "all tasks"]
+
+
+def test_markdown_puts_numbers_to_the_right_and_escapes_bars() -> None:
+    assert markdown(("a", "b"), [("x|y", "1")]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"

@@ -1,0 +1,214 @@
+"""``sfvgen-plan eval`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import pytest
+
+from sfvgen_plan import cli
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.results import RowStore, read_rows
+from sfvgen_plan.envs.tasks import TASKS
+
+PLAYERS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(PLAYERS))
+
+
+def evaluate(*options: str) -> int:
+    return cli.main(["eval", *options])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line that bad input gives."""
+    assert evaluate(*options) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert captured.out == ""
+    assert not Path("runs").exists()
+    return line
+
+
+def report(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    assert evaluate(*options, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_expert_solves_a_task_and_the_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate("--task", "metaworld/reach-v3", "--agent", "expert", "--lanes", "1") == 0
+    captured = capsys.readouterr()
+    assert "protocol metaworld-10" in captured.out
+    assert "100 [57, 100]" in captured.out
+    (rows,) = Path("runs").glob("*-reach-v3-expert/episodes.csv")
+    assert [row.seed for row in read_rows(rows)] == [0, 1, 2, 3, 4]
+    assert str(rows) in captured.err
+
+
+def test_json_holds_summaries_and_episodes(capsys: pytest.CaptureFixture[str]) -> None:
+    data = report(
+        capsys, "--task", "reach-v3", "--agent", "random", "--episodes", "2", "--max-decisions", "3", "--seed", "7"
+    )
+    assert data["protocol"] == load_protocol("metaworld-10").variant(max_decisions=3, first_seed=7).id
+    assert data["finished"] is True
+    assert [episode["seed"] for episode in data["episodes"]] == [7, 8]
+    assert data["summaries"][0]["success_any"]["count"] == 2
+    assert {"return", "plan_seconds", "denoiser_calls", "imagined_decisions"} <= data["episodes"][0].keys()
+
+
+def test_a_suite_plays_every_task_under_its_own_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    data = report(capsys, "--suite", "metaworld-10", "--agent", "expert", "--episodes", "1", "--lanes", "1")
+    assert data["protocol"] == "metaworld-10"
+    assert [summary["task"] for summary in data["summaries"]] == [*load_protocol("metaworld-10").tasks, "all tasks"]
+    assert data["summaries"][-1]["success_any"]["mean"] == 1.0
+
+
+def test_agents_without_a_checkpoint_play_any_metaworld_task(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(load_protocol("metaworld-50").tasks) == len(TASKS)
+    data = report(capsys, "--task", "assembly-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1")
+    assert data["protocol"] == "metaworld-50"
+
+
+@pytest.mark.parametrize("agent", ["prior", "cem"])
+def test_learned_agents_play_with_a_checkpoint(
+    agent: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["agent.iterations=1", "agent.samples=3", "agent.elites=2"] if agent == "cem" else []
+    known = ("--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--task", "reach-v3")
+    data = report(capsys, *known, "--agent", agent, "--episodes", "1", "--max-decisions", "2", *changes)
+    (episode,) = data["episodes"]
+    assert (episode["decisions"], episode["error"]) == (2, "")
+    assert (episode["imagined_decisions"] > 0, episode["denoiser_calls"] > 0) == (agent == "cem", agent == "cem")
+    assert len(episode["checkpoint"]) == 12
+    assert set(episode["agent"].split("+")) == {agent, *(change.removeprefix("agent.") for change in changes)}
+
+
+def test_a_video_shows_the_first_episode(capsys: pytest.CaptureFixture[str]) -> None:
+    data = report(
+        capsys, "--task", "reach-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--video", "seen.mp4"
+    )
+    frames = list(imageio.get_reader("seen.mp4").iter_data())
+    assert len(frames) >= data["episodes"][0]["decisions"] + 1
+    assert frames[0].shape == (416, 384, 3)
+    assert [path.name for path in Path().glob("*.mp4")] == ["seen.mp4"]
+
+
+def test_an_agent_of_ones_own_plays_by_module_and_name(capsys: pytest.CaptureFixture[str]) -> None:
+    data = report(capsys, "--task", "reach-v3", "--agent", "players:Stumbling", "--episodes", "2", "--lanes", "1")
+    assert [episode["error"] for episode in data["episodes"]] == ["", "RuntimeError: lost my way"]
+    assert "RuntimeError: lost" in (Path(data["folder"]) / "errors.log").read_text()
+
+
+def test_a_run_where_every_episode_breaks_off_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    agent = ("--agent", "players:Stumbling", "--lanes", "1")
+    assert evaluate("--task", "reach-v3", *agent, "--seed", "1", "--episodes", "1") == 1
+
+
+def test_resuming_plays_only_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "reach-v3", "--agent", "players:Stumbling", "--lanes", "1", "--out", "run")
+    report(capsys, *options, "--episodes", "3")
+    store = RowStore(Path("run/episodes.csv"))
+    before = store.path.read_text().splitlines()
+    data = report(capsys, *options, "--episodes", "4", "--resume")
+    added = store.path.read_text().splitlines()[len(before) :]
+    # Seed 3 is new, seed 1 broke off.
+    assert sorted(line.split(",")[3] for line in added) == ["1", "3"]
+    assert [episode["seed"] for episode in data["episodes"]] == [0, 1, 2, 3]
+
+
+def test_a_folder_with_rows_is_not_written_to_by_accident(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "reach-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1", "--out", "run")
+    report(capsys, *options)
+    before = Path("run/episodes.csv").read_text()
+    assert "--resume" in refusal(capsys, *options)
+    assert "agent='expert'" in refusal(capsys, *options[:3], "random", *options[4:], "--resume")
+    assert Path("run/episodes.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--task", "raech-v3"], "reach-v3"),
+        (["--suite", "metaworld-11"], "metaworld-10"),
+        (["--task", "reach-v3", "--suite", "metaworld-10"], "not allowed with"),
+        ([], "--task"),
+        (["--task", "reach-v3", "--episodes", "0"], "--episodes"),
+        (["--task", "reach-v3", "--agent", "defualt"], "default"),
+        (["--task", "reach-v3", "--agent", "no.module:agent"], "can't be imported"),
+        (["--task", "reach-v3", "--agent", "cem", "agent.sampels=3"], "agent.samples"),
+        (["--task", "reach-v3", "samples=3"], "agent.key=value"),
+        (["--task", "reach-v3", "--agent", "random", "--memory"], "memory"),
+        (["--task", "reach-v3", "--agent", "random", "--seed", "100000"], "training data"),
+        (["--task", "reach-v3", "--agent", "random", "--seed", "99999"], "training data"),
+        (["--task", "reach-v3", "--agent", "random", "--resume"], "--out"),
+        (["--task", "reach-v3", "--agent", "random", "--video", "x.gif"], ".mp4"),
+        (["--task", "reach-v3", "--agent", "random", "--video", "no/x.mp4"], "doesn't exist"),
+        (["--task", "reach-v3", "--agent", "random", "--out", "/proc/run"], "can't be written"),
+        (["--task", "reach-v3", "--agent", "prior", "--checkpoint", "nowhere"], "nowhere"),
+        (["--task", "reach-v3", "--agent", "prior", "--device", "warp"], "device='warp'"),
+        (["--task", "reach-v3", "--agent", "players:unusable"], "not finite"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_written(
+    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert named in refusal(capsys, *options)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_checkpoint_has_to_list_the_tasks(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = ("--checkpoint", str(tiny_checkpoint), "--device", "cpu")
+    for what in (("--task", "push-v3"), ("--suite", "metaworld-10")):
+        assert evaluate(*what, *known) == 2
+        assert "push-v3" in capsys.readouterr().err.splitlines()[-1]
+    assert not Path("runs").exists()
+
+
+def test_a_checkpoint_for_other_frames_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    other = shutil.copytree(tiny_checkpoint, tmp_path / "other")
+    card = other / "checkpoint.json"
+    card.write_text(card.read_text().replace('"corner4"', '"corner2"'))
+    assert evaluate("--task", "reach-v3", "--checkpoint", str(other), "--device", "cpu") == 2
+    error = capsys.readouterr().err
+    assert "camera='corner2'" in error
+    assert "camera='corner4'" in error
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("lanes", ["1", "2"])
+def test_interruption_keeps_finished_episodes_and_shows_them(sent: int, code: int, lanes: str, tmp_path: Path) -> None:
+    options = ["--task", "reach-v3", "--agent", "players:Slow", "--episodes", "200", "--lanes", lanes, "--out", "run"]
+    command = [sys.executable, "-m", "sfvgen_plan.cli", "eval", *options]
+    environment = {**os.environ, "PYTHONPATH": str(PLAYERS)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    rows = Path("run/episodes.csv")
+    deadline = time.monotonic() + 120
+    while not (rows.exists() and rows.read_text().count("\n") > 3) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, sent)  # As a terminal does: workers get it too.
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    kept = read_rows(rows)
+    assert len(kept) >= 3
+    assert not any(row.error for row in kept)
+    assert "reach-v3" in output
+    assert "Traceback" not in errors

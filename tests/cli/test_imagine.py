@@ -1,0 +1,96 @@
+"""``sfvgen-plan imagine``: real and imagined side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+
+from sfvgen_plan import cli
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def imagine(capsys: pytest.CaptureFixture[str], checkpoint: Path, *options: str) -> dict[str, Any]:
+    common = [
+        "--task",
+        "reach-v3",
+        "--checkpoint",
+        str(checkpoint),
+        "--device",
+        "cpu",
+        "--sampler-steps",
+        "1",
+        "--json",
+    ]
+    assert cli.main(["imagine", *common, *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def spans(data: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(chunk["first_decision"], chunk["last_decision"]) for chunk in data["chunks"]]
+
+
+@pytest.mark.parametrize("agent", ["expert", "random", "prior"])
+def test_writes_a_video_and_scores_each_chunk(
+    agent: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = imagine(capsys, tiny_checkpoint, "--agent", agent, "--decisions", "5", "--chunk", "2", "--out", "seen.mp4")
+    assert spans(data) == [(1, 2), (3, 4), (5, 5)]
+    assert all(0 < chunk["psnr_db"] < chunk["copy_psnr_db"] for chunk in data["chunks"])
+    frames = list(imageio.get_reader("seen.mp4").iter_data())
+    assert len(frames) == 6
+    assert frames[0].shape == (832, 384, 3)
+    # Both halves begin with the same real frame.
+    assert np.abs(frames[0][32:416].astype(int) - frames[0][448:].astype(int)).mean() < 3
+
+
+def test_given_actions_are_played_and_the_result_is_reproducible(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("actions.npy", np.random.default_rng(0).uniform(-1, 1, (4, 4)))
+    data = imagine(capsys, tiny_checkpoint, "--actions", "actions.npy", "--seed", "3")
+    assert spans(data) == [(1, 4)]
+    assert imagine(capsys, tiny_checkpoint, "--actions", "actions.npy", "--seed", "3") == data
+    assert imagine(capsys, tiny_checkpoint, "--actions", "actions.npy", "--decisions", "3")["chunks"] != data["chunks"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "named"),
+    [
+        (None, ["--task", "raech-v3"], "reach-v3"),
+        (None, ["--task", "reach-v3", "--agent", "exprt"], "expert"),
+        (None, ["--task", "reach-v3", "--decisions", "0"], "--decisions"),
+        (None, ["--task", "reach-v3", "--out", "x.avi"], ".mp4"),
+        (None, ["--task", "reach-v3", "--actions", "missing.npy"], "missing.npy"),
+        (None, ["--task", "reach-v3", "--checkpoint", "nowhere"], "nowhere"),
+        (np.zeros((3, 5)), ["--task", "reach-v3", "--actions", "a.npy"], "(3, 5)"),
+        (np.full((3, 4), np.nan), ["--task", "reach-v3", "--actions", "a.npy"], "finite"),
+        (np.full((3, 4), 1.5), ["--task", "reach-v3", "--actions", "a.npy"], "[-1, 1]"),
+        (np.array(["x"]), ["--task", "reach-v3", "--actions", "a.npy"], "shape"),
+        (np.array([None]), ["--task", "reach-v3", "--actions", "a.npy"], "can't be read"),
+        (np.zeros((3, 4)), ["--task", "reach-v3", "--actions", "a.npy", "--decisions", "4"], "decisions=4"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    content: np.ndarray | None, options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        np.save("a.npy", content)
+    assert cli.main(["imagine", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+    assert not list(Path().glob("*.mp4"))
+
+
+def test_tasks_and_chunks_have_to_fit_the_checkpoint(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, named in ((["--task", "push-v3"], "push-v3"), (["--task", "reach-v3", "--chunk", "31"], "chunk=31")):
+        assert cli.main(["imagine", *options, "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]) == 2
+        assert named in capsys.readouterr().err

@@ -1,0 +1,174 @@
+"""The dispatcher: verbs, exit codes, one-line errors, signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from sfvgen_plan import __version__, cli
+from sfvgen_plan.cli.console import Output
+from sfvgen_plan.cli.options import add_overrides, positive_int
+from sfvgen_plan.cli.parser import parse_arguments
+from sfvgen_plan.errors import UserError
+
+HEAVY = ("torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")
+
+
+def verb(run: Callable[[Namespace], int] = lambda args: 0) -> SimpleNamespace:
+    def add_arguments(parser: ArgumentParser) -> None:
+        parser.add_argument("--task", required=True)
+        parser.add_argument("--episodes", type=positive_int, default=1)
+        add_overrides(parser)
+
+    return SimpleNamespace(HELP="plays", add_arguments=add_arguments, run=run)
+
+
+def parse(*argv: str) -> Namespace:
+    return parse_arguments(argv, {"play": verb(), "doctor": verb()})
+
+
+def refusal(*argv: str) -> str:
+    with pytest.raises(UserError) as caught:
+        parse(*argv)
+    return str(caught.value)
+
+
+def test_help_lists_the_verbs_without_heavy_imports() -> None:
+    code = (
+        "import sys; from sfvgen_plan.cli import main\n"
+        "try: main(['--help'])\n"
+        f"finally: loaded = set({HEAVY!r}) & set(sys.modules); sys.stderr.write(repr(sorted(loaded)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]"
+    assert all(f"    {name} " in done.stdout for name in cli.VERBS)
+
+
+@pytest.mark.parametrize("name", cli.VERBS)
+def test_every_verb_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([name, "--help"])
+    assert caught.value.code == 0
+    assert f"sfvgen-plan {name}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"sfvgen-plan {__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [["evall"], ["--quiet", "eval"], ["doctor", "--jsn"], ["doctor", "extra"]])
+def test_bad_arguments_are_one_line_and_exit_code_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_nearest_verb_and_option_are_named() -> None:
+    assert "did you mean play?" in refusal("plya")
+    assert "did you mean --episodes?" in refusal("play", "--task", "t", "--episode", "3")
+    assert "did you mean --task?" in refusal("play", "--taks=t")
+
+
+def test_values_are_checked_by_the_parser() -> None:
+    assert "0 is too small" in refusal("play", "--task", "t", "--episodes", "0")
+    assert "'x' is not a whole number" in refusal("play", "--task", "t", "--episodes", "x")
+    assert "--task" in refusal("play")
+
+
+def test_overrides_stand_anywhere_among_the_options() -> None:
+    args = parse("play", "a=1", "--task", "t", "b.c=2", "--quiet", "d=3")
+    assert (args.verb, args.task, args.quiet, args.json) == ("play", "t", True, False)
+    assert args.overrides == ["a=1", "b.c=2", "d=3"]
+
+
+def run_verb(monkeypatch: pytest.MonkeyPatch, run: Callable[[Namespace], int]) -> int:
+    monkeypatch.setattr(cli, "VERBS", ("doctor",))
+    monkeypatch.setattr("sfvgen_plan.cli.doctor.run", run)
+    return cli.main(["doctor"])
+
+
+def test_user_errors_end_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(args: Namespace) -> int:
+        raise UserError("size=0 is too small;\n  use 16 or more")
+
+    assert run_verb(monkeypatch, run) == 2
+    assert capsys.readouterr().err == "error: size=0 is too small; use 16 or more\n"
+
+
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(args: Namespace) -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_verb(monkeypatch, run)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_run_finally_blocks(number: signal.Signals, code: int) -> None:
+    script = (
+        "import sys, time\n"
+        "from sfvgen_plan import cli\n"
+        "from sfvgen_plan.cli import doctor\n"
+        "def run(args):\n"
+        "    try:\n"
+        "        print('working', flush=True); time.sleep(30)\n"
+        "    finally:\n"
+        "        print('kept', flush=True)\n"
+        "doctor.run = run\n"
+        "sys.exit(cli.main(['doctor']))\n"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe, text=True) as p:
+        assert p.stdout is not None and p.stderr is not None
+        assert p.stdout.readline() == "working\n"
+        start = time.monotonic()
+        p.send_signal(number)
+        assert p.wait(timeout=10) == code
+        assert time.monotonic() - start < 5
+        assert p.stdout.read() == "kept\n"
+        assert "Traceback" not in p.stderr.read()
+
+
+def test_sigterm_handler_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run_verb(monkeypatch, lambda args: 0)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    command = f"{sys.executable} -m sfvgen_plan.cli --help | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+
+
+def test_result_is_text_or_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"success": 0.5, "interval": [float("nan"), 1.0]}
+    Output().result(data, "success 0.5")
+    assert capsys.readouterr().out == "success 0.5\n"
+    Output(quiet=True, json=True).result(data, "success 0.5")
+    assert json.loads(capsys.readouterr().out) == {"success": 0.5, "interval": [None, 1.0]}
+
+
+def test_notes_and_progress_leave_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output()
+    out.note("hello")
+    with out.progress("episodes", total=2) as bar:
+        bar.advance()
+        bar.describe("more")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "hello\n")
+    Output(quiet=True).note("hello")
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,137 @@
+"""Configs and their overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sfvgen_plan.configs
+from sfvgen_plan.cli.options import compose
+from sfvgen_plan.errors import UserError
+
+CONFIGS = Path(sfvgen_plan.configs.__path__[0])
+FILES = {
+    "play.yaml": """
+defaults:
+  - agent: cem
+  - _self_
+episodes: 2
+rate: 0.5
+name: first
+loud: false
+folder: null
+widths: [32, 64]
+doubled: ${episodes}
+""",
+    "agent/cem.yaml": "samples: 32\nhorizon: 8\n",
+    "agent/mppi.yaml": "samples: 16\ntemperature: 0.1\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def refusal(folder: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        compose("play", overrides, folder)
+    return str(caught.value)
+
+
+def test_defaults_are_plain_values_with_interpolations_resolved(folder: Path) -> None:
+    assert compose("play", config_dir=folder) == {
+        "agent": {"samples": 32, "horizon": 8},
+        "episodes": 2,
+        "rate": 0.5,
+        "name": "first",
+        "loud": False,
+        "folder": None,
+        "widths": [32, 64],
+        "doubled": 2,
+    }
+
+
+def test_overrides_choose_groups_and_set_values(folder: Path) -> None:
+    settings = compose("play", ["agent.temperature=2", "agent=mppi", "episodes=5", "widths=[1,2,3]"], folder)
+    assert settings["agent"] == {"samples": 16, "temperature": 2.0}
+    assert isinstance(settings["agent"]["temperature"], float)
+    assert (settings["doubled"], settings["widths"]) == (5, [1, 2, 3])
+
+
+def test_a_null_default_takes_anything(folder: Path) -> None:
+    assert compose("play", ["folder=out/run"], folder)["folder"] == "out/run"
+    assert compose("play", ["folder=3"], folder)["folder"] == 3
+
+
+def test_a_setting_without_default_has_to_be_given(folder: Path) -> None:
+    (folder / "learn.yaml").write_text("data: ???\nsteps: 3\n")
+    assert compose("learn", ["data=runs/play"], folder) == {"data": "runs/play", "steps": 3}
+    with pytest.raises(UserError, match="setting data has no default; add data="):
+        compose("learn", ["steps=4"], folder)
+
+
+def test_unknown_key_names_the_nearest(folder: Path) -> None:
+    assert refusal(folder, "epsodes=3") == "override 'epsodes=3' names no setting; did you mean episodes?"
+    assert "did you mean agent.samples?" in refusal(folder, "samples=3")
+    assert "did you mean agent.horizon" in refusal(folder, "agent.horizn=3")
+    assert "names no setting" in refusal(folder, "episodes.more=3")
+    assert "names no setting" in refusal(folder, "hydra.run.dir=x")
+
+
+def test_a_key_of_another_choice_is_unknown(folder: Path) -> None:
+    assert "names no setting" in refusal(folder, "agent.temperature=1")
+
+
+def test_unknown_choice_names_the_choices(folder: Path) -> None:
+    assert refusal(folder, "agent=mpi") == "agent='mpi' is unknown; did you mean mppi?"
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("episodes=many", "a whole number, such as 2"),
+        ("episodes=2.5", "a whole number"),
+        ("episodes=true", "a whole number"),
+        ("episodes=null", "a whole number"),
+        ("rate=fast", "a number, such as 0.5"),
+        ("name=3", "text, such as first"),
+        ("loud=1", "true or false, such as false"),
+        ("widths=3", "a list"),
+        ("widths=[a]", "a list"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(folder: Path, override: str, wanted: str) -> None:
+    message = refusal(folder, override)
+    assert override in message
+    assert wanted in message
+
+
+@pytest.mark.parametrize("override", ["episodes", "+new=1", "~episodes=2", "=3", "a b=3"])
+def test_only_plain_assignments_are_overrides(folder: Path, override: str) -> None:
+    assert "is not of the form key=value" in refusal(folder, override)
+
+
+def test_text_that_hydra_cannot_read_is_refused(folder: Path) -> None:
+    assert "episodes=1,2" in refusal(folder, "episodes=1,2")
+    assert refusal(folder, "episodes=[1")
+
+
+@pytest.mark.parametrize("agent", sorted(path.stem for path in (CONFIGS / "agent").glob("*.yaml")))
+def test_packaged_agents_compose(agent: str) -> None:
+    assert isinstance(compose("eval", [f"agent={agent}"])["agent"], dict)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml")))
+def test_packaged_training_recipes_compose(recipe: str) -> None:
+    assert compose("train", [f"train={recipe}", "data=somewhere"])["data"] == "somewhere"
+
+
+def test_a_missing_configuration_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="nothing"):
+        compose("nothing", config_dir=folder)

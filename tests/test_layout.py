@@ -1,0 +1,113 @@
+"""The shape of the source tree: what may import what, and that all of it is packaged."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {
+    "sfvgen_plan": "sfvgen_plan",
+    "sfvgen_plan.envs": "envs",
+    "sfvgen_plan.agents": "agents",
+    "sfvgen_plan.benchmarks": "benchmarks",
+    "sfvgen_plan.configs": "configs",
+}
+MAPPED = tuple(folder for folder in FOLDERS.values() if folder != "sfvgen_plan")
+
+RANK = {"sfvgen_plan": 0, "sfvgen_plan.envs": 1, "sfvgen_plan.agents": 2, "sfvgen_plan.benchmarks": 3}
+"""A package imports from its own rank and below. The command line is the edge and imports from anywhere."""
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Every module a file imports, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            # `from sfvgen_plan import envs` names a package, too.
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_of(module: str) -> str | None:
+    owners = [package for package in RANK if module == package or module.startswith(f"{package}.")]
+    return max(owners, key=len, default=None)
+
+
+@pytest.mark.parametrize("folder", MAPPED)
+def test_folders_are_importable_only_inside_the_namespace(folder: str, tmp_path: Path) -> None:
+    code = f"import sfvgen_plan.{folder}, importlib.util; assert importlib.util.find_spec({folder!r}) is None"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def test_no_file_imports_a_folder_by_its_bare_name() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {module}"
+        for path in sources(*FOLDERS.values(), "tests", "tools")
+        for module in imported_modules(path)
+        if module.partition(".")[0] in MAPPED
+    ]
+    assert not wrong, "write `from sfvgen_plan.envs import ...`"
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for package, rank in RANK.items():
+        for path in sources(FOLDERS[package]):
+            if path.is_relative_to(ROOT / "sfvgen_plan" / "cli"):
+                continue
+            for module in imported_modules(path):
+                other = package_of(module)
+                if other is not None and RANK[other] > rank:
+                    wrong.append(f"{path.relative_to(ROOT)} ({package}) imports {module}")
+    assert not wrong, "benchmarks -> agents -> envs -> sfvgen_plan"
+
+
+def test_every_package_is_listed_in_pyproject() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = set()
+    for package, folder in FOLDERS.items():
+        for path in sources(folder):
+            inner = path.parent.relative_to(ROOT / folder).parts
+            found.add(".".join((package, *inner)))
+    assert found == listed
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    bare = {path.parent for path in sources(*FOLDERS.values()) if not (path.parent / "__init__.py").exists()}
+    assert not bare
+
+
+@pytest.mark.slow
+def test_wheel_holds_code_configs_protocols_and_checkpoint(tmp_path: Path) -> None:
+    # From a copy: setuptools leaves build/ behind, and would pack what lies there the next time.
+    copy = tmp_path / "source"
+    for folder in set(FOLDERS.values()):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, copy)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(tmp_path), str(copy)]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    data = [ROOT / "sfvgen_plan" / "checkpoints", ROOT / "benchmarks" / "protocols", ROOT / "configs"]
+    wanted = [path for folder in data for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    wanted += sources(*FOLDERS.values())
+    for path in wanted:
+        inside = path.relative_to(ROOT)
+        name = inside if inside.parts[0] == "sfvgen_plan" else Path("sfvgen_plan") / inside
+        assert name.as_posix() in names
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"sfvgen_plan"}
