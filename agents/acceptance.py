@@ -30,16 +30,15 @@ class Acceptance:
             if getattr(self, name) < 0:
                 raise UserError(f"acceptance.{name}={getattr(self, name)} must be at least 0")
 
-    def accept(self, gain: Tensor, candidates: Tensor, decisions: Tensor) -> Tensor:
+    def accept(self, gain: Tensor, candidates: Tensor) -> Tensor:
         """Lanes (E,) in which the plan is played.
 
         Args:
             gain: (E, K) score of the plan minus that of the prior's own plan, future by future.
             candidates: (E, N) scores of all candidates.
-            decisions: (E,) decisions executed so far.
         """
         mean = gain.mean(1)
         need = self.margin_candidates * candidates.std(1)
         if gain.shape[1] > 1:
             need = need.maximum(self.margin_futures * gain.std(1))
-        return (mean > need.clamp_min(self.margin)) & (decisions >= self.patience)
+        return mean > need.clamp_min(self.margin)

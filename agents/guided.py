@@ -17,7 +17,7 @@ from sfvgen_plan.agents.cem import pick
 from sfvgen_plan.agents.mppi import softmax_weights
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
-from sfvgen_plan.agents.rollout import Futures, Plan, Problem, roll_prior, shift
+from sfvgen_plan.agents.rollout import Futures, Plan, Problem, roll_prior
 from sfvgen_plan.agents.search import check_horizon
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Prior
@@ -133,17 +133,21 @@ class GuidedPlanner:
         if self.confirm < 0 or self.temperature <= 0.0 or self.narrowing <= 0.0:
             raise UserError("confirm must be at least 0, temperature and narrowing above 0")
 
+    def phase(self, decision: int) -> int:
+        """0 while the prior plays alone, then 1."""
+        return int(decision >= self.acceptance.patience)
+
     def plan(self, problem: Problem) -> Plan:
         """The prior's actions, or in lanes where it is accepted the plan's. Carries the plan over in either case."""
-        if all(decision < self.acceptance.patience for decision in problem.decisions):
+        if not any(self.phase(decision) for decision in problem.decisions):
             actions = self.prior.act(problem.state).float().clamp(-1.0, 1.0)[:, None]
-            return Plan(actions.expand(-1, self.horizon, -1), torch.zeros_like(problem.carry))
+            return Plan(actions.expand(-1, self.horizon, -1), None)
         nominal = self._nominal(problem)
         scoring = self._scoring(problem, nominal, Stream.FUTURES, self.futures)
-        offsets, scores = self._search(problem, nominal, scoring)
-        chosen, gain = self._choose(problem, nominal, scoring, offsets, scores)
-        decisions = torch.tensor(problem.decisions, device=gain.device)
-        accepted = self.acceptance.accept(gain, self.objective.combine(scores), decisions)
+        offsets, scores, mean = self._search(problem, nominal, scoring)
+        chosen = mean if self.answer == "mean" else self._best(offsets, scores)
+        gain = self._gain(problem, nominal, scoring, chosen)
+        accepted = self.acceptance.accept(gain, self.objective.combine(scores))
         played = torch.where(accepted[:, None, None], self.blend * chosen, 0.0)
         carry = chosen if self.feedback else (nominal + chosen).clamp(-1.0, 1.0)
         return Plan((nominal + played).clamp(-1.0, 1.0), carry)
@@ -159,8 +163,9 @@ class GuidedPlanner:
         futures = Futures(problem, self.objective, count, stream, self.shared_noise, self.chunk)
         return _Scoring(futures, nominal, self.prior if self.feedback else None)
 
-    def _search(self, problem: Problem, nominal: Tensor, scoring: _Scoring) -> tuple[Tensor, Tensor]:
-        """All offsets tried (E, M, H, A) and their scores (E, K, M); the first is the prior's own plan."""
+    def _search(self, problem: Problem, nominal: Tensor, scoring: _Scoring) -> tuple[Tensor, Tensor, Tensor]:
+        """All offsets tried (E, M, H, A), the prior's own plan first, their scores (E, K, M), and the weighted mean
+        of the best (E, H, A)."""
         noise = smooth_noise(
             problem.keys,
             Stream.CANDIDATES,
@@ -184,17 +189,13 @@ class GuidedPlanner:
             scored.append(scoring.score(offsets))
             center = self._mean(torch.cat(tried, 1), torch.cat(scored, 2))
             known = center[:, None]
-        if self.answer == "mean":
-            tried.append(known)
-            scored.append(scoring.score(known))
-        return torch.cat(tried, 1), torch.cat(scored, 2)
+        return torch.cat(tried, 1), torch.cat(scored, 2), center
 
     def _last(self, problem: Problem, nominal: Tensor, radius: Tensor) -> Tensor:
         """The last plan, one decision on, as an offset (E, H, A) inside the (wide) radius; zero where there is none."""
         if not self.warm_start:
             return torch.zeros_like(nominal)
-        last = shift(problem.carry)
-        offset = last if self.feedback else last - nominal
+        offset = problem.carry if self.feedback else problem.carry - nominal
         offset = self.trust.mask(offset.clamp(-radius, radius))
         return torch.where(problem.carried[:, None, None], offset, 0.0)
 
@@ -204,20 +205,16 @@ class GuidedPlanner:
         weights = softmax_weights(top.values, self.temperature)
         return (weights[..., None, None] * pick(offsets, top.indices)).sum(1)
 
-    def _choose(
-        self, problem: Problem, nominal: Tensor, scoring: _Scoring, offsets: Tensor, scores: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The plan's offset (E, H, A) and its gain (E, K) over the prior's own plan."""
-        combined = self.objective.combine(scores)
-        last = combined.shape[1] - 1
-        index = combined.argmax(1) if self.answer == "best" else torch.full_like(combined.argmax(1), last)
-        chosen = pick(offsets, index[:, None])[:, 0]
+    def _best(self, offsets: Tensor, scores: Tensor) -> Tensor:
+        """The candidate (E, H, A) of the highest score."""
+        return pick(offsets, self.objective.combine(scores).argmax(1, keepdim=True))[:, 0]
+
+    def _gain(self, problem: Problem, nominal: Tensor, scoring: _Scoring, chosen: Tensor) -> Tensor:
+        """Gain (E, K) of the chosen offsets over the prior's own plan: in fresh futures, or in those of the search."""
         if self.confirm:
-            fresh = self._scoring(problem, nominal, Stream.CONFIRM, self.confirm)
-            pair = fresh.score(torch.stack([torch.zeros_like(chosen), chosen], dim=1))
-            return chosen, pair[..., 1] - pair[..., 0]
-        picked = scores.gather(2, index[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
-        return chosen, picked - scores[..., 0]
+            scoring = self._scoring(problem, nominal, Stream.CONFIRM, self.confirm)
+        pair = scoring.score(torch.stack([torch.zeros_like(chosen), chosen], dim=1))
+        return pair[..., 1] - pair[..., 0]
 
 
 @dataclass(frozen=True)

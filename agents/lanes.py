@@ -22,7 +22,7 @@ class Lane:
         actions: actions (A,) that led from one of these frames to the next.
         decision: decisions executed so far.
         pending: planned actions (A,) still to be executed before the next plan.
-        carry: what the planner left for its next call, (H, A), or None at the first.
+        carry: what the planner left for its next call, (H, A), or None.
         visited: read-outs of real states (V,), one a plan (see ``revisits``).
         memory: what fast learning keeps of this episode, opaque.
     """

@@ -14,7 +14,7 @@ from sfvgen_plan.errors import UserError
 def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
     """Weights (E, N) that sum to 1. The temperature is in standard deviations of the lane's own scores (E, N), so that
     it means the same for every task and weighting of the objective."""
-    spread = scores.std(1, keepdim=True).clamp_min(1e-6)
+    spread = scores.std(1, correction=0, keepdim=True).clamp_min(1e-6)
     return torch.softmax(scores / (spread * temperature), dim=1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.rollout import CountedSimulator, Problem
+from sfvgen_plan.agents.rollout import CountedSimulator, Problem, shift
 from sfvgen_plan.agents.search import SearchPlanner
 from sfvgen_plan.agents.true_simulator import TrueSimulator
 
@@ -53,7 +53,8 @@ class OracleAgent:
                 carried=torch.tensor([carried]),
             )
         )
-        self._carry = plan.carry
+        assert plan.carry is not None
+        self._carry = shift(plan.carry)
         self._decision += 1
         self._cost = PlanCost(
             plan_seconds=self._cost.plan_seconds + time.perf_counter() - started,

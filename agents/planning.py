@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +16,7 @@ from sfvgen_plan.agents.lanes import Lane, Lanes
 from sfvgen_plan.agents.memory import EpisodeMemory
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
 from sfvgen_plan.agents.revisits import Visited, gather_visited, place_and_belief
-from sfvgen_plan.agents.rollout import CountedSimulator, Plan, Problem
+from sfvgen_plan.agents.rollout import CountedSimulator, Plan, Problem, shift
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Simulator
 
@@ -25,6 +27,9 @@ class Planner(Protocol):
     @property
     def horizon(self) -> int:
         """Decisions H of a plan."""
+
+    def phase(self, decision: int) -> int:
+        """Lanes whose decisions are in the same phase are planned together; they cost the same."""
 
     def plan(self, problem: Problem) -> Plan:
         """What to do in each lane."""
@@ -75,12 +80,14 @@ class PlanningAgent:
         """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         observed = self.lanes.observe(lanes, frames)
         # Fast learning needs gradients, so it stays outside of the inference mode that plans are made in.
-        memory = self.memory
-        if memory is not None:
-            self._charged(observed, lambda: memory.learn(observed))
-        due = [lane for lane in observed if not lane.pending]
-        if due:
-            self._charged(due, lambda: self._plan(due))
+        if self.memory is not None:
+            self._charged(observed, partial(self.memory.learn, observed))
+        due: dict[int, list[Lane]] = defaultdict(list)
+        for lane in observed:
+            if not lane.pending:
+                due[self.planner.phase(lane.decision)].append(lane)
+        for group in due.values():
+            self._charged(group, partial(self._plan, group))
         actions = np.stack([lane.pending.popleft() for lane in observed])
         for lane, action in zip(observed, actions, strict=True):
             lane.played(action)
@@ -112,10 +119,11 @@ class PlanningAgent:
                 visited=visited,
             )
         )
-        actions = plan.actions[:, : self.replan_every].float().cpu().numpy()
-        for lane, planned, carried in zip(lanes, actions, plan.carry.float().cpu().numpy(), strict=True):
+        for lane, planned in zip(lanes, plan.actions[:, : self.replan_every].float().cpu().numpy(), strict=True):
             lane.pending.extend(planned)
-            lane.carry = carried
+        left = None if plan.carry is None else shift(plan.carry, self.replan_every).float().cpu().numpy()
+        for place, lane in enumerate(lanes):
+            lane.carry = None if left is None else left[place]
         if here is not None:
             for lane, row in zip(lanes, here.cpu().numpy(), strict=True):
                 lane.visited.append(row)

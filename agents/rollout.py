@@ -55,7 +55,8 @@ class Problem:
         simulator: where to imagine.
         state: E imagined episodes that begin from the real frames.
         keys: random key of each lane at this decision.
-        carry: (E, H, A) what the planner left at its last call, zeros where ``carried`` (E,) is False.
+        carry: (E, H, A) what the planner left at its last call, moved on by the decisions executed since; zeros where
+            ``carried`` (E,) is False.
         visited: places that were no success, or None.
     """
 
@@ -74,15 +75,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Plan:
-    """A planner's answer: ``actions`` (E, H, A) in [-1, 1] to execute, ``carry`` (E, H, A) for its next call."""
+    """A planner's answer: ``actions`` (E, H, A) in [-1, 1] to execute, and what it wants back at its next call."""
 
     actions: Tensor
-    carry: Tensor
+    carry: Tensor | None
 
 
-def shift(plan: Tensor) -> Tensor:
-    """The plan (..., H, A) one decision later; its last action is repeated."""
-    return torch.cat([plan[..., 1:, :], plan[..., -1:, :]], dim=-2)
+def shift(plan: Tensor, decisions: int = 1) -> Tensor:
+    """The plan (..., H, A) so many decisions later, at most H; its last action is repeated."""
+    return torch.cat([plan[..., decisions:, :], plan[..., -1:, :].expand_as(plan[..., :decisions, :])], dim=-2)
 
 
 def roll_prior(problem: Problem, prior: Prior[Any], horizon: int) -> Tensor:

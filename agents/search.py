@@ -11,7 +11,7 @@ from torch import Tensor
 from sfvgen_plan.agents.cem import Optimiser
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
-from sfvgen_plan.agents.rollout import Futures, Plan, Problem, roll_prior, shift
+from sfvgen_plan.agents.rollout import Futures, Plan, Problem, roll_prior
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Prior
 
@@ -62,9 +62,13 @@ class SearchPlanner:
         found = self.optimiser.optimise(lambda plans: self.objective.combine(futures.score(plans)), mean, guests, noise)
         return Plan(found, found)
 
+    def phase(self, decision: int) -> int:
+        """The same for every decision."""
+        return 0
+
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Where to start (E, H, A), and other plans worth trying (E, M, H, A)."""
-        last = shift(problem.carry)
+        last = problem.carry
         if self.prior is None:
             start = last if self.warm_start else torch.zeros_like(last)
             return start, start[:, None][:, :0]

@@ -1,6 +1,6 @@
 """Which picture size and latent shape keep small things visible? Trains one candidate and measures it on held-out episodes.
 
-    python -m sfvgen_plan.benchmarks.autoencoders --data DIR --candidate 128-f16-c16 --out benchmarks/results/autoencoders.csv
+python -m sfvgen_plan.benchmarks.autoencoders --data DIR --candidate 128-f16-c16 --out benchmarks/results/autoencoders.csv
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.data import TrainingData, to_training_data
 from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage
-from sfvgen_plan.learning.trainer import StageSettings, fit
+from sfvgen_plan.learning.trainer import StageSettings, fit, training_precision
 from sfvgen_plan.model.build import build_autoencoder
 from sfvgen_plan.model.heads import Heads
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 
-COLUMNS = ("candidate", "psnr_db", "goal_error_cm", "object_error_cm", "hand_error_cm", "parameters", "steps", "seconds", "device")
+COLUMNS = (
+    "candidate",
+    "psnr_db",
+    "goal_error_cm",
+    "object_error_cm",
+    "hand_error_cm",
+    "parameters",
+    "steps",
+    "seconds",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -46,31 +56,54 @@ CANDIDATES = {
 
 def measure(data: TrainingData, candidate: Candidate, steps: int, folder: Path, seed: int = 0) -> dict[str, float]:
     """Train the autoencoder, then fresh heads on its frozen latents; errors on held-out frames."""
-    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    accelerator = Accelerator()
     torch.manual_seed(seed)
     tasks = int(data.task.max()) + 1
     if candidate.size != data.frames.shape[1]:
         data = replace(data, frames=_shrink(data.frames, candidate.size))
     vae = build_autoencoder(candidate.size, candidate.widths, candidate.channels).to(accelerator.device)
     mean, std = estimate_scale(data)
-    shape = (candidate.channels, candidate.size >> (len(candidate.widths) - 1), candidate.size >> (len(candidate.widths) - 1))
+    shape = (
+        candidate.channels,
+        candidate.size >> (len(candidate.widths) - 1),
+        candidate.size >> (len(candidate.widths) - 1),
+    )
 
     def heads() -> Heads:
-        return Heads(shape[0], shape[1], tasks, estimate_mean=tuple(mean.tolist()), estimate_std=tuple(std.tolist())).to(accelerator.device)
+        return Heads(
+            shape[0], shape[1], tasks, estimate_mean=tuple(mean.tolist()), estimate_std=tuple(std.tolist())
+        ).to(accelerator.device)
 
     text = torch.eye(tasks, device=accelerator.device)
     objective = AutoencoderObjective(vae, heads(), text * 0, foreground=4.0, readout=0.02, kl=1e-4)
-    fit(AutoencoderStage(data, objective, shape), StageSettings(steps, 128, 4e-4, weight_decay=0.0), accelerator, folder, seed)
+    fit(
+        AutoencoderStage(data, objective, shape),
+        StageSettings(steps, 128, 4e-4, weight_decay=0.0),
+        accelerator,
+        folder,
+        seed,
+    )
     set_latent_scale(vae, data)
     codec = _Codec(vae)
-    with accelerator.autocast():
+    with training_precision(accelerator.device):
         data.latents = torch.cat([codec.encode(part).half() for part in data.frames.split(4096)])
     readout = HeadsObjective(heads(), 0.8)
-    fit(HeadsStage(data, readout, text, HeadSettings(imagined=0.0)), StageSettings(steps, 512, 1e-3), accelerator, folder, seed)
+    fit(
+        HeadsStage(data, readout, text, HeadSettings(imagined=0.0)),
+        StageSettings(steps, 512, 1e-3),
+        accelerator,
+        folder,
+        seed,
+    )
     index = data.indices(data.held_out)
-    with torch.no_grad(), accelerator.autocast():
+    with torch.no_grad(), training_precision(accelerator.device):
         latents = data.latents[index].float()
-        units = torch.cat([readout.heads.read(z, t)[2] for z, t in zip(latents.split(1024), text[data.task[index]].split(1024), strict=True)])
+        units = torch.cat(
+            [
+                readout.heads.read(z, t)[2]
+                for z, t in zip(latents.split(1024), text[data.task[index]].split(1024), strict=True)
+            ]
+        )
         shown = torch.as_tensor(codec.decode(latents))
     squared = (shown.float() - data.frames[index].cpu().float()).square().flatten(1).mean(1)
     gap = (units.float() * std + mean - data.estimates[index]) * 100
@@ -93,7 +126,10 @@ class _Codec(SlowFastVGenPipeline):
 
 def _shrink(frames: Tensor, size: int) -> Tensor:
     pool = frames.shape[1] // size
-    parts = [torch.nn.functional.avg_pool2d(p.movedim(-1, 1).float(), pool).round().to(torch.uint8).movedim(1, -1) for p in frames.split(1024)]
+    parts = [
+        torch.nn.functional.avg_pool2d(p.movedim(-1, 1).float(), pool).round().to(torch.uint8).movedim(1, -1)
+        for p in frames.split(1024)
+    ]
     return torch.cat(parts)
 
 
@@ -120,7 +156,15 @@ def main() -> None:
         if new:
             writer.writeheader()
         rounded = {k: round(v, 3) for k, v in row.items()}
-        writer.writerow({"candidate": args.candidate, **rounded, "steps": args.steps, "seconds": round(time.monotonic() - started), "device": name})
+        writer.writerow(
+            {
+                "candidate": args.candidate,
+                **rounded,
+                "steps": args.steps,
+                "seconds": round(time.monotonic() - started),
+                "device": name,
+            }
+        )
 
 
 if __name__ == "__main__":

@@ -31,18 +31,23 @@ SPEED = "speed.csv"
 
 
 def results_block(folder: Path) -> str:
-    """Markdown of everything in a results folder; sections without a file are left out.
+    """Markdown of the episodes, rollouts and speeds in a results folder; other tables there are left alone.
 
     Raises:
         UserError: a file that can't be read.
     """
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
-        if path.name not in (OPEN_LOOP, SPEED):
+        if _holds_episodes(path):
             sections += protocol_sections(path.stem, list(newest(read_rows(path))))
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
+
+
+def _holds_episodes(path: Path) -> bool:
+    with path.open(newline="") as file:
+        return set(next(csv.reader(file), ())) >= {"protocol", "task", "agent", "seed"}
 
 
 def _section_of(path: Path, section: Callable[[list[dict[str, str]]], str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Registers this package's environments with Gymnasium.
 
-Gymnasium loads no plug-ins by itself any more: import ``sfvgen_plan.envs`` before ``gym.make("sfvgen/...")``, or name it
-in the id, as in ``gym.make("sfvgen_plan.envs:sfvgen/Metaworld-v0")``.
+Gymnasium loads no plug-ins by itself any more: import ``sfvgen_plan.envs`` before ``gym.make("sfvgen/...")``, or name
+it in the id, as in ``gym.make("sfvgen_plan.envs:sfvgen/Metaworld-v0")``.
 """
 
 from __future__ import annotations

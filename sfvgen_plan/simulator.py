@@ -110,7 +110,9 @@ class LearnedSimulator:
             UserError: actions of another shape, or not finite.
         """
         if actions.ndim != 3 or len(actions) != len(state) or actions.shape[2] != self.action_dim:
-            raise UserError(f"actions of shape {tuple(actions.shape)} don't fit; give ({len(state)}, G, {self.action_dim})")
+            raise UserError(
+                f"actions of shape {tuple(actions.shape)} don't fit; give ({len(state)}, G, {self.action_dim})"
+            )
         context = state.context[:, -self.context_frames :]
         drawn = noise.normal(state.seed, state.step, (actions.shape[1], *context.shape[2:]))
         with self._precision(), applied(self.pipeline.unet, state.memory):

@@ -67,7 +67,9 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.runs import RunFolder
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.contestants import compose_settings, make_contestant
+    from sfvgen_plan.cli.devices import make_threads_patient
 
+    make_threads_patient()
     out = Output.of(args)
     protocol, tasks = choose_protocol(args)
     check_files(args)

@@ -47,11 +47,12 @@ def run(args: Namespace) -> int:
     """Act, imagine, compare, write."""
     from sfvgen_plan.agents.registry import check_agent
     from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.devices import resolve_device
+    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.envs.tasks import canonical
     from sfvgen_plan.video import check_video_path, write_mp4
 
+    make_threads_patient()
     out = Output.of(args)
     task = canonical(args.task)
     check_agent(args.agent)

@@ -37,8 +37,7 @@ def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], se
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps, count, first = 0, 0, None
-    # The latest format opens a file of many small groups several times faster.
-    with h5py.File(folder / DATA_FILE, "w", libver="latest") as file:
+    with h5py.File(folder / DATA_FILE, "w") as file:
         for count, episode in enumerate(episodes, start=1):
             first = first or episode
             _write_episode(file.create_group(f"episode_{count - 1}"), count - 1, episode, settings)

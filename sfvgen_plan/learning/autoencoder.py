@@ -30,7 +30,9 @@ class AutoencoderObjective(nn.Module):
         for parameter in (*heads.pair.parameters(), *heads.pair_out.parameters()):
             parameter.requires_grad_(False)  # the value is learned later
 
-    def forward(self, frames: Tensor, background: Tensor, estimates: Tensor, task: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, frames: Tensor, background: Tensor, estimates: Tensor, task: Tensor, eps: Tensor
+    ) -> dict[str, Tensor]:
         """frames, background (B, 3, H, W) uint8; unit-scale estimates (B, D); eps: latent-shaped noise."""
         pixels = frames.float() / 127.5 - 1
         weight = 1 + self.foreground * ((pixels - (background.float() / 127.5 - 1)).abs().amax(1, keepdim=True) > 0.1)
@@ -97,7 +99,12 @@ def task_backgrounds(data: TrainingData, samples: int = 101) -> Tensor:
 def set_latent_scale(vae: AutoencoderKL, data: TrainingData, samples: int = 4096) -> None:
     """Store per-channel mean and standard deviation of the latents in the autoencoder's config."""
     candidates = data.indices(~data.held_out)
-    chosen = candidates[torch.linspace(0, len(candidates) - 1, min(samples, len(candidates)), device=candidates.device).long()]
-    parts = [vae.encode(part.movedim(-1, 1).to(vae.dtype) / 127.5 - 1, return_dict=False)[0].mode() for part in data.frames[chosen].split(256)]
+    chosen = candidates[
+        torch.linspace(0, len(candidates) - 1, min(samples, len(candidates)), device=candidates.device).long()
+    ]
+    parts = [
+        vae.encode(part.movedim(-1, 1).to(vae.dtype) / 127.5 - 1, return_dict=False)[0].mode()
+        for part in data.frames[chosen].split(256)
+    ]
     latents = torch.cat(parts).float().movedim(1, -1).flatten(0, -2)
     vae.register_to_config(latents_mean=latents.mean(0).tolist(), latents_std=latents.std(0).clamp_min(1e-4).tolist())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sfvgen_plan.learning.data import TrainingData, pick
+from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model import diffusion
 from sfvgen_plan.model.unet import VideoUNet
 
@@ -50,7 +51,15 @@ class DenoiserObjective(nn.Module):
         self.scheduler = scheduler
 
     def forward(
-        self, latents: Tensor, context: Tensor, clean: Tensor, actions: Tensor, given: Tensor, text: Tensor, noise: Tensor, level: Tensor
+        self,
+        latents: Tensor,
+        context: Tensor,
+        clean: Tensor,
+        actions: Tensor,
+        given: Tensor,
+        text: Tensor,
+        noise: Tensor,
+        level: Tensor,
     ) -> dict[str, Tensor]:
         """latents, context, noise (B, T, C, h, w): the truth, what clean frames show, the noise; clean, given (B, T);
         actions (B, T, A); text (B, L, E); level (B,)."""
@@ -67,7 +76,12 @@ class DenoiserStage:
     name = "denoiser"
 
     def __init__(
-        self, data: TrainingData, objective: DenoiserObjective, text: Tensor, settings: WindowSettings, dream_steps: int = 1
+        self,
+        data: TrainingData,
+        objective: DenoiserObjective,
+        text: Tensor,
+        settings: WindowSettings,
+        dream_steps: int = 1,
     ) -> None:
         assert data.latents is not None
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
@@ -115,7 +129,9 @@ class DenoiserStage:
             "given": given,
             "text": self.text[data.task[newest]] * with_text[:, None, None],
             "noise": noise,
-            "level": diffusion.noise_level(self.objective.scheduler, uniform(count).clamp(1e-6, 1 - 1e-6), s.log_mean, s.log_std),
+            "level": diffusion.noise_level(
+                self.objective.scheduler, uniform(count).clamp(1e-6, 1 - 1e-6), s.log_mean, s.log_std
+            ),
         }
 
     @torch.no_grad()
@@ -132,7 +148,9 @@ class DenoiserStage:
 
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
             frames = torch.cat([latents[:, : s.context], noisy], dim=1)
-            with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.device.type == "cuda"):
-                return unet.denoise(frames, clean, data.action[longer], 1 - clean, timestep, self.text[data.task[newest]])[:, s.context :]
+            with training_precision(latents.device):
+                return unet.denoise(
+                    frames, clean, data.action[longer], 1 - clean, timestep, self.text[data.task[newest]]
+                )[:, s.context :]
 
         return diffusion.sample(self.objective.scheduler, network, noise, self.dream_steps)

@@ -56,7 +56,14 @@ class HeadsObjective(nn.Module):
         heads.requires_grad_(True)
 
     def forward(
-        self, pairs: Tensor, text: Tensor, reward: Tensor, success: Tensor, labelled: Tensor, estimates: Tensor, target: Tensor
+        self,
+        pairs: Tensor,
+        text: Tensor,
+        reward: Tensor,
+        success: Tensor,
+        labelled: Tensor,
+        estimates: Tensor,
+        target: Tensor,
     ) -> dict[str, Tensor]:
         """pairs (B, 2, C, h, w); text (B, E); reward in [0, 1], success, labelled, target value (B,); estimates (B, D)."""
         predicted, logit, units = (x.float() for x in self.heads.read(pairs[:, 1], text))
@@ -125,7 +132,13 @@ class PriorStage:
     """Trains a prior on the expert's actions in the frames of ``candidates``."""
 
     def __init__(
-        self, name: str, data: TrainingData, objective: PriorObjective, pooled: Tensor, candidates: Tensor, settings: HeadSettings
+        self,
+        name: str,
+        data: TrainingData,
+        objective: PriorObjective,
+        pooled: Tensor,
+        candidates: Tensor,
+        settings: HeadSettings,
     ) -> None:
         self.name = name
         self.data, self.objective, self.pooled, self.settings = data, objective, pooled, settings

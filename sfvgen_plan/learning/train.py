@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
-from sfvgen_plan.learning.data import TrainingData, to_training_data
+from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.denoiser import DenoiserObjective, DenoiserStage, WindowSettings
 from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage, PriorObjective, PriorStage
-from sfvgen_plan.learning.trainer import Stage, StageSettings, fit
+from sfvgen_plan.learning.trainer import Stage, StageSettings, fit, training_precision
 from sfvgen_plan.model.build import build_pipeline
 from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 from sfvgen_plan.model.noise import normal
@@ -45,7 +45,8 @@ class Training:
         self.out = Path(config["out"])
         self.on_progress = on_progress
         cuda = torch.cuda.is_available()
-        self.accelerator = Accelerator(mixed_precision="bf16" if cuda else "no")
+        # Precision is set around each objective: accelerate's own wrapping would hide the forward from torch.compile.
+        self.accelerator = Accelerator()
         self.device = self.accelerator.device
         self.compiled = cuda if config["compile"] is None else bool(config["compile"])
         self.record: dict[str, Any] = {"recipe": self.recipe, "seed": self.seed, "losses": {}, "seconds": {}}
@@ -92,13 +93,13 @@ class Training:
         text = torch.zeros(len(self.card.tasks), self.recipe["model"]["text_dim"], device=self.device)
         objective = AutoencoderObjective(vae, heads, text, settings["foreground"], settings["readout"], settings["kl"])
         shape = (vae.config.latent_channels, heads.config.sample_size, heads.config.sample_size)
-        self._fit(AutoencoderStage(self.data, objective, shape), settings["fit"])
+        self._fit(AutoencoderStage(self.data, objective, shape), settings["fit"], heavy=True)
         set_latent_scale(vae, self.data)
 
     def encode(self) -> None:
         """Latents of all frames, in half precision."""
         self.pipeline.to(self.device)
-        with self.accelerator.autocast():
+        with training_precision(self.device):
             self.data.latents = torch.cat([self.pipeline.encode(part).half() for part in self.data.frames.split(4096)])
 
     def fit_denoiser(self) -> None:
@@ -107,7 +108,7 @@ class Training:
         windows = WindowSettings(**{**settings["windows"], "lengths": tuple(settings["windows"]["lengths"])})
         text, _ = self.pipeline.embed(list(self.card.tasks.values()))
         objective = DenoiserObjective(self.pipeline.unet, self.pipeline.scheduler)
-        self._fit(DenoiserStage(self.data, objective, text, windows), settings["fit"])
+        self._fit(DenoiserStage(self.data, objective, text, windows), settings["fit"], heavy=True)
 
     def dream(self, chunk: int = 8) -> None:
         """Every episode again as the model imagines it, in chunks from real context: what heads will have to read."""
@@ -118,11 +119,17 @@ class Training:
         number = torch.arange(len(latents), device=self.device)
         starts = number[((number - data.first) % chunk == 0) & (number < data.last)]
         for part in starts.split(1024):
-            window = torch.minimum(part[:, None] + torch.arange(1, chunk + 1, device=self.device), data.last[part][:, None])
+            window = torch.minimum(
+                part[:, None] + torch.arange(1, chunk + 1, device=self.device), data.last[part][:, None]
+            )
             noise = normal(part, torch.zeros_like(part), (chunk, *latents.shape[1:]))
-            with self.accelerator.autocast():
+            with training_precision(self.device):
                 made = self.pipeline.generate(
-                    latents[data.window(part, self.card.context_frames)].float(), data.action[window], text[data.task[part]], noise, 2
+                    latents[data.window(part, self.card.context_frames)].float(),
+                    data.action[window],
+                    text[data.task[part]],
+                    noise,
+                    2,
                 )
             # Windows that run past the end of the episode repeat its last frame: keep only frames that exist.
             real = part[:, None] + torch.arange(1, chunk + 1, device=self.device) <= data.last[part][:, None]
@@ -173,7 +180,7 @@ class Training:
     def _pooled(self) -> Tensor:
         return self.pipeline.embed(list(self.card.tasks.values()))[1]
 
-    def _fit(self, stage: Stage, settings: Mapping[str, Any]) -> None:
+    def _fit(self, stage: Stage, settings: Mapping[str, Any], heavy: bool = False) -> None:
         values = StageSettings(**settings)
         started = time.monotonic()
 
@@ -188,7 +195,7 @@ class Training:
                 if self.on_progress is not None:
                     self.on_progress(stage.name, step, values.steps, logs)
 
-        logs = fit(stage, values, self.accelerator, self.out / "training", self.seed, self.compiled, on_step=on_step)
+        logs = fit(stage, values, self.accelerator, self.out / "training", self.seed, self.compiled and heavy, on_step=on_step)
         self.record["losses"][stage.name] = {k: round(v, 5) for k, v in logs.items()}
         self.record["seconds"][stage.name] = round(time.monotonic() - started, 1)
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +57,11 @@ class StageSettings:
         return warm if self.constant else warm * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
 
 
+def training_precision(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 products on a GPU; float32 elsewhere, so that runs on a CPU are exact."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def fit(
     stage: Stage,
     settings: StageSettings,
@@ -103,7 +109,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * settings.rate(step)
             batch = stage.batch(step, size, generator, average.module)
-            with accelerator.autocast():
+            with training_precision(accelerator.device):
                 losses = model(**batch)
             accelerator.backward(losses["loss"])
             accelerator.clip_grad_norm_(model.parameters(), settings.clip)
@@ -126,7 +132,9 @@ def fit(
     return logs
 
 
-def _save(path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, step: int, logs: dict[str, float]) -> None:
+def _save(
+    path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, step: int, logs: dict[str, float]
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     torch.save(

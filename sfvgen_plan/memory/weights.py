@@ -38,7 +38,9 @@ class Memory:
 
     def owned(self) -> Memory:
         """The same memory with one set of weights per imagined episode, so that each can learn alone."""
-        if len(self.owner) == len(self.steps) and bool((self.owner == torch.arange(len(self.steps), device=self.owner.device)).all()):
+        if len(self.owner) == len(self.steps) and bool(
+            (self.owner == torch.arange(len(self.steps), device=self.owner.device)).all()
+        ):
             return self
         pick = self.owner
         return Memory(

@@ -123,7 +123,9 @@ class Checkpoint:
         return LatentPrior(network, self)
 
 
-def save_checkpoint(path: Path, pipeline: SlowFastVGenPipeline, card: CheckpointCard, starts: dict[str, Tensor]) -> None:
+def save_checkpoint(
+    path: Path, pipeline: SlowFastVGenPipeline, card: CheckpointCard, starts: dict[str, Tensor]
+) -> None:
     """Write a checkpoint folder: safetensors and JSON only."""
     path.mkdir(parents=True, exist_ok=True)
     pipeline.save_pretrained(path)

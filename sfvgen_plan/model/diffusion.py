@@ -46,9 +46,7 @@ def corrupt(scheduler: Any, latents: Tensor, noise: Tensor, level: Tensor) -> tu
     return noisy / total, 0.25 * level.log(), target
 
 
-def sample(
-    scheduler: Any, network: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int
-) -> Tensor:
+def sample(scheduler: Any, network: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
     """Denoise from pure noise (B, G, C, h, w) in ``steps`` calls of ``network(scaled latents, timestep (B,))``."""
     scheduler.set_timesteps(steps)
     if hasattr(scheduler, "set_begin_index"):

@@ -56,7 +56,9 @@ def encode_text(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, texts: Sequenc
     return output.last_hidden_state * tokens.attention_mask[..., None], output.pooler_output
 
 
-def fit_text_encoder(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, texts: Sequence[str], steps: int, seed: int) -> float:
+def fit_text_encoder(
+    tokenizer: CLIPTokenizer, encoder: CLIPTextModel, texts: Sequence[str], steps: int, seed: int
+) -> float:
     """Spread the pooled features of ``texts`` apart, so that tasks are told apart from the first training step on.
 
     An untrained encoder maps all sentences to nearly the same point. Returns the largest cosine between two texts.

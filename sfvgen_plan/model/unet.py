@@ -72,7 +72,9 @@ class VideoUNet(UNet3DConditionModel):
             if isinstance(module, nn.Dropout):  # the dynamics are nearly deterministic: dropout only blurs them
                 module.p = 0.0
 
-    def denoise(self, latents: Tensor, clean: Tensor, actions: Tensor, given: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+    def denoise(
+        self, latents: Tensor, clean: Tensor, actions: Tensor, given: Tensor, timestep: Tensor, text: Tensor
+    ) -> Tensor:
         """Raw network output for every frame.
 
         Args:

@@ -11,7 +11,7 @@ from sfvgen_plan.agents.true_simulator import TrueSimulator
 from sfvgen_plan.envs.metaworld import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
-FAST = {"samples": 24, "iterations": 2, "horizon": 6, "elites": 4}
+FAST = {"samples": 24, "elites": 4}
 
 
 @pytest.fixture(scope="module")

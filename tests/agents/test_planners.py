@@ -18,6 +18,7 @@ from sfvgen_plan.agents.objective import Objective
 from sfvgen_plan.agents.planning import PlanningAgent
 from sfvgen_plan.agents.prior import PriorAgent
 from sfvgen_plan.agents.random import RandomAgent
+from sfvgen_plan.agents.rollout import shift
 from sfvgen_plan.agents.search import SearchPlanner
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
@@ -91,6 +92,19 @@ def test_the_prior_plays_alone_until_patience_ends(world):
     assert world.successes(planned) > world.successes(alone)
 
 
+def test_patience_costs_nothing_and_lanes_out_of_step_keep_their_own_cost(world):
+    agent = guided(world, world.Towards(), acceptance=Acceptance(patience=2))
+    frame = world.picture(np.array([0.1, 0.2]), np.array([0.5, 0.5]))[None]
+    agent.reset([0], ["point"], [1])
+    for _ in range(2):
+        agent.act([0], frame)
+    assert agent.stats(0).imagined_decisions == 0
+    agent.reset([1], ["point"], [2])
+    agent.act([0, 1], np.repeat(frame, 2, axis=0))
+    assert agent.stats(0).imagined_decisions > 0
+    assert agent.stats(1).imagined_decisions == agent.stats(1).denoiser_calls == 0
+
+
 def test_confirming_in_fresh_futures_keeps_the_prior_more_often_under_noise(world):
     """The best of many candidates in one noisy future is partly the luckiest. Unshared noise makes that visible."""
 
@@ -116,6 +130,17 @@ def test_offsets_stay_inside_the_trust_region(world):
     prior = world.Towards(gain=0.0)
     played = world.play(guided(world, prior, trust=trust, answer="best"), SEEDS)
     assert max(np.abs(episode.actions).max() for episode in played) <= 0.1 + 1e-6
+
+
+def test_a_single_elite_is_enough(world):
+    planned = world.play(guided(world, world.Towards(offset=(0.2, 0.1)), elites=1), SEEDS)
+    assert world.successes(planned) == len(SEEDS)
+
+
+def test_a_plan_is_shifted_by_the_decisions_executed():
+    plan = torch.arange(4.0)[:, None]
+    assert shift(plan, 1).flatten().tolist() == [1, 2, 3, 3]
+    assert shift(plan, 3).flatten().tolist() == [3, 3, 3, 3]
 
 
 def test_the_trust_region_grows_with_the_episode():

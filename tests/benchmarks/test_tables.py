@@ -69,6 +69,14 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
         summarise([other, row("default", "reach-v3", 0, True)])
 
 
+def test_tables_of_other_things_may_lie_in_the_folder(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path)
+    before = results_block(folder)
+    (folder / "ablation.csv").write_text("candidate,psnr_db\na,30\n")
+    (folder / "empty.csv").write_text("")
+    assert results_block(folder) == before
+
+
 def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
     path = readme(tmp_path)
     assert main([str(path), str(results_folder(tmp_path))]) == 0
