@@ -85,7 +85,7 @@ def _build_search(optimiser: Optimiser, checkpoint: Any, device: str, seed: int,
 
 def _planning_agent(loaded: Any, planner: Planner, seed: int, settings: Settings) -> PlanningAgent:
     return PlanningAgent(
-        loaded.simulator(sampler_steps=settings["sampler_steps"]),
+        loaded.simulator(sampler_steps=settings["sampler_steps"], memory=_fast_learning(settings)),
         planner,
         context=loaded.card.context_frames,
         replan_every=settings["replan_every"],
@@ -93,6 +93,15 @@ def _planning_agent(loaded: Any, planner: Planner, seed: int, settings: Settings
         memory_every=settings["memory_every"] if settings["memory"] else None,
         seed=seed,
     )
+
+
+def _fast_learning(settings: Settings) -> Any:
+    """Hyperparameters of fast learning, or None for an agent that plays without memory."""
+    if not settings["memory"]:
+        return None
+    from sfvgen_plan.memory.learning import FastLearning
+
+    return make(FastLearning, settings["fast_learning"], targets=tuple(settings["fast_learning"]["targets"]))
 
 
 def _load(checkpoint: Any, device: str) -> Any:

@@ -1,6 +1,8 @@
-"""Which picture size and latent shape keep small things visible? Trains one candidate and measures it on held-out episodes.
+"""Which picture size and latent shape keep small things visible?
 
-python -m sfvgen_plan.benchmarks.autoencoders --data DIR --candidate 128-f16-c16 --out benchmarks/results/autoencoders.csv
+Trains one candidate and measures it on held-out episodes:
+
+    python -m sfvgen_plan.benchmarks.autoencoders --data DIR --candidate 128-f16-c16 --out FILE.csv
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import argparse
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
@@ -132,18 +132,23 @@ def _matrix_section(agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[
     return "**Any-time success % by task**\n\n" + markdown(("task", *(f"`{agent}`" for agent in agents)), lines)
 
 
+def _scores(rows: Sequence[EpisodeRow]) -> dict[tuple[str, Hashable], float]:
+    """Any-time success by task and seed."""
+    return {(row.task, row.seed): float(row.success_any) for row in rows}
+
+
 def _difference_section(
     first: str, second: str, agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[str]
 ) -> str:
-    scores = [{(row.task, row.seed): float(row.success_any) for row in agents[name]} for name in (first, second)]
-    shared = scores[0].keys() & scores[1].keys()
+    ours, theirs = (_scores(agents[name]) for name in (first, second))
+    shared = ours.keys() & theirs.keys()
     lines = []
     for task in tasks:
         if any(key[0] == task for key in shared):
-            of_task = [{key: score[key] for key in score if key[0] == task} for score in scores]
-            lines.append((task, *_difference_cells(paired_difference(*of_task))))
+            own = {key: score for key, score in ours.items() if key[0] == task}
+            lines.append((task, *_difference_cells(paired_difference(own, theirs))))
     if shared:
-        lines.append((OVERALL, *_difference_cells(paired_difference(*scores))))
+        lines.append((OVERALL, *_difference_cells(paired_difference(ours, theirs))))
     return (
         f"**`{first}` minus `{second}`** (points of any-time success, paired over seeds, 95 % bootstrap interval)\n\n"
         + markdown(("task", "pairs", "difference"), lines)

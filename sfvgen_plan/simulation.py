@@ -19,6 +19,7 @@ STATE_NAMES = (
 """What the state heads read out of a frame: metres in the world frame; gripper opening in [0, 1]."""
 
 State = TypeVar("State")
+Seen = TypeVar("Seen", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ class Simulator(Protocol[State]):
         """The same episodes with new random states (N,): other possible futures."""
 
 
-class Prior(Protocol[State]):
+class Prior(Protocol[Seen]):
     """Proposes actions for imagined states."""
 
-    def act(self, state: State) -> Tensor:
+    def act(self, state: Seen) -> Tensor:
         """Actions (N, A) in [-1, 1] for the next decision."""
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning, learn
-from sfvgen_plan.memory.weights import Memory, applied, fresh_memory
+from sfvgen_plan.memory.weights import Memory, applied, fresh_memory, stack
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.heads import ActionPrior
@@ -143,6 +143,30 @@ class LearnedSimulator:
                 self.pipeline.unet, self.pipeline.scheduler, state.memory, state.context, state.seed, self.fast_learning
             )
         return replace(state, memory=memory)
+
+    def remember_frames(
+        self,
+        memories: Sequence[Memory | None],
+        frames: np.ndarray,
+        actions: np.ndarray,
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> list[Memory]:
+        """Fast learning on one real chunk (E, T+1, H, W, 3) uint8 of each of E episodes; None is no memory yet.
+
+        Algorithm 1a gives fast learning no condition, so ``actions`` and ``tasks`` go unused.
+        """
+        state = self.begin(frames, tasks, seeds)
+        memory = self.remember(self.recall(state, memories)).memory
+        assert memory is not None
+        return [memory.select(as_long([n], self.device)).owned() for n in range(len(frames))]
+
+    def recall(self, state: Imagination, memories: Sequence[Memory | None]) -> Imagination:
+        """The E imagined episodes with these memories; None stands for a fresh one."""
+        if state.memory is None:
+            raise UserError("memory=None: this simulator plays without memory; make it with memory=FastLearning()")
+        fresh = [state.memory.select(as_long([n], self.device)) for n in range(len(state))]
+        return replace(state, memory=stack([own or new for own, new in zip(memories, fresh, strict=True)]))
 
     def fork(self, state: Imagination, copies: int) -> Imagination:
         """Each episode ``copies`` times, next to each other; forks share their random state and their memory."""

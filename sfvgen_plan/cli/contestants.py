@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
+    from sfvgen_plan.agents.base import BatchAgent, EnvAgent
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.runner import Contestant
     from sfvgen_plan.model.checkpoint import Checkpoint
@@ -79,10 +80,10 @@ def make_contestant(
     if acts_on_env(agent):
         # Made in the workers; a checkpoint, if it takes one, is loaded there.
         factory = partial(make_agent, agent, checkpoint, "cpu", 0, dict(settings))
-        return Contestant(label, env_agent=factory, device=device_name("cpu"))
+        return Contestant(label, env_agent=cast("Callable[[], EnvAgent]", factory), device=device_name("cpu"))
     if agent in WITHOUT_CHECKPOINT:
         made = make_agent(agent, None, "cpu", 0, settings)
-        return Contestant(label, agent=made, device=device_name("cpu"))
+        return Contestant(label, agent=cast("BatchAgent", made), device=device_name("cpu"))
     device = resolve_device(device)
     loaded = None
     if ":" not in agent or checkpoint is not None:
@@ -92,7 +93,9 @@ def make_contestant(
         raise UserError(
             f"agent={agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
         )
-    return Contestant(label, agent=made, checkpoint=loaded.hash if loaded else "", device=device_name(device))
+    return Contestant(
+        label, agent=cast("BatchAgent", made), checkpoint=loaded.hash if loaded else "", device=device_name(device)
+    )
 
 
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], path: str | None, device: str) -> Checkpoint:

@@ -138,8 +138,13 @@ def act(
     from sfvgen_plan.benchmarks.episodes import make_environment
     from sfvgen_plan.benchmarks.protocols import load_protocol
 
-    seen_by = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-    protocol = dataclasses.replace(load_protocol(REAL_PROTOCOL), max_decisions=decisions, **seen_by)
+    protocol = dataclasses.replace(
+        load_protocol(REAL_PROTOCOL),
+        max_decisions=decisions,
+        size=checkpoint.size,
+        camera=checkpoint.camera,
+        repeat=checkpoint.repeat,
+    )
     env = make_environment(protocol, task)
     try:
         frame, _ = env.reset(seed=seed)

@@ -20,6 +20,8 @@ class AutoencoderObjective(nn.Module):
         kl: weight of the KL divergence per latent number.
     """
 
+    text: Tensor
+
     def __init__(
         self, vae: AutoencoderKL, heads: Heads, text: Tensor, foreground: float, readout: float, kl: float
     ) -> None:

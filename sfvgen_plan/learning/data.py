@@ -50,7 +50,10 @@ class TrainingData:
         return mask.nonzero(as_tuple=True)[0]
 
     def window(self, newest: Tensor, length: int) -> Tensor:
-        """Frame numbers (B, length) of the windows that end at ``newest`` (B,); the first frame repeats before the start."""
+        """Frame numbers (B, length) of the windows that end at ``newest`` (B,).
+
+        Before the start of an episode its first frame repeats.
+        """
         offsets = torch.arange(1 - length, 1, device=newest.device)
         return torch.maximum(newest[:, None] + offsets, self.first[newest][:, None])
 

@@ -65,7 +65,7 @@ class HeadsObjective(nn.Module):
         estimates: Tensor,
         target: Tensor,
     ) -> dict[str, Tensor]:
-        """pairs (B, 2, C, h, w); text (B, E); reward in [0, 1], success, labelled, target value (B,); estimates (B, D)."""
+        """pairs (B, 2, C, h, w); text (B, E); reward in [0, 1], success, labelled, target (B,); estimates (B, D)."""
         predicted, logit, units = (x.float() for x in self.heads.read(pairs[:, 1], text))
         value = self.heads.value(pairs, text).float()
         weight = labelled / labelled.mean().clamp_min(1e-3)

@@ -22,9 +22,13 @@ logger = logging.getLogger(__name__)
 class Stage(Protocol):
     """What a stage trains on and for."""
 
-    name: str
-    objective: nn.Module
-    """Called with the tensors of a batch; returns a dict of scalars with the key ``loss``."""
+    @property
+    def name(self) -> str:
+        """Names the stage's files and log lines."""
+
+    @property
+    def objective(self) -> nn.Module:
+        """Called with the tensors of a batch; returns a dict of scalars with the key ``loss``."""
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
         """A batch of ``size`` samples, a pure function of the generator's state and the averaged weights."""

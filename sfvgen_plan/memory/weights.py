@@ -57,6 +57,24 @@ class Memory:
         return Memory(self.down, self.up, self.moments, self.steps, self.owner[index], self.scale)
 
 
+def stack(memories: Sequence[Memory]) -> Memory:
+    """One batch from the memories of single episodes."""
+    whole = [memory.owned() for memory in memories]
+    first = whole[0]
+    count = sum(len(memory.steps) for memory in whole)
+    return Memory(
+        {k: torch.cat([m.down[k] for m in whole]) for k in first.down},
+        {k: torch.cat([m.up[k] for m in whole]) for k in first.up},
+        {
+            k: (torch.cat([m.moments[k][0] for m in whole]), torch.cat([m.moments[k][1] for m in whole]))
+            for k in first.moments
+        },
+        torch.cat([m.steps for m in whole]),
+        torch.arange(count, device=first.steps.device),
+        first.scale,
+    )
+
+
 def target_layers(model: nn.Module, targets: Sequence[str] = ATTENTION_PROJECTIONS) -> dict[str, nn.Linear]:
     """The linear layers whose name ends with one of ``targets``."""
     return {

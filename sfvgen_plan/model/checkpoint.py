@@ -142,12 +142,13 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
     folder = Path(path) if path else BUNDLED
     if not (folder / CARD_FILE).is_file():
         raise UserError(f"checkpoint={str(folder)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train")
+    _hide_progress_bars()
     try:
         card = CheckpointCard(**json.loads((folder / CARD_FILE).read_text()))
         starts = load_file(folder / STARTS_FILE)
         # Stored in half precision, computed in single precision; low-precision compute is the caller's autocast.
         pipeline = SlowFastVGenPipeline.from_pretrained(
-            str(folder), torch_dtype=torch.float32, local_files_only=True, low_cpu_mem_usage=False
+            str(folder), dtype=torch.float32, local_files_only=True, low_cpu_mem_usage=False
         )
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -158,3 +159,12 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     return Checkpoint(pipeline, card, {task: s.to(device, torch.float32) for task, s in starts.items()}, folder)
+
+
+def _hide_progress_bars() -> None:
+    """Loading takes a second; the libraries' own bars would only clutter the terminal."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -25,7 +25,7 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def bits(seeds: Tensor, counter: Tensor, count: int, stream: int = 0) -> Tensor:
-    """Pseudo-random int64 (N, count): a pure function of every episode's seed (N,) and counter (N,), and of the stream."""
+    """Pseudo-random int64 (N, count), a pure function of each episode's seed (N,), its counter (N,) and the stream."""
     key = _mix(_mix(seeds * _GOLDEN + stream) + counter * _GOLDEN)
     index = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device) * _GOLDEN
     return _mix(key[:, None] + index)

@@ -23,7 +23,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
     """Masked conditional video diffusion driven by text and by an action per frame.
 
     Components follow diffusers' folder layout, so ``save_pretrained`` and ``from_pretrained`` work as everywhere:
-    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), ``unet`` (``VideoUNet``), ``scheduler`` (any diffusers scheduler),
+    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), ``unet`` (``VideoUNet``), ``scheduler`` (any of diffusers'),
     and optionally ``heads`` and the priors, which a plain video model lacks.
     """
 
@@ -59,13 +59,13 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         Args:
             path: a local folder or a hub name such as ``ali-vilab/text-to-video-ms-1.7b``.
             action_dim: numbers in an action.
-            options: passed on to every component's ``from_pretrained`` (``torch_dtype``, ``cache_dir``, …).
+            options: passed on to every component's ``from_pretrained`` (``dtype``, ``cache_dir``, …).
         """
         from diffusers import DDIMScheduler
         from transformers import CLIPTextModel, CLIPTokenizer
 
         unet = UNet3DConditionModel.from_pretrained(path, subfolder="unet", **options)
-        hub = {k: v for k, v in options.items() if k != "torch_dtype"}
+        hub = {k: v for k, v in options.items() if k != "dtype"}
         return cls(
             vae=AutoencoderKL.from_pretrained(path, subfolder="vae", **options),
             text_encoder=CLIPTextModel.from_pretrained(path, subfolder="text_encoder", **options),

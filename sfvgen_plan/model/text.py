@@ -1,4 +1,4 @@
-"""A CLIP text encoder small enough to ship: the same classes as ModelScope's, trained to tell the instructions apart."""
+"""A CLIP text encoder small enough to ship: ModelScope's classes, trained to tell the instructions apart."""
 
 from __future__ import annotations
 
