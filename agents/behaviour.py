@@ -12,9 +12,6 @@ import numpy as np
 
 from sfvgen_plan.data.episodes import KINDS
 
-FIRST_TRAINING_SEED = 100_000
-"""Seeds below are kept for evaluation."""
-
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM = KINDS
 
 _NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.7}

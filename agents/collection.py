@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.agents.behaviour import FIRST_TRAINING_SEED
 from sfvgen_plan.agents.workers import run_workers
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.tasks import canonical
 from sfvgen_plan.errors import UserError
 

@@ -12,10 +12,8 @@ from typing import Any
 
 import yaml
 
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError, unknown_name
-
-FIRST_TRAINING_SEED = 100_000
-"""Seeds from here on belong to training data; no protocol may score an agent on them."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,5 @@
-"""Registers this package's environments with Gymnasium.
+"""Registration with Gymnasium, see ``sfvgen_plan.registration``."""
 
-Gymnasium loads no plug-ins by itself any more: import ``sfvgen_plan.envs`` before ``gym.make("sfvgen/...")``, or name
-it in the id, as in ``gym.make("sfvgen_plan.envs:sfvgen/Metaworld-v0")``.
-"""
+from sfvgen_plan.registration import ENVIRONMENTS, register_envs
 
-from __future__ import annotations
-
-from gymnasium.envs.registration import register, registry
-
-ENVIRONMENTS = {
-    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld:MetaworldEnv",
-    "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",
-}
-"""Ids and where their classes are; the modules are imported when an environment is made."""
-
-
-def register_envs() -> None:
-    """Register every environment that is not registered yet; calling it again changes nothing."""
-    for env_id, entry_point in ENVIRONMENTS.items():
-        if env_id not in registry:
-            register(id=env_id, entry_point=entry_point)
+__all__ = ["ENVIRONMENTS", "register_envs"]

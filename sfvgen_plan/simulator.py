@@ -16,6 +16,7 @@ from sfvgen_plan.memory.weights import Memory, applied, fresh_memory, stack
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.heads import ActionPrior
+from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
 from sfvgen_plan.simulation import Outcome, as_long
 
 
@@ -25,7 +26,8 @@ class Imagination:
 
     Attributes:
         context: (N, K, C, h, w) the newest frames in latent space, oldest first: the last pass's clean frames and
-            the frames that it made.
+            the frames that it made. With memory: the frames of all passes since the last ``remember``, behind its own
+            clean frames; the newest ``CONTEXT_WINDOW`` at most.
         task: (N,) index into the checkpoint's tasks.
         seed, step: (N,) random state: which stream, and how many passes were drawn from it.
         memory: Temp-LoRA of the episodes, or None.
@@ -79,10 +81,12 @@ class LearnedSimulator:
             UserError: wrong frame shape, or a task that the checkpoint does not list.
         """
         size = self.checkpoint.size
-        if frames.ndim != 5 or frames.shape[2:] != (size, size, 3) or len(frames) != len(tasks):
+        fits = frames.ndim == 5 and frames.shape[2:] == (size, size, 3) and frames.shape[1] > 0
+        if not fits or len(frames) != len(tasks) or frames.dtype != np.uint8:
             raise UserError(
-                f"frames of shape {frames.shape} don't fit {len(tasks)} episodes of the checkpoint's size: "
-                f"give ({len(tasks)}, P, {size}, {size}, 3) from camera {self.checkpoint.camera!r}"
+                f"frames of shape {frames.shape} and type {frames.dtype} don't fit {len(tasks)} episodes of the "
+                f"checkpoint's size: give ({len(tasks)}, P, {size}, {size}, 3) uint8 from camera "
+                f"{self.checkpoint.camera!r}"
             )
         with self._precision():
             latents = self.pipeline.encode(frames)
@@ -93,6 +97,8 @@ class LearnedSimulator:
         """Start N episodes from standardised latents (N, P, C, h, w), oldest first."""
         task = as_long([self.checkpoint.task_index(t) for t in tasks], self.device)
         seed = as_long(seeds, self.device)
+        if not len(latents) == len(task) == len(seed):
+            raise UserError(f"seeds={len(seed)} and tasks={len(task)} don't fit {len(latents)} episodes; give one each")
         missing = self.context_frames - latents.shape[1]
         if missing > 0:  # before the first frame the scene stood still
             latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], dim=1)
@@ -107,12 +113,16 @@ class LearnedSimulator:
         """Execute actions (N, G, A) in [-1, 1]: G decisions in one denoising pass.
 
         Raises:
-            UserError: actions of another shape, or not finite.
+            UserError: actions of another shape, more than fit into the context window, or not finite.
         """
-        if actions.ndim != 3 or len(actions) != len(state) or actions.shape[2] != self.action_dim:
+        most = CONTEXT_WINDOW - self.context_frames
+        shape = tuple(actions.shape)
+        if len(shape) != 3 or (shape[0], shape[2]) != (len(state), self.action_dim) or not 1 <= shape[1] <= most:
             raise UserError(
-                f"actions of shape {tuple(actions.shape)} don't fit; give ({len(state)}, G, {self.action_dim})"
+                f"actions of shape {shape} don't fit; give ({len(state)}, G, {self.action_dim}) with G from 1 to {most}"
             )
+        if not bool(actions.isfinite().all()):
+            raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
         context = state.context[:, -self.context_frames :]
         drawn = noise.normal(state.seed, state.step, (actions.shape[1], *context.shape[2:]))
         with self._precision(), applied(self.pipeline.unet, state.memory):
@@ -121,8 +131,9 @@ class LearnedSimulator:
             )
             outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task)
         self.denoiser_calls += self.sampler_steps
-        new = replace(state, context=torch.cat([context, latents], dim=1), step=state.step + 1)
-        return new, outcome
+        kept = context if state.memory is None else state.context  # a chunk to remember may take several passes
+        newest = torch.cat([kept, latents], dim=1)[:, -CONTEXT_WINDOW:]
+        return replace(state, context=newest, step=state.step + 1), outcome
 
     @torch.inference_mode()
     def read(self, state: Imagination) -> Outcome:
@@ -131,7 +142,8 @@ class LearnedSimulator:
             return self._read(state.context[:, -2:], state.task)
 
     def remember(self, state: Imagination) -> Imagination:
-        """Fast learning on the newest chunk and its input, Algorithm 1a.
+        """Fast learning on the newest chunk and its input, Algorithm 1a. The chunk is what was imagined since the last
+        ``remember``, in one pass or in several; its last frames are the next chunk's input.
 
         Raises:
             UserError: the simulator plays without memory.
@@ -142,7 +154,7 @@ class LearnedSimulator:
             memory, _ = learn(
                 self.pipeline.unet, self.pipeline.scheduler, state.memory, state.context, state.seed, self.fast_learning
             )
-        return replace(state, memory=memory)
+        return replace(state, context=state.context[:, -self.context_frames :], memory=memory)
 
     def remember_frames(
         self,

@@ -1,13 +1,19 @@
-"""Test options, and the process-wide settings that must be made before torch and MuJoCo are imported."""
+"""Test options, the process-wide settings that must be made before torch and MuJoCo are imported, and a small model."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 
 # Software rendering and torch's thread pool fight over the cores; one thread each is several times faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -43,3 +49,97 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(marker):
                 item.add_marker(skip)
+
+
+SMALL_TASKS = {"reach-v3": "reach the red goal", "push-v3": "push the puck to the green goal"}
+SMALL = {
+    "size": 32,
+    "autoencoder_widths": (8, 8, 16),
+    "latent_channels": 4,
+    "unet_widths": (32, 32),
+    "head_dim": 8,
+    "norm_groups": 8,
+    "text_dim": 16,
+    "heads_width": 8,
+    "prior_width": 8,
+}
+"""Sizes of ``build_pipeline`` for frames of 32 pixels and latents of (4, 8, 8)."""
+
+
+@pytest.fixture(scope="session")
+def make_pipeline() -> Callable[..., SlowFastVGenPipeline]:
+    """Function that makes an untrained pipeline of ``SMALL`` sizes; the same seed gives the same weights."""
+    import torch
+
+    from sfvgen_plan.model.build import build_pipeline
+
+    torch.set_num_threads(1)
+
+    def make(seed: int = 0, **sizes: Any) -> SlowFastVGenPipeline:
+        torch.manual_seed(seed)
+        pipeline = build_pipeline(list(SMALL_TASKS.values()), **{**SMALL, **sizes})
+        pipeline.set_progress_bar_config(disable=True)
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                component.eval()
+        return pipeline
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Callable[..., Any]) -> Path:
+    """Folder of an untrained checkpoint for frames of 32 pixels and ``SMALL_TASKS``; don't change it."""
+    import torch
+
+    from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
+
+    folder = tmp_path_factory.mktemp("small") / "checkpoint"
+    card = CheckpointCard(SMALL_TASKS, size=32, camera="corner4", repeat=5, training={"seed": 0})
+    starts = {task: torch.randn(2, 4, 8, 8) for task in SMALL_TASKS}
+    save_checkpoint(folder, make_pipeline(), card, starts)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_small_dataset() -> Callable[..., Path]:
+    """Function that writes a dataset of ``SMALL_TASKS``: a square that the first two action numbers push about."""
+    import numpy as np
+
+    from sfvgen_plan.data.minari_writer import write_dataset
+    from sfvgen_plan.data.staging import StagedEpisode
+
+    def episode(task: str, seed: int, decisions: int, kind: str) -> StagedEpisode:
+        random = np.random.default_rng([seed, len(task)])
+        actions = random.uniform(-1, 1, (decisions, 4)).astype(np.float32)
+        steps = np.concatenate([random.uniform(8, 24, (1, 2)), 2 * actions[:, :2]])
+        places = np.cumsum(steps, axis=0).clip(0, 28)
+        frames = np.full((decisions + 1, 32, 32, 3), 90, np.uint8)
+        for frame, (x, y) in zip(frames, places.astype(int), strict=True):
+            frame[y : y + 5, x : x + 5] = (200, 30, 30)
+        estimates = np.zeros((decisions + 1, 10), np.float32)
+        estimates[:, 4:6] = places / 100
+        return StagedEpisode.from_frames(
+            frames,
+            task=task,
+            instruction=SMALL_TASKS[task],
+            kind=kind,
+            seed=seed,
+            state=np.zeros((decisions + 1, 39)),
+            estimates=estimates,
+            actions=actions,
+            expert_actions=np.clip((16 - places) / 8, -1, 1)[:, [0, 1, 0, 1]].astype(np.float32),
+            rewards=places[1:, 0] / 3,
+            success=places[:, 0] > 20,
+        )
+
+    def write(folder: Path, episodes_per_task: int = 4, decisions: int = 12, tasks: Sequence[str] = ()) -> Path:
+        episodes = [
+            episode(task, 100_000 + n, decisions, "clean" if n % 2 == 0 else "random")
+            for task in tasks or SMALL_TASKS
+            for n in range(episodes_per_task)
+        ]
+        write_dataset(folder, "small set", episodes, {"camera": "corner4", "size": 32, "repeat": 5})
+        return folder
+
+    return write

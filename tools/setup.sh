@@ -5,7 +5,7 @@
 # command that is missing is printed, and the script stops.
 #
 # PYTHON=/path/to/python picks the interpreter. Where torch has not been installed yet, there is no NVIDIA
-# GPU and download.pytorch.org answers, torch comes from its CPU index, which is ten times smaller.
+# GPU and download.pytorch.org answers, torch comes from its CPU index, which is much smaller.
 set -eu
 cd "$(dirname "$0")/.."
 VENV=.venv

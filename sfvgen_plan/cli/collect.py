@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
 
 
@@ -17,7 +19,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=100, help="per task (default %(default)s)")
     parser.add_argument("--decisions", type=int, default=40, help="per episode (default %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=100_000, help="of the first episode; from 100000, lower ones are for evaluation"
+        "--seed",
+        type=int,
+        default=FIRST_TRAINING_SEED,
+        help="of the first episode (default %(default)s, the lowest: those below are for evaluation)",
     )
     parser.add_argument("--workers", type=int, default=None, help="processes (default one per core)")
     parser.add_argument("--size", type=int, default=128, help="of the frames, in pixels (default %(default)s)")

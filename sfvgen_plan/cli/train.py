@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
 
     stages = StageBars(out)
     try:
-        folder = Training(config, stages.update).run()
+        folder = Training(config, stages.update, args.overrides).run()
     finally:
         stages.close()
     out.result({"checkpoint": str(folder)}, f"checkpoint written to {folder}")

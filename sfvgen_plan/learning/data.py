@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sfvgen_plan.data.episodes import EpisodeArrays
+
+HELD_OUT_EVERY = 20
+"""Every so many-th episode of a task is kept for validation."""
 
 
 @dataclass
@@ -25,7 +29,7 @@ class TrainingData:
         task: (F,) task index.
         first, last: (F,) index of the first and last frame of the frame's episode.
         held_out: (F,) True in episodes kept for validation.
-        expert_start: (F,) True in the frames that prior10 may learn from.
+        few: (F,) True in the episodes that prior10 may learn from.
         latents: (F, C, h, w) standardised, set after the autoencoder stage; ``imagined`` likewise after the denoiser.
     """
 
@@ -58,8 +62,18 @@ class TrainingData:
         return torch.maximum(newest[:, None] + offsets, self.first[newest][:, None])
 
 
+def held_out_episodes(task: np.ndarray, every: int = HELD_OUT_EVERY) -> Tensor:
+    """(E,) bool from the task index (E,) of each episode: the ``every``-th, 2 ``every``-th, ... of each task."""
+    seen: dict[int, int] = {}
+    held_out = torch.zeros(len(task), dtype=torch.bool)
+    for e, index in enumerate(task.tolist()):
+        seen[index] = seen.get(index, 0) + 1
+        held_out[e] = seen[index] % every == 0
+    return held_out
+
+
 def to_training_data(
-    episodes: EpisodeArrays, device: torch.device, held_out_every: int = 20, few_episodes: int = 10
+    episodes: EpisodeArrays, device: torch.device, held_out_every: int = HELD_OUT_EVERY, few_episodes: int = 10
 ) -> TrainingData:
     """Lay episodes out for training.
 
@@ -68,18 +82,14 @@ def to_training_data(
     """
     count = len(episodes.lengths)
     frame_count = len(episodes.frames)
-    rank_in_task = torch.zeros(count, dtype=torch.int64)
+    held_out = held_out_episodes(episodes.task, held_out_every)
     few = torch.zeros(count, dtype=torch.bool)
-    seen: dict[int, int] = {}
     clean_seen: dict[int, int] = {}
     for e in range(count):
         task = int(episodes.task[e])
-        rank_in_task[e] = seen.get(task, 0)
-        seen[task] = seen.get(task, 0) + 1
-        if episodes.kind[e] == "clean" and rank_in_task[e] % held_out_every != held_out_every - 1:
+        if episodes.kind[e] == "clean" and not held_out[e]:
             few[e] = clean_seen.get(task, 0) < few_episodes
             clean_seen[task] = clean_seen.get(task, 0) + 1
-    held_out = rank_in_task % held_out_every == held_out_every - 1
     lengths = torch.as_tensor(episodes.lengths, dtype=torch.int64)
     episode = torch.arange(count).repeat_interleave(lengths + 1)
     first = torch.as_tensor(episodes.episode_start, dtype=torch.int64)[episode]

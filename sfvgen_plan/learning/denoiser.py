@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model import diffusion
@@ -89,6 +90,12 @@ class DenoiserStage:
         self.newest = {
             length: data.indices(~data.held_out & (data.last >= data.first + length - 2)) for length in settings.lengths
         }
+        for length, candidates in self.newest.items():
+            if not len(candidates):
+                raise UserError(
+                    f"train.denoiser.windows.lengths={length} fits no episode: they need {length - 2} decisions; "
+                    "give shorter windows or collect longer episodes"
+                )
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
         s, data = self.settings, self.data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,12 @@ class Training:
     Args:
         config: the values of ``configs/train.yaml`` with one recipe under ``train``.
         on_progress: called with (stage, step, steps, numbers).
+        overrides: the ``key=value`` that made the config, for the checkpoint's record.
     """
 
-    def __init__(self, config: Mapping[str, Any], on_progress: Progress | None = None) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], on_progress: Progress | None = None, overrides: Sequence[str] = ()
+    ) -> None:
         self.recipe = config["train"]
         self.seed = int(config["seed"])
         self.out = Path(config["out"])
@@ -51,7 +54,13 @@ class Training:
         self.device = self.accelerator.device
         self.compiled = cuda if config["compile"] is None else bool(config["compile"])
         self.writer = tensorboard_writer(self.out / "training") if config["log"] else None
-        self.record: dict[str, Any] = {"recipe": self.recipe, "seed": self.seed, "losses": {}, "seconds": {}}
+        self.record: dict[str, Any] = {
+            "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *overrides]),
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "losses": {},
+            "seconds": {},
+        }
         episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
         self.card = CheckpointCard(
             tasks=dict(zip(episodes.tasks, episodes.instructions, strict=True)),
@@ -217,11 +226,11 @@ class Training:
                 if self.on_progress is not None:
                     self.on_progress(stage.name, step, values.steps, logs)
 
-        logs = fit(
+        logs, seconds = fit(
             stage, values, self.accelerator, self.out / "training", self.seed, self.compiled and heavy, on_step=on_step
         )
         self.record["losses"][stage.name] = {k: round(v, 5) for k, v in logs.items()}
-        self.record["seconds"][stage.name] = round(time.monotonic() - started, 1)
+        self.record["seconds"][stage.name] = round(seconds, 1)
 
 
 def tensorboard_writer(folder: Path) -> Any:

@@ -76,12 +76,12 @@ def fit(
     save_every_seconds: float = 120.0,
     log_every: int = 50,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], float]:
     """Train a stage to its last step and leave the averaged weights in ``stage.objective``.
 
     Batches are pure functions of (seed, step, process), so a run that was killed and resumed equals an uninterrupted
     one bit for bit on the same device. State is saved to ``folder/<stage>.pt``, atomically; a finished stage is
-    loaded and not trained again. Returns the last logged numbers.
+    loaded and not trained again. Returns the last logged numbers and the seconds that the stage took altogether.
     """
     objective = stage.objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(
@@ -92,13 +92,14 @@ def fit(
     )
     average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=False)
     path = folder / f"{stage.name}.pt"
-    step, logs = 0, {}
+    step, logs, seconds = 0, {}, 0.0
+    started = time.monotonic()
     if path.exists():
         state = torch.load(path, map_location=accelerator.device, weights_only=True)
         objective.load_state_dict(state["objective"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, logs = state["step"], state["logs"]
+        step, logs, seconds = state["step"], state["logs"], state.get("seconds", 0.0)
         logger.info("%s: resumed at step %d of %d", stage.name, step, settings.steps)
     if step < settings.steps:
         if compiled:
@@ -128,27 +129,18 @@ def fit(
                 if on_step is not None:
                     on_step(step, logs)
             if time.monotonic() - saved > save_every_seconds or step == settings.steps:
-                if accelerator.is_main_process:
-                    _save(path, objective, average, optimizer, step, logs)
                 saved = time.monotonic()
+                if accelerator.is_main_process:
+                    progress = {"step": step, "logs": logs, "seconds": seconds + saved - started}
+                    _save(path, objective, average, optimizer, progress)
     objective.load_state_dict(average.module.state_dict())
     objective.eval()
-    return logs
+    return logs, seconds + time.monotonic() - started
 
 
-def _save(
-    path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, step: int, logs: dict[str, float]
-) -> None:
+def _save(path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, progress: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    torch.save(
-        {
-            "objective": objective.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-            "logs": logs,
-        },
-        temporary,
-    )
+    weights = {"objective": objective, "average": average, "optimizer": optimizer}
+    torch.save({**{name: part.state_dict() for name, part in weights.items()}, **progress}, temporary)
     temporary.replace(path)

@@ -80,11 +80,12 @@ def _adam(memory: Memory, weights: dict[str, Tensor], gradients: dict[str, Tenso
     steps = memory.steps + 1
     moments, updated = {}, {}
     for name, gradient in gradients.items():
-        count = steps.view(-1, *[1] * (gradient.ndim - 1))
+        count = steps.double().view(-1, *[1] * (gradient.ndim - 1))  # 1 - 0.999**count loses digits in float32
+        early, late = ((1 - decay**count).to(gradient.dtype) for decay in (0.9, 0.999))
         first = memory.moments[name][0] * 0.9 + gradient * 0.1
         second = memory.moments[name][1] * 0.999 + gradient.square() * 0.001
-        denominator = (second / (1 - 0.999**count)).sqrt() + 1e-8
-        updated[name] = (weights[name] - rate * (first / (1 - 0.9**count)) / denominator).detach()
+        denominator = (second / late).sqrt() + 1e-8
+        updated[name] = (weights[name] - rate * (first / early) / denominator).detach()
         moments[name] = (first.detach(), second.detach())
     return Memory(
         {k: updated[f"{k}.down"] for k in memory.down},

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.card import model_card
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 
 if TYPE_CHECKING:
@@ -126,11 +127,12 @@ class Checkpoint:
 def save_checkpoint(
     path: Path, pipeline: SlowFastVGenPipeline, card: CheckpointCard, starts: dict[str, Tensor]
 ) -> None:
-    """Write a checkpoint folder: safetensors and JSON only."""
+    """Write a checkpoint folder: safetensors and JSON only, and a model card for people."""
     path.mkdir(parents=True, exist_ok=True)
     pipeline.save_pretrained(path)
     save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
     (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+    (path / "README.md").write_text(model_card(card))
 
 
 def load_checkpoint(path: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
@@ -144,12 +146,19 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
         raise UserError(f"checkpoint={str(folder)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train")
     _hide_progress_bars()
     try:
-        card = CheckpointCard(**json.loads((folder / CARD_FILE).read_text()))
+        card = _read_card(folder / CARD_FILE)
         starts = load_file(folder / STARTS_FILE)
         # Stored in half precision, computed in single precision; low-precision compute is the caller's autocast.
         pipeline = SlowFastVGenPipeline.from_pretrained(
-            str(folder), dtype=torch.float32, local_files_only=True, low_cpu_mem_usage=False
+            str(folder),
+            dtype=torch.float32,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            use_safetensors=True,  # otherwise a missing file would be looked for as a pickle
         )
+        # A lost tokenizer file gives an empty vocabulary without a word.
+        if len(pipeline.tokenizer) != pipeline.text_encoder.config.vocab_size:
+            raise ValueError("tokenizer and text encoder have different vocabularies")
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
@@ -159,6 +168,16 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     return Checkpoint(pipeline, card, {task: s.to(device, torch.float32) for task, s in starts.items()}, folder)
+
+
+def _read_card(file: Path) -> CheckpointCard:
+    """The card in the file; ValueError or TypeError if it is none."""
+    card = CheckpointCard(**json.loads(file.read_text()))
+    numbers = (card.size, card.repeat, card.action_dim, card.context_frames)
+    named = isinstance(card.tasks, dict) and all(isinstance(text, str) for text in card.tasks.values())
+    if not named or not card.tasks or not all(type(number) is int and number > 0 for number in numbers):
+        raise ValueError(f"{file.name} is no checkpoint card: tasks, size, repeat, action_dim or context_frames is off")
+    return card
 
 
 def _hide_progress_bars() -> None:

@@ -49,6 +49,12 @@ class Trunk(nn.Module):
         return F.silu(self.out(torch.cat([x.flatten(1), text], dim=1)))
 
 
+def _exactly(layer: nn.Linear, features: Tensor) -> Tensor:
+    """The layer in float32 whatever the precision around it: eight bits of a metre are too few for a read-out."""
+    with torch.autocast(features.device.type, enabled=False):
+        return layer(features.float())
+
+
 @dataclass(frozen=True)
 class Readout:
     """What the heads say of B frames.
@@ -93,12 +99,12 @@ class Heads(ModelMixin, ConfigMixin):
 
     def read(self, latents: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (B, C, h, w) and pooled text (B, E) -> reward in [0, 1], success logit, unit-scale estimates."""
-        out = self.frame_out(self.frame(latents, text))
+        out = _exactly(self.frame_out, self.frame(latents, text))
         return out[:, 0], out[:, 1], out[:, 2:]
 
     def value(self, latents: Tensor, text: Tensor) -> Tensor:
         """Frame pairs (B, 2, C, h, w), older first, and pooled text (B, E) -> value (B,)."""
-        return self.pair_out(self.pair(latents.flatten(1, 2), text)).squeeze(1)
+        return _exactly(self.pair_out, self.pair(latents.flatten(1, 2), text)).squeeze(1)
 
     def forward(self, latents: Tensor, text: Tensor) -> Readout:
         """Frame pairs (B, 2, C, h, w), older first, and pooled text (B, E): everything about the newer frame."""

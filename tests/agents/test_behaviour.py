@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.behaviour import FIRST_TRAINING_SEED, Behaviour, kind_of
+from sfvgen_plan.agents.behaviour import Behaviour, kind_of
 from sfvgen_plan.data.episodes import KINDS
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 
 STATE = np.zeros(39)
 EXPERT = np.array([0.5, -0.5, 1.0, -1.0], np.float32)

@@ -24,7 +24,7 @@ def checkpoint(world):
     return SimpleNamespace(
         card=SimpleNamespace(context_frames=2),
         asked=[],
-        simulator=lambda sampler_steps=3: world.PointMass(),
+        simulator=lambda sampler_steps=3, memory=None: world.PointMass(),
         prior=lambda name="prior": world.Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
     )
 

@@ -6,8 +6,6 @@ import dataclasses
 
 import pytest
 
-from sfvgen_plan.agents import behaviour
-from sfvgen_plan.benchmarks import protocols
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task, protocol_names
 from sfvgen_plan.envs.tasks import SUITES, TASKS
 from sfvgen_plan.errors import UserError
@@ -71,10 +69,6 @@ def test_other_seeds_or_limits_get_an_id_of_their_own() -> None:
 def test_impossible_variants_are_refused(change: dict[str, int], named: str) -> None:
     with pytest.raises(UserError, match=named):
         load_protocol("metaworld-10").variant(**change)
-
-
-def test_evaluation_ends_where_training_seeds_begin() -> None:
-    assert protocols.FIRST_TRAINING_SEED == behaviour.FIRST_TRAINING_SEED
 
 
 def test_unknown_names_come_with_the_nearest() -> None:

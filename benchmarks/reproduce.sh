@@ -1,0 +1,69 @@
+#!/bin/sh
+# From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
+#
+#   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
+#
+# Every step resumes where it was stopped. WORK (default runs/reproduce) takes about 1 GB.
+# One GPU and 16 cores are what the recipe is made for; it runs anywhere.
+set -eu
+cd "$(dirname "$0")/.."
+WORK=${WORK:-runs/reproduce}
+CHECKPOINT=${CHECKPOINT:-$WORK/checkpoint}
+ROWS=benchmarks/results/metaworld-10.csv
+
+data() {
+    sfvgen-plan collect --suite metaworld-10 --episodes 400 --decisions 40 --out "$WORK/data"
+}
+
+train() {
+    sfvgen-plan train --data "$WORK/data" --out "$CHECKPOINT"
+}
+
+play() { # label, agent, settings ...
+    label=$1 agent=$2
+    shift 2
+    sfvgen-plan eval --suite metaworld-10 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
+        --out "$WORK/$label" --resume "$@"
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label/episodes.csv" --into "$ROWS"
+}
+
+agents() {
+    for agent in random expert prior default cem oracle; do play "$agent" "$agent"; done
+}
+
+few() {
+    for agent in prior10 default10; do play "$agent" "$agent"; done
+}
+
+# Each ingredient of the default agent on its own: what it is without it.
+ablations() {
+    play default-no-value default agent.objective.value=0.0
+    play default-no-confirm default agent.confirm=0
+    play default-no-margin default agent.acceptance.margin=0.0 agent.acceptance.margin_futures=0.0
+    play default-no-trust default agent.trust.radius=2.0
+    play default-no-shared-noise default agent.shared_noise=false
+    play default-no-warm-start default agent.warm_start=false
+    play default-futures default agent.futures=4
+    play default-feedback default agent.feedback=true
+    play default-revisits default agent.revisits=0.03
+    play default-execute-4 default agent.replan_every=4
+    play default-memory default agent.memory=true
+}
+
+open_loop() {
+    python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/data" --checkpoint "$CHECKPOINT"
+}
+
+speed() {
+    python -m sfvgen_plan.benchmarks.speed
+}
+
+tables() {
+    python -m sfvgen_plan.benchmarks.tables README.md benchmarks/results
+}
+
+[ $# -gt 0 ] || set -- data train agents few ablations open_loop speed tables
+for step; do
+    echo "== $step" >&2
+    "$step"
+done

@@ -1,0 +1,266 @@
+"""How fast is it here? ``python -m sfvgen_plan.benchmarks.speed`` measures and stores rows (``make bench``).
+
+Each row says what was measured on which device and with which command; it replaces the row of the same name and device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from sfvgen_plan.cli.console import Output, add_output_arguments
+from sfvgen_plan.cli.devices import cpu_cores, device_name, make_threads_patient, resolve_device
+from sfvgen_plan.cli.options import positive_int
+from sfvgen_plan.errors import UserError, unknown_name
+
+COMMAND = "python -m sfvgen_plan.benchmarks.speed"
+COLUMNS = ("name", "device", "value", "unit", "command")
+CHUNK = 8
+"""Decisions imagined in one pass."""
+
+EVAL = ("eval", "--task", "drawer-close-v3", "--episodes", "1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number."""
+
+    name: str
+    device: str
+    value: str
+    unit: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a program cost: wall seconds, and the largest resident memory of one of its processes in GB."""
+
+    seconds: float
+    gigabytes: float
+
+
+Numbers = dict[str, tuple[float, str]]
+"""Row name -> value and unit."""
+
+
+def measure_help(args: argparse.Namespace) -> Numbers:
+    """`sfvgen-plan --help`, median of three."""
+    return {"help_seconds": (statistics.median(run_program(["--help"]).seconds for _ in range(3)), "s")}
+
+
+def measure_eval(args: argparse.Namespace) -> Numbers:
+    """One episode from the command line, imports included."""
+    options = ["--checkpoint", args.checkpoint] if args.checkpoint else []
+    options += ["--device", args.device] if args.device != "auto" else []
+    with tempfile.TemporaryDirectory() as folder:
+        finished = run_program([*EVAL, *options, "--out", str(Path(folder) / "run")])
+    return {"eval_seconds": (finished.seconds, "s"), "eval_peak_memory": (finished.gigabytes, "GB")}
+
+
+def measure_rendering(args: argparse.Namespace) -> Numbers:
+    """CPU time of a frame, ours and Gymnasium's."""
+    from sfvgen_plan.benchmarks.rendering import measure
+
+    results = measure()
+    return {name: (value, "ratio" if name == "render_speedup" else "cpu_ms") for name, value in results.items()}
+
+
+def measure_imagine(args: argparse.Namespace) -> Numbers:
+    """Imagined decisions per second, reward included, in passes of ``CHUNK`` decisions."""
+    import torch
+
+    checkpoint = _checkpoint(args)
+    gpu = checkpoint.pipeline.device.type == "cuda"
+    batch = args.batch or (1024 if gpu else 16)
+    if args.compile:
+        checkpoint.pipeline.unet.compile(dynamic=False)
+    simulator = checkpoint.simulator(args.sampler_steps)
+    task = checkpoint.tasks[0]
+    start = checkpoint.starts[task][:1].unsqueeze(1).expand(batch, -1, -1, -1, -1)
+    state = simulator.begin_latents(start, [task] * batch, list(range(batch)))
+    actions = torch.rand(batch, CHUNK, simulator.action_dim, device=simulator.device) * 2 - 1
+
+    def imagine() -> None:
+        nonlocal state
+        state, outcome = simulator.imagine(state, actions)
+        outcome.reward.cpu()  # waits for the device
+
+    seconds = seconds_per_call(imagine, warm_up=3 if gpu else 1, at_least=args.seconds)
+    name = "imagined_decisions_compiled" if args.compile else "imagined_decisions"
+    return {name: (batch * CHUNK / seconds, "decisions/s")}
+
+
+def measure_plan(args: argparse.Namespace) -> Numbers:
+    """One plan of the default agent for one episode."""
+    from sfvgen_plan.agents.registry import make_agent
+
+    checkpoint = _checkpoint(args)
+    agent: Any = make_agent("default", checkpoint, str(checkpoint.pipeline.device))
+    task = checkpoint.tasks[0]
+    frame = checkpoint.pipeline.decode(checkpoint.starts[task][:1])
+    agent.reset([0], [task], [0])
+    return {"plan_seconds": (seconds_per_call(lambda: agent.act([0], frame), 1, args.seconds), "s")}
+
+
+MEASUREMENTS: Mapping[str, Callable[[argparse.Namespace], Numbers]] = {
+    "help": measure_help,
+    "eval": measure_eval,
+    "rendering": measure_rendering,
+    "imagine": measure_imagine,
+    "plan": measure_plan,
+}
+"""In this order: programs are started while this process is still small, since Linux counts the memory of the process
+that starts a program among the program's own peak."""
+
+
+def seconds_per_call(call: Callable[[], object], warm_up: int, at_least: float) -> float:
+    """Mean wall time of ``call`` over at least three calls and so many seconds, after ``warm_up`` calls."""
+    for _ in range(warm_up):
+        call()
+    calls, start = 0, time.perf_counter()
+    while calls < 3 or time.perf_counter() - start < at_least:
+        call()
+        calls += 1
+    return (time.perf_counter() - start) / calls
+
+
+def run_program(arguments: Sequence[str]) -> Finished:
+    """Run ``sfvgen-plan`` in a process of its own.
+
+    Raises:
+        UserError: it failed.
+    """
+    # The console script where there is one: it is what users start.
+    script = Path(sys.executable).with_name("sfvgen-plan")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "sfvgen_plan.cli"]
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen([*command, *arguments], stdout=output, stderr=output)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C must not leave it behind
+            process.kill()
+            raise
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read().decode(errors="replace").strip()
+    if process.returncode:
+        line = said.splitlines()[-1] if said else "it said nothing"
+        raise UserError(f"command {shlex.join(['sfvgen-plan', *arguments])!r} failed ({line}); mend that first")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Finished(seconds, usage.ru_maxrss * unit / 1e9)
+
+
+def rows_of(name: str, numbers: Numbers, args: argparse.Namespace) -> list[Row]:
+    """Rows for the numbers of the measurement ``name``."""
+    options = ["--only", name]
+    if name in ("eval", "imagine", "plan"):
+        options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
+        options += ["--device", args.device] if args.device != "auto" else []
+    if name == "imagine":
+        options += ["--compile"] if args.compile else []
+        options += ["--batch", str(args.batch)] if args.batch else []
+        options += ["--sampler-steps", str(args.sampler_steps)] if args.sampler_steps != 3 else []
+    command = f"{COMMAND} {shlex.join(options)}"
+    device = _device_of(name, args)
+    return [Row(key, device, f"{value:.4g}", unit, command) for key, (value, unit) in numbers.items()]
+
+
+def merge(path: Path, rows: Iterable[Row]) -> None:
+    """Put rows into the file, in place of those of the same name and device.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    kept: dict[tuple[str, str], Row] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or COLUMNS) != COLUMNS:
+                raise UserError(f"out={str(path)!r} holds no rows of {','.join(COLUMNS)}; give another file")
+            kept = {(line["name"], line["device"]): Row(**line) for line in reader}
+    for row in rows:
+        kept[row.name, row.device] = row
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(path.name + ".tmp")
+    with staged.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(astuple(row) for row in kept.values())
+    os.replace(staged, path)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure one thing after the other; each is stored as soon as it is known."""
+    out = Output.of(args)
+    for name in args.only:
+        if name not in MEASUREMENTS:
+            raise unknown_name("only", name, MEASUREMENTS)
+    wanted = [name for name in MEASUREMENTS if not args.only or name in args.only]
+    measured: list[Row] = []
+    with out.progress("measuring", total=len(wanted)) as bar:
+        for name in wanted:
+            bar.describe(name)
+            rows = rows_of(name, MEASUREMENTS[name](args), args)
+            merge(args.out, rows)
+            measured += rows
+            bar.advance()
+    lines = [f"{row.name:<28} {row.value:>9} {row.unit:<12} {row.device}" for row in measured]
+    out.result([dict(zip(COLUMNS, astuple(row), strict=True)) for row in measured], "\n".join(lines))
+    out.note(f"rows: {args.out}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=f"some of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.csv"), metavar="FILE.csv")
+    parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--compile", action="store_true", help="imagine with torch.compile (a name of its own)")
+    parser.add_argument("--batch", type=positive_int, help="imagined episodes (default: 1024 on a GPU, 16 on a CPU)")
+    parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a pass (default: 3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of measuring, at least (default: 3)")
+    add_output_arguments(parser)
+    args = parser.parse_args(arguments)
+    make_threads_patient()
+    try:
+        run(args)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _checkpoint(args: argparse.Namespace) -> Any:
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
+    return load_checkpoint(args.checkpoint, resolve_device(args.device))
+
+
+def _device_of(name: str, args: argparse.Namespace) -> str:
+    """What the measurement ran on. Looked up afterwards, because it imports torch or MuJoCo."""
+    from sfvgen_plan.benchmarks.rendering import processor
+
+    if name == "rendering":
+        from sfvgen_plan.envs.rendering import gl_backend
+
+        return f"{processor()}, {gl_backend()}"
+    device = "cpu" if name == "help" else resolve_device(args.device)
+    return f"{processor()}, {cpu_cores()} cores" if device == "cpu" else device_name(device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The model card: a checkpoint's README, written from its record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import CheckpointCard
+
+
+def model_card(card: CheckpointCard) -> str:
+    """Markdown that says what a checkpoint is for, what it was trained on, how, and how well the training went."""
+    record = card.training
+    lines = [
+        "# SlowFast-VGen checkpoint",
+        "",
+        f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; one decision is one action held for "
+        f"{card.repeat} raw simulator steps; {card.context_frames} context frames.",
+        "Weights are stored in bfloat16 as safetensors. Load with `sfvgen_plan.model.checkpoint.load_checkpoint`.",
+        "",
+        "## Tasks",
+        "",
+        *(f"- `{task}`: {instruction}" for task, instruction in card.tasks.items()),
+    ]
+    for title, key in (("Data", "data"), ("Losses at the last step", "losses"), ("Seconds per stage", "seconds")):
+        if record.get(key):
+            lines += ["", f"## {title}", "", *_items(record[key])]
+    facts = {name: record[key] for name, key in _FACTS if key in record}
+    lines += ["", "## Training", "", *_items(facts)]
+    if "recipe" in record:
+        lines += ["", "Recipe:", "", *(f"- {name} = {value}" for name, value in _flat(record["recipe"]))]
+    return "\n".join(lines) + "\n"
+
+
+_FACTS = (("command", "command"), ("seed", "seed"), ("device", "device"), ("processes", "processes"))
+
+
+def _items(values: dict[str, Any]) -> list[str]:
+    return [f"- {name}: {_text(value)}" for name, value in values.items()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
+    return f"`{value}`" if isinstance(value, str) else str(value)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", value))
+    return pairs

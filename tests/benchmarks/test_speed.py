@@ -1,0 +1,61 @@
+"""Speed rows: one for each name and device, with the command that makes it again."""
+
+import csv
+import shlex
+
+import pytest
+
+from sfvgen_plan.benchmarks.speed import COLUMNS, Row, main, merge, run_program
+from sfvgen_plan.benchmarks.tables import speed_section
+from sfvgen_plan.errors import UserError
+
+
+def read(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_replace_those_of_the_same_name_and_device(tmp_path):
+    path = tmp_path / "results" / "speed.csv"
+    merge(path, [Row("a", "CPU, 2 cores", "1", "s", "old"), Row("b", "CPU, 2 cores", "2", "s", "old")])
+    merge(path, [Row("a", "CPU, 2 cores", "3", "s", "new"), Row("a", "GPU", "4", "s", "new")])
+    assert [(row["name"], row["device"], row["value"]) for row in read(path)] == [
+        ("a", "CPU, 2 cores", "3"),
+        ("b", "CPU, 2 cores", "2"),
+        ("a", "GPU", "4"),
+    ]
+    assert [file.name for file in path.parent.iterdir()] == ["speed.csv"]
+
+
+def test_other_tables_are_not_overwritten(tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text("task,f_g\nreach-v3,1\n")
+    with pytest.raises(UserError, match=r"other\.csv"):
+        merge(path, [Row("a", "CPU", "1", "s", "new")])
+    assert path.read_text() == "task,f_g\nreach-v3,1\n"
+
+
+def test_help_and_model_are_measured(small_checkpoint, tmp_path, capsys):
+    path = tmp_path / "speed.csv"
+    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
+    assert main(["--only", "help", "imagine", "--batch", "2", *options]) == 0
+    rows = {row["name"]: row for row in read(path)}
+    assert tuple(rows["help_seconds"]) == COLUMNS
+    assert 0 < float(rows["help_seconds"]["value"]) < 10
+    assert rows["imagined_decisions"]["unit"] == "decisions/s"
+    command = shlex.split(rows["imagined_decisions"]["command"])
+    assert command[:5] == ["python", "-m", "sfvgen_plan.benchmarks.speed", "--only", "imagine"]
+    assert command[-2:] == ["--batch", "2"]
+    assert "imagined_decisions" in capsys.readouterr().out
+    assert "help_seconds" in speed_section(list(rows.values()))
+
+
+def test_unknown_measurements(tmp_path, capsys):
+    assert main(["--only", "imagin", "--out", str(tmp_path / "speed.csv")]) == 2
+    assert "did you mean imagine?" in capsys.readouterr().err
+    assert not (tmp_path / "speed.csv").exists()
+
+
+def test_a_program_that_fails_is_an_error():
+    with pytest.raises(UserError, match=r"eval --task nowhere.*failed \(.*nowhere"):
+        run_program(["eval", "--task", "nowhere"])

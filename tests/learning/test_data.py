@@ -1,0 +1,87 @@
+"""Flat training tensors: which label belongs to which frame, who is held out, where windows end."""
+
+import numpy as np
+import pytest
+import torch
+
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.learning.data import held_out_episodes, pick, to_training_data
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory, write_small_dataset):
+    return load_episodes(write_small_dataset(tmp_path_factory.mktemp("data") / "set", 5, 7))
+
+
+@pytest.fixture(scope="module")
+def data(episodes):
+    return to_training_data(episodes, CPU, held_out_every=5, few_episodes=1)
+
+
+def test_labels_belong_to_the_frame_that_the_action_led_to(episodes, data):
+    for e in range(len(episodes)):
+        start, action_start = int(episodes.episode_start[e]), int(episodes.action_start[e])
+        assert not data.labelled[start]
+        assert not data.action[start].any()
+        for t in range(int(episodes.lengths[e])):
+            frame, decision = start + t + 1, action_start + t
+            assert data.labelled[frame]
+            assert data.action[frame].tolist() == pytest.approx(episodes.actions[decision].tolist())
+            assert float(data.reward[frame]) == pytest.approx(float(episodes.reward[decision]))
+            assert bool(data.success[frame]) == bool(episodes.success[decision])
+
+
+def test_the_experts_action_belongs_to_the_frame_before_it(episodes, data):
+    for e in range(len(episodes)):
+        start, action_start = int(episodes.episode_start[e]), int(episodes.action_start[e])
+        length = int(episodes.lengths[e])
+        for t in range(length):
+            assert data.has_expert[start + t]
+            expected = episodes.expert_actions[action_start + t].tolist()
+            assert data.expert[start + t].tolist() == pytest.approx(expected)
+        assert not data.has_expert[start + length]
+
+
+def test_bounds_tasks_and_estimates(episodes, data):
+    for e in range(len(episodes)):
+        start, length = int(episodes.episode_start[e]), int(episodes.lengths[e])
+        whole = slice(start, start + length + 1)
+        assert set(data.first[whole].tolist()) == {start}
+        assert set(data.last[whole].tolist()) == {start + length}
+        assert set(data.task[whole].tolist()) == {int(episodes.task[e])}
+    np.testing.assert_allclose(data.estimates.numpy(), episodes.estimates)
+
+
+def test_every_nth_episode_of_each_task_is_held_out(episodes, data):
+    # Interleaved tasks are counted apart.
+    assert held_out_episodes(np.array([0, 1, 0, 0, 1, 0]), every=2).tolist() == [0, 0, 1, 0, 1, 1]
+    assert held_out_episodes(np.zeros(45, int)).nonzero().flatten().tolist() == [19, 39]
+    held_out = [bool(data.held_out[start]) for start in episodes.episode_start]
+    assert held_out == [n % 5 == 4 for n in range(10)]
+
+
+def test_few_demonstrations_are_clean_and_not_held_out(episodes, data):
+    few = [e for e in range(len(episodes)) if data.few[episodes.episode_start[e]]]
+    assert len(few) == 2
+    assert sorted(int(episodes.task[e]) for e in few) == [0, 1]
+    assert all(episodes.kind[e] == "clean" for e in few)
+    assert not (data.few & data.held_out).any()
+
+
+def test_windows_repeat_the_first_frame_and_never_cross_episodes(data):
+    newest = torch.arange(len(data.task))
+    window = data.window(newest, 5)
+    assert window[:, -1].equal(newest)
+    assert (window >= data.first[newest][:, None]).all()
+    steps = window.diff(dim=1)
+    assert ((steps == 1) | ((steps == 0) & (window[:, 1:] == data.first[newest][:, None]))).all()
+
+
+def test_pick_draws_all_candidates_with_the_generators_numbers():
+    candidates = torch.tensor([3, 5, 9])
+    draws = [pick(candidates, 200, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert set(draws[0].tolist()) == {3, 5, 9}
+    assert draws[0].equal(draws[1])
+    assert not draws[0].equal(draws[2])

@@ -1,0 +1,145 @@
+"""A checkpoint comes back as it was saved; a damaged one is one clear line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.checkpoint import CARD_FILE, STARTS_FILE, load_checkpoint
+
+
+@pytest.fixture
+def copy(small_checkpoint, tmp_path):
+    return Path(shutil.copytree(small_checkpoint, tmp_path / "copy"))
+
+
+def test_card_and_starts_come_back(small_checkpoint):
+    checkpoint = load_checkpoint(small_checkpoint)
+    assert (checkpoint.tasks, checkpoint.size, checkpoint.camera, checkpoint.repeat) == (
+        ["reach-v3", "push-v3"],
+        32,
+        "corner4",
+        5,
+    )
+    assert checkpoint.card.training == {"seed": 0}
+    assert checkpoint.task_index("push-v3") == 1
+    assert {task: tuple(starts.shape) for task, starts in checkpoint.starts.items()} == {
+        "reach-v3": (2, 4, 8, 8),
+        "push-v3": (2, 4, 8, 8),
+    }
+
+
+def test_weights_come_back_in_single_precision(small_checkpoint, make_pipeline):
+    saved, loaded = make_pipeline(), load_checkpoint(small_checkpoint).pipeline
+    for name in ("vae", "unet", "text_encoder", "heads", "prior", "prior10"):
+        weights = getattr(loaded, name).state_dict()
+        for key, value in getattr(saved, name).state_dict().items():
+            assert weights[key].equal(value), f"{name}.{key}"
+            assert not value.is_floating_point() or weights[key].dtype == torch.float32
+
+
+def test_files_are_safetensors_json_and_the_model_card(small_checkpoint):
+    assert {file.suffix for file in small_checkpoint.rglob("*") if file.is_file()} <= {".safetensors", ".json", ".md"}
+
+
+def test_a_task_that_is_not_listed(small_checkpoint):
+    with pytest.raises(UserError, match=r"task='door-open-v3' is not in the checkpoint .*reach-v3, push-v3"):
+        load_checkpoint(small_checkpoint).task_index("door-open-v3")
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(UserError, match=f"holds no {CARD_FILE}"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+FILES = [
+    CARD_FILE,
+    STARTS_FILE,
+    "model_index.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "heads/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    "vae/config.json",
+    "scheduler/scheduler_config.json",
+    "tokenizer/tokenizer.json",
+]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_missing_files(copy, file):
+    (copy / file).unlink()
+    with pytest.raises(UserError, match=r"checkpoint=.*copy'") as caught:
+        load_checkpoint(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_truncated_files(copy, file):
+    content = (copy / file).read_bytes()
+    (copy / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"checkpoint=.*copy'.*damaged") as caught:
+        load_checkpoint(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tasks": ["reach-v3"]},
+        {"tasks": {}},
+        {"tasks": {"reach-v3": 3}},
+        {"size": "32"},
+        {"repeat": 0},
+        {"context_frames": None},
+        {"flavour": "sweet"},
+    ],
+)
+def test_a_card_that_says_something_else(copy, change):
+    card = json.loads((copy / CARD_FILE).read_text())
+    (copy / CARD_FILE).write_text(json.dumps({**card, **change}))
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(copy)
+
+
+def test_a_card_that_is_no_object(copy):
+    (copy / CARD_FILE).write_text("[1, 2]")
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(copy)
+
+
+def test_pickles_are_not_read(copy):
+    """A checkpoint must not be able to run code."""
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(UserError, match="safetensors"):
+        load_checkpoint(copy)
+
+
+def test_code_in_the_folder_is_not_run(copy):
+    marker = copy / "was-here"
+    for folder, module in (("unet", "own"), (".", "pipeline")):
+        (copy / folder / f"{module}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    index = json.loads((copy / "model_index.json").read_text())
+    index["unet"] = ["own", "VideoUNet"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(copy)
+    assert not marker.exists()
+
+
+def test_hash_is_that_of_the_weights(small_checkpoint, copy):
+    original = load_checkpoint(small_checkpoint).hash
+    assert len(original) == 12
+    assert load_checkpoint(copy).hash == original
+    card = json.loads((copy / CARD_FILE).read_text())
+    (copy / CARD_FILE).write_text(json.dumps(card))
+    assert load_checkpoint(copy).hash == original
+    weights = copy / "heads" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert load_checkpoint(copy).hash != original

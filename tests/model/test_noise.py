@@ -1,0 +1,52 @@
+"""Noise belongs to the episode, not to the batch."""
+
+import pytest
+import torch
+
+from sfvgen_plan.model.noise import bits, normal, uniform
+
+SEEDS = torch.tensor([0, 1, 2**40, -7])
+ZERO = torch.zeros_like(SEEDS)
+
+
+def test_same_seed_same_numbers():
+    assert normal(SEEDS, ZERO, (3, 4)).equal(normal(SEEDS, ZERO, (3, 4)))
+
+
+def test_numbers_do_not_depend_on_the_batch():
+    together = normal(SEEDS, ZERO + 5, (3, 4))
+    for place, seed in enumerate(SEEDS):
+        assert normal(seed[None], torch.tensor([5]), (3, 4))[0].equal(together[place])
+    order = torch.tensor([2, 0, 0])
+    assert normal(SEEDS[order], ZERO[order] + 5, (3, 4)).equal(together[order])
+
+
+def test_a_longer_draw_begins_like_a_shorter_one():
+    assert normal(SEEDS, ZERO, (8,))[:, :3].equal(normal(SEEDS, ZERO, (3,)))
+
+
+@pytest.mark.parametrize("other", [(SEEDS + 1, ZERO, 0), (SEEDS, ZERO + 1, 0), (SEEDS, ZERO, 1)])
+def test_seed_counter_and_stream_each_give_other_numbers(other):
+    seeds, counter, stream = other
+    assert (bits(SEEDS, ZERO, 100) != bits(seeds, counter, 100, stream)).all()
+
+
+def test_normal_has_the_moments_of_the_normal_distribution():
+    values = normal(torch.arange(200), torch.arange(200) % 3, (2000,)).double()
+    flat = values.flatten()
+    assert flat.isfinite().all()
+    assert abs(flat.mean()) < 0.005
+    assert abs(flat.var() - 1) < 0.01
+    assert abs(flat.pow(3).mean()) < 0.02
+    assert abs(flat.pow(4).mean() - 3) < 0.06
+    # Episodes and places are uncorrelated.
+    assert (values.corrcoef() - torch.eye(200)).abs().max() < 0.12
+    assert abs((values[:, 1:] * values[:, :-1]).mean()) < 0.005
+
+
+def test_uniform_covers_the_open_unit_interval():
+    values = uniform(torch.arange(100), torch.zeros(100, dtype=torch.int64), 1000)
+    assert 0 < values.min() < 0.001
+    assert 0.999 < values.max() < 1
+    assert abs(values.mean() - 0.5) < 0.005
+    assert abs(values.var() - 1 / 12) < 0.002

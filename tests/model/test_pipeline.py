@@ -1,0 +1,223 @@
+"""The diffusers pipeline: any split of the window, any batch, several schedulers, ModelScope's weights."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    TextToVideoSDPipeline,
+    UNet3DConditionModel,
+)
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
+from sfvgen_plan.model.text import tiny_text_encoder, tiny_tokenizer
+from sfvgen_plan.model.unet import VideoUNet
+
+TEXTS = ["reach the red goal", "push the puck to the green goal"]
+
+
+@pytest.fixture(scope="module")
+def pipeline(make_pipeline):
+    return make_pipeline()
+
+
+def inputs(past, new, batch=2, seed=0):
+    """Context, actions and noise."""
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(batch, past, 4, 8, 8, generator=generator),
+        torch.rand(batch, new, 4, generator=generator) * 2 - 1,
+        torch.randn(batch, new, 4, 8, 8, generator=generator),
+    )
+
+
+def generate(pipeline, past, new, batch=2, steps=2, **changed):
+    context, actions, noise = inputs(past, new, batch)
+    text = pipeline.embed([TEXTS[n % 2] for n in range(batch)])[0]
+    given = {"context": context, "actions": actions, "noise": noise, "text": text, "steps": steps, **changed}
+    return pipeline.generate(**given)
+
+
+def test_save_and_load(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    loaded = SlowFastVGenPipeline.from_pretrained(str(tmp_path), local_files_only=True, use_safetensors=True)
+    assert isinstance(loaded.unet, VideoUNet)
+    assert type(loaded.scheduler) is type(pipeline.scheduler)
+    assert generate(loaded, 2, 4).equal(generate(pipeline, 2, 4))
+    latents = inputs(2, 1)[0]
+    assert (loaded.decode(latents) == pipeline.decode(latents)).all()
+    pooled = pipeline.embed(TEXTS)[1]
+    for name in ("heads", "prior", "prior10"):
+        before, after = getattr(pipeline, name)(latents, pooled), getattr(loaded, name)(latents, pooled)
+        torch.testing.assert_close(
+            vars(after) if name == "heads" else after, vars(before) if name == "heads" else before
+        )
+
+
+def test_a_pipeline_without_heads_saves_and_loads(pipeline, tmp_path):
+    parts = {name: part for name, part in pipeline.components.items() if name not in ("heads", "prior", "prior10")}
+    SlowFastVGenPipeline(**parts).save_pretrained(tmp_path)
+    loaded = SlowFastVGenPipeline.from_pretrained(str(tmp_path), local_files_only=True)
+    assert loaded.heads is None
+    assert generate(loaded, 1, 2).equal(generate(pipeline, 1, 2))
+
+
+@pytest.mark.parametrize(("past", "new"), [(0, 1), (0, 3), (1, 1), (2, 8), (5, 3), (1, 31), (31, 1), (0, 32)])
+def test_any_split_of_the_window(pipeline, past, new):
+    latents = generate(pipeline, past, new, batch=1, steps=1)
+    assert latents.shape == (1, new, 4, 8, 8)
+    assert latents.isfinite().all()
+
+
+@pytest.mark.parametrize(("past", "new"), [(1, 32), (32, 1), (0, 33)])
+def test_more_frames_than_the_window_is_an_error(pipeline, past, new):
+    with pytest.raises(ValueError, match=f"context window of {CONTEXT_WINDOW}"):
+        generate(pipeline, past, new, batch=1)
+
+
+def test_a_chunk_does_not_depend_on_the_batch(pipeline):
+    together = generate(pipeline, 2, 4, batch=5)
+    context, actions, noise = inputs(2, 4, 5)
+    for n in range(5):
+        text = pipeline.embed([TEXTS[n % 2]])[0]
+        alone = pipeline.generate(context[n : n + 1], actions[n : n + 1], text, noise[n : n + 1], 2)
+        # Shorter texts are padded with zeros in a batch, which attention sees.
+        if n % 2:
+            torch.testing.assert_close(alone[0], together[n], atol=1e-4, rtol=0)
+    order = torch.tensor([4, 2, 0])
+    text = pipeline.embed(TEXTS)[0][[0, 0, 0]]
+    mixed = pipeline.generate(context[order], actions[order], text, noise[order], 2)
+    torch.testing.assert_close(mixed, together[order], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("what", ["context", "actions", "text", "noise"])
+def test_every_condition_matters(pipeline, what):
+    context, actions, noise = inputs(2, 4, seed=1)
+    text = pipeline.embed(TEXTS[::-1])[0]
+    other = {"context": context, "actions": actions, "noise": noise, "text": text}[what]
+    assert not generate(pipeline, 2, 4, **{what: other}).allclose(generate(pipeline, 2, 4))
+
+
+def test_no_action_is_not_the_action_zero(pipeline):
+    without = generate(pipeline, 2, 4, actions=None)
+    assert not without.allclose(generate(pipeline, 2, 4, actions=torch.zeros(2, 4, 4)))
+
+
+SCHEDULERS = {
+    "DDIM epsilon": DDIMScheduler(clip_sample=False),
+    "DDIM velocity": DDIMScheduler(clip_sample=False, prediction_type="v_prediction"),
+    "DPM-Solver": DPMSolverMultistepScheduler(),
+    "EDM epsilon": EDMEulerScheduler(sigma_min=0.02, sigma_max=20.0, sigma_data=1.0),
+    "EDM velocity": EDMEulerScheduler(sigma_min=0.02, sigma_max=20.0, sigma_data=1.0, prediction_type="v_prediction"),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_schedulers(make_pipeline, name):
+    pipeline = make_pipeline()
+    pipeline.register_modules(scheduler=SCHEDULERS[name])
+    results = [generate(pipeline, 2, 3, steps=3) for _ in range(2)]
+    assert results[0].isfinite().all()
+    assert results[0].equal(results[1])
+    assert not results[0].allclose(generate(pipeline, 2, 3, steps=2))
+
+
+def test_frames_to_latents_and_back(pipeline):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), dtype=np.uint8)
+    latents = pipeline.encode(frames)
+    assert latents.shape == (2, 3, 4, 8, 8)
+    assert latents.dtype == torch.float32
+    torch.testing.assert_close(pipeline.encode(frames, batch=4), latents, atol=1e-5, rtol=0)
+    decoded = pipeline.decode(latents)
+    assert decoded.shape == frames.shape
+    assert decoded.dtype == np.uint8
+
+
+def test_standardised_latents(make_pipeline):
+    pipeline = make_pipeline()
+    raw = torch.randn(6, 4, 8, 8)
+    for mean, std in ((None, None), ([1.0, -2.0, 0.0, 0.5], [2.0, 0.5, 1.0, 4.0])):
+        pipeline.vae.register_to_config(latents_mean=mean, latents_std=std)
+        there = pipeline.standardise(raw)
+        assert not there.allclose(raw)
+        torch.testing.assert_close(pipeline.standardise(there, inverse=True), raw)
+
+
+def test_calling_the_pipeline_continues_videos(pipeline):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 2, 32, 32, 3), dtype=np.uint8)
+    first = pipeline(frames, TEXTS, 3, num_inference_steps=1, seed=4)
+    assert first.shape == (2, 3, 32, 32, 3)
+    assert (pipeline(frames, TEXTS, 3, num_inference_steps=1, seed=4) == first).all()
+    assert (pipeline(frames, TEXTS, 3, num_inference_steps=1, seed=5) != first).any()
+
+
+@pytest.fixture(scope="module")
+def modelscope(tmp_path_factory):
+    """A tiny text-to-video checkpoint of ModelScope's classes, and its folder, as diffusers writes it."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("modelscope")
+    tokenizer = tiny_tokenizer(TEXTS, folder / "words")
+    unet = UNet3DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(32, 32),
+        layers_per_block=2,
+        norm_num_groups=8,
+        cross_attention_dim=16,
+        attention_head_dim=8,
+    )
+    for parameter in unet.parameters():  # temporal layers end in zeros, which would hide them
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    original = TextToVideoSDPipeline(
+        vae=AutoencoderKL(block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16,
+                          down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2),
+        text_encoder=tiny_text_encoder(tokenizer, 16),
+        tokenizer=CLIPTokenizer.from_pretrained(str(folder / "words"), model_max_length=32),
+        unet=unet.eval(),
+        scheduler=DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear"),
+    )  # fmt: skip
+    original.save_pretrained(folder / "tiny-t2v")
+    return original, folder / "tiny-t2v"
+
+
+def test_modelscope_loads_with_its_classes(modelscope):
+    loaded = SlowFastVGenPipeline.from_modelscope(str(modelscope[1]), action_dim=6)
+    assert isinstance(loaded.text_encoder, CLIPTextModel)
+    assert isinstance(loaded.scheduler, DDIMScheduler)
+    assert loaded.scheduler.config.beta_schedule == "scaled_linear"
+    assert loaded.unet.config.action_dim == 6
+    assert loaded.heads is None
+
+
+@torch.no_grad()
+def test_inflated_weights_give_the_original_output_bit_for_bit(modelscope):
+    original, folder = modelscope
+    unet = SlowFastVGenPipeline.from_modelscope(str(folder)).unet
+    latents = torch.randn(2, 5, 4, 8, 8)
+    text = original.text_encoder(torch.tensor([[1, 2, 3], [4, 5, 6]])).last_hidden_state
+    timestep = torch.tensor([7, 800])
+    expected = original.unet(latents.transpose(1, 2), timestep, text).sample.transpose(1, 2)
+    none = torch.zeros(2, 5)
+    assert unet.denoise(latents, none, torch.zeros(2, 5, 4), none, timestep, text).equal(expected)
+    # The weights of the further channels are zero, so that before training no condition changes anything.
+    conditioned = unet.denoise(latents, none + 1, torch.rand(2, 5, 4), none + 1, timestep, text)
+    torch.testing.assert_close(conditioned, expected)
+
+
+def test_an_inflated_pipeline_generates_saves_and_loads(modelscope, tmp_path):
+    pipeline = SlowFastVGenPipeline.from_modelscope(str(modelscope[1]))
+    made = generate(pipeline, 1, 4)
+    assert made.shape == (2, 4, 4, 8, 8)
+    pipeline.save_pretrained(tmp_path)
+    loaded = SlowFastVGenPipeline.from_pretrained(str(tmp_path), local_files_only=True)
+    assert generate(loaded, 1, 4).equal(made)
+    frames = np.zeros((1, 1, 16, 16, 3), np.uint8)
+    assert loaded(frames, TEXTS[:1], 2, num_inference_steps=2).shape == (1, 2, 16, 16, 3)
