@@ -14,8 +14,8 @@ def model_card(card: CheckpointCard) -> str:
     lines = [
         "# SlowFast-VGen checkpoint",
         "",
-        f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; one decision is one action held for "
-        f"{card.repeat} raw simulator steps; {card.context_frames} context frames.",
+        f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; "
+        f"{card.context_frames} context frames; one decision is one action held for {card.repeat} raw simulator steps.",
         "Weights are stored in bfloat16 as safetensors. Load with `sfvgen_plan.model.checkpoint.load_checkpoint`.",
         "",
         "## Tasks",
