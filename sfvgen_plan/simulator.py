@@ -62,6 +62,11 @@ class LearnedSimulator:
     ) -> None:
         if sampler_steps < 1:
             raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
+        if checkpoint.pipeline.heads is None:
+            raise UserError(
+                f"checkpoint {checkpoint.path} has no heads, so nothing tells its rewards; "
+                "train one from a recipe with heads, such as train=default"
+            )
         self.checkpoint = checkpoint
         self.pipeline = checkpoint.pipeline
         self.sampler_steps = sampler_steps
@@ -99,7 +104,7 @@ class LearnedSimulator:
         seed = as_long(seeds, self.device)
         if not len(latents) == len(task) == len(seed):
             raise UserError(f"seeds={len(seed)} and tasks={len(task)} don't fit {len(latents)} episodes; give one each")
-        missing = self.context_frames - latents.shape[1]
+        missing = max(self.context_frames, 2) - latents.shape[1]  # the heads read pairs of frames
         if missing > 0:  # before the first frame the scene stood still
             latents = torch.cat([latents[:, :1].expand(-1, missing, -1, -1, -1), latents], dim=1)
         memory = None
@@ -154,7 +159,7 @@ class LearnedSimulator:
             memory, _ = learn(
                 self.pipeline.unet, self.pipeline.scheduler, state.memory, state.context, state.seed, self.fast_learning
             )
-        return replace(state, context=state.context[:, -self.context_frames :], memory=memory)
+        return replace(state, context=state.context[:, -max(self.context_frames, 2) :], memory=memory)
 
     def remember_frames(
         self,

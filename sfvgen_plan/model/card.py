@@ -32,7 +32,14 @@ def model_card(card: CheckpointCard) -> str:
     return "\n".join(lines) + "\n"
 
 
-_FACTS = (("command", "command"), ("seed", "seed"), ("device", "device"), ("processes", "processes"))
+_FACTS = (
+    ("command", "command"),
+    ("data", "collected with"),
+    ("note", "note"),
+    ("seed", "seed"),
+    ("device", "device"),
+    ("processes", "processes"),
+)
 
 
 def _items(values: dict[str, Any]) -> list[str]:
