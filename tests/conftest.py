@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 # Software rendering and torch's thread pool fight over the cores; one thread each is several times faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A job that a script put into the background ignores Ctrl-C, and so would the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 OPT_IN = {
     "slow": "takes minutes",

@@ -99,7 +99,7 @@ def fit(
         objective.load_state_dict(state["objective"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        step, logs, seconds = state["step"], state["logs"], state.get("seconds", 0.0)
+        step, logs, seconds = state["step"], state["logs"], state["seconds"]
         logger.info("%s: resumed at step %d of %d", stage.name, step, settings.steps)
     if step < settings.steps:
         if compiled:
