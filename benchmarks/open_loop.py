@@ -25,7 +25,7 @@ from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
 from sfvgen_plan.metrics import psnr
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.simulator import LearnedSimulator
 
 METRICS = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm")
@@ -169,19 +169,6 @@ def write_rows(path: Path, rows: Iterable[dict[str, str | int | float]]) -> None
     os.replace(staged, path)
 
 
-def check_fit(episodes: EpisodeArrays, checkpoint: Checkpoint) -> None:
-    """UserError if the checkpoint was trained for other tasks or frames than the data has."""
-    for task in episodes.tasks:
-        checkpoint.task_index(task)
-    for name in ("size", "camera", "repeat"):
-        wanted, found = getattr(checkpoint, name), getattr(episodes, name)
-        if wanted != found:
-            raise UserError(
-                f"data has {name}={found!r}, but checkpoint={str(checkpoint.path)!r} was trained with "
-                f"{name}={wanted!r}; collect data with the latter"
-            )
-
-
 def run(args: argparse.Namespace) -> None:
     """Measure, write the rows and say how it went."""
     out = Output.of(args)
@@ -189,7 +176,7 @@ def run(args: argparse.Namespace) -> None:
     out.note(f"reading {args.data}")
     limit = args.episodes and args.episodes * (1 if args.all else HELD_OUT_EVERY)
     episodes = load_episodes(args.data, limit_per_task=limit)
-    check_fit(episodes, checkpoint)
+    checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
     real = choose(episodes, args.decisions, args.episodes, held_out_only=not args.all)
     simulator = checkpoint.simulator(args.sampler_steps)
     with out.progress("rollouts", total=len(real) * len(args.chunks)) as bar:

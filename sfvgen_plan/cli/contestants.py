@@ -107,15 +107,7 @@ def checkpoint_for(protocol: Protocol, tasks: Sequence[str], path: str | None, d
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path, device)
-    for task in tasks:
-        checkpoint.task_index(task)
-    for name in ("size", "camera", "repeat"):
-        wanted, found = getattr(protocol, name), getattr(checkpoint, name)
-        if wanted != found:
-            raise UserError(
-                f"checkpoint={str(checkpoint.path)!r} was trained with {name}={found!r}, but protocol {protocol.id!r} "
-                f"has {name}={wanted!r}; give a checkpoint trained with the latter"
-            )
+    checkpoint.check_fits(tasks, protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter")
     return checkpoint
 
 

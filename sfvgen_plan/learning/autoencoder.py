@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from sfvgen_plan.learning.data import TrainingData, pick
+from sfvgen_plan.learning.data import TrainingData, pick, spread
 from sfvgen_plan.model.heads import Heads
 
 
@@ -91,8 +91,7 @@ def task_backgrounds(data: TrainingData, samples: int = 101) -> Tensor:
     """Median frame of every task, (tasks, 3, H, W) uint8."""
     medians = []
     for task in range(int(data.task.max()) + 1):
-        frames = data.indices((data.task == task) & ~data.held_out)
-        chosen = frames[torch.linspace(0, len(frames) - 1, min(samples, len(frames)), device=frames.device).long()]
+        chosen = spread(data.indices((data.task == task) & ~data.held_out), samples)
         medians.append(data.frames[chosen].movedim(-1, 1).float().median(0).values.to(torch.uint8))
     return torch.stack(medians)
 
@@ -100,10 +99,7 @@ def task_backgrounds(data: TrainingData, samples: int = 101) -> Tensor:
 @torch.no_grad()
 def set_latent_scale(vae: AutoencoderKL, data: TrainingData, samples: int = 4096) -> None:
     """Store per-channel mean and standard deviation of the latents in the autoencoder's config."""
-    candidates = data.indices(~data.held_out)
-    chosen = candidates[
-        torch.linspace(0, len(candidates) - 1, min(samples, len(candidates)), device=candidates.device).long()
-    ]
+    chosen = spread(data.indices(~data.held_out), samples)
     parts = [
         vae.encode(part.movedim(-1, 1).to(vae.dtype) / 127.5 - 1, return_dict=False)[0].mode()
         for part in data.frames[chosen].split(256)

@@ -128,3 +128,9 @@ def pick(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``count`` of the candidates, drawn with replacement."""
     drawn = torch.randint(len(candidates), (count,), generator=generator, device=candidates.device)
     return candidates[drawn]
+
+
+def spread(candidates: Tensor, count: int) -> Tensor:
+    """At most ``count`` of the candidates, evenly spaced."""
+    last = len(candidates) - 1
+    return candidates[torch.linspace(0, last, min(count, last + 1), device=candidates.device).long()]

@@ -95,11 +95,8 @@ def fit(
     step, logs, seconds = 0, {}, 0.0
     started = time.monotonic()
     if path.exists():
-        state = torch.load(path, map_location=accelerator.device, weights_only=True)
-        objective.load_state_dict(state["objective"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, logs, seconds = state["step"], state["logs"], state["seconds"]
+        progress = _restore(path, accelerator.device, objective, average, optimizer)
+        step, logs, seconds = progress["step"], progress["logs"], progress["seconds"]
         logger.info("%s: resumed at step %d of %d", stage.name, step, settings.steps)
     if step < settings.steps:
         if compiled:
@@ -144,3 +141,13 @@ def _save(path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, 
     weights = {"objective": objective, "average": average, "optimizer": optimizer}
     torch.save({**{name: part.state_dict() for name, part in weights.items()}, **progress}, temporary)
     temporary.replace(path)
+
+
+def _restore(
+    path: Path, device: torch.device, objective: nn.Module, average: nn.Module, optimizer: Any
+) -> dict[str, Any]:
+    """Put back what ``_save`` wrote; returns the progress."""
+    state = torch.load(path, map_location=device, weights_only=True)
+    for name, part in (("objective", objective), ("average", average), ("optimizer", optimizer)):
+        part.load_state_dict(state.pop(name))
+    return state

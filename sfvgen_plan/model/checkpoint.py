@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +106,28 @@ class Checkpoint:
                 "choose one of those or train a checkpoint on it with sfvgen-plan train"
             )
         return self.tasks.index(task)
+
+    def check_fits(self, tasks: Iterable[str], frames: Any, named: str, remedy: str) -> None:
+        """Refuse what it was not trained for.
+
+        Args:
+            tasks: task names.
+            frames: anything with ``size``, ``camera`` and ``repeat``.
+            named: what ``frames`` is, for the message.
+            remedy: what to do about another size, camera or repeat.
+
+        Raises:
+            UserError: a task that it does not list, or other frames.
+        """
+        for task in tasks:
+            self.task_index(task)
+        for name in ("size", "camera", "repeat"):
+            own, other = getattr(self, name), getattr(frames, name)
+            if own != other:
+                raise UserError(
+                    f"checkpoint={str(self.path)!r} was trained with {name}={own!r}, but {named} has {name}={other!r}; "
+                    f"{remedy}"
+                )
 
     def simulator(
         self, sampler_steps: int = 3, memory: FastLearning | None = None, exact: bool = False
