@@ -77,7 +77,7 @@ def measure(data: TrainingData, candidate: Candidate, steps: int, folder: Path, 
         ).to(accelerator.device)
 
     text = torch.eye(tasks, device=accelerator.device)
-    objective = AutoencoderObjective(vae, heads(), text * 0, foreground=4.0, readout=0.02, kl=1e-4)
+    objective = AutoencoderObjective(vae, heads(), text * 0, foreground=4.0, large=10.0, readout=0.5, kl=1e-4)
     fit(
         AutoencoderStage(data, objective, shape),
         StageSettings(steps, 128, 4e-4, weight_decay=0.0),

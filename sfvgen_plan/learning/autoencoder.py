@@ -16,6 +16,7 @@ class AutoencoderObjective(nn.Module):
 
     Args:
         foreground: extra weight of pixels that differ from the task's background, where little things are.
+        large: weight of the error's fourth power: a marker of ten pixels that is missing weighs more than faint blur.
         readout: weight of the state read-out (unit-scale mean squared error).
         kl: weight of the KL divergence per latent number.
     """
@@ -23,11 +24,18 @@ class AutoencoderObjective(nn.Module):
     text: Tensor
 
     def __init__(
-        self, vae: AutoencoderKL, heads: Heads, text: Tensor, foreground: float, readout: float, kl: float
+        self,
+        vae: AutoencoderKL,
+        heads: Heads,
+        text: Tensor,
+        foreground: float,
+        large: float,
+        readout: float,
+        kl: float,
     ) -> None:
         super().__init__()
         self.vae, self.heads = vae, heads
-        self.foreground, self.readout, self.kl = foreground, readout, kl
+        self.foreground, self.large, self.readout, self.kl = foreground, large, readout, kl
         self.register_buffer("text", text, persistent=False)
         for parameter in (*heads.pair.parameters(), *heads.pair_out.parameters()):
             parameter.requires_grad_(False)  # the value is learned later
@@ -41,7 +49,7 @@ class AutoencoderObjective(nn.Module):
         posterior = self.vae.encode(pixels, return_dict=False)[0]
         decoded = self.vae.decode(posterior.mean + posterior.std * eps, return_dict=False)[0].float()
         error = decoded - pixels
-        reconstruction = (weight * (error.abs() + error.square())).mean()
+        reconstruction = (weight * (error.abs() + error.square() + self.large * error.pow(4))).mean()
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
         # The text is left out: the state must be readable whatever the task.
         _, _, units = self.heads.read(posterior.mean, self.text[task])

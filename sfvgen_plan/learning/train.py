@@ -48,11 +48,10 @@ class Training:
         self.seed = int(config["seed"])
         self.out = Path(config["out"])
         self.on_progress = on_progress
-        cuda = torch.cuda.is_available()
         # Precision is set around each objective: accelerate's own wrapping would hide the forward from torch.compile.
         self.accelerator = Accelerator()
         self.device = self.accelerator.device
-        self.compiled = cuda if config["compile"] is None else bool(config["compile"])
+        self.compiled = list(config["compile"] or ()) if torch.cuda.is_available() else []
         self.writer = tensorboard_writer(self.out / "training") if config["log"] else None
         self.record: dict[str, Any] = {
             "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *overrides]),
@@ -104,9 +103,9 @@ class Training:
         heads.register_to_config(estimate_mean=mean.tolist(), estimate_std=std.tolist())
         settings = self.recipe["autoencoder"]
         text = torch.zeros(len(self.card.tasks), self.recipe["model"]["text_dim"], device=self.device)
-        objective = AutoencoderObjective(vae, heads, text, settings["foreground"], settings["readout"], settings["kl"])
+        objective = AutoencoderObjective(vae, heads, text, **settings["loss"])
         shape = (vae.config.latent_channels, heads.config.sample_size, heads.config.sample_size)
-        self._fit(AutoencoderStage(self.data, objective, shape), settings["fit"], heavy=True)
+        self._fit(AutoencoderStage(self.data, objective, shape), settings["fit"])
         set_latent_scale(vae, self.data)
 
     def encode(self) -> None:
@@ -121,7 +120,7 @@ class Training:
         windows = WindowSettings(**{**settings["windows"], "lengths": tuple(settings["windows"]["lengths"])})
         text, _ = self.pipeline.embed(list(self.card.tasks.values()))
         objective = DenoiserObjective(self.pipeline.unet, self.pipeline.scheduler)
-        self._fit(DenoiserStage(self.data, objective, text, windows), settings["fit"], heavy=True)
+        self._fit(DenoiserStage(self.data, objective, text, windows), settings["fit"])
 
     def dream(self, chunk: int = 8) -> None:
         """Every episode again as the model imagines it, in chunks from real context: what heads will have to read."""
@@ -208,8 +207,9 @@ class Training:
     def _pooled(self) -> Tensor:
         return self.pipeline.embed(list(self.card.tasks.values()))[1]
 
-    def _fit(self, stage: Stage, settings: Mapping[str, Any], heavy: bool = False) -> None:
+    def _fit(self, stage: Stage, settings: Mapping[str, Any]) -> None:
         values = StageSettings(**settings)
+        compiled = stage.name in self.compiled
         started = time.monotonic()
 
         def on_step(step: int, logs: dict[str, float]) -> None:
@@ -227,7 +227,7 @@ class Training:
                     self.on_progress(stage.name, step, values.steps, logs)
 
         logs, seconds = fit(
-            stage, values, self.accelerator, self.out / "training", self.seed, self.compiled and heavy, on_step=on_step
+            stage, values, self.accelerator, self.out / "training", self.seed, compiled, on_step=on_step
         )
         self.record["losses"][stage.name] = {k: round(v, 5) for k, v in logs.items()}
         self.record["seconds"][stage.name] = round(seconds, 1)

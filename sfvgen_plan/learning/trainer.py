@@ -108,15 +108,8 @@ def fit(
         while step < settings.steps:
             generator.manual_seed(((seed * 1_000_003 + step) * 1_009 + accelerator.process_index) % 2**62)
             torch.manual_seed(generator.initial_seed())
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * settings.rate(step)
             batch = stage.batch(step, size, generator, average.module)
-            with training_precision(accelerator.device):
-                losses = model(**batch)
-            accelerator.backward(losses["loss"])
-            accelerator.clip_grad_norm_(model.parameters(), settings.clip)
-            optimizer.step()
-            optimizer.zero_grad()
+            losses = _step(model, optimizer, accelerator, batch, settings, step)
             # Short runs would otherwise average in the random start.
             average.multi_avg_fn = get_ema_multi_avg_fn(min(settings.ema, (1 + step) / (10 + step)))
             average.update_parameters(objective)
@@ -133,6 +126,26 @@ def fit(
     objective.load_state_dict(average.module.state_dict())
     objective.eval()
     return logs, seconds + time.monotonic() - started
+
+
+def _step(
+    model: nn.Module,
+    optimizer: Any,
+    accelerator: Accelerator,
+    batch: dict[str, Tensor],
+    settings: StageSettings,
+    n: int,
+) -> dict[str, Tensor]:
+    """The ``n``-th update of the weights; returns the losses."""
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * settings.rate(n)
+    with training_precision(accelerator.device):
+        losses: dict[str, Tensor] = model(**batch)
+    accelerator.backward(losses["loss"])
+    accelerator.clip_grad_norm_(model.parameters(), settings.clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return losses
 
 
 def _save(path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, progress: dict[str, Any]) -> None:

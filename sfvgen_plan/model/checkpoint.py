@@ -87,9 +87,11 @@ class Checkpoint:
 
     @cached_property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of all weight files, in path order."""
+        """First 12 hex digits of the SHA-256 of all weights and component settings, in path order."""
         digest = hashlib.sha256()
-        for file in sorted(self.path.rglob("*.safetensors")):
+        for file in sorted(f for kind in ("*.safetensors", "*/*.json") for f in self.path.rglob(kind)):
+            if file.relative_to(self.path).parts[0] == "training":
+                continue
             digest.update(file.relative_to(self.path).as_posix().encode())
             digest.update(file.read_bytes())
         return digest.hexdigest()[:12]

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sfvgen_plan.errors import UserError
+
 
 def is_edm(scheduler: Any) -> bool:
     """Whether the scheduler noises by sigma (EDM) rather than by discrete timesteps."""
@@ -31,10 +33,15 @@ def corrupt(scheduler: Any, latents: Tensor, noise: Tensor, level: Tensor) -> tu
         The network's input, its timestep (B,), and the target of its output (B, T, C, h, w).
     """
     if not is_edm(scheduler):
-        noisy = scheduler.add_noise(latents, noise, level)
         kind = scheduler.config.prediction_type
         if kind not in ("epsilon", "v_prediction"):
-            raise ValueError(f"scheduler prediction_type={kind!r} is not supported; use 'epsilon' or 'v_prediction'")
+            raise UserError(f"scheduler prediction_type={kind!r} is not supported; use 'epsilon' or 'v_prediction'")
+        if float(scheduler.init_noise_sigma) > 1.5:  # add_noise of these returns data + sigma * noise, unscaled
+            raise UserError(
+                f"scheduler={type(scheduler).__name__} scales by sigma, which training does not support; use "
+                "DDIMScheduler, DDPMScheduler or EDMDPMSolverMultistepScheduler"
+            )
+        noisy = scheduler.add_noise(latents, noise, level)
         return noisy, level, noise if kind == "epsilon" else scheduler.get_velocity(latents, noise, level)
     sigma = level.view(-1, 1, 1, 1, 1)
     data = scheduler.config.sigma_data

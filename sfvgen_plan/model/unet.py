@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from diffusers import ModelMixin, UNet3DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 __all__ = ["ModelMixin", "VideoUNet", "parameter_count"]  # diffusers looks ModelMixin up here to load a VideoUNet
+
+
+class _StreamGroupNorm(nn.GroupNorm):
+    """Normalises in the type of its input. Autocast would copy every activation to float32 and back around it, for a
+    sum that the kernels keep in float32 anyway."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+            return F.group_norm(input, self.num_groups, weight, bias, self.eps)
+
+
+class _StreamLayerNorm(nn.LayerNorm):
+    """As ``_StreamGroupNorm``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
+            return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
+
+
+_STREAM_NORMS: dict[type, type] = {nn.GroupNorm: _StreamGroupNorm, nn.LayerNorm: _StreamLayerNorm}
 
 
 class VideoUNet(UNet3DConditionModel):
@@ -71,6 +94,8 @@ class VideoUNet(UNet3DConditionModel):
         for module in self.modules():
             if isinstance(module, nn.Dropout):  # the dynamics are nearly deterministic: dropout only blurs them
                 module.p = 0.0
+            elif type(module) in _STREAM_NORMS:
+                module.__class__ = _STREAM_NORMS[type(module)]
 
     def denoise(
         self, latents: Tensor, clean: Tensor, actions: Tensor, given: Tensor, timestep: Tensor, text: Tensor

@@ -131,7 +131,7 @@ def test_code_in_the_folder_is_not_run(copy):
     assert not marker.exists()
 
 
-def test_hash_is_that_of_the_weights(small_checkpoint, copy):
+def test_hash_is_that_of_the_weights_and_their_settings(small_checkpoint, copy):
     original = load_checkpoint(small_checkpoint).hash
     assert len(original) == 12
     assert load_checkpoint(copy).hash == original
@@ -142,4 +142,8 @@ def test_hash_is_that_of_the_weights(small_checkpoint, copy):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert load_checkpoint(copy).hash != original
+    other = load_checkpoint(copy).hash
+    assert other != original
+    settings = copy / "heads" / "config.json"
+    settings.write_text(settings.read_text().replace('"reward_scale": 10.0', '"reward_scale": 11.0'))
+    assert load_checkpoint(copy).hash not in (original, other)

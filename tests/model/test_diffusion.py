@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EDMEulerScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscreteScheduler
 
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.diffusion import corrupt, is_edm, noise_level, sample
 
 SCHEDULERS = {
@@ -75,5 +76,11 @@ def test_sampling_again_is_the_same(scheduler):
 
 def test_unknown_prediction_types_are_refused():
     latents = torch.zeros(1, 1, 1, 1, 1)
-    with pytest.raises(ValueError, match="prediction_type='sample'"):
+    with pytest.raises(UserError, match="prediction_type='sample'"):
         corrupt(DDIMScheduler(prediction_type="sample"), latents, latents, torch.tensor([3]))
+
+
+def test_schedulers_that_scale_by_sigma_are_refused():
+    latents = torch.zeros(1, 1, 1, 1, 1)
+    with pytest.raises(UserError, match="EulerDiscreteScheduler"):
+        corrupt(EulerDiscreteScheduler(), latents, latents, torch.tensor([3]))
