@@ -1,0 +1,278 @@
+"""Follows RLBench's own demonstrations through the small steps of ``sfvgen/RLBench-v0``, with noise or without.
+
+RLBench solves a scene once with its motion planner; the path of the tip is then followed closed loop, so that what is
+recorded was really executed through the action that agents use. The follower does not watch the objects: where one was
+dropped or knocked away, its advice is no solution any more.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.data.rlbench import KINDS
+from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
+from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+from sfvgen_plan.envs.rlbench.process import SimulatorError
+
+CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM = KINDS
+NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.6, RANDOM: 0.0}
+# 35 % clean, 35 % low noise, 15 % high noise, 15 % random, mixed so that any run of seeds comes close to these shares.
+_MIXTURE = tuple("CLRCLHCLCLRCLHCLCLRH")
+_LETTERS = {"C": CLEAN, "L": NOISE_LOW, "H": NOISE_HIGH, "R": RANDOM}
+
+CAREFUL_WITHIN, LEAST_NOISE = 0.08, 0.1
+"""Metres from a gripper change within which the noise shrinks, and the share of it that always stays."""
+LATEST_SWITCH = 15
+CORRELATION, INNOVATION, TOGGLE = 0.8, 0.36, 0.08
+"""Of smooth random motion: first-order autoregression, and the chance that the gripper toggles in a decision."""
+
+PASSED, ARRIVED = (0.03, 0.3), (0.006, 0.05)
+"""Metres and radians: a point of the path is done when the tip is this near; a stop wants it nearer."""
+PASSING, STOPPING = 2, 5
+"""Decisions for such points; what can't be reached by then, because of contact for instance, is left."""
+OVERSHOOT, OVERSHOOT_STEPS = 0.03, 3
+"""Metres beyond the end of the path, if success has not come, and the decisions for it."""
+LINGER = 9
+"""Decisions that an episode goes on after the end of the path."""
+
+ATTEMPTS, STRIDE = 10, 10_000_000
+"""For a seed that RLBench finds no solution of, the seeds ``STRIDE`` apart are tried, so many of them."""
+CRASHES = 3
+"""Failures of the simulator in one episode before collecting stops."""
+
+
+class Waypoint(NamedTuple):
+    """Pose (7,), gripper (1 open) once it is reached, and whether it has to be reached closely."""
+
+    pose: np.ndarray
+    gripper: float
+    stop: bool
+
+
+class DemoFollower:
+    """Proposes the action that follows a demonstration from wherever the tip is.
+
+    Args:
+        poses: (T, 7) tip poses of the demonstration, position and quaternion xyzw.
+        opening: (T,) its gripper, 1 open.
+    """
+
+    def __init__(self, poses: np.ndarray, opening: np.ndarray) -> None:
+        self.waypoints = waypoints(poses, opening)
+        self._first_gripper = float(opening[0])
+        direction = poses[-1, :3] - self.waypoints[max(0, len(self.waypoints) - 3)].pose[:3]
+        length = float(np.linalg.norm(direction))
+        self._beyond = OVERSHOOT * direction / length if length > 1e-3 else np.zeros(3)
+        self._next, self._tries, self.decisions_after = 0, 0, 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end of the path was reached."""
+        return self._next >= len(self.waypoints)
+
+    def act(self, pose: np.ndarray) -> np.ndarray:
+        """Measured tip pose (7,) -> action (7,) float32 in [-1, 1]; to be asked once per decision."""
+        while not self.finished and self._done(pose, self.waypoints[self._next]):
+            arrived = self.waypoints[self._next]
+            self._next, self._tries = self._next + 1, 0
+            if arrived.stop and not self.finished:
+                return step_towards(pose, arrived.pose, arrived.gripper)  # The gripper acts before the arm goes on.
+        if self.finished:
+            return self._past_the_end(pose)
+        self._tries += 1
+        return step_towards(pose, self.waypoints[self._next].pose, self._gripper())
+
+    def distance_to_change(self, pose: np.ndarray) -> float:
+        """Metres from the tip (7,) to the nearest place where the gripper changes; infinite without one."""
+        grippers = [self._first_gripper, *(point.gripper for point in self.waypoints)]
+        places = [
+            point.pose[:3] for before, point in zip(grippers, self.waypoints, strict=False) if point.gripper != before
+        ]
+        return min((float(np.linalg.norm(pose[:3] - place)) for place in places), default=float("inf"))
+
+    def _done(self, pose: np.ndarray, point: Waypoint) -> bool:
+        near, patience = (ARRIVED, STOPPING) if point.stop else (PASSED, PASSING)
+        shift, turn = difference(pose, point.pose)
+        close = bool(np.linalg.norm(shift) < near[0] and np.linalg.norm(turn) < near[1])
+        return close or self._tries >= patience or (not point.stop and self._overtaken(pose, shift))
+
+    def _overtaken(self, pose: np.ndarray, shift: np.ndarray) -> bool:
+        """Whether the point after the next one is nearer than the next, ``shift`` away: noise has led past it."""
+        ahead = self.waypoints[self._next + 1].pose[:3]  # The last point is a stop, so there is one.
+        return bool(np.linalg.norm(ahead - pose[:3]) < np.linalg.norm(shift))
+
+    def _gripper(self) -> float:
+        return self.waypoints[self._next - 1].gripper if self._next else self._first_gripper
+
+    def _past_the_end(self, pose: np.ndarray) -> np.ndarray:
+        self.decisions_after += 1
+        end = self.waypoints[-1].pose.copy()
+        end[:3] += self._beyond * min(1.0, self.decisions_after / OVERSHOOT_STEPS)
+        return step_towards(pose, end, self.waypoints[-1].gripper)
+
+
+class DemonstratedExpert:
+    """Follows RLBench's own solution of the scene. An ``EnvAgent``; its first action takes as long as the solving."""
+
+    def __init__(self) -> None:
+        self._seed = 0
+        self._follower: DemoFollower | None = None
+
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode; the environment is in scene ``seed``."""
+        self._seed, self._follower = seed, None
+
+    def act(self, env: RLBenchEnv) -> np.ndarray:
+        """The unwrapped environment -> action (7,) float32 in [-1, 1].
+
+        Raises:
+            SimulatorError: RLBench finds no solution.
+        """
+        if self._follower is None:
+            found = env.demonstrate(self._seed)  # which leaves it in the same scene, as after a reset
+            if found is None:
+                raise SimulatorError(f"RLBench does not solve scene {self._seed} of {env.task}")
+            self._follower = DemoFollower(*found[2:])
+        return self._follower.act(env.state[:7])
+
+    def stats(self) -> PlanCost:
+        """What RLBench's planner does is not counted."""
+        return PlanCost()
+
+
+class RLBenchBehaviour:
+    """What is executed in one episode: the follower's action, disturbed as the seed has it.
+
+    Args:
+        task, seed: decide everything random in it, and the kind.
+    """
+
+    def __init__(self, task: str, seed: int) -> None:
+        self.kind = kind_of(seed)
+        self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
+        self._switch = int(self._random.integers(LATEST_SWITCH + 1)) if self.kind == RANDOM else None
+        self._smooth = INNOVATION * self._random.standard_normal(6)
+        self._gripper = 0.0
+        self._decision = 0
+
+    def act(self, advice: np.ndarray, distance: float) -> np.ndarray:
+        """The follower's action (7,) and the distance to a gripper change -> action to execute (7,) float32."""
+        now, self._decision = self._decision, self._decision + 1
+        if self._switch is not None and now >= self._switch:
+            return self._wander(advice)
+        scale = NOISE[self.kind] * float(np.clip(distance / CAREFUL_WITHIN, LEAST_NOISE, 1.0))
+        action = advice.astype(np.float64)
+        action[:6] += scale * self._random.standard_normal(6)
+        return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+    def _wander(self, advice: np.ndarray) -> np.ndarray:
+        if not self._gripper:
+            self._gripper = float(advice[6])
+        self._smooth = CORRELATION * self._smooth + INNOVATION * self._random.standard_normal(6)
+        if self._random.random() < TOGGLE:
+            self._gripper = -self._gripper
+        return np.append(np.clip(self._smooth, -1.0, 1.0), self._gripper).astype(np.float32)
+
+
+def kind_of(seed: int) -> str:
+    """The kind of the episode with this seed, one of ``KINDS``."""
+    return _LETTERS[_MIXTURE[seed % len(_MIXTURE)]]
+
+
+def play_demonstrated(env: RLBenchEnv, seed: int, decisions: int) -> StagedEpisode:
+    """One episode of at most ``decisions`` decisions; ends at success, at the task's own end, or some decisions after
+    the end of the path. A simulator that fails is started again.
+
+    Raises:
+        SimulatorError: it kept failing, or RLBench solves none of the scenes tried.
+    """
+    for crash in range(CRASHES):
+        try:
+            for attempt in range(ATTEMPTS):
+                scene = seed + attempt * STRIDE
+                found = env.demonstrate(scene)
+                if found is not None:
+                    return _follow(env, found, scene, seed, decisions)
+            raise RuntimeError(f"RLBench solves none of {ATTEMPTS} scenes of {env.task}, the first {seed}")
+        except SimulatorError:
+            if crash == CRASHES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, decisions: int) -> StagedEpisode:
+    frame, info, poses, opening = found
+    follower, behaviour = DemoFollower(poses, opening), RLBenchBehaviour(env.task, seed)
+    frames, infos, rewards, actions = [frame], [info], [], []
+    advice = [follower.act(info["state"][:7])]
+    for _ in range(decisions):
+        actions.append(behaviour.act(advice[-1], follower.distance_to_change(info["state"][:7])))
+        frame, reward, terminated, _, info = env.step(actions[-1])
+        frames.append(frame)
+        infos.append(info)
+        rewards.append(reward)
+        advice.append(follower.act(info["state"][:7]))
+        past = follower.decisions_after > LINGER and behaviour.kind != RANDOM
+        if info["success"] or terminated or past:
+            break
+    return StagedEpisode.from_frames(
+        np.stack(frames),
+        task=env.task,
+        instruction=env.instruction,
+        kind=behaviour.kind,
+        seed=scene,
+        state=np.stack([info["state"] for info in infos]),
+        estimates=np.stack([info["estimates"] for info in infos]),
+        actions=np.stack(actions),
+        expert_actions=np.stack(advice),
+        rewards=np.array(rewards),
+        success=np.array([info["success"] for info in infos]),
+    )
+
+
+def waypoints(poses: np.ndarray, opening: np.ndarray) -> list[Waypoint]:
+    """Thin out a demonstration (T, 7), (T,): points at most a full step apart, all its stops and gripper changes."""
+    points: list[Waypoint] = []
+    last = poses[0]
+    for t in range(1, len(poses)):
+        end = t == len(poses) - 1
+        change = not end and opening[t + 1] != opening[t]
+        resting = not end and t > 1 and _rests(poses[t - 1], poses[t]) and not _rests(poses[t - 2], poses[t - 1])
+        moved = difference(last, poses[t])[0]
+        if not end:
+            ahead, turn_ahead = difference(last, poses[t + 1])
+            far = np.abs(ahead).max() > MAX_DISPLACEMENT or np.abs(turn_ahead).max() > MAX_TURN
+        if end or change or far or (resting and np.linalg.norm(moved) > ARRIVED[0]):
+            stop = bool(end or change or resting)
+            points.append(Waypoint(poses[t], float(opening[min(t + 1, len(poses) - 1)]), stop))
+            last = poses[t]
+    return points or [Waypoint(poses[-1], float(opening[-1]), True)]
+
+
+def step_towards(pose: np.ndarray, target: np.ndarray, gripper: float) -> np.ndarray:
+    """The action (7,) float32 that leads from one pose (7,) straight towards another, as far as one decision goes."""
+    shift, turn = difference(pose, target)
+    shift, turn = shift / MAX_DISPLACEMENT, turn / MAX_TURN
+    motion = np.concatenate([shift / max(1.0, np.abs(shift).max()), turn / max(1.0, np.abs(turn).max())])
+    return np.append(motion, 1.0 if gripper > 0.5 else -1.0).astype(np.float32)
+
+
+def difference(pose: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement (3,) in metres and rotation vector (3,) in radians, in the world, from one pose (7,) to another."""
+    a, u = target[6], target[3:6]
+    b, v = pose[6], -pose[3:6]  # The inverse of a unit quaternion is its conjugate.
+    vector, scalar = a * v + b * u + np.cross(u, v), a * b - np.dot(u, v)
+    if scalar < 0:
+        vector, scalar = -vector, -scalar
+    length = float(np.linalg.norm(vector))
+    angle = 2 * np.arctan2(length, scalar)
+    return target[:3] - pose[:3], vector * (angle / length if length > 1e-9 else 2.0)
+
+
+def _rests(before: np.ndarray, after: np.ndarray) -> bool:
+    return bool(np.linalg.norm(after[:3] - before[:3]) < 1e-3)

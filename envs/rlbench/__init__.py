@@ -1,0 +1,1 @@
+"""RLBench's tasks behind the interface of the other environments; the simulator runs in a worker process of its own."""

@@ -1,0 +1,320 @@
+"""RLBench tasks, seen through a camera and acted on once per decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from sfvgen_plan.data.rlbench_state import estimates_of, instruction_of, pack_state
+from sfvgen_plan.envs.rlbench.actions import action_mode as find_action_mode
+from sfvgen_plan.envs.rlbench.actions import checked_action
+from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
+from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, SimulatorError, WorkerProcess
+from sfvgen_plan.envs.rlbench.settings import WorkerSettings
+from sfvgen_plan.envs.rlbench.tasks import PREFIX, SHAPED, canonical
+from sfvgen_plan.envs.rlbench.worker import CAMERAS
+from sfvgen_plan.errors import UserError, unknown_name
+
+DRAWN_VARIATIONS = 5
+"""A seed draws one of a task's first so many variations, which are those with recorded episodes."""
+REFUSAL_RULES = ("no-op", "leaderboard")
+RENDER_MODES = ("OPENGL", "OPENGL3")
+
+
+class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
+    """One RLBench task: a decision is one action, executed until the arm has arrived, and leads to one video frame.
+
+    Observation: (size, size, 3) uint8 RGB. Action, by default: (7,) in [-1, 1]: displacement of the gripper's tip along
+    the world's axes (5 cm at 1), rotation vector about them (0.25 rad at 1), gripper (above 0 open, else closed).
+    Reward: 1 after a decision that leaves the task solved, else 0, or RLBench's shaped one. Success does not terminate;
+    what does is the task's own fail condition, or a refused action under the rule "leaderboard". Steps after that
+    change nothing. Truncates after ``max_decisions``.
+
+    RLBench runs in a process of its own, started by the first reset. When that process dies or hangs,
+    ``SimulatorError`` is raised, and the next reset starts another one.
+
+    ``info``: ``success``, ``success_latched``, ``state`` (143,) float64 and ``estimates`` (10,) float32 (see
+    ``sfvgen_plan.data.rlbench_state``), ``instruction``, ``reward_terms`` (empty), as in the other environments; and
+    ``descriptions`` (RLBench's sentences), ``variation``, ``views`` (frames of the further cameras),
+    ``task_low_dim_state``; ``refused`` (why the simulator did not execute the action, or ""), ``refusals`` (so far),
+    ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so far).
+
+    The same seed gives the same scene; RLBench's dynamics are not bit-identical between runs.
+
+    Args:
+        task: an RLBench task, with or without the "rlbench/" prefix.
+        size: height and width of the frames in pixels.
+        camera: front, wrist, overhead, left_shoulder or right_shoulder.
+        repeat: simulator steps (0.05 s) that a joint velocity is held; the other modes take what they need, give 1.
+        max_decisions: decisions until truncation.
+        render_mode: "rgb_array" or None.
+        pixels: False leaves the observation black and needs no display, for agents that only read the state.
+        action_mode: "delta" (our controller), "delta_ik" and "delta_planning" (RLBench's, same actions), "pose_ik" and
+            "pose_planning" (absolute pose, (8,)), "joint_velocity" (8,).
+        on_refusal: what ``InvalidActionError``, ``IKError`` and ``ConfigurationPathError`` mean: "no-op", or
+            "leaderboard": the episode ends with reward 0.
+        shaped_rewards: RLBench's dense reward, for the three tasks that have one.
+        variation: of the task; None: the seed draws one of the first five.
+        views: further cameras.
+        shadows: render with OPENGL3, which is slower; the recorded episodes are without.
+        worker: how to start RLBench, and how long to wait for it.
+
+    Raises:
+        UserError: unknown task, camera or mode, a number below 1; at reset: no RLBench, CoppeliaSim or display, or a
+            variation that the task does not have.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own convention
+
+    def __init__(
+        self,
+        task: str,
+        size: int = 128,
+        camera: str = "front",
+        repeat: int = 1,
+        max_decisions: int = 100,
+        render_mode: str | None = "rgb_array",
+        pixels: bool = True,
+        *,
+        action_mode: str = "delta",
+        on_refusal: str = "no-op",
+        shaped_rewards: bool = False,
+        variation: int | None = None,
+        views: Sequence[str] = (),
+        shadows: bool = False,
+        worker: WorkerSettings | None = None,
+    ) -> None:
+        for name, value in (("size", size), ("repeat", repeat), ("max_decisions", max_decisions)):
+            if value < 1:
+                raise UserError(f"{name}={value} is too small; give at least 1")
+        for name in (camera, *views):
+            if name not in CAMERAS:
+                raise unknown_name("camera", name, CAMERAS)
+        if on_refusal not in REFUSAL_RULES:
+            raise unknown_name("on_refusal", on_refusal, REFUSAL_RULES)
+        self.task = canonical(task)
+        plain = self.task.removeprefix(PREFIX)
+        if shaped_rewards and plain not in SHAPED:
+            raise UserError(f"shaped_rewards=True has no meaning for task={plain!r}; only {', '.join(SHAPED)} have one")
+        self._mode = find_action_mode(action_mode)
+        if repeat > 1 and not self._mode.repeats:
+            raise UserError(f"repeat={repeat} has no meaning for action_mode={action_mode!r}; give 1")
+        self.instruction = instruction_of(self.task)
+        self.size, self.camera, self.repeat, self.max_decisions = size, camera, repeat, max_decisions
+        self.render_mode, self.pixels = render_mode, pixels
+        self.action_mode, self.on_refusal, self.variation = action_mode, on_refusal, variation
+        self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.action_space = self._mode.box
+        self.settings = worker or WorkerSettings()
+        self._cameras = list(dict.fromkeys([camera, *views])) if pixels else []
+        self._launch = {
+            "task": plain,
+            "cameras": self._cameras,
+            "size": size,
+            "action_mode": action_mode,
+            "shaped_rewards": shaped_rewards,
+            "render_mode": RENDER_MODES[shadows],
+        }
+        self._process: WorkerProcess | None = None
+        self._variations = 0
+        self._over = False
+        self._begin({}, 0)
+
+    @property
+    def state(self) -> np.ndarray:
+        """``sfvgen_plan.data.rlbench_state`` of the current moment: (143,) float64, a copy."""
+        return self._state.copy()
+
+    @property
+    def estimates(self) -> np.ndarray:
+        """True values of ``ESTIMATE_NAMES``: (10,) float32."""
+        return estimates_of(self._state)
+
+    @property
+    def decisions(self) -> int:
+        """Decisions taken since reset."""
+        return self._decisions
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process number of the running simulator."""
+        return self._process.pid if self._process is not None and self._process.alive else None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Start an episode, and the simulator if it does not run. ``options={"variation": v}`` chooses a variation.
+
+        Without a seed, the next scene of the random sequence that the last seed began.
+
+        Raises:
+            UserError: the simulator can't be started as things are; no such variation.
+            SimulatorError: it died, hung, or could not build the scene.
+        """
+        super().reset(seed=seed)
+        scene = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._build(scene, (options or {}).get("variation", self.variation), "reset")
+        return self._observe(), self._info()
+
+    def demonstrate(
+        self, seed: int, variation: int | None = None
+    ) -> tuple[np.ndarray, dict[str, Any], np.ndarray, np.ndarray] | None:
+        """Reset to scene ``seed`` and have RLBench solve it first.
+
+        Returns:
+            Observation and info of the reset scene, and the demonstration's tip poses (T, 7) and gripper (T,), one row
+            per 0.05 s; None when RLBench found no solution, which happens for a few seeds of some tasks.
+        """
+        super().reset(seed=seed)
+        try:
+            answer = self._build(seed, self.variation if variation is None else variation, "demonstrate")
+        except _NoDemonstrationError:
+            return None
+        return self._observe(), self._info(), np.array(answer["demo_poses"]), np.array(answer["demo_open"])
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Execute one decision; numbers outside the action space are clipped.
+
+        Raises:
+            UserError: wrong shape, a number that is not finite, a quaternion of length 0.
+            SimulatorError: the simulator died or hung. Reset starts it again.
+        """
+        values = checked_action(action, self._mode)
+        if self._process is None or not self._process.alive:
+            raise SimulatorError("no simulator is running; call reset first")
+        self._decisions += 1
+        reward = 0.0
+        if self._over:
+            self._success, self._refused, self._clipped = False, "", False
+        else:
+            reward = self._execute(values)
+        truncated = self._decisions >= self.max_decisions
+        return self._observe(), reward, self._over, truncated, self._info()
+
+    def render(self) -> np.ndarray | None:
+        """The current frame (size, size, 3) uint8; None without a render mode; black without pixels."""
+        return self._observe() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """End the simulator. Closing twice is fine."""
+        if self._process is not None:
+            self._process.close(self.settings.close_seconds)
+            self._process = None
+
+    def _build(self, seed: int, variation: int | None, call: str) -> dict[str, Any]:
+        """Have the worker make the scene; its answer."""
+        if self._process is None or not self._process.alive:
+            self._process = self._start()
+        if variation is None:
+            variation = int(np.random.default_rng(seed).integers(min(self._variations, DRAWN_VARIATIONS)))
+        elif not isinstance(variation, (int, np.integer)) or not 0 <= variation < self._variations:
+            raise UserError(f"variation={variation!r} is out of range; {self.task} has 0 to {self._variations - 1}")
+        patience = self.settings.reset_seconds if call == "reset" else self.settings.demonstration_seconds
+        try:
+            answer = self._process.call(call, patience, seed=seed % 2**32, variation=int(variation))
+        except RefusedError as error:
+            if error.kind == "no_demonstration":
+                raise _NoDemonstrationError from error
+            self._process.kill()
+            raise SimulatorError(f"RLBench could not build scene {seed} of {self.task}: {_told(error)}") from error
+        self._begin(answer, int(variation))
+        return answer
+
+    def _start(self) -> WorkerProcess:
+        self.settings.check(images=bool(self._cameras))
+        process = WorkerProcess(self.settings, (len(self._cameras), self.size, self.size, 3))
+        try:
+            answer = process.call("launch", self.settings.launch_seconds, **self._launch)
+        except (RefusedError, SimulatorDiedError) as error:
+            process.kill()
+            raise explain_launch(error, self.settings, self.task, bool(self._cameras)) from error
+        self._variations = int(answer["variation_count"])
+        return process
+
+    def _begin(self, answer: dict[str, Any], variation: int) -> None:
+        """Forget the last episode."""
+        self._decisions, self._refusals, self._clips = 0, 0, 0
+        self._latched = self._success = self._over = self._clipped = False
+        self._refused, self._last_reward = "", 0.0
+        self._descriptions: list[str] = answer.get("descriptions", [])
+        self._variation_now = variation
+        self._frames = np.zeros((len(self._cameras), self.size, self.size, 3), np.uint8)
+        self._low_dim = np.zeros(0)
+        self._state = pack_state(np.zeros(7), 0.0, np.zeros(7), self._low_dim)
+        if answer:
+            self._see(answer)
+
+    def _execute(self, values: np.ndarray) -> float:
+        """Send one decision and take in what it led to; returns the reward."""
+        assert self._process is not None
+        rewards, success, failed = [], False, False
+        self._clipped, self._refused = False, ""
+        for _ in range(self.repeat):
+            command = self._mode.to_command(values, self._state[:3])
+            self._clipped |= command.clipped
+            try:
+                answer = self._process.call("step", self.settings.step_seconds, action=command.numbers)
+            except RefusedError as error:
+                # Not one of the refusals that the rule is for: what state the simulator is in, nobody knows.
+                self._process.kill()
+                raise SimulatorError(f"RLBench failed in {self.task}: {_told(error)}") from error
+            self._see(answer)
+            if answer["refused"]:
+                self._refused = answer["refused"]
+                break
+            rewards.append(answer["reward"])
+            success |= answer["success"]
+            if answer["terminate"] and not answer["success"]:
+                failed = True
+                break
+        self._clips += self._clipped
+        if self._refused:
+            return self._refuse()
+        self._success, self._over = success, failed
+        self._latched |= success
+        self._last_reward = sum(rewards) / len(rewards)
+        return self._last_reward
+
+    def _refuse(self) -> float:
+        """Nothing was executed: either nothing has changed, or the episode ends."""
+        self._refusals += 1
+        if self.on_refusal == "leaderboard":
+            self._over, self._success = True, False
+            return 0.0
+        return self._last_reward
+
+    def _see(self, answer: dict[str, Any]) -> None:
+        assert self._process is not None
+        self._frames[...] = self._process.frames
+        self._low_dim = np.array(answer["low_dim"])
+        self._state = pack_state(np.array(answer["pose"]), answer["open"], np.array(answer["joints"]), self._low_dim)
+
+    def _observe(self) -> np.ndarray:
+        return self._frames[0].copy() if self._cameras else np.zeros((self.size, self.size, 3), np.uint8)
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "success": self._success,
+            "success_latched": self._latched,
+            "state": self.state,
+            "estimates": self.estimates,
+            "instruction": self.instruction,
+            "reward_terms": {},
+            "descriptions": list(self._descriptions),
+            "variation": self._variation_now,
+            "views": {name: self._frames[place].copy() for place, name in enumerate(self._cameras) if place},
+            "task_low_dim_state": self._low_dim.copy(),
+            "refused": self._refused,
+            "refusals": self._refusals,
+            "clipped": self._clipped,
+            "clips": self._clips,
+        }
+
+
+class _NoDemonstrationError(Exception):
+    """RLBench found no solution."""
+
+
+def _told(error: RefusedError) -> str:
+    return f"{error.kind}: {error}"

@@ -1,0 +1,45 @@
+"""The numbers that describe a moment of an RLBench episode, laid out the same for every task."""
+
+from __future__ import annotations
+
+import numpy as np
+
+TASK_PREFIX = "rlbench/"
+"""Of RLBench's tasks wherever they stand beside others."""
+LOW_DIM_SIZE = 128
+"""Numbers kept of RLBench's own task state, whose width differs between tasks; shorter ones are padded with zeros."""
+STATE_SIZE = 15 + LOW_DIM_SIZE
+"""Tip position and quaternion xyzw (7), gripper (1), joint angles (7), task state."""
+
+ESTIMATE_NAMES = (
+    "hand_x", "hand_y", "hand_z", "gripper",
+    "x_axis_x", "x_axis_y", "x_axis_z", "y_axis_x", "y_axis_y", "y_axis_z",
+)  # fmt: skip
+"""State read-outs of RLBench tasks: the tip in metres, gripper opening in [0, 1], and the directions of the tip's x and
+y axes in the world. As many as for Metaworld, whose object and goal have no counterpart common to RLBench's tasks."""
+
+
+def pack_state(pose: np.ndarray, opening: np.ndarray | float, joints: np.ndarray, low_dim: np.ndarray) -> np.ndarray:
+    """Poses (..., 7), gripper (...,), joint angles (..., 7) and task state (..., D) -> (..., STATE_SIZE) float64.
+
+    A task state of more than ``LOW_DIM_SIZE`` numbers is cut.
+    """
+    kept = low_dim[..., :LOW_DIM_SIZE]
+    state = np.zeros((*np.shape(opening), STATE_SIZE))
+    state[..., :7], state[..., 7], state[..., 8:15] = pose, opening, joints
+    state[..., 15 : 15 + kept.shape[-1]] = kept
+    return state
+
+
+def estimates_of(state: np.ndarray) -> np.ndarray:
+    """State (..., STATE_SIZE) -> ``ESTIMATE_NAMES`` (..., 10) float32."""
+    x, y, z, w = np.moveaxis(state[..., 3:7], -1, 0)
+    first = (1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w))
+    second = (2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w))
+    turned = np.stack([*first, *second], axis=-1)
+    return np.concatenate([state[..., :3], state[..., 7:8], turned], axis=-1).astype(np.float32)
+
+
+def instruction_of(task: str) -> str:
+    """What the text encoder is told: the task's name in words. RLBench's own sentences change with the variation."""
+    return task.removeprefix(TASK_PREFIX).replace("_", " ")

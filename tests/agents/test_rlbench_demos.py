@@ -1,0 +1,187 @@
+"""Following demonstrations, and collecting with them, against the stand-in."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from sfvgen_plan.agents.collection import collect
+from sfvgen_plan.agents.rlbench_demos import (
+    KINDS,
+    DemoFollower,
+    RLBenchBehaviour,
+    difference,
+    kind_of,
+    step_towards,
+    waypoints,
+)
+from sfvgen_plan.cli import main
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
+from sfvgen_plan.envs.rlbench.process import SimulatorError
+from sfvgen_plan.errors import UserError
+
+
+def demonstration() -> tuple[np.ndarray, np.ndarray]:
+    """20 cm along x with the gripper open, a rest, the gripper closes, 10 cm up with a quarter turn about z."""
+    along = [[0.01 * t, 0, 1.0, 0, 0, 0, 1] for t in range(21)]
+    rest = [along[-1]] * 3
+    turns = Rotation.from_euler("z", np.linspace(0, np.pi / 2, 11)[:, None]).as_quat()
+    up = [[0.2, 0, 1.0 + 0.01 * t, *turns[t]] for t in range(11)]
+    return np.array([*along, *rest, *rest, *up]), np.array([1.0] * 24 + [0.0] * 14)
+
+
+def follow(follower: DemoFollower, pose: np.ndarray, decisions: int, noise: float = 0.0) -> tuple[np.ndarray, list]:
+    """Execute the follower's advice exactly, with noise added; the last pose and all actions."""
+    random, actions = np.random.default_rng(0), []
+    for _ in range(decisions):
+        actions.append(follower.act(pose))
+        moved = np.clip(actions[-1][:6] + noise * random.standard_normal(6), -1, 1)
+        turned = Rotation.from_rotvec(MAX_TURN * moved[3:]) * Rotation.from_quat(pose[3:])
+        pose = np.concatenate([pose[:3] + MAX_DISPLACEMENT * moved[:3], turned.as_quat()])
+        if follower.finished:
+            break
+    return pose, actions
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_difference_of_two_poses_leads_from_one_to_the_other(seed: int):
+    first, second = Rotation.random(2, random_state=seed)
+    one, other = np.array([1, 2, 3, *first.as_quat()]), np.array([2, 2, 1, *second.as_quat()])
+    shift, turn = difference(one, other)
+    np.testing.assert_allclose(shift, [1, 0, -2])
+    np.testing.assert_allclose((Rotation.from_rotvec(turn) * first).as_matrix(), second.as_matrix(), atol=1e-9)
+
+
+def test_a_step_goes_straight_and_no_farther_than_one_decision_can():
+    action = step_towards(np.array([0, 0, 0, 0, 0, 0, 1.0]), np.array([0.2, -0.1, 0, 0, 0, 0, 1.0]), gripper=0.0)
+    np.testing.assert_allclose(action, [1, -0.5, 0, 0, 0, 0, -1], atol=1e-6)
+
+
+def test_waypoints_are_within_a_step_and_keep_the_place_where_the_gripper_changes():
+    poses, opening = demonstration()
+    points = waypoints(poses, opening)
+    places = [poses[0], *(point.pose for point in points)]
+    for before, after in pairwise(places):
+        shift, turn = difference(before, after)
+        assert np.abs(shift).max() <= MAX_DISPLACEMENT + 1e-9
+        assert np.abs(turn).max() <= MAX_TURN + 1e-9
+    closing = next(point for point in points if point.gripper == 0.0)
+    assert closing.stop
+    np.testing.assert_allclose(closing.pose[:3], [0.2, 0, 1.0])
+    assert points[-1].stop
+    np.testing.assert_array_equal(points[-1].pose, poses[-1])
+
+
+def test_the_follower_reaches_the_end_and_closes_the_gripper_only_at_its_place():
+    poses, opening = demonstration()
+    pose, actions = follow(DemoFollower(poses, opening), poses[0], 60)
+    assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.03 + 1e-6  # the overshoot
+    grippers = [action[6] for action in actions]
+    closed = grippers.index(-1.0)
+    assert set(grippers[closed:]) == {-1.0}
+    assert 4 <= closed < 10
+
+
+def test_the_follower_gets_there_from_off_its_path():
+    poses, opening = demonstration()
+    follower = DemoFollower(poses, opening)
+    pose, actions = follow(follower, poses[0] + [0, 0.05, 0, 0, 0, 0, 0], 60, noise=0.3)
+    assert follower.finished
+    assert len(actions) < 40
+    assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.1
+
+
+def test_what_cant_be_reached_is_left_after_a_while():
+    poses, opening = demonstration()
+    follower = DemoFollower(poses, opening)
+    for _ in range(100):
+        follower.act(poses[0])  # the tip never moves
+    assert follower.finished
+
+
+def test_kinds_are_mixed_as_in_the_recorded_episodes():
+    shares = Counter(kind_of(seed) for seed in range(100_000, 100_020))
+    assert shares == dict(zip(KINDS, (7, 7, 3, 3), strict=True))
+
+
+def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
+    advice = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+    seed = next(seed for seed in range(20) if kind_of(seed) == "noise0.6")
+
+    def spread(distance: float) -> float:
+        behaviour = RLBenchBehaviour("rlbench/open_drawer", seed)
+        actions = np.stack([behaviour.act(advice, distance) for _ in range(200)])
+        assert (actions[:, 6] == 1).all()
+        return float(actions[:, :6].std())
+
+    assert spread(1.0) > 4 * spread(0.0) > 0
+
+
+@pytest.mark.usefixtures("fake_rlbench")
+def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path: Path, capsys: pytest.CaptureFixture):
+    command = ["collect", "--task", "rlbench/reach_target", "--episodes", "4", "--decisions", "20", "--size", "16"]
+    for workers in ("1", "2"):
+        assert main([*command, "--out", str(tmp_path / workers), "--workers", workers, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.split("}\n")[0] + "}")
+    one, two = load_episodes(tmp_path / "1"), load_episodes(tmp_path / "2")
+    np.testing.assert_array_equal(one.frames, two.frames)
+    np.testing.assert_array_equal(one.actions, two.actions)
+    assert said["decisions"] == len(one.actions)
+    assert one.actions.shape[1] == 7
+    assert (one.camera, one.repeat, one.tasks) == ("front", 1, ["rlbench/reach_target"])
+    assert one.seed.tolist() == [100_000, 100_001, 100_002, 100_003]
+    clean = np.flatnonzero(one.kind == "clean")
+    ends = one.action_start[clean] + one.lengths[clean] - 1
+    assert one.success[ends].all()  # which is where they end
+    for e in clean:
+        steps = slice(one.action_start[e], one.action_start[e] + one.lengths[e])
+        np.testing.assert_array_equal(one.actions[steps], one.expert_actions[steps])
+
+
+def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_stops(
+    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path
+):
+    collect(tmp_path / "whole", ["rlbench/reach_target"], 1, 10, workers=1, size=16, camera="front", repeat=1)
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:abort")
+    fake_rlbench.setenv("FAKE_RLBENCH_ONCE", str(tmp_path / "marker"))
+    collect(tmp_path / "again", ["rlbench/reach_target"], 1, 10, workers=1, size=16, camera="front", repeat=1)
+    assert (tmp_path / "marker").exists()
+    whole, again = load_episodes(tmp_path / "whole"), load_episodes(tmp_path / "again")
+    np.testing.assert_array_equal(whole.frames, again.frames)
+    fake_rlbench.delenv("FAKE_RLBENCH_ONCE")
+    with pytest.raises(RuntimeError, match=SimulatorError.__name__.removesuffix("Error")):
+        collect(tmp_path / "never", ["rlbench/reach_target"], 1, 10, workers=1, size=16, camera="front", repeat=1)
+
+
+def test_two_simulators_dont_mix_in_a_dataset(tmp_path: Path):
+    with pytest.raises(UserError, match="two simulators"):
+        collect(tmp_path / "set", ["rlbench/reach_target", "reach-v3"], 1)
+    with pytest.raises(UserError, match="repeat=5"):
+        collect(tmp_path / "set", ["rlbench/reach_target"], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--task", "rlbench/reach_targte"], "reach_target"),
+        (["--suite", "rlbench-dota"], "rlbench-data"),
+        (["--task", "rlbench/reach_target"], "COPPELIASIM_ROOT is not set"),
+        (["--from", "/no/such/folder"], "no RLBench recordings"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture, options: list[str], message: str
+):
+    fake_rlbench.delenv("COPPELIASIM_ROOT")
+    assert main(["collect", "--out", str(tmp_path / "set"), "--episodes", "1", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1

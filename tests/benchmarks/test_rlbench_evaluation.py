@@ -1,0 +1,102 @@
+"""RLBench in evaluations, against the stand-in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan.benchmarks import rlbench_faults
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.cli import main
+from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SUITES
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOCOLS = ROOT / "benchmarks" / "protocols"
+ROWS = ROOT / "benchmarks" / "results" / "rlbench_faults.csv"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_protocols_play_the_suites_and_their_pages_name_what_only_the_fork_has(suite: str) -> None:
+    protocol = load_protocol(suite)
+    assert protocol.tasks == tuple(PREFIX + task for task in SUITES[suite])
+    page = (PROTOCOLS / f"{suite}.md").read_text()
+    assert "omparable" in page
+    assert all(task in page for task in FORK_ONLY if task in SUITES[suite])
+
+
+def play(tmp_path: Path, *options: str) -> int:
+    size = ["--max-decisions", "4"]
+    return main(["eval", "--agent", "random", "--out", str(tmp_path / "run"), "--json", *options, *size])
+
+
+@pytest.mark.usefixtures("fake_rlbench")
+def test_a_task_is_evaluated_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert play(tmp_path, "--task", "rlbench/reach_target", "--episodes", "2") == 0
+    assert "rlbench/reach_target" in json.dumps(json.loads(capsys.readouterr().out))
+
+
+@pytest.mark.usefixtures("fake_rlbench")
+def test_the_expert_follows_rlbenchs_own_solution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["eval", "--task", "rlbench/pick_and_lift", "--agent", "expert", "--episodes", "2", "--lanes", "1"]
+    assert main([*command, "--out", str(tmp_path / "run"), "--json"]) == 0
+    episodes = json.loads(capsys.readouterr().out)["episodes"]
+    assert [episode["success_any"] for episode in episodes] == [True, True]
+
+
+def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(
+    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:6:abort")
+    assert play(tmp_path, "--task", "rlbench/reach_target", "--episodes", "4", "--lanes", "1") == 0
+    (file,) = (tmp_path / "run").glob("*.csv")
+    errors = [row["error"] for row in csv.DictReader(file.open())]
+    assert [bool(error) for error in errors] == [False, True, False, True]
+    assert "exit code 134" in errors[1]
+
+
+@pytest.mark.parametrize(
+    ("task", "variable", "message"),
+    [
+        ("rlbench/reach_targte", "", "reach_target"),
+        ("rlbench/lamp_on", "", "task='lamp_on'"),
+        ("rlbench/reach_target", "COPPELIASIM_ROOT", "COPPELIASIM_ROOT is not set"),
+        ("rlbench/reach_target", "DISPLAY", "xvfb-run"),
+        ("rlbench/reach_target", "PYTHONPATH", "SFVGEN_RLBENCH_PYTHON"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    fake_rlbench: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    task: str,
+    variable: str,
+    message: str,
+) -> None:
+    if variable:
+        fake_rlbench.delenv(variable)
+    assert play(tmp_path, "--task", task, "--episodes", "1") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_injected_faults_become_rows(tmp_path: Path) -> None:
+    with rlbench_faults._stand_in(ROOT / "tests" / "fakes"):
+        rows = list(rlbench_faults.inject_faults(4, lanes=1))
+    assert [row.case for row in rows] == ["abort in step 1", "abort in step 3", "abort in reset 1", "exit in step 1"]
+    assert all(row.ok and row.errors == 1 and row.orphans == 0 for row in rows)
+
+
+def test_the_committed_rows_hold_what_they_promise() -> None:
+    rows = list(csv.DictReader(ROWS.open()))
+    faults = [row for row in rows if row["test"] == "fault"]
+    assert len(faults) == 200
+    assert all(row["error"] and int(row["orphans"]) == 0 for row in faults)
+    assert all(float(row["seconds"]) <= float(row["limit_seconds"]) for row in faults)
+    overheads = [float(row["seconds"]) for row in rows if row["test"] == "overhead"]
+    assert overheads and max(overheads) <= 0.001
+    assert {row["ok"] for row in rows} == {"True"}

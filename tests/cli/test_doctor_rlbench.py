@@ -1,0 +1,54 @@
+"""The report on RLBench."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sfvgen_plan import cli
+
+pytestmark = pytest.mark.usefixtures("fake_rlbench")
+
+
+def report(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict]]:
+    code = cli.main(["doctor", "--rlbench", "--json"])
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    return code, {check["name"]: check for check in checks}
+
+
+def test_everything_is_there_up_to_a_launch(capsys: pytest.CaptureFixture[str]) -> None:
+    code, checks = report(capsys)
+    assert code == 0
+    assert list(checks) == ["interpreter", "CoppeliaSim", "library path", "display", "launch"]
+    assert "rlbench 1.2.0" in checks["library path"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "piece", "message"),
+    [
+        ("SFVGEN_RLBENCH_PYTHON", "/no/python", "interpreter", "is not a program"),
+        ("COPPELIASIM_ROOT", None, "CoppeliaSim", "COPPELIASIM_ROOT is not set"),
+        ("PYTHONPATH", "", "library path", "set SFVGEN_RLBENCH_PYTHON"),
+        ("FAKE_RLBENCH_FAULTS", "import:1:missing", "library path", "pyquaternion"),
+        ("DISPLAY", None, "display", "xvfb-run"),
+        ("FAKE_RLBENCH_FAULTS", "launch:1:abort", "launch", "xvfb-run"),
+        ("FAKE_RLBENCH_FAULTS", "reset:1:crash", "launch", "exit code 139"),
+    ],
+)
+def test_the_first_missing_piece_is_the_last_line(
+    fake_rlbench: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str | None,
+    piece: str,
+    message: str,
+) -> None:
+    fake_rlbench.delenv(variable, raising=False)
+    if value is not None:
+        fake_rlbench.setenv(variable, value)
+    code, checks = report(capsys)
+    assert code == 1
+    assert list(checks)[-1] == piece
+    assert message in checks[piece]["detail"]
+    assert [name for name, check in checks.items() if not check["ok"]] == [piece]

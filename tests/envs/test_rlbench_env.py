@@ -1,0 +1,359 @@
+"""RLBench behind the common interface, played against the stand-in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+from sfvgen_plan.envs.rlbench.process import SimulatorDiedError, SimulatorError, SimulatorTimeoutError
+from sfvgen_plan.envs.rlbench.settings import WorkerSettings
+from sfvgen_plan.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("fake_rlbench")
+
+STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+
+
+@pytest.fixture
+def reach() -> Iterator[RLBenchEnv]:
+    env = RLBenchEnv("reach_target", size=64)
+    yield env
+    env.close()
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended; waits a moment for it."""
+    for _ in range(300):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def faulty(fake_rlbench: pytest.MonkeyPatch, faults: str, **settings: float) -> RLBenchEnv:
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", faults)
+    return RLBenchEnv("reach_target", size=64, worker=WorkerSettings(**settings))
+
+
+def test_passes_gymnasiums_checker_without_warnings():
+    env = gym.make("sfvgen/RLBench-v0", task="rlbench/reach_target", size=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_nothing_is_started_before_the_first_reset(reach: RLBenchEnv):
+    assert reach.worker_pid is None
+    reach.reset(seed=0)
+    assert reach.worker_pid is not None
+
+
+def test_the_same_seed_gives_the_same_scene_and_variation(reach: RLBenchEnv):
+    frame, info = reach.reset(seed=3)
+    reach.step(STILL)
+    other, other_info = reach.reset(seed=4)
+    again, again_info = reach.reset(seed=3)
+    np.testing.assert_array_equal(frame, again)
+    np.testing.assert_array_equal(info["state"], again_info["state"])
+    assert info["variation"] == again_info["variation"] < 5
+    assert (frame != other).any()
+    assert (info["state"] != other_info["state"]).any()
+
+
+def test_the_default_action_moves_the_tip_five_centimetres(reach: RLBenchEnv):
+    _, info = reach.reset(seed=0)
+    before = info["estimates"][:3]
+    _, _, _, _, info = reach.step(np.array([-1, 0.5, -1, 0, 0, 0, 1]))
+    np.testing.assert_allclose(info["estimates"][:3] - before, [-0.05, 0.025, -0.05], atol=0.005)
+
+
+def test_the_rotation_vector_turns_the_tip_about_the_worlds_axes(reach: RLBenchEnv):
+    _, info = reach.reset(seed=0)
+    before = info["estimates"][4:7]  # the tip's x axis
+    _, _, _, _, info = reach.step(np.array([-0.5, 0, 0, 0, 0, 1, 1]))
+    angle = np.arccos(np.clip(np.dot(before, info["estimates"][4:7]), -1, 1))
+    assert angle == pytest.approx(0.25, abs=0.02)
+
+
+def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach: RLBenchEnv):
+    _, info = reach.reset(seed=1)
+    assert info["estimates"][3] == 1.0
+    _, _, _, _, info = reach.step(np.array([0, 0, 0, 0, 0, 0, -0.2]))
+    assert info["estimates"][3] == 0.0
+    for _ in range(30):
+        gap = info["task_low_dim_state"] - info["estimates"][:3]
+        _, reward, terminated, _, info = reach.step(np.array([*np.clip(gap / 0.05, -1, 1), 0, 0, 0, 1]))
+        if info["success"]:
+            break
+    assert (reward, terminated, info["success_latched"]) == (1.0, False, True)
+    for _ in range(4):
+        _, reward, _, _, info = reach.step(np.array([0, 0, 1, 0, 0, 0, 1]))
+    assert (reward, info["success"], info["success_latched"]) == (0.0, False, True)
+
+
+def test_motion_out_of_the_workspace_is_cut_and_counted(reach: RLBenchEnv):
+    reach.reset(seed=0)
+    infos = [reach.step(np.array([-0.1, 0, -1, 0, 0, 0, 1]))[4] for _ in range(18)]
+    assert not infos[0]["clipped"]
+    assert infos[-1]["clipped"]
+    assert infos[-1]["clips"] == sum(info["clipped"] for info in infos)
+    assert infos[-1]["estimates"][2] > 0.74
+
+
+@pytest.mark.parametrize("error", ["invalid", "ik", "path"])
+def test_a_refused_action_is_a_counted_no_op_or_the_end(fake_rlbench: pytest.MonkeyPatch, error: str):
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", f"step:2:{error}")
+    for rule, ends in (("no-op", False), ("leaderboard", True)):
+        env = RLBenchEnv("reach_target", size=64, on_refusal=rule)
+        env.reset(seed=0)
+        env.step(STILL)
+        before = env.state
+        frame, reward, terminated, _, info = env.step(np.ones(7))
+        assert "Error" in info["refused"]
+        assert (reward, terminated, info["refusals"]) == (0.0, ends, 1)
+        np.testing.assert_array_equal(info["state"], before)
+        later, _, terminated, _, info = env.step(np.array([-1, 0, -1, 0, 0, 0, 1]))
+        assert terminated == ends
+        assert info["refusals"] == 1
+        assert (later == frame).all() == ends
+        env.close()
+
+
+def test_absolute_poses_are_normalised_and_held_inside_the_workspace():
+    env = RLBenchEnv("reach_target", size=64, action_mode="pose_planning")
+    _, info = env.reset(seed=0)
+    pose = info["state"][:7]
+    target = np.array([*(pose[:3] - [0.05, 0, 0.1]), *(0.5 * pose[3:]), 1.0])
+    _, _, _, _, info = env.step(target)
+    assert not info["refused"]
+    np.testing.assert_allclose(info["state"][:3], target[:3], atol=0.01)
+    _, _, _, _, info = env.step(np.array([2, 2, 2, *pose[3:], 3.0]))  # far outside, and a gripper command out of range
+    assert (info["clips"], info["refusals"]) == (1, 1)
+    with pytest.raises(UserError, match="quaternion of length 0"):
+        env.step(np.array([0.3, 0, 1, 0, 0, 0, 0, 1]))
+    env.close()
+
+
+def test_rlbenchs_own_small_steps_and_joint_velocities_work():
+    env = RLBenchEnv("reach_target", size=64, action_mode="delta_ik")
+    _, info = env.reset(seed=0)
+    before = info["estimates"][:3]
+    _, _, _, _, info = env.step(np.array([-1, 0, -1, 0, 0, 0, 1]))
+    np.testing.assert_allclose(info["estimates"][:3] - before, [-0.05, 0, -0.05], atol=0.003)
+    env.close()
+    env = RLBenchEnv("reach_target", size=64, action_mode="joint_velocity", repeat=4)
+    _, info = env.reset(seed=0)
+    before = info["state"][8:15]
+    _, _, _, _, info = env.step(np.array([0, 0, 0, 0, 0, 0, -0.5, 1]))
+    np.testing.assert_allclose(info["state"][8:15] - before, [0, 0, 0, 0, 0, 0, -0.5 * 4 * 0.05], atol=1e-6)
+    env.close()
+
+
+def test_shaped_rewards_leave_success_to_the_simulator():
+    env = RLBenchEnv("reach_target", size=64, shaped_rewards=True)
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(STILL)
+    assert reward < 0
+    assert not info["success"]
+    env.close()
+
+
+def test_further_cameras_and_no_camera_at_all(fake_rlbench: pytest.MonkeyPatch):
+    env = RLBenchEnv("reach_target", size=64, camera="wrist", views=["front"])
+    frame, info = env.reset(seed=0)
+    assert set(info["views"]) == {"front"}
+    assert (info["views"]["front"] != frame).any()
+    np.testing.assert_array_equal(env.render(), frame)
+    env.close()
+    fake_rlbench.delenv("DISPLAY")
+    env = RLBenchEnv("reach_target", size=64, pixels=False)
+    frame, info = env.reset(seed=0)
+    assert not frame.any()
+    assert info["state"].any()
+    env.close()
+
+
+def test_a_demonstration_solves_the_scene_of_the_same_seed():
+    env = RLBenchEnv("pick_and_lift", size=64)
+    _, plain = env.reset(seed=7)
+    found = env.demonstrate(7)
+    assert found is not None
+    _, info, poses, opened = found
+    np.testing.assert_array_equal(info["state"], plain["state"])
+    assert poses.shape == (len(opened), 7)
+    assert set(opened) == {0.0, 1.0}
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": "reach_targte"}, "did you mean reach_target"),
+        ({"camera": "frnt"}, "did you mean front"),
+        ({"action_mode": "detla"}, "did you mean delta"),
+        ({"on_refusal": "leaderbord"}, "did you mean leaderboard"),
+        ({"task": "open_drawer", "shaped_rewards": True}, "only reach_target"),
+        ({"repeat": 5}, "repeat=5 has no meaning"),
+        ({"size": 0}, "size=0"),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_started(arguments: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        RLBenchEnv(**{"task": "reach_target", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("action", "message"), [(np.zeros(4), "shape"), (np.full(7, np.nan), "not finite"), (np.zeros((1, 7)), "shape")]
+)
+def test_bad_actions_are_refused_and_the_episode_goes_on(reach: RLBenchEnv, action: np.ndarray, message: str):
+    reach.reset(seed=0)
+    with pytest.raises(UserError, match=message):
+        reach.step(action)
+    reach.step(STILL)
+
+
+def test_a_variation_can_be_chosen_and_must_exist(reach: RLBenchEnv):
+    _, info = reach.reset(seed=0, options={"variation": 19})
+    assert info["variation"] == 19
+    assert "19" in info["descriptions"][1]
+    with pytest.raises(UserError, match="variation=20 is out of range; rlbench/reach_target has 0 to 19"):
+        reach.reset(seed=0, options={"variation": 20})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SFVGEN_RLBENCH_PYTHON", "/no/such/python", "is not a program"),
+        ("SFVGEN_RLBENCH_PYTHON", "/bin/true", "can't run the RLBench worker"),
+        ("PYTHONPATH", "", "has no PyRep"),
+        ("COPPELIASIM_ROOT", None, "COPPELIASIM_ROOT is not set"),
+        ("COPPELIASIM_ROOT", "/no/such/folder", "has no libcoppeliaSim.so"),
+        ("DISPLAY", None, "xvfb-run"),
+        ("FAKE_RLBENCH_FAULTS", "launch:1:abort", "DISPLAY=':0' can't be used"),
+        ("FAKE_RLBENCH_FAULTS", "import:1:missing", "lacks a module .No module named 'pyquaternion'"),
+    ],
+)
+def test_whatever_is_missing_is_named_with_its_remedy(
+    fake_rlbench: pytest.MonkeyPatch, name: str, value: str | None, message: str
+):
+    fake_rlbench.delenv(name, raising=False)
+    if value is not None:
+        fake_rlbench.setenv(name, value)
+    env = RLBenchEnv("reach_target", size=64)
+    with pytest.raises(UserError, match=message) as caught:
+        env.reset(seed=0)
+    assert "\n" not in str(caught.value)
+    assert env.worker_pid is None
+
+
+def test_a_task_of_the_fork_is_told_apart():
+    with pytest.raises(UserError, match="only the fork"):
+        RLBenchEnv("slide_block_to_color_target", size=64).reset(seed=0)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("abort", 134), ("exit", 134), ("crash", 139), ("kill", 137)])
+def test_a_simulator_that_dies_is_an_error_and_the_next_reset_starts_another(
+    fake_rlbench: pytest.MonkeyPatch, fault: str, code: int
+):
+    env = faulty(fake_rlbench, f"step:2:{fault}")
+    env.reset(seed=0)
+    env.step(STILL)
+    pid = env.worker_pid
+    with pytest.raises(SimulatorDiedError, match=f"exit code {code} during 'step'") as caught:
+        env.step(STILL)
+    assert caught.value.exit_code == code
+    assert pid is not None and gone(pid)
+    with pytest.raises(SimulatorError, match="call reset"):
+        env.step(STILL)
+    env.reset(seed=0)
+    env.step(STILL)
+    env.close()
+
+
+@pytest.mark.parametrize("place", ["launch", "reset", "step"])
+def test_a_simulator_that_hangs_is_stopped_in_time(fake_rlbench: pytest.MonkeyPatch, place: str):
+    seconds = {"launch_seconds": 3.0, "reset_seconds": 3.0, "step_seconds": 3.0, f"{place}_seconds": 0.3}
+    if place == "launch":
+        seconds["launch_seconds"] = 2.0  # imports come before it
+    env = faulty(fake_rlbench, f"{place}:1:hang", **seconds)
+    start = time.monotonic()
+    with pytest.raises(SimulatorTimeoutError, match=f"did not answer '{place}' within"):
+        env.reset(seed=0)
+        env.step(STILL)
+    assert time.monotonic() - start < 5
+    assert env.worker_pid is None
+
+
+@pytest.mark.parametrize("fault", ["step:1:error", "reset:1:task"])
+def test_an_unknown_failure_inside_rlbench_discards_the_simulator(fake_rlbench: pytest.MonkeyPatch, fault: str):
+    env = faulty(fake_rlbench, fault)
+    with pytest.raises(SimulatorError, match=r"RuntimeError: the call failed|TaskEnvironmentError: could not place"):
+        env.reset(seed=0)
+        env.step(STILL)
+    assert env.worker_pid is None
+
+
+def test_closing_ends_the_process_even_one_that_hangs_in_shutdown(fake_rlbench: pytest.MonkeyPatch):
+    env = faulty(fake_rlbench, "shutdown:1:hang", close_seconds=0.2)
+    env.reset(seed=0)
+    pid = env.worker_pid
+    env.close()
+    env.close()
+    assert pid is not None and gone(pid)
+
+
+def test_a_forgotten_environment_takes_its_process_along():
+    env = RLBenchEnv("reach_target", size=64)
+    env.reset(seed=0)
+    pid = env.worker_pid
+    del env
+    assert pid is not None and gone(pid)
+
+
+@pytest.mark.parametrize("faults", ["", "step:1:hang", "step:1:seize"])
+def test_no_worker_outlives_a_killed_owner(fake_rlbench: pytest.MonkeyPatch, faults: str):
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", faults)
+    code = """
+        import numpy as np
+        from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+        env = RLBenchEnv("reach_target", size=64)
+        env.reset(seed=0)
+        print(env.worker_pid, flush=True)
+        while True:
+            env.step(np.zeros(7))
+    """
+    owner = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    assert gone(pid)
+
+
+def test_a_vector_of_environments_has_a_worker_each():
+    envs = gym.make_vec("sfvgen/RLBench-v0", num_envs=2, vectorization_mode="sync", task="reach_target", size=64)
+    frames, _ = envs.reset(seed=[0, 1])
+    assert frames.shape == (2, 64, 64, 3)
+    _, rewards, _, _, _ = envs.step(np.tile(STILL, (2, 1)))
+    assert rewards.shape == (2,)
+    assert len({env.unwrapped.worker_pid for env in envs.envs}) == 2  # type: ignore[attr-defined]
+    envs.close()

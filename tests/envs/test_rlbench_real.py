@@ -1,0 +1,66 @@
+"""The real simulator: `pytest --run-rlbench` where RLBench is, with SFVGEN_RLBENCH_PYTHON and COPPELIASIM_ROOT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.agents.rlbench_demos import play_demonstrated
+from sfvgen_plan.envs.rlbench.diagnosis import examine
+from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+
+pytestmark = pytest.mark.rlbench
+
+STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+
+
+@pytest.fixture(scope="module")
+def reach() -> Iterator[RLBenchEnv]:
+    env = RLBenchEnv("reach_target")
+    yield env
+    env.close()
+
+
+def test_doctor_finds_everything():
+    assert [name for name, ok, detail in examine() if not ok] == []
+
+
+def test_the_same_seed_gives_the_same_picture(reach: RLBenchEnv):
+    first, info = reach.reset(seed=3)
+    reach.step(STILL)
+    again, again_info = reach.reset(seed=3)
+    assert np.abs(first.astype(int) - again).mean() < 0.2
+    assert info["variation"] == again_info["variation"]
+    assert first.std() > 5
+
+
+def test_the_tip_moves_by_what_was_asked(reach: RLBenchEnv):
+    _, info = reach.reset(seed=0)
+    before = info["estimates"][:3]
+    _, _, _, _, info = reach.step(np.array([-1, 0.5, -1, 0, 0, 0, 1]))
+    np.testing.assert_allclose(info["estimates"][:3] - before, [-0.05, 0.025, -0.05], atol=0.01)
+
+
+@pytest.mark.parametrize("mode", ["delta_ik", "delta_planning", "pose_ik", "pose_planning", "joint_velocity"])
+def test_every_action_mode_executes(mode: str):
+    env = RLBenchEnv("reach_target", action_mode=mode)
+    _, info = env.reset(seed=0)
+    pose = info["state"][:7]
+    action = np.zeros(env.action_space.shape) + 0.1
+    if mode.startswith("pose"):
+        action = np.array([*(pose[:3] - [0.03, 0, 0.03]), *pose[3:], 1.0])
+    _, _, _, _, info = env.step(action)
+    assert not info["refused"]
+    assert np.linalg.norm(info["state"][:3] - pose[:3]) > 1e-4
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["reach_target", "push_button", "take_lid_off_saucepan"])
+def test_a_demonstration_followed_without_noise_solves_the_task(task: str):
+    env = RLBenchEnv(task)
+    episode = play_demonstrated(env, 100_000, 60)  # a clean one
+    assert episode.kind == "clean"
+    assert episode.success[-1]
+    env.close()

@@ -1,0 +1,33 @@
+"""Names and suites of RLBench's tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SHAPED, SUITES, TASKS, canonical, suite_of
+from sfvgen_plan.errors import UserError
+
+
+def test_there_are_106_upstream_tasks_and_three_of_the_fork():
+    assert len(TASKS - set(FORK_ONLY)) == 106
+    assert set(SHAPED) < TASKS
+    assert all(set(tasks) < TASKS for tasks in SUITES.values())
+    assert {name: len(tasks) for name, tasks in SUITES.items()} == {
+        "rlbench-data": 10,
+        "rlbench-wiw4": 4,
+        "rlbench-18": 18,
+    }
+
+
+def test_names_with_and_without_prefix_are_the_same():
+    assert canonical("reach_target") == canonical("rlbench/reach_target") == "rlbench/reach_target"
+    with pytest.raises(UserError, match="did you mean close_box"):
+        canonical("rlbench/close_boxx")
+
+
+def test_a_task_is_played_under_the_rules_of_its_first_suite():
+    assert suite_of(PREFIX + "open_drawer") == "rlbench-data"
+    assert suite_of(PREFIX + "stack_cups") == "rlbench-wiw4"
+    assert suite_of(PREFIX + "turn_tap") == "rlbench-18"
+    with pytest.raises(UserError, match="lamp_on"):
+        suite_of(PREFIX + "lamp_on")

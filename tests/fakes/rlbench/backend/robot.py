@@ -1,0 +1,123 @@
+"""A seven-joint arm (the Panda's published link lengths) and a gripper, without any physics."""
+
+import numpy as np
+from pyrep.errors import IKError
+from scipy.spatial.transform import Rotation
+
+HOME = (0.0, 0.175, 0.0, -0.873, 0.0, 1.222, 0.785)
+LIMITS = ((-2.9, 2.9), (-1.76, 1.76), (-2.9, 2.9), (-3.07, -0.07), (-2.9, 2.9), (-0.02, 3.75), (-2.9, 2.9))
+BASE = (-0.31, 0.0, 0.82)
+# Length along the last link, length along the joint, twist.
+LINKS = (
+    (0.0, 0.333, 0.0),
+    (0.0, 0.0, -np.pi / 2),
+    (0.0, 0.316, np.pi / 2),
+    (0.0825, 0.0, np.pi / 2),
+    (-0.0825, 0.384, -np.pi / 2),
+    (0.0, 0.0, np.pi / 2),
+    (0.088, 0.0, np.pi / 2),
+)
+FLANGE = 0.21
+MAX_MOVE = 0.12
+
+
+class _Frame:
+    def __init__(self, get):
+        self._get = get
+
+    def get_matrix(self):
+        return self._get()
+
+    def get_pose(self):
+        matrix = self._get()
+        return np.concatenate([matrix[:3, 3], Rotation.from_matrix(matrix[:3, :3]).as_quat()])
+
+
+class Arm:
+    def __init__(self):
+        self.q = np.array(HOME)
+        self.target = self.q.copy()
+        self.velocity = np.zeros(7)
+        self.control_loop = True
+        self.joints = [_Frame(lambda place=place: self.frames(self.q)[place]) for place in range(7)]
+
+    def frames(self, q):
+        """Poses of the joints and, last, of the tip."""
+        pose, frames = np.eye(4), []
+        pose[:3, 3] = BASE
+        for angle, (length, offset, twist) in zip(q, LINKS):  # noqa: B905 - runs on Python 3.8
+            ct, st, ca, sa = np.cos(angle), np.sin(angle), np.cos(twist), np.sin(twist)
+            link = [[ct, -st, 0, length], [st * ca, ct * ca, -sa, -sa * offset], [st * sa, ct * sa, ca, ca * offset]]
+            pose = pose @ np.array([*link, [0, 0, 0, 1]])
+            frames.append(pose)
+        tip = np.eye(4)
+        tip[2, 3] = FLANGE
+        return [*frames, pose @ tip]
+
+    def get_tip(self):
+        return _Frame(lambda: self.frames(self.q)[-1])
+
+    def get_joint_positions(self):
+        return self.q.tolist()
+
+    def get_joint_intervals(self):
+        return [False] * 7, [[low, high - low] for low, high in LIMITS]
+
+    def set_control_loop_enabled(self, value):
+        self.control_loop = value
+
+    def set_motor_locked_at_zero_velocity(self, value):
+        pass
+
+    def set_joint_target_positions(self, positions):
+        self.target = np.array(positions, float)
+
+    def set_joint_target_velocities(self, velocities):
+        self.velocity = np.array(velocities, float)
+
+    def solve_ik_via_jacobian(self, position, quaternion):
+        """Raises IKError when the pose is too far away, as the real one does."""
+        q = self.q.copy()
+        turned = Rotation.from_quat(quaternion).as_matrix()
+        for _ in range(30):
+            tip = self.frames(q)[-1]
+            turn = Rotation.from_matrix(turned @ tip[:3, :3].T).as_rotvec()
+            error = np.concatenate([position - tip[:3, 3], turn])
+            if np.abs(error).max() < 1e-3:
+                return q
+            columns = []
+            for frame in self.frames(q)[:-1]:
+                axis = frame[:3, 2]
+                columns.append(np.concatenate([np.cross(axis, tip[:3, 3] - frame[:3, 3]), axis]))
+            q = np.clip(q + np.linalg.pinv(np.stack(columns, 1), 1e-2) @ error, *np.transpose(LIMITS))
+        raise IKError("no solution near the current pose")
+
+    def step(self):
+        move = np.clip(self.target - self.q, -MAX_MOVE, MAX_MOVE) if self.control_loop else 0.05 * self.velocity
+        self.q = np.clip(self.q + move, *np.transpose(LIMITS))
+
+
+class Gripper:
+    joints = ("left finger", "right finger")
+
+    def __init__(self):
+        self.amount, self.closing = 1.0, 0.0
+
+    def get_open_amount(self):
+        return [self.amount, self.amount]
+
+    def actuate(self, amount, velocity):
+        self.closing = 0.0
+        self.amount += float(np.clip(amount - self.amount, -velocity, velocity))
+        return abs(self.amount - amount) < 1e-6
+
+    def set_joint_target_velocities(self, velocities):
+        self.closing = -float(velocities[0])
+
+    def step(self):
+        self.amount = max(0.0, self.amount - self.closing)
+
+
+class Robot:
+    def __init__(self):
+        self.arm, self.gripper = Arm(), Gripper()
