@@ -12,6 +12,7 @@ from typing import Any
 
 from sfvgen_plan.agents.workers import run_workers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.rlbench import tasks as rlbench
 from sfvgen_plan.envs.tasks import canonical
 from sfvgen_plan.errors import UserError
 
@@ -26,11 +27,11 @@ class CollectionSettings:
     """Everything the data depends on.
 
     Attributes:
-        tasks: Metaworld tasks, in the order the dataset has them.
+        tasks: Metaworld tasks or RLBench tasks, in the order the dataset has them.
         episodes: per task; episode i has seed ``seed + i``.
-        decisions: length of every episode; it goes on after success.
+        decisions: length of every episode of Metaworld, which goes on after success; RLBench's are that long at most.
         seed: first seed, at least ``FIRST_TRAINING_SEED``.
-        size, camera, repeat: see ``MetaworldEnv``.
+        size, camera, repeat: see ``MetaworldEnv`` and ``RLBenchEnv``.
 
     Raises:
         UserError: unknown task, a number that is too small.
@@ -46,9 +47,13 @@ class CollectionSettings:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(dict.fromkeys(canonical(task) for task in self.tasks)))
+        object.__setattr__(self, "tasks", tuple(dict.fromkeys(_canonical(task) for task in self.tasks)))
         if not self.tasks:
             raise UserError("tasks is empty; name at least one task")
+        if len({task.startswith(rlbench.PREFIX) for task in self.tasks}) > 1:
+            raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
+        if self.rlbench and self.repeat != 1:
+            raise UserError(f"repeat={self.repeat} has no meaning for RLBench; give 1")
         for name in ("episodes", "decisions", "size", "repeat"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} is too small; give at least 1")
@@ -56,6 +61,11 @@ class CollectionSettings:
             raise UserError(
                 f"seed={self.seed} is kept for evaluation; training data starts at seed={FIRST_TRAINING_SEED}"
             )
+
+    @property
+    def rlbench(self) -> bool:
+        """Whether the tasks are RLBench's."""
+        return self.tasks[0].startswith(rlbench.PREFIX)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -81,7 +91,7 @@ def collect(
 
     Args:
         out: folder to make. If it is this very dataset already, nothing is done.
-        tasks: with or without the "metaworld/" prefix.
+        tasks: Metaworld's with or without the "metaworld/" prefix, or RLBench's with "rlbench/".
         episodes_per_task: per task.
         decisions, seed, size, camera, repeat: see ``CollectionSettings``.
         workers: processes; default one per usable core, at most one per missing episode.
@@ -117,7 +127,7 @@ def collect(
 
 def staged_path(staging: Path, task: str, number: int) -> Path:
     """Where episode ``number`` of ``task`` is kept until all are there."""
-    return staging / f"{task}.{number:06d}.npz"
+    return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
 
 
 def finished_with(out: Path, settings: CollectionSettings) -> bool:
@@ -185,6 +195,10 @@ def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
     assembling.replace(out)
     # The last episode of an orphaned worker may turn up just now; the dataset is complete without it.
     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _canonical(task: str) -> str:
+    return rlbench.canonical(task) if task.startswith(rlbench.PREFIX) else canonical(task)
 
 
 def _usable_cores() -> int:

@@ -1,4 +1,4 @@
-"""Metaworld's scripted experts."""
+"""The experts of the real simulators: Metaworld's scripted policies, RLBench's own demonstrations."""
 
 from __future__ import annotations
 
@@ -7,23 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.base import EnvAgent, PlanCost
+from sfvgen_plan.data.rlbench_state import TASK_PREFIX
 from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.envs.tasks import canonical
 
 
 class ExpertAgent:
-    """Metaworld's hand-written policy for the task. An ``EnvAgent``: it reads the true state, never the frame."""
+    """Metaworld's hand-written policy for the task. An ``EnvAgent``: it reads the true state, never the frame.
+
+    For RLBench's tasks, which have none, a ``DemonstratedExpert``.
+    """
 
     def __init__(self) -> None:
         self._policy: Any = None
+        self._demonstrated: EnvAgent | None = None
 
     def reset(self, task: str, seed: int) -> None:
-        """Choose the policy of ``task``; the seed is not used.
+        """Choose the policy of ``task``; the seed is used by demonstrations only.
 
         Raises:
             UserError: unknown task.
         """
+        self._demonstrated = None
+        if task.startswith(TASK_PREFIX):
+            from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
+
+            self._demonstrated = DemonstratedExpert()
+            self._demonstrated.reset(task, seed)
+            return
         import_mujoco()
         from metaworld.policies import ENV_POLICY_MAP  # imports all of Metaworld: only when an expert is played
 
@@ -31,7 +43,9 @@ class ExpertAgent:
         self._policy = policy()
 
     def act(self, env: Any) -> np.ndarray:
-        """The unwrapped ``MetaworldEnv`` -> action (4,) float32 in [-1, 1]."""
+        """The unwrapped environment -> action (4,), for RLBench (7,), float32 in [-1, 1]."""
+        if self._demonstrated is not None:
+            return self._demonstrated.act(env)
         return self.act_on_state(env.state)
 
     def act_on_state(self, state: np.ndarray) -> np.ndarray:

@@ -7,27 +7,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.envs.rlbench.tasks import PREFIX as RLBENCH
 from sfvgen_plan.errors import UserError
 
 
 class RandomAgent:
     """Plays actions drawn uniformly from [-1, 1] (a ``BatchAgent``). An episode's actions depend only on the agent's
-    ``seed`` and the episode's."""
+    ``seed`` and the episode's.
 
-    def __init__(self, action_dim: int = 4, seed: int = 0) -> None:
-        if action_dim < 1:
+    Args:
+        action_dim: numbers in an action; None for those of the task's default actions.
+        seed: at least 0.
+    """
+
+    def __init__(self, action_dim: int | None = None, seed: int = 0) -> None:
+        if action_dim is not None and action_dim < 1:
             raise UserError(f"action_dim={action_dim} must be at least 1")
         self.action_dim, self.seed = action_dim, seed
         self._generators: dict[int, np.random.Generator] = {}
+        self._sizes: dict[int, int] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""
-        for lane, seed in zip(lanes, seeds, strict=True):
+        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
+            self._sizes[int(lane)] = self.action_dim or (7 if task.startswith(RLBENCH) else 4)
             self._generators[int(lane)] = np.random.default_rng([self.seed, int(seed)])
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         """Actions (E, A); the frames are not looked at."""
-        drawn = [self._generator(lane).uniform(-1.0, 1.0, self.action_dim) for lane in lanes]
+        drawn = [self._generator(lane).uniform(-1.0, 1.0, self._sizes[int(lane)]) for lane in lanes]
         return np.asarray(drawn, dtype=np.float32)
 
     def stats(self, lane: int) -> PlanCost:

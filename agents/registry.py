@@ -27,13 +27,23 @@ AGENTS: dict[str, str] = {
 }
 """Names, and the functions of ``agents/builders.py`` that build them."""
 
+WITHOUT_CHECKPOINT = ("random", "expert", "oracle")
+"""Agents that play any task, since they have learned none."""
+
 ENV_AGENTS = ("expert", "oracle")
 """Agents that act on the real environment and run beside it."""
 
 
+POLICY_PREFIX = "sb3:"
+"""Before the path of a zip that an algorithm of Stable-Baselines3 saved."""
+
+
 def check_agent(name: str) -> None:
-    """UserError unless ``name`` is in the registry, or ``module:factory`` that can be imported."""
-    if ":" in name:
+    """UserError unless ``name`` is in the registry, ``sb3:`` and a file, or ``module:factory`` that can be imported."""
+    if name.startswith(POLICY_PREFIX):
+        if not Path(name.removeprefix(POLICY_PREFIX)).is_file():
+            raise UserError(f"agent={name!r} names no file; give {POLICY_PREFIX}path.zip")
+    elif ":" in name:
         _import(name)
     elif name not in AGENTS:
         raise unknown_name("agent", name, AGENTS)
@@ -41,7 +51,7 @@ def check_agent(name: str) -> None:
 
 def acts_on_env(name: str) -> bool:
     """Whether the agent is an ``EnvAgent``, told without making it."""
-    if ":" not in name:
+    if ":" not in name or name.startswith(POLICY_PREFIX):
         check_agent(name)
         return name in ENV_AGENTS
     found = _import(name)
@@ -49,6 +59,15 @@ def acts_on_env(name: str) -> bool:
     if getattr(found, "acts_on_env", False):
         return True
     return isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
+
+
+def sees_through_checkpoint(name: str) -> bool:
+    """Whether the agent needs a checkpoint: those of the registry that learned something, and policies that see latents
+    or read-outs. A ``module:factory`` decides for itself."""
+    if name.startswith(POLICY_PREFIX):
+        check_agent(name)
+        return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name)
+    return ":" not in name and name not in WITHOUT_CHECKPOINT
 
 
 def make_agent(
@@ -61,9 +80,10 @@ def make_agent(
     """Make an agent.
 
     Args:
-        name: one of ``AGENTS``, or ``module:factory``. A factory is called with those of ``checkpoint``, ``device``,
-            ``seed`` and ``settings`` that it names, and returns an ``Agent``, ``BatchAgent``, ``EnvAgent``, something
-            with SB3's ``predict``, or a callable; a function of one observation may stand in its place.
+        name: one of ``AGENTS``, ``sb3:path.zip``, or ``module:factory``. A factory is called with those of
+            ``checkpoint``, ``device``, ``seed`` and ``settings`` that it names, and returns an ``Agent``,
+            ``BatchAgent``, ``EnvAgent``, something with SB3's ``predict``, or a callable; a function of one observation
+            may stand in its place.
         checkpoint: folder of a checkpoint, a loaded one, or None for the bundled one. Agents that need none ignore it.
         device: where the checkpoint is loaded to.
         seed: of the agent's own random numbers, at least 0.
@@ -77,6 +97,9 @@ def make_agent(
     """
     if seed < 0:
         raise UserError(f"seed={seed} must be at least 0")
+    if name.startswith(POLICY_PREFIX):
+        check_agent(name)
+        return import_module("sfvgen_plan.agents.sb3").build_policy(name, checkpoint, device, dict(settings or {}))
     if ":" in name:
         return _make_from(name, checkpoint, device, seed, dict(settings or {}))
     check_agent(name)

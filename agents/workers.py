@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -136,6 +136,16 @@ def _play_all(
     reports: Connection, settings: CollectionSettings, staging: Path, episodes: list[tuple[str, int]]
 ) -> None:
     from sfvgen_plan.agents.collection import staged_path
+
+    played = _play_rlbench if settings.rlbench else _play_metaworld
+    for task, number, episode in played(settings, episodes):
+        episode.save(staged_path(staging, task, number))
+        reports.send(number)
+
+
+def _play_metaworld(
+    settings: CollectionSettings, episodes: list[tuple[str, int]]
+) -> Iterator[tuple[str, int, StagedEpisode]]:
     from sfvgen_plan.agents.expert import ExpertAgent
     from sfvgen_plan.envs.metaworld import MetaworldEnv
 
@@ -146,8 +156,24 @@ def _play_all(
             if env is not None:
                 env.close()
             env = MetaworldEnv(task, settings.size, settings.camera, settings.repeat, settings.decisions)
-        play_episode(env, expert, settings, number).save(staged_path(staging, task, number))
-        reports.send(number)
+        yield task, number, play_episode(env, expert, settings, number)
+    if env is not None:
+        env.close()
+
+
+def _play_rlbench(
+    settings: CollectionSettings, episodes: list[tuple[str, int]]
+) -> Iterator[tuple[str, int, StagedEpisode]]:
+    from sfvgen_plan.agents.rlbench_demos import play_demonstrated
+    from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+
+    env: RLBenchEnv | None = None
+    for task, number in episodes:
+        if env is None or env.task != task:
+            if env is not None:
+                env.close()
+            env = RLBenchEnv(task, settings.size, settings.camera, max_decisions=settings.decisions)
+        yield task, number, play_demonstrated(env, settings.seed + number, settings.decisions)
     if env is not None:
         env.close()
 

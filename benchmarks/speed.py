@@ -29,6 +29,9 @@ COLUMNS = ("name", "device", "value", "unit", "command")
 CHUNK = 8
 """Decisions imagined in one pass."""
 
+ON_CHECKPOINT = ("imagine", "plan", "vector", "memory")
+"""Measurements of a checkpoint in this process."""
+
 EVAL = ("eval", "--task", "drawer-close-v3", "--episodes", "1")
 
 
@@ -114,12 +117,44 @@ def measure_plan(args: argparse.Namespace) -> Numbers:
     return {"plan_seconds": (seconds_per_call(lambda: agent.act([0], frame), 1, args.seconds), "s")}
 
 
+def measure_vector(args: argparse.Namespace) -> Numbers:
+    """The native vector environment beside Gymnasium's, which steps single ones in turn."""
+    from sfvgen_plan.benchmarks.batching import vector_rates
+
+    checkpoint = _checkpoint(args)
+    gpu = checkpoint.pipeline.device.type == "cuda"
+    numbers: Numbers = {}
+    for num_envs in [args.batch] if args.batch else (1, 8, 64, 256) if gpu else (1, 8):
+        native, singles = vector_rates(checkpoint, num_envs, args.sampler_steps, _clock(args, gpu))
+        numbers[f"vector_env_{num_envs}"] = (native, "decisions/s")
+        numbers[f"sync_vector_env_{num_envs}"] = (singles, "decisions/s")
+    return numbers
+
+
+def measure_memory(args: argparse.Namespace) -> Numbers:
+    """Imagine and learn a chunk of ``CHUNK`` decisions with a memory per episode, beside one PEFT adapter at a time."""
+    from sfvgen_plan.benchmarks.batching import memory_seconds
+
+    checkpoint = _checkpoint(args)
+    gpu = checkpoint.pipeline.device.type == "cuda"
+    count = args.batch or (64 if gpu else 8)
+    batched, alone, size = memory_seconds(checkpoint, count, CHUNK, args.sampler_steps, _clock(args, gpu))
+    return {
+        f"memory_chunk_{count}": (batched, "s"),
+        f"memory_chunk_{count}_peft": (alone, "s"),
+        f"memory_speedup_{count}": (alone / batched, "ratio"),
+        "memory_per_episode": (size / 1e6, "MB"),
+    }
+
+
 MEASUREMENTS: Mapping[str, Callable[[argparse.Namespace], Numbers]] = {
     "help": measure_help,
     "eval": measure_eval,
     "rendering": measure_rendering,
     "imagine": measure_imagine,
     "plan": measure_plan,
+    "vector": measure_vector,
+    "memory": measure_memory,
 }
 """In this order: programs are started while this process is still small, since Linux counts the memory of the process
 that starts a program among the program's own peak."""
@@ -167,11 +202,12 @@ def run_program(arguments: Sequence[str]) -> Finished:
 def rows_of(name: str, numbers: Numbers, args: argparse.Namespace) -> list[Row]:
     """Rows for the numbers of the measurement ``name``."""
     options = ["--only", name]
-    if name in ("eval", "imagine", "plan"):
+    if name in ("eval", *ON_CHECKPOINT):
         options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
         options += ["--device", args.device] if args.device != "auto" else []
     if name == "imagine":
         options += ["--compile"] if args.compile else []
+    if name in ON_CHECKPOINT and name != "plan":
         options += ["--batch", str(args.batch)] if args.batch else []
         options += ["--sampler-steps", str(args.sampler_steps)] if args.sampler_steps != 3 else []
     command = f"{COMMAND} {shlex.join(options)}"
@@ -230,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--compile", action="store_true", help="imagine with torch.compile (a name of its own)")
-    parser.add_argument("--batch", type=positive_int, help="imagined episodes (default: 1024 on a GPU, 16 on a CPU)")
+    parser.add_argument("--batch", type=positive_int, help="imagined episodes (default: by measurement and device)")
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a pass (default: 3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of measuring, at least (default: 3)")
     add_output_arguments(parser)
@@ -242,6 +278,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     return 0
+
+
+def _clock(args: argparse.Namespace, gpu: bool) -> Callable[[Callable[[], object]], float]:
+    """Mean seconds of a call, by the options."""
+    return lambda call: seconds_per_call(call, warm_up=3 if gpu else 1, at_least=args.seconds)
 
 
 def _checkpoint(args: argparse.Namespace) -> Any:

@@ -1,54 +1,46 @@
-"""Tasks as the learned simulator imagines them."""
+"""Tasks as the learned simulator imagines them: one episode at a time."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
-import torch
 
-from sfvgen_plan.envs.metaworld import RAW_STEPS_PER_SECOND
-from sfvgen_plan.envs.tasks import PREFIX
+from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
+from sfvgen_plan.envs.states import ImaginedState, captured, check_forks, restored
 from sfvgen_plan.errors import UserError, unknown_name
-from sfvgen_plan.memory.learning import FastLearning
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
-from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
-from sfvgen_plan.simulation import Outcome
+from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulator import Imagination
 
 RESET_OPTIONS = ("frames",)
+LARGEST_SCENE = 2**63
 
 
 class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
     """One task, imagined: a decision leads to one video frame, made by one denoising pass.
 
-    Spaces are those of ``sfvgen/Metaworld-v0`` at the checkpoint's size. Observation: (size, size, 3) uint8 RGB, always
-    what the model sees, so start frames, too, have been through its autoencoder. Action: (A,) in [-1, 1]. Reward: what
-    the model expects of the real environment's. Never terminates; truncates after ``max_decisions``, after which it may
-    still be stepped.
+    Spaces are those of ``sfvgen/Metaworld-v0`` at the checkpoint's size and the same ``obs_mode``. Observation in
+    pixels: (size, size, 3) uint8 RGB, always what the model sees, so start frames, too, have been through its
+    autoencoder. Action: (A,) in [-1, 1]. Reward: what the model expects of the real environment's. Never terminates;
+    truncates after ``max_decisions``, after which it may still be stepped.
 
     ``info``: ``success_probability`` that the task is solved at this decision, ``success`` (probability above 0.5;
     False after reset, as nothing was decided yet), ``success_latched`` (at any decision so far), ``estimates`` (10,)
-    float32 in the order of ``sfvgen_plan.simulation.STATE_NAMES``, ``value`` in [0, 1], ``instruction``.
+    float32 in the order of ``sfvgen_plan.simulation.STATE_NAMES``, ``value`` in [0, 1], ``instruction``, and with
+    ``futures`` above 1 ``uncertainty``.
 
     The same seed gives the same start frame and the same noise. Seeds go through the checkpoint's start frames in turn.
 
     Args:
-        task: a task that the checkpoint lists, with or without the "metaworld/" prefix.
-        checkpoint: folder, or a loaded checkpoint; None is the bundled one.
-        memory: learn the episode while it is imagined (Temp-LoRA); True is the paper's hyperparameters.
-        memory_every: decisions per learnt chunk.
-        sampler_steps: denoising steps per decision.
-        max_decisions: decisions until truncation.
+        task, checkpoint, settings: see ``sfvgen_plan.envs.batch.ImaginedBatch``.
         render_mode: "rgb_array" or None.
-        device: a torch device; "auto" is the GPU if there is one. A loaded checkpoint stays where it is.
 
     Raises:
-        UserError: a task that is not in the checkpoint, a missing or damaged checkpoint, an unusable device, a number
-            out of range.
+        UserError: what ``ImaginedBatch`` refuses.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention
@@ -57,34 +49,17 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         self,
         task: str,
         checkpoint: str | Path | Checkpoint | None = None,
-        memory: bool | FastLearning = False,
-        memory_every: int = 8,
-        sampler_steps: int = 3,
-        max_decisions: int = 100,
         render_mode: str | None = "rgb_array",
-        device: str = "auto",
+        **settings: Unpack[Settings],
     ) -> None:
-        if max_decisions < 1:
-            raise UserError(f"max_decisions={max_decisions} is too small; give at least 1")
-        self.checkpoint = _on_device(checkpoint, device)
-        card = self.checkpoint.card
-        longest = CONTEXT_WINDOW - card.context_frames
-        if not 1 <= memory_every <= longest:
-            raise UserError(f"memory_every={memory_every} is out of range; give 1 to {longest} decisions")
-        self.task = task if task in card.tasks else task.removeprefix(PREFIX)
-        self.checkpoint.task_index(self.task)
-        self.instruction = card.tasks[self.task]
-        learning = FastLearning() if memory is True else memory or None
-        self.simulator = self.checkpoint.simulator(sampler_steps, learning)
-        self.memory, self.memory_every = memory, memory_every
-        self.max_decisions, self.render_mode = max_decisions, render_mode
-        self.metadata = {**self.metadata, "render_fps": max(1, RAW_STEPS_PER_SECOND // card.repeat)}
-        self.observation_space = gym.spaces.Box(0, 255, (card.size, card.size, 3), np.uint8)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (card.action_dim,), np.float32)
-        self._state: Imagination | None = None
-        self._frame = np.zeros((card.size, card.size, 3), np.uint8)
-        self._decisions = 0
-        self._latched = False
+        self.batch = ImaginedBatch(task, checkpoint, **settings)
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": self.batch.render_fps}
+        self.observation_space = self.batch.observation_space
+        self.action_space = self.batch.action_space
+        self.checkpoint, self.simulator = self.batch.checkpoint, self.batch.simulator
+        self.task, self.instruction = self.batch.task, self.batch.instruction
+        self._episodes: Episodes | None = None
 
     @property
     def state(self) -> Imagination:
@@ -93,14 +68,12 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             gymnasium.error.ResetNeeded: no episode was started.
         """
-        if self._state is None:
-            raise gym.error.ResetNeeded("no episode yet; call reset first")
-        return self._state
+        return self._running.imagination
 
     @property
     def decisions(self) -> int:
         """Decisions taken since reset."""
-        return self._decisions
+        return int(self._episodes.decisions[0]) if self._episodes is not None else 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start an episode, from one of the checkpoint's start frames or from ``options["frames"]``.
@@ -112,17 +85,12 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: an unknown option, frames of another shape or type, or no start frame in the checkpoint.
         """
-        frames = self._checked_frames(options or {})
+        frames = checked_frames(options or {}, self.checkpoint.size)
         super().reset(seed=seed)
-        scene = int(self.np_random.integers(2**63)) if seed is None else seed % 2**63
-        if frames is None:
-            starts = self.checkpoint.starts[self.task]
-            begun = self.simulator.begin_latents(starts[scene % len(starts)][None, None], [self.task], [scene])
-        else:
-            begun = self.simulator.begin(frames[None], [self.task], [scene])
-        self._decisions, self._latched = 0, False
-        self._move(begun)
-        return self._frame.copy(), self._info(self.simulator.read(begun), success=False)
+        self._episodes, seen = self.batch.begin(
+            [scene_number(seed, self.np_random)], None if frames is None else frames[None]
+        )
+        return seen.observation[0], seen.single()
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Imagine one decision; values of ``action`` (A,) outside [-1, 1] are clipped.
@@ -130,56 +98,57 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: wrong shape, or a number that is not finite.
         """
-        state = self.state
-        held = torch.as_tensor(self._checked_action(action), device=self.simulator.device)
-        new, outcome = self.simulator.imagine(state, held[None, None])
-        self._decisions += 1
-        if new.memory is not None and self._decisions % self.memory_every == 0:
-            new = self.simulator.remember(new)
-        self._move(new)
-        success = float(outcome.success[0, 0]) > 0.5
-        self._latched |= success
-        truncated = self._decisions >= self.max_decisions
-        return self._frame.copy(), float(outcome.reward[0, 0]), False, truncated, self._info(outcome, success)
+        held = self._checked_action(action)
+        self._episodes, seen = self.batch.advance(self._running, held[None])
+        truncated = self.decisions >= self.batch.max_decisions
+        return seen.observation[0], float(seen.reward[0]), False, truncated, seen.single()
 
     def render(self) -> np.ndarray | None:
         """The current frame (size, size, 3) uint8; None without a render mode."""
-        return self._frame.copy() if self.render_mode == "rgb_array" else None
+        return self.batch.frames(self._running)[0] if self.render_mode == "rgb_array" else None
 
-    def _move(self, state: Imagination) -> None:
-        self._state = state
-        self._frame = self.simulator.decode(state.context[:, -1:])[0, 0]
+    def get_state(self) -> ImaginedState:
+        """The exact current moment, memory and random state included; steps don't change it.
 
-    def _info(self, outcome: Outcome, success: bool) -> dict[str, Any]:
-        return {
-            "success": success,
-            "success_latched": self._latched,
-            "success_probability": float(outcome.success[0, 0]),
-            "estimates": outcome.estimates[0, 0].cpu().numpy(),
-            "value": float(outcome.value[0, 0]),
-            "instruction": self.instruction,
-        }
+        Raises:
+            gymnasium.error.ResetNeeded: no episode was started.
+        """
+        ended = np.array([self.decisions >= self.batch.max_decisions])
+        return captured(self.batch, self._running, ended, [self.np_random])
 
-    def _checked_frames(self, options: Mapping[str, Any]) -> np.ndarray | None:
-        for name in options:
-            if name not in RESET_OPTIONS:
-                raise unknown_name("options", name, RESET_OPTIONS)
-        if "frames" not in options:
-            if not len(self.checkpoint.starts.get(self.task, ())):
-                raise UserError(
-                    f"task={self.task!r} has no start frame in the checkpoint {self.checkpoint.path}; "
-                    'give reset(options={"frames": ...})'
-                )
-            return None
-        frames = np.asarray(options["frames"])
-        size = self.checkpoint.size
-        if frames.ndim not in (3, 4) or frames.shape[-3:] != (size, size, 3) or not len(frames):
-            raise UserError(
-                f"frames have shape {frames.shape}; the checkpoint's are ({size}, {size}, 3), or (P, {size}, {size}, 3)"
-            )
-        if frames.dtype != np.uint8:
-            raise UserError(f"frames have type {frames.dtype}; give uint8 in [0, 255]")
-        return frames if frames.ndim == 4 else frames[None]
+    def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict]:
+        """Return to a state, or to the one in a file; what follows is the same bit for bit.
+
+        Returns:
+            Observation and info of that moment.
+
+        Raises:
+            UserError: a state of another checkpoint, task or memory, of several episodes, or a damaged file.
+        """
+        self._episodes, _, (self.np_random,) = restored(state, self.batch, 1)
+        seen: Seen = self.batch.look(self._episodes)
+        return seen.observation[0], seen.single()
+
+    def fork(self, n: int) -> list[ImaginedEnv]:
+        """``n`` environments that go on from here independently; the model is shared.
+
+        Raises:
+            UserError: ``n`` below 1.
+        """
+        state = self.get_state()
+        forks = []
+        for _ in range(check_forks(n)):
+            fork = copy.copy(self)
+            fork.action_space, fork.observation_space = copy.deepcopy((self.action_space, self.observation_space))
+            fork.set_state(state)
+            forks.append(fork)
+        return forks
+
+    @property
+    def _running(self) -> Episodes:
+        if self._episodes is None:
+            raise gym.error.ResetNeeded("no episode yet; call reset first")
+        return self._episodes
 
     def _checked_action(self, action: np.ndarray) -> np.ndarray:
         values = np.asarray(action, dtype=np.float32)
@@ -188,19 +157,37 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
             raise UserError(f"action has shape {values.shape}; the checkpoint's actions have shape {wanted}")
         if not np.isfinite(values).all():
             raise UserError(f"action={values.tolist()} has a number that is not finite; give values in [-1, 1]")
-        return np.clip(values, -1.0, 1.0)
+        return values
 
 
-def _on_device(checkpoint: str | Path | Checkpoint | None, device: str) -> Checkpoint:
-    if device != "auto":
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError):
-            raise UserError(f"device={device!r} can't be used here; give auto, cpu or a GPU that is there") from None
-    if not isinstance(checkpoint, Checkpoint):
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        return load_checkpoint(checkpoint, chosen if device == "auto" else device)
-    there = checkpoint.pipeline.device
-    if device != "auto" and torch.empty(0, device=device).device != torch.empty(0, device=there).device:
-        raise UserError(f"device={device!r}, but the checkpoint was loaded on '{there}'; leave device='auto'")
-    return checkpoint
+def scene_number(seed: int | None, random: np.random.Generator) -> int:
+    """Which scene an episode plays: that of the seed, or the generator's next."""
+    return int(random.integers(LARGEST_SCENE)) if seed is None else seed % LARGEST_SCENE
+
+
+def checked_frames(options: Mapping[str, Any], size: int, episodes: int | None = None) -> np.ndarray | None:
+    """Start frames (P, size, size, 3) uint8 of the reset options, or None.
+
+    With ``episodes``, for so many at once: (episodes, P, size, size, 3), also from the same frames for all.
+
+    Raises:
+        UserError: an unknown option, or frames of another shape or type.
+    """
+    for name in options:
+        if name not in RESET_OPTIONS:
+            raise unknown_name("options", name, RESET_OPTIONS)
+    if "frames" not in options:
+        return None
+    frames = np.asarray(options["frames"])
+    each = episodes is not None and frames.ndim == 5 and len(frames) == episodes
+    if frames.ndim not in (3, 4, 5 if each else 4) or frames.shape[-3:] != (size, size, 3) or not frames.size:
+        several = "" if episodes is None else f", or ({episodes}, P, {size}, {size}, 3)"
+        raise UserError(
+            f"frames have shape {frames.shape}; the checkpoint's are ({size}, {size}, 3), or (P, {size}, {size}, 3)"
+            f"{several}"
+        )
+    if frames.dtype != np.uint8:
+        raise UserError(f"frames have type {frames.dtype}; give uint8 in [0, 255]")
+    if frames.ndim == 3:
+        frames = frames[None]
+    return frames if episodes is None or frames.ndim == 5 else np.repeat(frames[None], episodes, axis=0)

@@ -9,14 +9,18 @@ from __future__ import annotations
 from gymnasium.envs.registration import register, registry
 
 ENVIRONMENTS = {
-    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld:MetaworldEnv",
+    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.twin:make_metaworld",
+    "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.env:RLBenchEnv",
     "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",
 }
-"""Ids and where their classes are; the modules are imported when an environment is made."""
+"""Ids and what makes them; the modules are imported when an environment is made."""
+
+VECTOR_ENVIRONMENTS = {"sfvgen/Imagined-v0": "sfvgen_plan.envs.vector:ImaginedVectorEnv"}
+"""Those of them that ``gym.make_vec`` makes natively; of the others it makes as many single ones as are asked for."""
 
 
 def register_envs() -> None:
     """Register every environment that is not registered yet; calling it again changes nothing."""
     for env_id, entry_point in ENVIRONMENTS.items():
         if env_id not in registry:
-            register(id=env_id, entry_point=entry_point)
+            register(id=env_id, entry_point=entry_point, vector_entry_point=VECTOR_ENVIRONMENTS.get(env_id))

@@ -56,6 +56,23 @@ class Memory:
         """Memory of the imagined episodes named by ``index``; the weights are shared, not copied."""
         return Memory(self.down, self.up, self.moments, self.steps, self.owner[index], self.scale)
 
+    def replaced(self, index: Tensor, part: Memory) -> Memory:
+        """The same memory, but for the imagined episodes named by ``index``: those get the memories of ``part``, of the
+        same rank and layers, in that order."""
+        whole, new = self.owned(), part.owned()
+
+        def put(old: Tensor, values: Tensor) -> Tensor:
+            return old.index_copy(0, index, values.to(old))
+
+        return Memory(
+            {k: put(v, new.down[k]) for k, v in whole.down.items()},
+            {k: put(v, new.up[k]) for k, v in whole.up.items()},
+            {k: (put(a, new.moments[k][0]), put(b, new.moments[k][1])) for k, (a, b) in whole.moments.items()},
+            put(whole.steps, new.steps),
+            whole.owner,
+            whole.scale,
+        )
+
 
 def stack(memories: Sequence[Memory]) -> Memory:
     """One batch from the memories of single episodes."""

@@ -50,6 +50,19 @@ def test_help_and_model_are_measured(small_checkpoint, tmp_path, capsys):
     assert "help_seconds" in speed_section(list(rows.values()))
 
 
+def test_batches_are_measured_beside_what_they_replace(small_checkpoint, tmp_path):
+    path = tmp_path / "speed.csv"
+    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
+    assert main(["--only", "vector", "memory", "--batch", "2", "--sampler-steps", "1", *options]) == 0
+    rows = {row["name"]: row for row in read(path)}
+    names = ["vector_env_2", "sync_vector_env_2", "memory_chunk_2", "memory_chunk_2_peft", "memory_speedup_2"]
+    assert list(rows) == [*names, "memory_per_episode"]
+    assert all(float(row["value"]) > 0 for row in rows.values())
+    seconds = (float(rows[name]["value"]) for name in ("memory_chunk_2_peft", "memory_chunk_2"))
+    assert float(rows["memory_speedup_2"]["value"]) == pytest.approx(next(seconds) / next(seconds), rel=1e-2)
+    assert shlex.split(rows["memory_chunk_2"]["command"])[-4:] == ["--batch", "2", "--sampler-steps", "1"]
+
+
 def test_unknown_measurements(tmp_path, capsys):
     assert main(["--only", "imagin", "--out", str(tmp_path / "speed.csv")]) == 2
     assert "did you mean imagine?" in capsys.readouterr().err

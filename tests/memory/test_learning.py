@@ -181,3 +181,22 @@ def test_without_memory_there_is_nothing_to_remember(checkpoint):
     state = simulator.begin_latents(checkpoint.starts["reach-v3"][None], ["reach-v3"], [0])
     with pytest.raises(UserError, match="memory=None"):
         simulator.remember(state)
+
+
+def test_some_episodes_get_other_memories_and_the_rest_keep_theirs(pipeline, unet, seeds, chunks):
+    """Also where the episodes were forks that shared one; the memories that went in are left as they were."""
+    learnt, _ = learn(unet, pipeline.scheduler, fresh(unet, seeds), chunks[0], seeds, EAGER)
+    forks = learnt.select(torch.tensor([0, 0, 1, 2]))
+    new = fresh(unet, torch.tensor([90, 91]))
+    merged = forks.replaced(torch.tensor([1, 2]), new)
+    assert merged.steps.tolist() == [1, 0, 0, 1]
+    assert merged.owner.tolist() == [0, 1, 2, 3]
+    for part in ("down", "up"):
+        for layer, values in getattr(merged, part).items():
+            old, given = getattr(learnt, part)[layer], getattr(new, part)[layer]
+            assert torch.equal(values, torch.stack([old[0], given[0], given[1], old[2]]))
+    for name, pair in merged.moments.items():
+        for values, old in zip(pair, learnt.moments[name], strict=True):
+            assert torch.equal(values[[0, 3]], old[[0, 2]])
+            assert not values[1:3].any()
+    assert forks.owner.tolist() == [0, 0, 1, 2]

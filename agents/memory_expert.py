@@ -1,0 +1,80 @@
+"""A scripted expert of ``memory/return``: picks the sub-goal's object up, carries it to its place, lets it go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory.base import HALF_STATE
+from sfvgen_plan.errors import unknown_name
+
+TRAVEL_HEIGHT = 0.14
+"""Of the hand above the table while it moves sideways, metres: a carried object clears all others."""
+
+GRASP_HEIGHT = 0.065
+LAG = 3.5
+"""Raw steps by which the hand trails the mocap body that the actions move: without it the hand overshoots."""
+
+ALIGNED = 0.015
+ARRIVED = 0.012
+_OPEN, _GRIPPED = 0.9, 0.73
+_GAIN = 20.0
+
+
+
+class ReturnExpert:
+    """An ``EnvAgent`` without memory: it is told the places. Reads only the environment's ``state``."""
+
+    def reset(self, task: str, seed: int) -> None:
+        """The seed is not used.
+
+        Raises:
+            UserError: a task other than ``memory/return``.
+        """
+        if task != return_task.NAME:
+            raise unknown_name("task", task, [return_task.NAME])
+
+    def act(self, env: Any) -> np.ndarray:
+        """The unwrapped ``MemoryReturnEnv`` -> action (4,) float32 in [-1, 1]."""
+        return act_on_state(env.state)
+
+    def stats(self) -> PlanCost:
+        """A scripted policy plans nothing."""
+        return PlanCost()
+
+
+def act_on_state(state: np.ndarray) -> np.ndarray:
+    """Metaworld's layout of numbers (39,) -> action (4,) float32 in [-1, 1]."""
+    hand = state[:3]
+    target, effort = _aim(hand, float(state[3]), state[4:7], state[-3:])
+    coming = hand + LAG * (hand - state[HALF_STATE : HALF_STATE + 3])
+    action = np.append(_GAIN * (target - coming), effort)
+    return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+
+def _aim(hand: np.ndarray, opening: float, thing: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, float]:
+    """Where the hand should go (3,), and the gripper's effort."""
+    above = np.array([thing[0], thing[1], TRAVEL_HEIGHT])
+    to_place = np.linalg.norm((place - thing)[:2])
+    lifted = thing[2] - place[2]
+    if to_place < ARRIVED and lifted < 0.01:
+        if opening < _OPEN:
+            return hand, -1.0
+        return np.array([hand[0], hand[1], TRAVEL_HEIGHT + 0.03]), -1.0
+    if np.linalg.norm((hand - thing)[:2]) > 2 * ALIGNED and hand[2] < TRAVEL_HEIGHT - 0.03:
+        return np.array([hand[0], hand[1], TRAVEL_HEIGHT]), -1.0
+    if np.linalg.norm((hand - thing)[:2]) > ALIGNED and lifted < 0.01 and hand[2] > GRASP_HEIGHT + 0.03:
+        return above, -1.0
+    if hand[2] - thing[2] > GRASP_HEIGHT - return_task.OBJECT_SIZE / 2 + 0.015:
+        return np.array([thing[0], thing[1], GRASP_HEIGHT - 0.01]), -1.0
+    if opening > _GRIPPED:
+        return hand, 1.0
+    if to_place > ARRIVED:
+        if hand[2] < TRAVEL_HEIGHT - 0.03:
+            return np.array([hand[0], hand[1], TRAVEL_HEIGHT + 0.02]), 1.0
+        offset = (hand - thing)[:2]
+        return np.append(place[:2] + offset, TRAVEL_HEIGHT), 1.0
+    return np.append(place[:2] + (hand - thing)[:2], GRASP_HEIGHT - 0.01), 1.0

@@ -1,0 +1,232 @@
+"""Snapshots of imagined episodes: context, memory, random state and counters, in memory or in one safetensors file."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sfvgen_plan.envs.batch import Episodes, ImaginedBatch
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.memory.weights import Memory
+from sfvgen_plan.simulator import Imagination
+
+FORMAT = "sfvgen-plan imagined state 1"
+_IMAGINED = ("context", "task", "seed", "step")
+_COUNTERS = ("lengths", "decisions", "latched")
+
+
+@dataclass(frozen=True)
+class ImaginedState:
+    """Where N imagined episodes of one task stood. A value: nothing that is done with it changes it.
+
+    Attributes:
+        checkpoint: hash of the checkpoint that imagined them.
+        task: name of the task.
+        memory: hyperparameters of fast learning as JSON values, or None for episodes without memory.
+        episodes: context, memory, random state of the noise, counters.
+        ended: (N,) bool, the episode was over, so a vector environment resets it next.
+        generators: state of each environment's own random generator, which draws the scenes of later episodes.
+    """
+
+    checkpoint: str
+    task: str
+    memory: Mapping[str, Any] | None
+    episodes: Episodes
+    ended: np.ndarray
+    generators: tuple[Mapping[str, Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def select(self, index: Sequence[int] | np.ndarray) -> ImaginedState:
+        """The episodes named by ``index``, in that order."""
+        chosen = np.asarray(index, dtype=np.int64)
+        generators = tuple(self.generators[n] for n in chosen)
+        return replace(self, episodes=self.episodes.select(chosen), ended=self.ended[chosen], generators=generators)
+
+    def fork(self, copies: int) -> ImaginedState:
+        """Each episode ``copies`` times, next to each other."""
+        _check_copies(copies)
+        return self.select(np.arange(len(self)).repeat(copies))
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file; a file of that name is replaced, as a whole or not at all.
+
+        Raises:
+            UserError: it can't be written there.
+        """
+        tensors, header = _packed(self)
+        text = json.dumps(header)
+        target = Path(path)
+        try:
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as staging:
+                staged = Path(staging) / target.name
+                save_file(tensors, staged, {"format": FORMAT, "header": text, "digest": _digest(tensors, text)})
+                os.replace(staged, target)
+        except OSError as error:
+            raise UserError(f"path={str(path)!r} can't be written to ({error.strerror}); give another file") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> ImaginedState:
+        """Read what ``save`` wrote, onto the CPU; environments move it to where they compute.
+
+        Raises:
+            UserError: no such file, or damaged, or a file of something else.
+        """
+        try:
+            with safe_open(str(path), "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            if metadata.get("format") != FORMAT:
+                raise UserError(
+                    f"state={str(path)!r} holds no imagined state; give a file written by ImaginedState.save"
+                )
+            if metadata["digest"] != _digest(tensors, metadata["header"]):
+                raise ValueError("its content doesn't match its checksum")
+            return _unpacked(tensors, json.loads(metadata["header"]))
+        except UserError:
+            raise
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"state={str(path)!r} is missing or damaged ({reason}); save it again") from error
+
+
+def captured(
+    batch: ImaginedBatch, episodes: Episodes, ended: np.ndarray, generators: Sequence[np.random.Generator]
+) -> ImaginedState:
+    """The state of environments that stand at ``episodes``."""
+    states = tuple(copy.deepcopy(generator.bit_generator.state) for generator in generators)
+    return ImaginedState(batch.checkpoint.hash, batch.task, _learning(batch), episodes, ended.copy(), states)
+
+
+def restored(
+    state: ImaginedState | str | Path, batch: ImaginedBatch, count: int
+) -> tuple[Episodes, np.ndarray, list[np.random.Generator]]:
+    """Episodes on the device of ``batch``, which have ended, and new generators, for ``count`` environments.
+
+    Raises:
+        UserError: a state of another checkpoint, task, memory or number of episodes, or a damaged file.
+    """
+    if not isinstance(state, ImaginedState):
+        state = ImaginedState.load(state)
+    own = (batch.checkpoint.hash, batch.task, _learning(batch), count)
+    named = ("checkpoint", "task", "memory", "number of episodes")
+    for name, theirs, ours in zip(named, (state.checkpoint, state.task, state.memory, len(state)), own, strict=True):
+        if theirs != ours:
+            raise UserError(
+                f"state of {name} {theirs!r} doesn't fit this environment's {name} {ours!r}; "
+                "set it in an environment like the one it was taken from"
+            )
+    generators = []
+    for saved in state.generators:
+        generator = np.random.Generator(np.random.PCG64())
+        generator.bit_generator.state = copy.deepcopy(dict(saved))
+        generators.append(generator)
+    return _moved(state.episodes, batch.simulator.device), state.ended.copy(), generators
+
+
+def check_forks(copies: int) -> int:
+    """``copies`` if so many forks can be made.
+
+    Raises:
+        UserError: below 1.
+    """
+    _check_copies(copies)
+    return copies
+
+
+def _check_copies(copies: int) -> None:
+    if copies < 1:
+        raise UserError(f"n={copies} forks make no sense; give 1 or more")
+
+
+def _learning(batch: ImaginedBatch) -> dict[str, Any] | None:
+    """Hyperparameters of fast learning as JSON has them."""
+    return json.loads(json.dumps(asdict(batch.memory))) if batch.memory is not None else None
+
+
+def _moved(episodes: Episodes, device: torch.device) -> Episodes:
+    state = episodes.imagination
+    memory = state.memory
+    if memory is not None:
+        memory = Memory(
+            {k: v.to(device) for k, v in memory.down.items()},
+            {k: v.to(device) for k, v in memory.up.items()},
+            {k: (a.to(device), b.to(device)) for k, (a, b) in memory.moments.items()},
+            memory.steps.to(device),
+            memory.owner.to(device),
+            memory.scale,
+        )
+    fields = {name: getattr(state, name).to(device) for name in _IMAGINED}
+    return replace(episodes, imagination=Imagination(**fields, memory=memory))
+
+
+def _packed(state: ImaginedState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, and the rest as JSON values."""
+    episodes, imagined = state.episodes, state.episodes.imagination
+    tensors = {name: getattr(imagined, name) for name in _IMAGINED}
+    tensors |= {name: torch.from_numpy(np.asarray(getattr(episodes, name))) for name in _COUNTERS}
+    tensors["ended"] = torch.from_numpy(state.ended)
+    memory = imagined.memory
+    if memory is not None:
+        used, owner = memory.owner.unique(return_inverse=True)  # forks share one; others' are left out
+        tensors |= {"memory.owner": owner, "memory.steps": memory.steps[used]}
+        for part in ("down", "up"):
+            tensors |= {f"memory.{part}.{layer}": v[used] for layer, v in getattr(memory, part).items()}
+        for name, moments in memory.moments.items():
+            for order, moment in zip(("first", "second"), moments, strict=True):
+                tensors[f"memory.{order}.{name}"] = moment[used]
+    header = {
+        "checkpoint": state.checkpoint,
+        "task": state.task,
+        "memory": state.memory,
+        "scale": memory.scale if memory is not None else None,
+        "generators": [dict(generator) for generator in state.generators],
+    }
+    return {name: v.detach().to("cpu", copy=True).contiguous() for name, v in tensors.items()}, header
+
+
+def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> ImaginedState:
+    memory = None
+    if header["memory"] is not None:
+
+        def part(name: str) -> dict[str, Tensor]:
+            prefix = f"memory.{name}."
+            return {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
+
+        first, second = part("first"), part("second")
+        moments = {name: (first[name], second[name]) for name in first}
+        memory = Memory(
+            part("down"), part("up"), moments, tensors["memory.steps"], tensors["memory.owner"], header["scale"]
+        )
+    imagined = Imagination(**{name: tensors[name] for name in _IMAGINED}, memory=memory)
+    episodes = Episodes(imagined, *(tensors[name].numpy() for name in _COUNTERS))
+    return ImaginedState(
+        header["checkpoint"],
+        header["task"],
+        header["memory"],
+        episodes,
+        tensors["ended"].numpy(),
+        tuple(header["generators"]),
+    )
+
+
+def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.contiguous().view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+    return digest.hexdigest()

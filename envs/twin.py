@@ -1,0 +1,56 @@
+"""The real twin of an imagined task: Metaworld behind the observations that a checkpoint makes of its frames.
+
+Imports torch only where a checkpoint is needed, so that workers which only render stay small.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+OBS_MODES = ("pixels", "latent", "state")
+"""What an agent may be shown, of an imagined task and of a real one; see ``sfvgen_plan.envs.observation``."""
+
+
+def make_metaworld(
+    task: str,
+    obs_mode: str = "pixels",
+    checkpoint: str | Path | Checkpoint | None = None,
+    device: str = "auto",
+    exact: bool = False,
+    **arguments: Any,
+) -> gym.Env[np.ndarray, np.ndarray]:
+    """``sfvgen/Metaworld-v0``: a ``MetaworldEnv``, behind a ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
+
+    Args:
+        task, arguments: of ``MetaworldEnv``. In modes other than pixels, size, camera and repeat default to the
+            checkpoint's.
+        obs_mode: "pixels", "latent" or "state".
+        checkpoint: folder, or a loaded checkpoint; None is the bundled one. Pixels need none.
+        device: where to load it; "auto" is the GPU if there is one.
+        exact: compute in float32 even where bfloat16 is faster.
+
+    Raises:
+        UserError: what ``MetaworldEnv`` refuses, an unknown mode, a checkpoint for other tasks or frames.
+    """
+    if obs_mode == "pixels":
+        return MetaworldEnv(task, **arguments)
+    if obs_mode not in OBS_MODES:
+        raise unknown_name("obs_mode", obs_mode, OBS_MODES)
+    if not arguments.get("pixels", True):
+        raise UserError(f"pixels=False leaves nothing to compute obs_mode={obs_mode!r} from; leave pixels out")
+    from sfvgen_plan.envs.loading import load_on
+    from sfvgen_plan.envs.observation import CheckpointObservation
+
+    loaded = load_on(checkpoint, device)
+    frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
+    return CheckpointObservation(MetaworldEnv(task, **{**frames, **arguments}), loaded, obs_mode, exact)

@@ -1,0 +1,279 @@
+"""Imagined tasks as a native vector environment: one denoising pass a step for all episodes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
+from sfvgen_plan.envs.imagined import ImaginedEnv, checked_frames, scene_number
+from sfvgen_plan.envs.states import ImaginedState, captured, check_forks, restored
+from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.model.checkpoint import Checkpoint
+
+
+class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """``num_envs`` imagined episodes of one task; what ``gym.make_vec("sfvgen/Imagined-v0", ...)`` makes.
+
+    Equal to as many ``ImaginedEnv`` in a ``gymnasium.vector.SyncVectorEnv`` (in float32 to 1e-4: a batch rounds
+    differently), info keys and masks included, but that a refused argument or action is a ``UserError``.
+
+    Args:
+        num_envs: N, at least 1.
+        task, checkpoint, settings: see ``sfvgen_plan.envs.batch.ImaginedBatch``.
+        autoreset_mode: of ``gymnasium.vector.AutoresetMode``: NEXT_STEP, SAME_STEP or DISABLED, or its value.
+        render_mode: "rgb_array" or None.
+
+    Raises:
+        UserError: ``num_envs`` below 1, an unknown autoreset mode, what ``ImaginedBatch`` refuses.
+    """
+
+    metadata = ImaginedEnv.metadata
+
+    def __init__(
+        self,
+        num_envs: int,
+        task: str,
+        checkpoint: str | Path | Checkpoint | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = "rgb_array",
+        **settings: Unpack[Settings],
+    ) -> None:
+        if num_envs < 1:
+            raise UserError(f"num_envs={num_envs} leaves nothing to imagine; give at least 1")
+        self.autoreset_mode = _mode(autoreset_mode)
+        self.batch = ImaginedBatch(task, checkpoint, **settings)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.metadata = {
+            **self.metadata,
+            "render_fps": self.batch.render_fps,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.single_observation_space = self.batch.observation_space
+        self.single_action_space = self.batch.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.checkpoint, self.simulator, self.task = self.batch.checkpoint, self.batch.simulator, self.batch.task
+        self._random: list[np.random.Generator | None] = [None] * num_envs
+        self._seeds: list[int] = [-1] * num_envs
+        self._episodes: Episodes | None = None
+        self._observation = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
+        self._ended = np.zeros(num_envs, np.bool_)
+
+    @property  # type: ignore[misc]  # Gymnasium's own vector environments return one for each, too
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The random generator of each environment."""
+        return tuple(self._generator(n) for n in range(self.num_envs))
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each environment's generator, -1 where it is unknown."""
+        return tuple(self._seeds)
+
+    @property
+    def decisions(self) -> np.ndarray:
+        """(N,) decisions taken in each episode."""
+        return self._running.decisions.copy()
+
+    @torch.inference_mode()
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start episodes in all environments, or in those that ``options["reset_mask"]`` names.
+
+        Args:
+            seed: one for each; a number s stands for s, s + 1, ...; None goes on with each one's random sequence.
+            options: ``reset_mask`` (N,) bool array; ``frames`` as in ``ImaginedEnv.reset``, for all alike or
+                (M, P, size, size, 3) for the M that are reset.
+
+        Raises:
+            UserError: another number of seeds, an unknown option, a mask or frames of another shape or type.
+        """
+        wanted = dict(options or {})
+        mask = self._checked_mask(wanted.pop("reset_mask", None))
+        index = np.flatnonzero(mask)
+        frames = checked_frames(wanted, self.checkpoint.size, len(index))
+        seeds = self._checked_seeds(seed)
+        if self._episodes is None and not mask.all():
+            raise gym.error.ResetNeeded("no episode yet; call reset without reset_mask first")
+        begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames)
+        self._episodes = begun if self._episodes is None else self._episodes.replaced(index, begun)
+        self._ended[mask] = False
+        self._observation[mask] = seen.observation
+        return self._observation.copy(), _masked(seen.info, mask)
+
+    @torch.inference_mode()
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Imagine one decision in every environment, from actions (N, A); values outside [-1, 1] are clipped.
+
+        Raises:
+            UserError: another shape, or a number that is not finite.
+            gymnasium.error.ResetNeeded: no episode yet, or with autoreset DISABLED one that has ended.
+        """
+        episodes, ended = self._running, self._ended
+        if self.autoreset_mode is AutoresetMode.DISABLED and ended.any():
+            raise gym.error.ResetNeeded(
+                f"episodes of environments {np.flatnonzero(ended).tolist()} have ended; "
+                'call reset(options={"reset_mask": ...}) first'
+            )
+        resetting = ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
+        held = self._checked_actions(actions, resetting)
+        if resetting.all():
+            episodes, seen = self._begin(resetting)
+        else:
+            episodes, seen = self.batch.advance(episodes, held, ~resetting)
+            if resetting.any():
+                episodes = self._put(episodes, seen, resetting)
+        rewards = np.where(resetting, 0.0, seen.reward)
+        truncations = ~resetting & (episodes.decisions >= self.batch.max_decisions)
+        infos: dict[str, Any] = {}
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and truncations.any():
+            infos = self._final(seen, truncations)
+            episodes = self._put(episodes, seen, truncations)
+        infos |= _masked(seen.info, np.ones(self.num_envs, np.bool_))
+        self._episodes, self._ended, self._observation = episodes, truncations.copy(), seen.observation
+        return self._observation.copy(), rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """The current frames (size, size, 3) uint8; None without a render mode."""
+        return tuple(self.batch.frames(self._running)) if self.render_mode == "rgb_array" else None
+
+    def get_state(self) -> ImaginedState:
+        """The exact current moment of all episodes, memories and random states included; steps don't change it."""
+        return captured(self.batch, self._running, self._ended, self.np_random)
+
+    def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return to a state of N episodes, or to the one in a file; what follows is the same bit for bit.
+
+        Returns:
+            Observations and infos of that moment.
+
+        Raises:
+            UserError: a state of another checkpoint, task, memory or number of episodes, or a damaged file.
+        """
+        self._episodes, self._ended, generators = restored(state, self.batch, self.num_envs)
+        self._random, self._seeds = list(generators), [-1] * self.num_envs
+        seen = self.batch.look(self._episodes)
+        self._observation = seen.observation
+        return self._observation.copy(), _masked(seen.info, np.ones(self.num_envs, np.bool_))
+
+    def fork(self, n: int) -> list[ImaginedVectorEnv]:
+        """``n`` vector environments that go on from here independently; the model is shared. For all forks in one
+        batch, set ``get_state().fork(n)`` in an environment of n times as many.
+
+        Raises:
+            UserError: ``n`` below 1.
+        """
+        state = self.get_state()
+        forks = []
+        for _ in range(check_forks(n)):
+            fork = copy.copy(self)
+            for name in ("action_space", "observation_space", "single_action_space", "single_observation_space"):
+                setattr(fork, name, copy.deepcopy(getattr(self, name)))
+            fork.set_state(state)
+            forks.append(fork)
+        return forks
+
+    @property
+    def _running(self) -> Episodes:
+        if self._episodes is None:
+            raise gym.error.ResetNeeded("no episode yet; call reset first")
+        return self._episodes
+
+    def _generator(self, n: int) -> np.random.Generator:
+        found = self._random[n]
+        if found is None:
+            found, self._seeds[n] = seeding.np_random()
+            self._random[n] = found
+        return found
+
+    def _scene(self, n: int, seed: int | None) -> int:
+        if seed is not None:
+            self._random[n], self._seeds[n] = seeding.np_random(seed)
+        return scene_number(seed, self._generator(n))
+
+    def _begin(self, mask: np.ndarray) -> tuple[Episodes, Seen]:
+        """The next episode of each environment in ``mask``."""
+        return self.batch.begin([self._scene(n, None) for n in np.flatnonzero(mask).tolist()])
+
+    def _put(self, episodes: Episodes, seen: Seen, mask: np.ndarray) -> Episodes:
+        """``episodes``, with new ones in ``mask``; what is seen of them replaces what was in ``seen``."""
+        index = np.flatnonzero(mask)
+        begun, first = self._begin(mask)
+        seen.put(index, first)
+        return episodes.replaced(index, begun)
+
+    def _final(self, seen: Seen, mask: np.ndarray) -> dict[str, Any]:
+        """``final_obs`` and ``final_info`` of the episodes that have just ended."""
+        observations = np.full(self.num_envs, None, dtype=object)
+        for n in np.flatnonzero(mask):
+            observations[n] = seen.observation[n].copy()
+        ended = {key: values[mask] for key, values in seen.info.items()}
+        return {
+            "final_obs": observations,
+            "_final_obs": mask.copy(),
+            "final_info": _masked(ended, mask),
+            "_final_info": mask.copy(),
+        }
+
+    def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + n for n in range(self.num_envs)]
+        seeds = [None if one is None else int(one) for one in seed]
+        if len(seeds) != self.num_envs:
+            raise UserError(f"seed lists {len(seeds)} seeds for {self.num_envs} environments; give one for each")
+        return seeds
+
+    def _checked_mask(self, mask: Any) -> np.ndarray:
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        fits = isinstance(mask, np.ndarray) and mask.shape == (self.num_envs,) and mask.dtype == np.bool_
+        if not fits or not mask.any():
+            raise UserError(
+                f"reset_mask={mask!r} doesn't fit {self.num_envs} environments; give a bool array of shape "
+                f"({self.num_envs},) with at least one True"
+            )
+        return mask
+
+    def _checked_actions(self, actions: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+        values = np.array(actions, dtype=np.float32)
+        wanted = self.action_space.shape
+        if values.shape != wanted:
+            raise UserError(
+                f"actions have shape {values.shape}; {self.num_envs} environments of this checkpoint take {wanted}"
+            )
+        values[ignored] = 0.0
+        if not np.isfinite(values).all():
+            raise UserError("actions hold NaN or infinity; give values in [-1, 1]")
+        return values
+
+
+def _mode(given: AutoresetMode | str) -> AutoresetMode:
+    names = {mode.value: mode for mode in AutoresetMode} | {mode.name: mode for mode in AutoresetMode}
+    if isinstance(given, AutoresetMode):
+        return given
+    if given not in names:
+        raise unknown_name("autoreset_mode", str(given), [mode.value for mode in AutoresetMode])
+    return names[given]
+
+
+def _masked(info: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
+    """Info of the environments in ``mask`` as Gymnasium lays it out: arrays over all of them, and which are filled."""
+    laid_out: dict[str, Any] = {}
+    for key, values in info.items():
+        blank = None if values.dtype == object else 0
+        array = np.full((len(mask), *values.shape[1:]), blank, values.dtype)
+        array[mask] = values
+        laid_out[key], laid_out[f"_{key}"] = array, mask.copy()
+    return laid_out

@@ -1,0 +1,144 @@
+"""Observation modes: the same spaces in imagination and on the real twin, and nothing privileged there."""
+
+import subprocess
+import sys
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+import sfvgen_plan.envs  # noqa: F401 - registers the environments
+from sfvgen_plan.envs.observation import STATE_READOUTS, Observer, observation_space
+from sfvgen_plan.envs.twin import OBS_MODES
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+torch.set_num_threads(1)
+ENVIRONMENTS = ("sfvgen/Imagined-v0", "sfvgen/Metaworld-v0")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small_checkpoint):
+    return load_checkpoint(small_checkpoint)
+
+
+def make(env_id, checkpoint, obs_mode, **arguments):
+    size = {"size": 32} if env_id == "sfvgen/Metaworld-v0" and obs_mode == "pixels" else {}
+    return gym.make(env_id, task="reach-v3", checkpoint=checkpoint, obs_mode=obs_mode, **size, **arguments)
+
+
+@pytest.mark.parametrize("obs_mode", OBS_MODES)
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_gymnasium_has_nothing_to_complain_about(checkpoint, env_id, obs_mode):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = make(env_id, checkpoint, obs_mode)
+        # The checker wants no wrapper; what gym.make puts around an environment is off here, the twin's own stays.
+        inner = env
+        while not inner.__module__.startswith("sfvgen_plan"):
+            inner = inner.env
+        with warnings.catch_warnings():
+            if inner is not inner.unwrapped:
+                warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
+            check_env(inner, skip_render_check=True)
+        env.close()
+
+
+@pytest.mark.parametrize("obs_mode", OBS_MODES)
+def test_both_have_the_same_spaces(checkpoint, obs_mode):
+    imagined, real = (make(env_id, checkpoint, obs_mode) for env_id in ENVIRONMENTS)
+    vector = gym.make_vec("sfvgen/Imagined-v0", 2, task="reach-v3", checkpoint=checkpoint, obs_mode=obs_mode)
+    spaces = {str(env.observation_space) for env in (imagined, real)} | {str(vector.single_observation_space)}
+    assert imagined.observation_space == real.observation_space == vector.single_observation_space
+    assert imagined.action_space == real.action_space == vector.single_action_space
+    assert len(spaces) == 1
+    for env in (imagined, real):
+        observation, _ = env.reset(seed=0)
+        assert observation in env.observation_space
+        assert env.step(env.action_space.sample())[0] in env.observation_space
+    real.close()
+
+
+def test_the_modes_show_one_and_the_same_moment(checkpoint):
+    """What the latent and state modes show is what the pixels' environment holds and says in its info."""
+    environments = {mode: make("sfvgen/Imagined-v0", checkpoint, mode, sampler_steps=1) for mode in OBS_MODES}
+    seen = {}
+    for mode, env in environments.items():
+        env.reset(seed=1)
+        seen[mode], _, _, _, info = env.step(np.full(4, 0.5, np.float32))
+    context = environments["pixels"].unwrapped.state.context[0, -1]
+    np.testing.assert_array_equal(seen["latent"], context.flatten().numpy())
+    heads = checkpoint.pipeline.heads.config
+    units = (info["estimates"] - np.asarray(heads.estimate_mean)) / np.asarray(heads.estimate_std)
+    assert len(STATE_READOUTS) == len(seen["state"])
+    np.testing.assert_allclose(
+        seen["state"], [*units, info["success_probability"], info["value"]], rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("obs_mode", ["latent", "state"])
+def test_the_twin_sees_its_own_frames_alone(checkpoint, obs_mode):
+    """Computed again from the two newest frames, which is all that there is."""
+    pixels = gym.make("sfvgen/Metaworld-v0", task="reach-v3", size=32)
+    twin = make("sfvgen/Metaworld-v0", checkpoint, obs_mode)
+    observer = Observer(checkpoint.simulator(), obs_mode)
+    frames, observations = [pixels.reset(seed=3)[0]], [twin.reset(seed=3)[0]]
+    for action in np.random.default_rng(0).uniform(-1, 1, (3, 4)).astype(np.float32):
+        frames.append(pixels.step(action)[0])
+        observations.append(twin.step(action)[0])
+    for n, observation in enumerate(observations):
+        pair = np.stack([frames[max(0, n - 1)], frames[n]])
+        np.testing.assert_allclose(observation, observer.of_real(pair[None], ["reach-v3"])[0], atol=1e-5)
+    fresh, _ = twin.reset(seed=3)
+    np.testing.assert_allclose(fresh, observations[0], atol=1e-5)
+    for env in (pixels, twin):
+        env.close()
+
+
+def test_a_real_frame_looks_alike_when_imagination_starts_from_it(checkpoint):
+    """The first observation of an imagined episode that begins at a real frame is the twin's own."""
+    real = gym.make("sfvgen/Metaworld-v0", task="reach-v3", size=32)
+    frame, _ = real.reset(seed=0)
+    for mode in ("latent", "state"):
+        twin, imagined = make("sfvgen/Metaworld-v0", checkpoint, mode), make("sfvgen/Imagined-v0", checkpoint, mode)
+        seen, _ = twin.reset(seed=0)
+        began, _ = imagined.reset(seed=0, options={"frames": frame})
+        np.testing.assert_allclose(seen, began, atol=1e-4)
+        twin.close()
+    real.close()
+
+
+def test_many_real_twins_side_by_side(checkpoint):
+    envs = gym.make_vec("sfvgen/Metaworld-v0", 2, task="reach-v3", checkpoint=checkpoint, obs_mode="state")
+    assert envs.reset(seed=0)[0].shape == (2, len(STATE_READOUTS))
+    envs.close()
+
+
+def test_other_frames_than_the_checkpoints_are_refused(checkpoint):
+    with pytest.raises(UserError, match=r"size=32.*size=64"):
+        make("sfvgen/Metaworld-v0", checkpoint, "state", size=64)
+    with pytest.raises(UserError, match=r"camera='corner4'.*camera='corner'"):
+        make("sfvgen/Metaworld-v0", checkpoint, "latent", camera="corner")
+    with pytest.raises(UserError, match="task='drawer-open-v3'"):
+        gym.make("sfvgen/Metaworld-v0", task="drawer-open-v3", checkpoint=checkpoint, obs_mode="state")
+    with pytest.raises(UserError, match="pixels=False"):
+        make("sfvgen/Metaworld-v0", checkpoint, "state", pixels=False)
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_unknown_modes_are_refused(checkpoint, env_id):
+    with pytest.raises(UserError, match=r"obs_mode='states'.*state"):
+        make(env_id, checkpoint, "states")
+    with pytest.raises(UserError, match="obs_mode="):
+        observation_space(checkpoint, "")
+
+
+def test_the_twin_of_pixels_stays_light():
+    code = (
+        "import sys, gymnasium, sfvgen_plan; "
+        "gymnasium.make('sfvgen/Metaworld-v0', task='reach-v3', pixels=False); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,131 @@
+"""Stable-Baselines3's view of the imagined environments."""
+
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonitor
+
+from sfvgen_plan.envs.imagined import ImaginedEnv
+from sfvgen_plan.envs.sb3 import ImaginedVecEnv
+from sfvgen_plan.envs.vector import ImaginedVectorEnv
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small_checkpoint):
+    return load_checkpoint(small_checkpoint)
+
+
+@pytest.fixture
+def make(checkpoint):
+    def build(num_envs=2, reward_scale=1.0, uncertainty_penalty=0.0, **arguments):
+        settings = {"sampler_steps": 1, "exact": True, "obs_mode": "state", "autoreset_mode": "SameStep", **arguments}
+        vector = ImaginedVectorEnv(num_envs, "reach-v3", checkpoint, **settings)
+        return ImaginedVecEnv(vector, reward_scale, uncertainty_penalty)
+
+    return build
+
+
+@pytest.mark.parametrize("obs_mode", ["pixels", "latent", "state"])
+def test_the_checker_has_nothing_to_complain_about(checkpoint, obs_mode):
+    env = ImaginedEnv("reach-v3", checkpoint, sampler_steps=1, obs_mode=obs_mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="The minimal resolution for an image")  # this model's is 32
+        check_env(env)
+
+
+def test_does_what_their_own_does_with_single_ones(make, checkpoint):
+    """Observations, rewards, ends, terminal observations and info keys, past autoresets."""
+    single = {"sampler_steps": 1, "exact": True, "obs_mode": "state", "max_decisions": 3}
+    theirs = DummyVecEnv([lambda: ImaginedEnv("reach-v3", checkpoint, **single)] * 2)
+    ours = make(max_decisions=3)
+    assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
+    for env in (ours, theirs):
+        env.seed(7)
+    np.testing.assert_allclose(ours.reset(), theirs.reset(), rtol=1e-4, atol=1e-4)
+    assert [row.keys() for row in ours.reset_infos] == [row.keys() for row in theirs.reset_infos]
+    for action in np.random.default_rng(0).uniform(-1, 1, (8, 2, 4)).astype(np.float32):
+        for mine, other in zip(ours.step(action), theirs.step(action), strict=True):
+            if isinstance(mine, list):
+                for row, wanted in zip(mine, other, strict=True):
+                    assert row.keys() - {"reward"} == wanted.keys()
+                    for key in wanted:
+                        if isinstance(wanted[key], (float, np.ndarray)):
+                            np.testing.assert_allclose(row[key], wanted[key], rtol=1e-4, atol=1e-4)
+                        else:
+                            assert row[key] == wanted[key]
+            else:
+                assert mine.dtype == other.dtype
+                np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
+
+
+def test_rewards_are_scaled_and_penalised(make):
+    plain, shaped = make(futures=3, sampler_steps=2), make(2, 0.5, 2.0, futures=3, sampler_steps=2)
+    for env in (plain, shaped):
+        env.seed(0)
+        env.reset()
+    _, rewards, _, infos = plain.step(np.zeros((2, 4), np.float32))
+    _, changed, _, told = shaped.step(np.zeros((2, 4), np.float32))
+    uncertainty = np.array([info["uncertainty"] for info in told])
+    assert (uncertainty > 0).all()
+    np.testing.assert_allclose(changed, 0.5 * (rewards - 2.0 * uncertainty), rtol=1e-4)
+    np.testing.assert_allclose([info["reward"] for info in told], rewards, rtol=1e-4)
+    assert all("reward" in info for info in infos)
+
+
+@pytest.mark.parametrize("obs_mode", ["pixels", "state"])
+def test_an_agent_learns_saves_and_acts_in_it(make, tmp_path, obs_mode):
+    env = VecMonitor(VecCheckNan(make(obs_mode=obs_mode, max_decisions=4), raise_exception=True))
+    arguments = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "device": "cpu", "seed": 0}
+    model = PPO("MlpPolicy", env, **arguments)  # their convolutions would need 36 pixels
+    before = [p.clone() for p in model.policy.parameters()]
+    model.learn(32)
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+    model.save(tmp_path / "agent")
+    loaded = PPO.load(tmp_path / "agent", device="cpu")
+    mean, _ = evaluate_policy(loaded, env, n_eval_episodes=2, warn=False)
+    assert np.isfinite(mean)
+
+
+def test_off_policy_agents_learn_in_it(make):
+    model = SAC("MlpPolicy", make(max_decisions=4), learning_starts=8, batch_size=8, device="cpu", buffer_size=100)
+    model.learn(20)
+    assert model.num_timesteps == 20
+    stored = model.replay_buffer
+    assert stored.timeouts[: stored.pos].sum() == 4  # two environments that ended twice, both by truncation
+
+
+def test_methods_and_attributes(make):
+    env = make(3, obs_mode="pixels")
+    env.reset()
+    assert env.get_attr("render_mode") == ["rgb_array"] * 3
+    assert env.get_attr("task", [0]) == ["reach-v3"]
+    assert [frame.shape for frame in env.get_images()] == [(32, 32, 3)] * 3
+    assert len(env.env_method("render", indices=[1, 2])) == 2
+    assert env.env_is_wrapped(gym.Wrapper) == [False] * 3
+    env.set_attr("remark", "for all")
+    assert env.get_attr("remark") == ["for all"] * 3
+    with pytest.raises(UserError, match="indices"):
+        env.set_attr("remark", "for one", indices=[0])
+    env.close()
+
+
+def test_what_would_mislead_an_algorithm_is_refused(make):
+    with pytest.raises(UserError, match=r"autoreset_mode='NextStep'.*SameStep"):
+        make(autoreset_mode="NextStep")
+    with pytest.raises(UserError, match=r"uncertainty_penalty=1.*futures=1"):
+        make(uncertainty_penalty=1.0)
+    env = make()
+    env.set_options([{}, {"frames": np.zeros((32, 32, 3), np.uint8)}])
+    with pytest.raises(UserError, match="options differ"):
+        env.reset()
