@@ -114,7 +114,7 @@ class WorkerLanes:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs,), name=f"lane-{lane}", daemon=True)
-        with _signals_held_back():
+        with signals_held_back():
             process.start()
         theirs.close()
         self._workers[lane] = (process, ours)
@@ -143,7 +143,7 @@ class WorkerLanes:
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
+def signals_held_back() -> Iterator[None]:
     """Processes started inside don't see Ctrl-C and SIGTERM, which a terminal sends to all: their parent ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -15,6 +15,9 @@ import yaml
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError, unknown_name
 
+FOR_SINGLE_TASKS = ("metaworld-10", "mt50", "rlbench-data", "rlbench-18")
+"""Where tasks that are asked for by name are looked for first; several protocols may have the same task."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -73,6 +76,12 @@ class Protocol:
         content = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
+    @property
+    def rules_hash(self) -> str:
+        """Hash of everything but the choice of seeds, which names the episodes, not their rules. It stands in every
+        row: rows with the same id and the same rules hash may be compared."""
+        return dataclasses.replace(self, first_seed=0, episodes=1).hash
+
     def variant(
         self, *, max_decisions: int | None = None, first_seed: int | None = None, episodes: int | None = None
     ) -> Protocol:
@@ -93,9 +102,8 @@ class Protocol:
         subset = changed.seeds[0] in self.seeds and changed.seeds[-1] in self.seeds
         if subset and changed.max_decisions == self.max_decisions:
             return changed
-        # Seeds name the episodes, not the rules: variants that differ in seeds only share an id.
-        rules = dataclasses.replace(changed, first_seed=0, episodes=1)
-        return dataclasses.replace(changed, id=f"{self.id}~{rules.hash[:8]}")
+        # Variants that differ in seeds only share an id.
+        return dataclasses.replace(changed, id=f"{self.id}~{changed.rules_hash[:8]}")
 
 
 def protocol_names() -> list[str]:
@@ -118,14 +126,33 @@ def load_protocol(name: str) -> Protocol:
     return Protocol(tasks=tuple(tasks), **values)
 
 
+def protocol_page(name: str) -> str:
+    """The Markdown page of the protocol with id ``name``: its rules, where they come from, what differs.
+
+    Raises:
+        UserError: no such protocol.
+    """
+    if name not in protocol_names():
+        raise unknown_name("suite", name, protocol_names())
+    return (resources.files(__package__) / "protocols" / f"{name}.md").read_text()
+
+
+def known_rules_hash(name: str) -> str:
+    """Rules hash of the package's protocol with id ``name``, or of none: empty."""
+    return load_protocol(name).rules_hash if name in protocol_names() else ""
+
+
 def protocol_for_task(task: str) -> Protocol:
-    """The first protocol that plays ``task``: a suite of ours where one has it, otherwise all of Metaworld.
+    """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any.
 
     Raises:
         UserError: no protocol plays it.
     """
-    protocols = sorted((load_protocol(name) for name in protocol_names()), key=lambda protocol: len(protocol.tasks))
-    for protocol in protocols:
+    names = protocol_names()
+    known: list[str] = []
+    for name in [name for name in FOR_SINGLE_TASKS if name in names] + names:
+        protocol = load_protocol(name)
         if task in protocol.tasks:
             return protocol
-    raise unknown_name("task", task, protocols[-1].tasks)
+        known += protocol.tasks
+    raise unknown_name("task", task, set(known))

@@ -24,7 +24,7 @@ play() { # label, agent, settings ...
     shift 2
     sfvgen-plan eval --suite metaworld-10 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
         --out "$WORK/$label" --resume "$@"
-    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label/episodes.csv" --into "$ROWS"
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label" --into "$ROWS"
 }
 
 agents() {

@@ -1,15 +1,17 @@
-"""One row per episode, on disk the moment the episode ends.
+"""Rows: what is kept of an episode, and files of rows that are committed.
 
-``python -m sfvgen_plan.benchmarks.results merge RUN.csv... --into benchmarks/results/metaworld-10.csv`` adds the rows
-of finished runs to the committed ones; of two rows for the same protocol, task, agent and seed the newest wins.
+``python -m sfvgen_plan.benchmarks.results merge RUN... --into benchmarks/results/metaworld-10.csv`` adds the rows of
+finished runs (their folders, stores or CSV files) to the committed ones; of two rows for the same protocol, task,
+agent and seed the newest wins. With ``--into all.sqlite`` they are added to a store. ``export``, ``check`` and
+``recover`` are for stores (see ``store.py``).
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import io
+import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -48,6 +50,8 @@ class EpisodeRow:
         first_success: the decision that first succeeded, counted from 1, or None.
         checkpoint: hash of the checkpoint behind the agent, or empty.
         device: where the agent computed.
+        protocol_hash: ``Protocol.rules_hash`` of the rules it was played under; empty in files from before it existed.
+        run: id of the run that played it, or empty.
     """
 
     protocol: str
@@ -65,10 +69,32 @@ class EpisodeRow:
     first_success: int | None = None
     checkpoint: str = ""
     device: str = ""
+    protocol_hash: str = ""
+    run: str = ""
 
     @property
     def key(self) -> EpisodeKey:
         return EpisodeKey(self.protocol, self.task, self.agent, self.seed, self.checkpoint)
+
+    def check(self) -> EpisodeRow:
+        """This row, if it makes sense.
+
+        Raises:
+            ValueError: a number that is not finite or negative where none can be, or a success nobody saw.
+        """
+        for name in ("return_", "plan_seconds"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name.rstrip('_')}={getattr(self, name)} is not finite")
+        for name in ("seed", "decisions", "plan_seconds", "denoiser_calls", "imagined_decisions"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} is negative")
+        if self.success_final and not self.success_any:
+            raise ValueError("success_final=1 without success_any=1")
+        if self.first_success is not None and not 1 <= self.first_success <= max(1, self.decisions):
+            raise ValueError(f"first_success={self.first_success} lies outside the {self.decisions} decisions")
+        if self.error and self.success_any:
+            raise ValueError("an episode that broke off counts as a failure, this one has success_any=1")
+        return self
 
     def to_dict(self) -> dict[str, str]:
         """Column -> text, as stored."""
@@ -88,6 +114,8 @@ class EpisodeRow:
             "first_success": "" if self.first_success is None else str(self.first_success),
             "checkpoint": self.checkpoint,
             "device": self.device,
+            "protocol_hash": self.protocol_hash,
+            "run": self.run,
         }
 
     @classmethod
@@ -95,7 +123,7 @@ class EpisodeRow:
         """Inverse of ``to_dict``; the columns after ``error`` may be missing.
 
         Raises:
-            KeyError, ValueError: a column is missing or is no number.
+            KeyError, ValueError: a column is missing, is no number, or makes no sense.
         """
         first_success = values.get("first_success", "")
         return cls(
@@ -103,8 +131,8 @@ class EpisodeRow:
             task=values["task"],
             agent=values["agent"],
             seed=int(values["seed"]),
-            success_any=bool(int(values["success_any"])),
-            success_final=bool(int(values["success_final"])),
+            success_any=_flag(values["success_any"]),
+            success_final=_flag(values["success_final"]),
             return_=float(values["return"]),
             decisions=int(values["decisions"]),
             plan_seconds=float(values["plan_seconds"]),
@@ -114,49 +142,21 @@ class EpisodeRow:
             first_success=int(first_success) if first_success else None,
             checkpoint=values.get("checkpoint", ""),
             device=values.get("device", ""),
-        )
+            protocol_hash=values.get("protocol_hash", ""),
+            run=values.get("run", ""),
+        ).check()
+
+
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"{text!r} is neither 0 nor 1")
+    return text == "1"
 
 
 COLUMNS = tuple("return" if field.name == "return_" else field.name for field in dataclasses.fields(EpisodeRow))
 
 
-class RowStore:
-    """Rows of a run in a CSV file that only grows.
-
-    Each row is written in one piece and synchronised before ``append`` returns, so a killed run keeps every finished
-    episode. The file is created with the first row; a row torn by a crash is dropped when the file is next written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> list[EpisodeRow]:
-        """All rows, oldest first; of an episode played twice, only the newest."""
-        return list(newest(read_rows(self.path))) if self.path.exists() else []
-
-    def append(self, row: EpisodeRow) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            _drop_torn_row(file)
-            header = [] if file.tell() else [COLUMNS]
-            file.write(_csv_text([*header, list(row.to_dict().values())]).encode())
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _drop_torn_row(file: io.BufferedRandom) -> None:
-    """Cut what follows the last line end, and leave the position at the end."""
-    size = file.seek(0, os.SEEK_END)
-    if not size:
-        return
-    file.seek(0)
-    whole = file.read().rfind(b"\n") + 1
-    if whole < size:
-        file.truncate(whole)
-    file.seek(0, os.SEEK_END)
-
-
-def _csv_text(lines: Iterable[Sequence[str]]) -> str:
+def csv_text(lines: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
@@ -170,8 +170,9 @@ def read_rows(path: Path) -> list[EpisodeRow]:
     """
     try:
         text = path.read_text()
-    except OSError as error:
-        raise UserError(f"rows={str(path)!r} can't be read ({error.strerror}); give a CSV of episode rows") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"rows={str(path)!r} can't be read ({reason}); give a CSV of episode rows") from None
     text = text[: text.rfind("\n") + 1]
     rows = []
     for number, values in enumerate(csv.DictReader(io.StringIO(text)), start=2):
@@ -192,21 +193,24 @@ def write_rows(path: Path, rows: Iterable[EpisodeRow]) -> None:
     """Replace ``path`` by these rows in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(path.name + ".tmp")
-    staged.write_text(_csv_text([COLUMNS, *(list(row.to_dict().values()) for row in rows)]))
+    staged.write_text(csv_text([COLUMNS, *(list(row.to_dict().values()) for row in rows)]))
     os.replace(staged, path)
 
 
 def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
-    """Add the rows of ``sources``, oldest first, to the file ``into`` and return all it holds now.
+    """Add the rows of ``sources`` (CSV files, stores, run folders), oldest first, to the CSV file ``into`` and return
+    all that it holds now.
 
     Episodes are told apart by protocol, task, agent and seed: committed rows show one checkpoint per agent.
 
     Raises:
         UserError: rows of a protocol other than the one that ``into`` is named for.
     """
+    from sfvgen_plan.benchmarks.exchange import read_source
+
     rows = read_rows(into) if into.exists() else []
     for source in sources:
-        rows += read_rows(source)
+        rows += read_source(source)
     for row in rows:
         if row.protocol != into.stem:
             raise UserError(
@@ -218,22 +222,7 @@ def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
     return ordered
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    program = "python -m sfvgen_plan.benchmarks.results"
-    parser = argparse.ArgumentParser(prog=program, description="Keep committed rows.")
-    verbs = parser.add_subparsers(required=True)
-    merge_parser = verbs.add_parser("merge", help="add the rows of runs to a committed file; the newest row wins")
-    merge_parser.add_argument("runs", nargs="+", type=Path, metavar="RUN.csv", help="rows of runs, oldest first")
-    merge_parser.add_argument("--into", required=True, type=Path, metavar="PROTOCOL.csv", help="the committed file")
-    args = parser.parse_args(arguments)
-    try:
-        rows = merge(args.runs, args.into)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(f"{args.into}: {len(rows)} episodes\n")
-    return 0
-
-
 if __name__ == "__main__":
+    from sfvgen_plan.benchmarks.exchange import main
+
     sys.exit(main())

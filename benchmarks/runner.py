@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -204,7 +205,10 @@ class _Run:
         job = self._flights[lane].job
         if ended.bad_input and not self.rows:
             raise UserError(ended.bad_input)
-        row = self._row(job, ended, self._cost(lane, ended))
+        if not math.isfinite(ended.return_):
+            error = ValueError(f"the return of the episode is {ended.return_}")
+            ended = Ended.broken(error, decisions=ended.decisions, recording=ended.recording)
+        row = row_of_episode(self._protocol, self._contestant, job, ended, self._cost(lane, ended))
         if ended.error:
             self._observer.failed(job, ended.details or ended.error)
         if ended.recording:
@@ -225,21 +229,24 @@ class _Run:
                 raise
             return PlanCost()  # An agent that failed may not know what it has cost.
 
-    def _row(self, job: Job, ended: Ended, cost: PlanCost) -> EpisodeRow:
-        return EpisodeRow(
-            protocol=self._protocol.id,
-            task=job.task,
-            agent=self._contestant.name,
-            seed=job.seed,
-            success_any=ended.success_any,
-            success_final=ended.success_final,
-            return_=ended.return_,
-            decisions=ended.decisions,
-            plan_seconds=cost.plan_seconds / max(1, ended.decisions),
-            denoiser_calls=cost.denoiser_calls,
-            imagined_decisions=cost.imagined_decisions,
-            error=ended.error,
-            first_success=ended.first_success,
-            checkpoint=self._contestant.checkpoint,
-            device=self._contestant.device,
-        )
+
+def row_of_episode(protocol: Protocol, contestant: Contestant, job: Job, ended: Ended, cost: PlanCost) -> EpisodeRow:
+    """The row of an episode that has ended."""
+    return EpisodeRow(
+        protocol=protocol.id,
+        task=job.task,
+        agent=contestant.name,
+        seed=job.seed,
+        success_any=ended.success_any,
+        success_final=ended.success_final,
+        return_=ended.return_,
+        decisions=ended.decisions,
+        plan_seconds=cost.plan_seconds / max(1, ended.decisions),
+        denoiser_calls=cost.denoiser_calls,
+        imagined_decisions=cost.imagined_decisions,
+        error=ended.error,
+        first_success=ended.first_success,
+        checkpoint=contestant.checkpoint,
+        device=contestant.device,
+        protocol_hash=protocol.rules_hash,
+    )

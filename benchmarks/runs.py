@@ -1,27 +1,98 @@
-"""Run folders: the rows of one evaluation, what was evaluated, and the tracebacks of failures."""
+"""Recording a run: its rows go into a store the moment they come, with what was evaluated beside them."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from sfvgen_plan.benchmarks.episodes import Job
-from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow, RowStore
+from sfvgen_plan.benchmarks.exchange import EXPORT, STORE, completed
+from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow, read_rows, write_rows
+from sfvgen_plan.benchmarks.store import Run, Store
 from sfvgen_plan.errors import UserError
 
 IDENTITY = ("protocol", "agent", "settings")
-"""What has to be the same for a run to be gone on with."""
+"""What has to be the same for the rows of two runs to be those of one agent."""
 
 
-class RunFolder:
-    """``episodes.csv``, ``run.json`` and ``errors.log`` in one folder, which is made when the first row is written.
+class Recorder:
+    """Keeps the rows of one run in a store, which is made when the first row is written.
 
     Args:
-        path: the folder.
+        path: the store, which may hold rows of other runs, and may be written by other processes meanwhile.
+        record: what is evaluated, as JSON values; has the keys of ``IDENTITY``.
+        errors: file that gets the tracebacks of episodes that broke off.
+
+    Raises:
+        UserError: the store can't be written, is damaged, or has other settings under the agent's name.
+    """
+
+    def __init__(self, path: Path, record: Mapping[str, Any], errors: Path | None = None) -> None:
+        self.path = path
+        self.errors = errors or path.with_suffix(".errors.log")
+        self._record = dict(record)
+        self._run: Run | None = None
+        check_writable(path)
+        self._store: Store | None = Store(path) if path.exists() and path.stat().st_size else None
+        try:
+            self._check_settings()
+        except BaseException:
+            self.close()
+            raise
+
+    def pending(self, jobs: Iterable[Job], key: EpisodeKey, protocol_hash: str) -> list[Job]:
+        """The jobs that were not played to their end, ``key`` giving everything of it but task and seed. Episodes
+        that broke off count as not played: what broke them (memory, a killed worker) may be mended."""
+        done = self._store.done(key, protocol_hash) if self._store else set()
+        return [job for job in jobs if (job.task, job.seed) not in done]
+
+    def append(self, row: EpisodeRow) -> bool:
+        """Store a row; on disk when this returns. False: another process has stored that episode meanwhile."""
+        store = self._open()
+        if self._run is None:
+            self._run = Run.new(row.agent, row.protocol, row.checkpoint, {**self._record, "device": row.device})
+            store.extend([], [self._run])
+        return store.append(replace(row, run=self._run.id))
+
+    def rows(self, protocol: str | None = None) -> list[EpisodeRow]:
+        """Rows of the store, of each episode the one that counts; those of one protocol or all."""
+        return self._store.rows(protocol) if self._store else []
+
+    def log_failure(self, job: Job, details: str) -> None:
+        """Keep the traceback of an episode that broke off."""
+        self.errors.parent.mkdir(parents=True, exist_ok=True)
+        with self.errors.open("a") as file:
+            file.write(f"{job.task} seed {job.seed}\n{details.rstrip()}\n\n")
+
+    def close(self) -> None:
+        if self._store:
+            self._store.close()
+
+    def _open(self) -> Store:
+        if self._store is None:
+            self._store = Store(self.path, create=True)
+        return self._store
+
+    def _check_settings(self) -> None:
+        for run in self._store.runs() if self._store else []:
+            same = (run.protocol, run.agent) == (self._record["protocol"], self._record["agent"])
+            if same and run.record.get("settings") != self._record["settings"]:
+                raise UserError(
+                    f"store={str(self.path)!r} holds episodes of agent {run.agent!r} with settings="
+                    f"{run.record.get('settings')!r}, not {self._record['settings']!r}; name this one with --label"
+                )
+
+
+class RunFolder(Recorder):
+    """A folder for one evaluation: ``results.sqlite``, ``errors.log``, and ``episodes.csv``, which is written when the
+    evaluation ends. A folder that only has the last, from an older version, is taken over.
+
+    Args:
+        path: the folder, which is made when the first row is written.
         record: what is evaluated, as JSON values; has the keys of ``IDENTITY``.
         resume: go on with the rows that are there.
 
@@ -31,57 +102,60 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any], resume: bool = False) -> None:
-        self.path = path
-        self.rows = RowStore(path / "episodes.csv")
-        self._record = dict(record)
-        self._check_writable()
-        if self.rows.path.exists():
-            self._check_resumable(resume)
+        self.folder = path
+        check_writable(path / STORE)
+        count, before = _contents(path)
+        if count and not resume:
+            raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
+        for earlier in before:
+            for name in IDENTITY:
+                if earlier.get(name) != record[name]:
+                    raise UserError(
+                        f"out={str(path)!r} holds episodes with {name}={earlier.get(name)!r}, not {record[name]!r}; "
+                        "give another folder"
+                    )
+        if count:
+            _take_over(path)
+        super().__init__(path / STORE, record, path / "errors.log")
 
-    def pending(self, jobs: Iterable[Job], key: EpisodeKey) -> list[Job]:
-        """The jobs without a row, ``key`` giving everything of it but task and seed. Episodes that broke off count as
-        not played: what broke them (memory, a killed worker) may be mended."""
-        done = {row.key for row in self.rows.read() if not row.error}
-        return [job for job in jobs if key._replace(task=job.task, seed=job.seed) not in done]
+    def export(self) -> Path:
+        """Write ``episodes.csv`` and return its path."""
+        write_rows(self.folder / EXPORT, self.rows())
+        return self.folder / EXPORT
 
-    def append(self, row: EpisodeRow) -> None:
-        """Store a row; on disk when this returns."""
-        if not (self.path / "run.json").exists():
-            self.path.mkdir(parents=True, exist_ok=True)
-            staged = self.path / "run.json.tmp"
-            staged.write_text(json.dumps(self._record, indent=1) + "\n")
-            os.replace(staged, self.path / "run.json")
-        self.rows.append(row)
 
-    def log_failure(self, job: Job, details: str) -> None:
-        """Keep the traceback of an episode that broke off."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "errors.log").open("a") as file:
-            file.write(f"{job.task} seed {job.seed}\n{details.rstrip()}\n\n")
+def _contents(folder: Path) -> tuple[int, list[Mapping[str, Any]]]:
+    """How many episodes are in a run folder, and the records of their runs."""
+    if (folder / STORE).exists() and (folder / STORE).stat().st_size:
+        with Store(folder / STORE, writable=False, thorough=False) as store:
+            return len(store.rows()), [run.record for run in store.runs()]
+    if not (folder / EXPORT).exists():
+        return 0, []
+    try:
+        return len(read_rows(folder / EXPORT)), [json.loads((folder / "run.json").read_text())]
+    except (OSError, ValueError):
+        raise UserError(f"out={str(folder)!r} has no readable run.json; give another folder") from None
 
-    def _check_writable(self) -> None:
-        folder = self.path
-        while not folder.exists():
-            folder = folder.parent
-        try:
-            with TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"out={str(self.path)!r} can't be written to ({error.strerror}); give another folder"
-            ) from None
 
-    def _check_resumable(self, resume: bool) -> None:
-        count = len(self.rows.read())
-        if not resume:
-            raise UserError(f"out={str(self.path)!r} holds {count} episodes; add --resume or give another folder")
-        try:
-            before = json.loads((self.path / "run.json").read_text())
-        except (OSError, ValueError):
-            raise UserError(f"out={str(self.path)!r} has no readable run.json; give another folder") from None
-        for name in IDENTITY:
-            if before.get(name) != self._record[name]:
-                raise UserError(
-                    f"out={str(self.path)!r} holds episodes with {name}={before.get(name)!r}, not "
-                    f"{self._record[name]!r}; give another folder"
-                )
+def _take_over(folder: Path) -> None:
+    """Put the rows of a folder that has no store yet into one."""
+    if not (folder / STORE).exists():
+        rows = completed(read_rows(folder / EXPORT))
+        record = json.loads((folder / "run.json").read_text())
+        run = Run.new(rows[0].agent, rows[0].protocol, rows[0].checkpoint, record)
+        with Store(folder / STORE, create=True) as store:
+            store.extend([replace(row, run=run.id) for row in rows], [run])
+
+
+def check_writable(path: Path) -> None:
+    """UserError unless ``path`` can be made or changed."""
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+        if path.exists():
+            path.open("r+b").close()
+    except OSError as error:
+        raise UserError(f"out={str(path)!r} can't be written to ({error.strerror}); give another place") from None

@@ -148,3 +148,17 @@ def write_small_dataset() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def fake_rlbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """RLBench workers started in this test find the stand-ins of ``tests/fakes``; returned to change variables with."""
+    root = tmp_path / "CoppeliaSim"
+    root.mkdir()
+    (root / "libcoppeliaSim.so").touch()
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fakes"))
+    monkeypatch.setenv("COPPELIASIM_ROOT", str(root))
+    monkeypatch.setenv("DISPLAY", ":0")
+    for name in ("SFVGEN_RLBENCH_PYTHON", "QT_QPA_PLATFORM", "FAKE_RLBENCH_FAULTS", "FAKE_RLBENCH_ONCE"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch

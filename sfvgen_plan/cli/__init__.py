@@ -1,6 +1,6 @@
 """The command line, ``sfvgen-plan <verb>``: picks the verb, runs it and turns its end into an exit code.
 
-A verb is one module of this package with
+A verb is one module of this package, with underscores for its hyphens, with
 
 - ``HELP``: one line for ``sfvgen-plan --help``,
 - ``add_arguments(parser)``: its options (``--quiet`` and ``--json`` are there already),
@@ -25,7 +25,7 @@ from types import FrameType
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
 
-VERBS = ("eval", "imagine", "collect", "train", "doctor")
+VERBS = ("eval", "imagine", "leaderboard", "collect", "train", "train-agent", "doctor")
 
 BAD_INPUT = 2
 INTERRUPTED = 128 + signal.SIGINT
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return the exit code."""
     try:
         with _sigterm_unwinds():
-            modules = {verb: import_module(f"{__name__}.{verb}") for verb in VERBS}
+            modules = {verb: import_module(f"{__name__}.{verb.replace('-', '_')}") for verb in VERBS}
             args = parse_arguments(sys.argv[1:] if argv is None else argv, modules)
             return int(modules[args.verb].run(args))
     except UserError as error:

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from sfvgen_plan.cli.console import Output
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
+
+DEFAULTS = {"metaworld": ("corner4", 5), "rlbench": ("front", 1)}
+"""Camera, and raw steps per decision, by simulator."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of the verb."""
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--task", action="append", metavar="NAME", help="a Metaworld task; may be given several times")
-    which.add_argument("--suite", metavar="NAME", help="all tasks of a suite, such as metaworld-10")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--task", action="append", metavar="NAME", help="a Metaworld task, or rlbench/NAME; may be given several times"
+    )
+    which.add_argument("--suite", metavar="NAME", help="all tasks of a suite, such as metaworld-10 or rlbench-data")
+    parser.add_argument(
+        "--from", type=Path, dest="source", metavar="DIR", help="play nothing: convert recorded RLBench episodes"
+    )
+    parser.add_argument(
+        "--split", choices=("train", "test"), default="train", help="of the recorded episodes (default %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to make; <out>.partial while it goes on")
     parser.add_argument("--episodes", type=int, default=100, help="per task (default %(default)s)")
     parser.add_argument("--decisions", type=int, default=40, help="per episode (default %(default)s)")
@@ -26,21 +42,25 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=None, help="processes (default one per core)")
     parser.add_argument("--size", type=int, default=128, help="of the frames, in pixels (default %(default)s)")
-    parser.add_argument("--camera", default="corner4", help="(default %(default)s)")
-    parser.add_argument("--repeat", type=int, default=5, help="raw steps per decision (default %(default)s)")
+    parser.add_argument("--camera", help="(default corner4; front for RLBench)")
+    parser.add_argument(
+        "--repeat", type=int, help="raw steps per decision (default 5; RLBench's are as many as needed)"
+    )
 
 
 def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.agents.collection import STAGING_SUFFIX, collect
     from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.envs.tasks import SUITES
-    from sfvgen_plan.errors import unknown_name
+    from sfvgen_plan.envs.rlbench.tasks import PREFIX
 
     out = Output.of(args)
-    if args.suite is not None and args.suite not in SUITES:
-        raise unknown_name("suite", args.suite, SUITES)
-    tasks = SUITES[args.suite] if args.suite is not None else tuple(dict.fromkeys(args.task))
+    tasks = chosen_tasks(args)
+    if args.source is not None:
+        return convert_recordings(args, tasks, out)
+    if tasks is None:
+        raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
+    camera, repeat = DEFAULTS["rlbench" if tasks[0].startswith(PREFIX) else "metaworld"]
     total = len(tasks) * args.episodes
     done = 0
     try:
@@ -59,14 +79,53 @@ def run(args: Namespace) -> int:
                 args.seed,
                 args.workers,
                 args.size,
-                args.camera,
-                args.repeat,
+                args.camera or camera,
+                args.repeat or repeat,
                 on_episode=count,
             )
     except (KeyboardInterrupt, SystemExit):
         partial = f"{args.out}{STAGING_SUFFIX}"
         out.note(f"stopped with {done} of {total} episodes kept in {partial}; the same command goes on from there")
         raise
-    data = {"out": str(args.out), "tasks": list(tasks), "episodes": total, "decisions": total * args.decisions}
-    out.result(data, f"{total} episodes of {len(tasks)} tasks, {total * args.decisions} decisions: {args.out}")
+    report(args, tasks, out)
     return 0
+
+
+def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:
+    """The tasks that the options name, None if they name none.
+
+    Raises:
+        UserError: unknown suite.
+    """
+    from sfvgen_plan.envs import tasks as metaworld
+    from sfvgen_plan.envs.rlbench import tasks as rlbench
+
+    suites = metaworld.SUITES | {
+        suite: tuple(rlbench.PREFIX + task for task in tasks) for suite, tasks in rlbench.SUITES.items()
+    }
+    if args.suite is None:
+        return tuple(dict.fromkeys(args.task)) if args.task else None
+    if args.suite not in suites:
+        raise unknown_name("suite", args.suite, suites)
+    return suites[args.suite]
+
+
+def convert_recordings(args: Namespace, tasks: tuple[str, ...] | None, out: Output) -> int:
+    """Turn recorded RLBench episodes into a dataset."""
+    from sfvgen_plan.data.rlbench import convert
+
+    with out.progress("episodes") as bar:
+        convert(args.source, args.out, tasks, args.split, args.camera or "front", on_episode=bar.advance)
+    report(args, None, out)
+    return 0
+
+
+def report(args: Namespace, tasks: tuple[str, ...] | None, out: Output) -> None:
+    """Say what the dataset has."""
+    from sfvgen_plan.data.episodes import read_metadata
+
+    metadata = read_metadata(args.out)
+    names = list(tasks or metadata["collection"]["tasks"])
+    episodes, decisions = metadata["total_episodes"], metadata["total_steps"]
+    data = {"out": str(args.out), "tasks": names, "episodes": episodes, "decisions": decisions}
+    out.result(data, f"{episodes} episodes of {len(names)} tasks, {decisions} decisions: {args.out}")

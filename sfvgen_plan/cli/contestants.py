@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.runner import Contestant
     from sfvgen_plan.model.checkpoint import Checkpoint
 
-WITHOUT_CHECKPOINT = ("random", "expert", "oracle")
-"""Agents that play any task, since they have learned none."""
-
 GROUP = "agent"
 
 
@@ -73,7 +70,7 @@ def make_contestant(
     from functools import partial
 
     from sfvgen_plan.agents.adapters import kind_of
-    from sfvgen_plan.agents.registry import acts_on_env, make_agent
+    from sfvgen_plan.agents.registry import WITHOUT_CHECKPOINT, acts_on_env, make_agent, sees_through_checkpoint
     from sfvgen_plan.benchmarks.runner import Contestant
     from sfvgen_plan.cli.devices import device_name, resolve_device
 
@@ -86,7 +83,7 @@ def make_contestant(
         return Contestant(label, agent=cast("BatchAgent", made), device=device_name("cpu"))
     device = resolve_device(device)
     loaded = None
-    if ":" not in agent or checkpoint is not None:
+    if checkpoint is not None or sees_through_checkpoint(agent):
         loaded = checkpoint_for(protocol, tasks, checkpoint, device)
     made = make_agent(agent, loaded, device, 0, settings)
     if kind_of(made) != "batch":

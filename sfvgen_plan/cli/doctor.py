@@ -36,16 +36,22 @@ class Check:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """No options of its own."""
+    """The options of the verb."""
+    parser.add_argument(
+        "--rlbench", action="store_true", help="check RLBench instead: interpreter, CoppeliaSim, display, one launch"
+    )
 
 
 def run(args: Namespace) -> int:
     """Print the report; 0 when every needed check holds, else 1."""
     from sfvgen_plan.cli.console import Output
 
-    checks = [*check_packages(), check_gl(), check_device(), check_checkpoint()]
+    if args.rlbench:
+        checks, task = check_rlbench(), "rlbench/reach_target"
+    else:
+        checks, task = [*check_packages(), check_gl(), check_device(), check_checkpoint()], "reach-v3"
     ready = all(check.ok for check in checks if check.needed)
-    verdict = "ready: `sfvgen-plan eval --task reach-v3`" if ready else "not ready: mend the lines marked ✗"
+    verdict = f"ready: `sfvgen-plan eval --task {task}`" if ready else "not ready: mend the lines marked ✗"
     lines = [check.line() for check in checks]
     data = {"ready": ready, "checks": [asdict(check) for check in checks]}
     Output.of(args).result(data, "\n".join([*lines, verdict]))
@@ -116,6 +122,13 @@ def check_checkpoint(folder: Path | None = None) -> Check:
         return f"{root.name}, {size:.1f} MB, {len(tasks)} tasks: {', '.join(tasks)}"
 
     return _attempt("checkpoint", describe, "reinstall sfvgen-plan")
+
+
+def check_rlbench() -> list[Check]:
+    """What RLBench needs, up to the first piece that is missing; the last check is a real launch."""
+    from sfvgen_plan.envs.rlbench.diagnosis import examine
+
+    return [Check(name, ok, detail) for name, ok, detail in examine()]
 
 
 def _bundled() -> Path:

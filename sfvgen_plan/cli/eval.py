@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.results import EpisodeRow
     from sfvgen_plan.benchmarks.runner import Contestant
+    from sfvgen_plan.benchmarks.runs import Recorder
+
+logger = logging.getLogger(__name__)
+
+METAWORLD = "sfvgen/Metaworld-v0"
 
 HELP = "play a task or a suite with an agent; exit 1 when every episode broke off"
 
@@ -41,7 +47,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument("--task", help="one task, such as reach-v3")
     what.add_argument("--suite", help="all tasks of a protocol, such as metaworld-10")
     parser.add_argument(
-        "--agent", default="default", help="random, prior, cem, mppi, default, oracle, expert, or module:factory"
+        "--agent",
+        default="default",
+        help="random, prior, cem, mppi, default, oracle, expert, sb3:path.zip, or module:factory",
     )
     parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
     parser.add_argument(
@@ -53,8 +61,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--memory", action=BooleanOptionalAction, help="fast learning during the episode (default: the agent's)"
     )
     add_model_arguments(parser)
-    parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: a new one in runs/)")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
+    pace.add_argument(
+        "--workers", type=positive_int, help="processes with an agent each, for agents that plan on a CPU"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: a new one in runs/)")
+    where.add_argument(
+        "--store", type=Path, metavar="FILE", help="a store for many agents; only what is missing there is played"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write the first episode of each task")
     add_overrides(parser)
@@ -62,9 +78,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
+    from functools import partial
+
+    from sfvgen_plan.benchmarks.provenance import provenance
     from sfvgen_plan.benchmarks.results import EpisodeKey
     from sfvgen_plan.benchmarks.runner import evaluate, jobs_for
-    from sfvgen_plan.benchmarks.runs import RunFolder
+    from sfvgen_plan.benchmarks.runs import Recorder, RunFolder
+    from sfvgen_plan.benchmarks.scaleout import evaluate_in_workers
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.contestants import compose_settings, make_contestant
     from sfvgen_plan.cli.devices import make_threads_patient
@@ -79,18 +99,23 @@ def run(args: Namespace) -> int:
         "protocol": protocol.id,
         "agent": label,
         "settings": settings,
-        "protocol_hash": protocol.hash,
+        "protocol_hash": protocol.rules_hash,
         "rules": asdict(protocol),
         "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
-        "versions": versions(),
+        **provenance(),
     }
-    folder = RunFolder(args.out or default_folder(args.suite or tasks[0], label), record, args.resume)
-    prepare_graphics(args)
+    recorder: Recorder
+    if args.store:
+        recorder = Recorder(args.store, record)
+    else:
+        recorder = RunFolder(args.out or default_folder(args.suite or tasks[0], label), record, args.resume)
+    if protocol.env_id == METAWORLD:
+        prepare_graphics(args)
     contestant = make_contestant(args.agent, label, settings, args.checkpoint, args.device, protocol, tasks)
 
     jobs = jobs_for(tasks, protocol.seeds, recorded_seed=protocol.first_seed if args.video else None)
     key = EpisodeKey(protocol.id, "", label, 0, contestant.checkpoint)
-    pending = folder.pending(jobs, key)
+    pending = recorder.pending(jobs, key, protocol.rules_hash)
     if len(pending) < len(jobs):
         out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
     lanes = args.lanes or default_lanes(contestant)
@@ -98,17 +123,25 @@ def run(args: Namespace) -> int:
     finished = False
     try:
         with out.progress("episodes", total=len(pending)) as bar:
-            evaluate(protocol, pending, contestant, lanes, watch(folder, bar, recordings, protocol))
+            observer = watch(recorder, bar, recordings, protocol)
+            if args.workers:
+                make = partial(
+                    make_contestant, args.agent, label, settings, args.checkpoint, args.device, protocol, tasks
+                )
+                evaluate_in_workers(protocol, pending, make, contestant, args.workers, observer)
+            else:
+                evaluate(protocol, pending, contestant, lanes, observer)
         finished = True
     finally:
         wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
-        rows = [row for row in folder.rows.read() if row.key in wanted]
+        rows = [row for row in recorder.rows(protocol.id) if row.key in wanted]
+        where = finish(recorder)
         if recordings:
             from sfvgen_plan.video import write_mp4
 
             write_mp4(args.video, captioned(recordings, protocol))
         if rows:
-            show(out, protocol, tasks, rows, folder.path, finished)
+            show(out, protocol, tasks, rows, where, recorder, finished)
     return 1 if all(row.error for row in rows) else 0
 
 
@@ -119,11 +152,15 @@ def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
         UserError: unknown task or suite, or seeds that belong to training data.
     """
     from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
+    from sfvgen_plan.envs.rlbench import tasks as rlbench
     from sfvgen_plan.envs.tasks import canonical
 
     if args.suite:
         protocol = load_protocol(args.suite)
         tasks, episodes = list(protocol.tasks), protocol.episodes
+    elif args.task.startswith(rlbench.PREFIX):
+        tasks, episodes = [rlbench.canonical(args.task)], EPISODES_OF_A_TASK
+        protocol = load_protocol(rlbench.suite_of(tasks[0]))
     else:
         tasks, episodes = [canonical(args.task)], EPISODES_OF_A_TASK
         protocol = protocol_for_task(tasks[0])
@@ -166,7 +203,20 @@ def default_lanes(contestant: Contestant) -> int:
     return 1 if contestant.device.startswith("CPU") else min(MAX_LANES, LANES_PER_CORE * cpu_cores())
 
 
-def watch(folder: Any, bar: Any, recordings: list[Recording], protocol: Protocol) -> Any:
+def finish(recorder: Recorder) -> Path:
+    """Close the store, and return the file to name to people: the CSV of a run folder, or the store."""
+    from sfvgen_plan.benchmarks.runs import RunFolder
+
+    try:
+        return recorder.export() if isinstance(recorder, RunFolder) and recorder.path.exists() else recorder.path
+    except OSError as error:
+        logger.warning("the CSV could not be written (%s); the rows are in %s", error, recorder.path)
+        return recorder.path
+    finally:
+        recorder.close()
+
+
+def watch(recorder: Recorder, bar: Any, recordings: list[Recording], protocol: Protocol) -> Any:
     """An observer that stores rows, failures and recordings, and moves the bar."""
     from sfvgen_plan.benchmarks.episodes import Job
     from sfvgen_plan.benchmarks.runner import Observer
@@ -179,35 +229,42 @@ def watch(folder: Any, bar: Any, recordings: list[Recording], protocol: Protocol
             recordings.append(recording)
 
         def failed(self, job: Job, details: str) -> None:
-            folder.log_failure(job, details)
+            recorder.log_failure(job, details)
 
         def ended(self, row: EpisodeRow) -> None:
-            folder.append(row)
+            recorder.append(row)
             bar.advance()
 
     return Watch()
 
 
 def show(
-    out: Any, protocol: Protocol, tasks: Sequence[str], rows: Sequence[EpisodeRow], folder: Path, finished: bool
+    out: Any,
+    protocol: Protocol,
+    tasks: Sequence[str],
+    rows: Sequence[EpisodeRow],
+    where: Path,
+    recorder: Recorder,
+    finished: bool,
 ) -> None:
     """The result: a table, or JSON."""
     from sfvgen_plan.benchmarks.summary import per_task, terminal_table
 
     data = {
         "protocol": protocol.id,
-        "protocol_hash": protocol.hash,
+        "protocol_hash": protocol.rules_hash,
         "agent": rows[0].agent,
         "checkpoint": rows[0].checkpoint,
         "finished": finished,
-        "folder": str(folder),
+        "folder": str(recorder.path.parent),
+        "store": str(recorder.path),
         "summaries": [summary.to_dict() for summary in per_task(rows, tasks)],
         "episodes": [{name.rstrip("_"): value for name, value in asdict(row).items()} for row in rows],
     }
     out.result(data, terminal_table(rows, tasks))
-    out.note(f"rows: {folder / 'episodes.csv'}")
+    out.note(f"rows: {where}")
     if any(row.error for row in rows):
-        out.note(f"errors: {folder / 'errors.log'}")
+        out.note(f"errors: {recorder.errors}")
 
 
 def captioned(recordings: Sequence[Recording], protocol: Protocol) -> Iterator[np.ndarray]:
@@ -222,10 +279,3 @@ def captioned(recordings: Sequence[Recording], protocol: Protocol) -> Iterator[n
             text = f"{job.task}   seed {job.seed}   decision {decision}" + ("   solved" if solved[decision] else "")
             picture = caption(enlarge(frame), text, highlight=bool(solved[decision]))
             yield from [picture] * (FREEZE if decision == last else 1)
-
-
-def versions() -> dict[str, str]:
-    """What the result may depend on."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("sfvgen-plan", "metaworld", "mujoco", "torch", "diffusers")}

@@ -37,14 +37,15 @@ class EpisodeArrays:
         episode_start: (E,) int64, index of the first frame.
         action_start: (E,) int64, index of the first decision.
         lengths: (E,) int64, decisions.
-        actions: (A, 4) float32 in [-1, 1], as executed.
-        expert_actions: (A, 4) float32 in [-1, 1], what the expert would have done instead.
+        actions: (A, 4) float32 in [-1, 1], as executed; (A, 7) for RLBench.
+        expert_actions: (A, 4) or (A, 7) float32 in [-1, 1], what the expert would have done instead.
         reward: (A,) float32, 0 to 10.
         success: (A,) bool.
-        estimates: (F, 10) float32, the true values of ``sfvgen_plan.simulation.STATE_NAMES``.
-        state: (F, 39) float32, Metaworld's observation.
+        estimates: (F, 10) float32, the true values of ``sfvgen_plan.simulation.STATE_NAMES``; for RLBench of
+            ``sfvgen_plan.data.rlbench_state.ESTIMATE_NAMES``.
+        state: (F, 39) float32, Metaworld's observation; (F, 143) for RLBench.
         task: (E,) int64, index into ``tasks``.
-        kind: (E,) str, one of ``KINDS``.
+        kind: (E,) str, one of ``KINDS``; in recorded RLBench episodes also "noise0.6".
         seed: (E,) int64.
         tasks: task names.
         instructions: their instructions, in the same order.
@@ -97,7 +98,8 @@ def load_episodes(
     """Read a collected dataset, all of it or a part.
 
     Args:
-        path: folder that ``sfvgen-plan collect`` wrote.
+        path: folder that ``sfvgen-plan collect`` wrote, or one of recorded RLBench episodes, of which the training
+            split is read (``sfvgen_plan.data.rlbench``).
         tasks: only these, and in this order; default all.
         kinds: only episodes of these kinds; default all.
         limit_per_task: of what is left, the first episodes of each task.
@@ -107,6 +109,10 @@ def load_episodes(
         UserError: no dataset there, or a damaged one; a task or kind it does not have; nothing left.
     """
     folder = Path(path)
+    from sfvgen_plan.data.rlbench import is_recording, load_recordings  # It builds on this module.
+
+    if not (folder / METADATA_FILE).is_file() and is_recording(folder):
+        return load_recordings(folder, tasks, kinds, limit_per_task)
     settings = read_metadata(folder)["collection"]
     try:
         with h5py.File(folder / DATA_FILE, "r") as file:
@@ -178,9 +184,10 @@ def _choose(
     for task in wanted:
         if task not in present:
             raise unknown_name("task", task, present)
+    known = {*KINDS, *(entry.kind for entry in entries)}
     for kind in kinds or ():
-        if kind not in KINDS:
-            raise unknown_name("kind", kind, KINDS)
+        if kind not in known:
+            raise unknown_name("kind", kind, known)
     rank = {task: position for position, task in enumerate(wanted)}
     left = [entry for entry in entries if entry.task in rank and (kinds is None or entry.kind in kinds)]
     left.sort(key=lambda entry: rank[entry.task])

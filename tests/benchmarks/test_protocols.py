@@ -6,7 +6,13 @@ import dataclasses
 
 import pytest
 
-from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task, protocol_names
+from sfvgen_plan.benchmarks.protocols import (
+    known_rules_hash,
+    load_protocol,
+    protocol_for_task,
+    protocol_names,
+    protocol_page,
+)
 from sfvgen_plan.envs.tasks import SUITES, TASKS
 from sfvgen_plan.errors import UserError
 
@@ -28,7 +34,7 @@ def test_the_rules_behind_committed_rows_do_not_change() -> None:
 
 def test_every_metaworld_task_has_a_protocol_and_suites_come_first() -> None:
     assert {protocol_for_task(task).id for task in SUITES["metaworld-10"]} == {"metaworld-10"}
-    assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "metaworld-50"}
+    assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "mt50"}
 
 
 def test_any_change_changes_the_hash() -> None:
@@ -76,3 +82,41 @@ def test_unknown_names_come_with_the_nearest() -> None:
         load_protocol("metaworld10")
     with pytest.raises(UserError, match="reach-v3"):
         protocol_for_task("raech-v3")
+
+
+def test_every_protocol_has_a_page_with_its_rules() -> None:
+    for name in protocol_names():
+        protocol, page = load_protocol(name), protocol_page(name)
+        assert page.startswith(f"# `{name}`\n")
+        if protocol.env_id != "sfvgen/Metaworld-v0":
+            continue
+        for rule in (
+            f"{protocol.size} × {protocol.size}",
+            f"`{protocol.camera}`",
+            f"{protocol.max_decisions} decisions",
+        ):
+            assert rule in page, (name, rule)
+        assert f"{protocol.max_decisions * protocol.repeat} raw steps" in page
+        assert f"seeds 0 to {protocol.episodes - 1}" in page
+        assert f"--suite {name}" in page
+    with pytest.raises(UserError, match="mt50"):
+        protocol_page("mt51")
+
+
+def test_protocols_are_what_they_are_named_after() -> None:
+    assert len(load_protocol("avdc11-v3").tasks) == 11
+    assert load_protocol("avdc11-v3").episodes == 75
+    assert (len(load_protocol("mt50").tasks), load_protocol("mt50").episodes) == (50, 50)
+    assert set(load_protocol("mt50").tasks) == set(TASKS)
+    for protocol in map(load_protocol, protocol_names()):
+        assert protocol.env_id != "sfvgen/Metaworld-v0" or set(protocol.tasks) <= set(TASKS)
+    small = load_protocol("ivideogpt6")
+    assert (len(small.tasks), small.size, small.repeat, small.camera) == (6, 64, 2, "corner")
+
+
+def test_rules_do_not_depend_on_the_seeds_but_on_everything_else() -> None:
+    protocol = load_protocol("metaworld-10")
+    assert protocol.rules_hash == protocol.variant(first_seed=5, episodes=3).rules_hash == known_rules_hash(protocol.id)
+    assert protocol.rules_hash != dataclasses.replace(protocol, size=64).rules_hash
+    assert protocol.rules_hash != dataclasses.replace(protocol, id="other").rules_hash
+    assert known_rules_hash("metaworld-10~12345678") == ""

@@ -1,14 +1,17 @@
-"""Rows: on disk at once, whole or not at all, newest wins."""
+"""Rows and the CSV files that hold them."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sfvgen_plan.benchmarks.results import COLUMNS, EpisodeRow, RowStore, main, merge, read_rows, write_rows
+from sfvgen_plan.benchmarks.exchange import main
+from sfvgen_plan.benchmarks.results import COLUMNS, EpisodeRow, merge, newest, read_rows, write_rows
 from sfvgen_plan.errors import UserError
 
 ROW = EpisodeRow(
@@ -29,19 +32,10 @@ ROW = EpisodeRow(
 )
 
 
-def test_a_row_is_on_disk_as_soon_as_it_is_appended(tmp_path: Path) -> None:
-    store = RowStore(tmp_path / "run" / "episodes.csv")
-    for seed in range(3):
-        row = dataclasses.replace(ROW, seed=seed)
-        store.append(row)
-        assert RowStore(store.path).read()[-1] == row
-    assert len(store.read()) == 3
-
-
 def test_the_columns_begin_as_agreed(tmp_path: Path) -> None:
     agreed = "protocol,task,agent,seed,success_any,success_final,return,decisions,plan_seconds,denoiser_calls"
-    assert ",".join(COLUMNS).startswith(f"{agreed},imagined_decisions,error")
-    RowStore(tmp_path / "episodes.csv").append(ROW)
+    assert ",".join(COLUMNS).startswith(f"{agreed},imagined_decisions,error,first_success,checkpoint,device")
+    write_rows(tmp_path / "episodes.csv", [ROW])
     with (tmp_path / "episodes.csv").open() as file:
         (record,) = csv.DictReader(file)
     assert tuple(record) == COLUMNS
@@ -49,34 +43,55 @@ def test_the_columns_begin_as_agreed(tmp_path: Path) -> None:
 
 
 def test_errors_with_commas_quotes_and_line_breaks_stay_one_line(tmp_path: Path) -> None:
-    store = RowStore(tmp_path / "episodes.csv")
-    store.append(dataclasses.replace(ROW, error='ValueError: "a",\n b', first_success=None))
-    assert store.path.read_text().count("\n") == 2
-    assert store.read()[0].error == 'ValueError: "a", b'
+    path = tmp_path / "episodes.csv"
+    write_rows(path, [dataclasses.replace(ROW, error='ValueError: "a",\n b', success_any=False, first_success=None)])
+    assert path.read_text().count("\n") == 2
+    assert read_rows(path)[0].error == 'ValueError: "a", b'
 
 
 def test_a_row_torn_by_a_crash_is_dropped_and_the_others_kept(tmp_path: Path) -> None:
-    store = RowStore(tmp_path / "episodes.csv")
-    store.append(ROW)
-    with store.path.open("a") as file:
+    path = tmp_path / "episodes.csv"
+    write_rows(path, [ROW])
+    with path.open("a") as file:
         file.write("metaworld-10,reach-v3,def")
-    assert store.read() == [ROW]
-    store.append(dataclasses.replace(ROW, seed=4))
-    assert [row.seed for row in store.read()] == [3, 4]
+    assert read_rows(path) == [ROW]
 
 
-def test_a_torn_header_does_not_spoil_the_file(tmp_path: Path) -> None:
-    store = RowStore(tmp_path / "episodes.csv")
-    store.path.write_text("protocol,ta")
-    store.append(ROW)
-    assert store.read() == [ROW]
+def test_files_from_before_the_last_columns_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.csv"
+    write_rows(path, [ROW])
+    lines = [line.rsplit(",", 2)[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    assert lines[0].endswith(",checkpoint,device")
+    assert read_rows(path) == [ROW]
 
 
-def test_of_an_episode_played_twice_the_newest_row_counts(tmp_path: Path) -> None:
-    store = RowStore(tmp_path / "episodes.csv")
-    store.append(dataclasses.replace(ROW, error="Boom: no"))
-    store.append(ROW)
-    assert store.read() == [ROW]
+def test_of_an_episode_played_twice_the_newest_row_counts() -> None:
+    assert list(newest([dataclasses.replace(ROW, error="Boom: no"), ROW])) == [ROW]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "named"),
+    [
+        ("return", "nan", "not finite"),
+        ("plan_seconds", "inf", "not finite"),
+        ("success_any", "2", "neither 0 nor 1"),
+        ("decisions", "-1", "negative"),
+        ("seed", "", "invalid literal"),
+        ("first_success", "18", "outside the 17 decisions"),
+        ("success_any", "0", "without success_any"),
+        ("error", "Boom: no", "counts as a failure"),
+    ],
+)
+def test_rows_that_make_no_sense_are_refused_with_their_line(
+    column: str, text: str, named: str, tmp_path: Path
+) -> None:
+    good = dataclasses.replace(ROW, success_final=True).to_dict()
+    path = tmp_path / "episodes.csv"
+    lines = [",".join(COLUMNS), ",".join(good.values()), ",".join({**good, column: text}.values())]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=f"line 3 .*{named}"):
+        read_rows(path)
 
 
 def test_a_file_of_something_else_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -118,3 +133,12 @@ def test_the_merge_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert read_rows(into) == [ROW]
     assert main(["merge", str(tmp_path / "no.csv"), "--into", str(into)]) == 2
     assert "error: rows=" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    run, into = tmp_path / "run.csv", tmp_path / "metaworld-10.csv"
+    write_rows(run, [ROW])
+    command = [sys.executable, "-m", "sfvgen_plan.benchmarks.results", "merge", str(run), "--into", str(into)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{into}: 1 episodes\n"
+    assert read_rows(into) == [ROW]

@@ -16,7 +16,8 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.results import RowStore, read_rows
+from sfvgen_plan.benchmarks.results import read_rows
+from sfvgen_plan.benchmarks.store import Store
 from sfvgen_plan.envs.tasks import TASKS
 
 PLAYERS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -77,9 +78,9 @@ def test_a_suite_plays_every_task_under_its_own_protocol(capsys: pytest.CaptureF
 
 
 def test_agents_without_a_checkpoint_play_any_metaworld_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(load_protocol("metaworld-50").tasks) == len(TASKS)
+    assert len(load_protocol("mt50").tasks) == len(TASKS)
     data = report(capsys, "--task", "assembly-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1")
-    assert data["protocol"] == "metaworld-50"
+    assert data["protocol"] == "mt50"
 
 
 @pytest.mark.parametrize("agent", ["prior", "cem"])
@@ -120,22 +121,71 @@ def test_a_run_where_every_episode_breaks_off_is_a_failure(capsys: pytest.Captur
 def test_resuming_plays_only_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--task", "reach-v3", "--agent", "players:Stumbling", "--lanes", "1", "--out", "run")
     report(capsys, *options, "--episodes", "3")
-    store = RowStore(Path("run/episodes.csv"))
-    before = store.path.read_text().splitlines()
     data = report(capsys, *options, "--episodes", "4", "--resume")
-    added = store.path.read_text().splitlines()[len(before) :]
-    # Seed 3 is new, seed 1 broke off.
-    assert sorted(line.split(",")[3] for line in added) == ["1", "3"]
-    assert [episode["seed"] for episode in data["episodes"]] == [0, 1, 2, 3]
+    with Store(Path("run/results.sqlite")) as store:
+        # Seed 3 is new, seed 1 broke off, and does so again.
+        assert [row.seed for row in store.attempts()] == [0, 1, 2, 1, 3]
+        assert len(store.runs()) == 2
+    assert sorted(episode["seed"] for episode in data["episodes"]) == [0, 1, 2, 3]
+    assert sorted(row.seed for row in read_rows(Path("run/episodes.csv"))) == [0, 1, 2, 3]
+
+
+def test_a_run_folder_that_only_has_a_csv_is_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "reach-v3", "--agent", "expert", "--lanes", "1", "--out", "run")
+    report(capsys, *options, "--episodes", "2")
+    with Store(Path("run/results.sqlite")) as store:
+        Path("run/run.json").write_text(json.dumps(store.runs()[0].record))
+    Path("run/results.sqlite").unlink()
+    assert "--resume" in refusal(capsys, *options, "--episodes", "3")
+    data = report(capsys, *options, "--episodes", "3", "--resume")
+    assert [episode["seed"] for episode in data["episodes"]] == [0, 1, 2]
+    with Store(Path("run/results.sqlite")) as store:
+        assert [row.seed for row in store.attempts()] == [0, 1, 2]
+
+
+def test_a_store_holds_many_agents_and_only_what_is_missing_is_played(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "reach-v3", "--episodes", "2", "--lanes", "1", "--store", "all.sqlite")
+    report(capsys, *options, "--agent", "expert")
+    report(capsys, *options, "--agent", "random", "--max-decisions", "3")
+    data = report(capsys, *options, "--agent", "expert", "--episodes", "3")
+    assert [episode["seed"] for episode in data["episodes"]] == [0, 1, 2]
+    with Store(Path("all.sqlite")) as store:
+        assert [(row.agent, row.seed) for row in store.attempts()] == [
+            *(("expert", 0), ("expert", 1)),
+            *(("random", 0), ("random", 1)),
+            ("expert", 2),
+        ]
+        (run, *_) = store.runs()
+    assert run.record["versions"]["metaworld"] == "3.1.1"
+    assert run.record["rules"]["camera"] == "corner4"
+    assert {"git_commit", "started", "device", "settings", "command"} <= run.record.keys()
+    assert not Path("runs").exists()
+
+
+def test_workers_store_the_rows_of_a_single_process(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "reach-v3", "--agent", "random", "--episodes", "4", "--max-decisions", "3")
+    seen = []
+    for pace in (("--workers", "2"), ("--lanes", "1")):
+        report(capsys, *options, *pace, "--out", pace[0].strip("-"))
+        seen.append(
+            [{**vars(row), "plan_seconds": 0, "run": ""} for row in read_rows(Path(pace[0].strip("-"), "episodes.csv"))]
+        )
+    assert sorted(seen[0], key=lambda row: row["seed"]) == seen[1]
+
+
+def test_other_settings_under_the_same_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "reach-v3", "--episodes", "1", "--lanes", "1", "--store", "all.sqlite", "--max-decisions", "2")
+    report(capsys, *options, "--agent", "random", "--label", "mine")
+    assert "--label" in refusal(capsys, *options, "--agent", "expert", "--label", "mine")
 
 
 def test_a_folder_with_rows_is_not_written_to_by_accident(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--task", "reach-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1", "--out", "run")
     report(capsys, *options)
-    before = Path("run/episodes.csv").read_text()
+    before = Path("run/results.sqlite").read_bytes()
     assert "--resume" in refusal(capsys, *options)
     assert "agent='expert'" in refusal(capsys, *options[:3], "random", *options[4:], "--resume")
-    assert Path("run/episodes.csv").read_text() == before
+    assert Path("run/results.sqlite").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -157,6 +207,9 @@ def test_a_folder_with_rows_is_not_written_to_by_accident(capsys: pytest.Capture
         (["--task", "reach-v3", "--agent", "random", "--video", "x.gif"], ".mp4"),
         (["--task", "reach-v3", "--agent", "random", "--video", "no/x.mp4"], "doesn't exist"),
         (["--task", "reach-v3", "--agent", "random", "--out", "/proc/run"], "can't be written"),
+        (["--task", "reach-v3", "--agent", "random", "--store", "/proc/all.sqlite"], "can't be written"),
+        (["--task", "reach-v3", "--agent", "random", "--workers", "2", "--lanes", "2"], "not allowed with"),
+        (["--task", "reach-v3", "--agent", "random", "--store", "x.sqlite", "--out", "x"], "not allowed with"),
         (["--task", "reach-v3", "--agent", "prior", "--checkpoint", "nowhere"], "nowhere"),
         (["--task", "reach-v3", "--agent", "prior", "--device", "warp"], "device='warp'"),
         (["--task", "reach-v3", "--agent", "players:unusable"], "not finite"),
@@ -191,6 +244,11 @@ def test_a_checkpoint_for_other_frames_is_refused(
     assert "camera='corner4'" in error
 
 
+def finished_episodes(path: Path) -> int:
+    with Store(path, writable=False, thorough=False) as store:
+        return store.count()
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("lanes", ["1", "2"])
 def test_interruption_keeps_finished_episodes_and_shows_them(sent: int, code: int, lanes: str, tmp_path: Path) -> None:
@@ -200,14 +258,14 @@ def test_interruption_keeps_finished_episodes_and_shows_them(sent: int, code: in
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
-    rows = Path("run/episodes.csv")
+    path = Path("run/results.sqlite")
     deadline = time.monotonic() + 120
-    while not (rows.exists() and rows.read_text().count("\n") > 3) and time.monotonic() < deadline:
+    while not (path.exists() and finished_episodes(path) >= 3) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, sent)  # As a terminal does: workers get it too.
     output, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
-    kept = read_rows(rows)
+    kept = read_rows(Path("run/episodes.csv"))
     assert len(kept) >= 3
     assert not any(row.error for row in kept)
     assert "reach-v3" in output

@@ -1,0 +1,131 @@
+"""``sfvgen-plan leaderboard``: who stands where, from the rows of any number of runs."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfvgen_plan.cli.options import positive_int
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.store import Store
+    from sfvgen_plan.cli.console import Output
+
+HELP = "rank agents by their stored episodes: table, Markdown, HTML report; check submissions"
+
+DEFAULT_SOURCES = ("benchmarks/results", "runs")
+"""Where rows are looked for, in this order."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument(
+        "--store",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help=f"stores, run folders, CSVs, or folders of those (default: {' or '.join(DEFAULT_SOURCES)})",
+    )
+    parser.add_argument("--protocol", metavar="ID", help="only this protocol (default: each has a table of its own)")
+    parser.add_argument("--top", type=positive_int, metavar="N", help="show the first N agents of each protocol")
+    parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the tables as Markdown")
+    parser.add_argument("--html", type=Path, metavar="FILE.html", help="write a report that needs no network")
+    parser.add_argument("--check", type=Path, metavar="FILE.json", help="check a submission against its rows")
+    parser.add_argument("--submit", metavar="AGENT", help="write a submission of this agent to --out; needs --protocol")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="the submission; its rows are written beside it")
+    for name, meaning in (
+        ("authors", "who"),
+        ("url", "where to read more"),
+        ("description", "training data and so on"),
+    ):
+        parser.add_argument(f"--{name}", default="", help=f"for the submission: {meaning}")
+
+
+def run(args: Namespace) -> int:
+    """Show the ranking, and write what was asked for."""
+    from sfvgen_plan.benchmarks.exchange import combined
+    from sfvgen_plan.cli.console import Output
+
+    out = Output.of(args)
+    if args.check:
+        return check(out, args.check)
+    check_files(args)
+    with combined(args.store or default_sources()) as store:
+        return submit(out, store, args) if args.submit else show(out, store, args)
+
+
+def check_files(args: Namespace) -> None:
+    """UserError for options that don't fit, and for files that could only fail to be written later."""
+    if args.submit and not (args.out and args.protocol):
+        raise UserError(f"submit={args.submit!r} needs --protocol ID and --out FILE.json")
+    if args.out and not args.submit:
+        raise UserError(f"out={str(args.out)!r} is for submissions; add --submit AGENT, or use --markdown or --html")
+    for path in filter(None, (args.markdown, args.html, args.out)):
+        if not path.resolve().parent.is_dir():
+            raise UserError(f"{str(path)!r} lies in a folder that doesn't exist; make it first")
+        if path.is_dir():
+            raise UserError(f"{str(path)!r} is a folder; give a file")
+
+
+def default_sources() -> list[Path]:
+    for name in DEFAULT_SOURCES:
+        if Path(name).is_dir() and any(Path(name).iterdir()):
+            return [Path(name)]
+    raise UserError(f"there are no rows in {' or '.join(DEFAULT_SOURCES)}; name a store or a run folder with --store")
+
+
+def show(out: Output, store: Store, args: Namespace) -> int:
+    """Rankings of all protocols, or of the one asked for."""
+    from sfvgen_plan.benchmarks.leaderboard import page, terminal
+    from sfvgen_plan.benchmarks.report import TOP, report
+    from sfvgen_plan.benchmarks.standings import boards, ranked_rows
+    from sfvgen_plan.benchmarks.store import now
+
+    found = boards(store, args.protocol)
+    if args.markdown:
+        write(args.markdown, page(found, args.top))
+    if args.html:
+        write(args.html, report(found, args.top or TOP, f"Rows as of {now()}."))
+    out.result({"boards": ranked_rows(found)}, terminal(found, args.top))
+    for path in filter(None, (args.markdown, args.html)):
+        out.note(f"written: {path}")
+    return 0
+
+
+def submit(out: Output, store: Store, args: Namespace) -> int:
+    """Write an entry that others can check."""
+    from sfvgen_plan.benchmarks.protocols import load_protocol
+    from sfvgen_plan.benchmarks.submissions import write_submission
+
+    about = {name: getattr(args, name) for name in ("authors", "url", "description")}
+    rows = write_submission(store, args.submit, load_protocol(args.protocol), args.out, about)
+    out.result({"submission": str(args.out), "rows": str(rows)}, f"{args.out} and {rows}")
+    return 0
+
+
+def check(out: Output, path: Path) -> int:
+    """Recompute a submission from its rows."""
+    from rich.markup import escape
+
+    from sfvgen_plan.benchmarks.protocols import load_protocol
+    from sfvgen_plan.benchmarks.submissions import check_submission
+    from sfvgen_plan.benchmarks.summary import terminal_table
+
+    entry, rows = check_submission(path)
+    protocol = load_protocol(entry["protocol"])
+    out.result({"valid": True, **entry}, terminal_table(rows, protocol.tasks))
+    out.note(f"{escape(str(path))}: {len(rows)} episodes bear out every figure")
+    return 0
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file in one step."""
+    staged = path.with_name(path.name + ".tmp")
+    try:
+        staged.write_text(text, encoding="utf-8")
+        os.replace(staged, path)
+    except OSError as error:
+        raise UserError(f"{str(path)!r} can't be written ({error.strerror}); give another file") from None

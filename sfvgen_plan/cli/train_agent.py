@@ -1,0 +1,129 @@
+"""``sfvgen-plan train-agent``: an agent learns in imagination alone, then acts in the real simulator and is scored."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.options import add_overrides, compose, non_negative_int
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.cli.console import Bar
+
+HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
+
+REAL_EPISODES = 20
+AGENT_FILE = "agent.zip"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("--task", required=True, help="one task that the checkpoint lists, such as reach-v3")
+    parser.add_argument("--algo", default="ppo", help="ppo, sac or td3 (default: ppo)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/<algo>-<task>)")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="of the training (default: 0)")
+    parser.add_argument(
+        "--episodes",
+        type=non_negative_int,
+        default=REAL_EPISODES,
+        help=f"real episodes afterwards, from seed 0 (default: {REAL_EPISODES}; 0: train only)",
+    )
+    add_model_arguments(parser)
+    add_overrides(parser)
+
+
+def run(args: Namespace) -> int:
+    """Train, save ``agent.zip`` and ``train.json``, and evaluate like ``eval --agent sb3:agent.zip``."""
+    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+
+    for text in args.overrides:
+        if text.partition("=")[0] == "algo":
+            raise UserError(f"override {text!r}: choose the algorithm with --algo")
+    config = compose("train_agent", [f"algo={args.algo}", *args.overrides])
+    task = args.task.removeprefix("metaworld/")
+    folder = args.out or Path("runs") / f"{args.algo}-{task}"
+    if (folder / AGENT_FILE).exists():
+        raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
+    make_threads_patient()
+    _need_package()
+    out = Output.of(args)
+    from sfvgen_plan.agents.training import Imagining, train
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+    checkpoint.task_index(task)
+    imagining = Imagining(**{name: config[name] for name in Imagining.__dataclass_fields__})
+    _record(folder, args, task, config, checkpoint.hash)
+    with out.progress(f"{args.algo} imagines", total=config["decisions"]) as bar:
+        file = train(
+            args.algo,
+            task,
+            checkpoint,
+            imagining,
+            config["decisions"],
+            config["algo"],
+            folder / AGENT_FILE,
+            args.seed,
+            config["policy_device"],
+            _Watch(bar, f"{args.algo} imagines").update,
+        )
+    out.note(f"agent: {file}")
+    if not args.episodes:
+        out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
+        return 0
+    return _evaluate(args, task, file)
+
+
+class _Watch:
+    """Moves the bar to the number of decisions imagined so far."""
+
+    def __init__(self, bar: Bar, title: str) -> None:
+        self._bar, self._title, self._done = bar, title, 0
+
+    def update(self, decisions: int, numbers: dict[str, float]) -> None:
+        """Show the newest means."""
+        self._bar.advance(decisions - self._done)
+        self._bar.describe(" ".join([self._title, *(f"{name} {value:.3g}" for name, value in numbers.items())]))
+        self._done = decisions
+
+
+def _need_package() -> None:
+    """UserError without Stable-Baselines3."""
+    from importlib.util import find_spec
+
+    if find_spec("stable_baselines3") is None:
+        raise UserError("train-agent needs stable-baselines3; pip install 'sfvgen-plan[sb3]'")
+
+
+def _record(folder: Path, args: Namespace, task: str, config: dict[str, Any], checkpoint: str) -> None:
+    """What is trained and with which numbers, beside the agent."""
+    import json
+    import shlex
+    import sys
+
+    record = {
+        "algo": args.algo,
+        "task": task,
+        "seed": args.seed,
+        "checkpoint": checkpoint,
+        "settings": config,
+        "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _evaluate(args: Namespace, task: str, file: Path) -> int:
+    """``eval`` of the new agent under its task's protocol; rows lie in ``<folder>/real``."""
+    from sfvgen_plan.cli import eval as verb
+    from sfvgen_plan.cli.parser import parse_arguments
+
+    options = ["--task", task, "--agent", f"sb3:{file}", "--label", f"{args.algo}-imagined"]
+    options += ["--episodes", str(args.episodes), "--device", args.device, "--out", str(file.parent / "real")]
+    options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
+    options += [flag for flag, given in (("--quiet", args.quiet), ("--json", args.json)) if given]
+    return verb.run(parse_arguments(["eval", *options], {"eval": verb}))

@@ -1,0 +1,130 @@
+"""Submissions: whatever is in them has to follow from their rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfvgen_plan.benchmarks.exchange import bring_in
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.results import read_rows, write_rows
+from sfvgen_plan.benchmarks.store import Store
+from sfvgen_plan.benchmarks.submissions import aggregates, check_submission, write_submission
+from sfvgen_plan.errors import UserError
+
+COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "metaworld-10.csv"
+PROTOCOL = load_protocol("metaworld-10")
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    with Store(tmp_path / "all.sqlite", create=True) as store:
+        bring_in(store, [COMMITTED])
+        write_submission(store, "random", PROTOCOL, tmp_path / "mine.json", {"authors": "me", "url": ""})
+    return tmp_path / "mine.json"
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(document))
+
+
+def rewrite_rows(path: Path, edit: Callable[[list[Any]], list[Any]]) -> None:
+    """Change the rows and make the hash fit, as somebody would who cheats with care."""
+    rows = path.with_suffix(".csv")
+    write_rows(rows, edit(read_rows(rows)))
+    change(path, lambda document: document["rows"].update(sha256=hashlib.sha256(rows.read_bytes()).hexdigest()))
+
+
+def test_what_was_written_is_borne_out(entry: Path) -> None:
+    found, rows = check_submission(entry)
+    assert (found["agent"], found["authors"], len(rows)) == ("random", "me", 200)
+    assert "url" not in found
+    assert found["aggregates"]["success_any"] == sum(row.success_any for row in rows) / 200
+
+
+@pytest.mark.parametrize("path", ["success_any", "return", "episodes", "errors", "tasks.reach-v3.success_final"])
+def test_every_figure_is_recomputed(path: str, entry: Path) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        place = document["aggregates"]
+        for parent in parents:
+            place = place[parent]
+        place[last] = place[last] + 1 if isinstance(place[last], int) else min(1.0, place[last] + 0.01)
+
+    change(entry, edit)
+    with pytest.raises(UserError, match=rf"aggregates\.{path}=.*its rows give"):
+        check_submission(entry)
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (lambda document: document.update(protocol_hash="0" * 12), "protocol_hash='000000000000'"),
+        (lambda document: document.update(protocol="metaworld-11"), "metaworld-10"),
+        (lambda document: document.update(agent="better"), "a row has agent='random', not 'better'"),
+        (lambda document: document.update(extra=1), "extra"),
+        (lambda document: document.pop("checkpoint"), "checkpoint"),
+        (lambda document: document["rows"].update(sha256="0" * 64), "sha256"),
+        (lambda document: document["rows"].update(file="../all.csv"), r"\$\.rows\.file"),
+        (lambda document: document["rows"].update(file="other.csv"), "not beside it"),
+        (lambda document: document["aggregates"].update(success_any=1.5), "maximum"),
+        (lambda document: document["aggregates"].update(success_any=float("nan")), "NaN is no figure"),
+        (lambda document: document["aggregates"]["tasks"].pop("reach-v3"), "reach-v3"),
+        (lambda document: document.update(url="javascript:alert(1)"), "url"),
+        (lambda document: document.update(format="sfvgen-plan submission 9"), "format"),
+    ],
+)
+def test_what_does_not_fit_is_named(edit: Callable[[dict[str, Any]], Any], named: str, entry: Path) -> None:
+    change(entry, edit)
+    with pytest.raises(UserError, match=named):
+        check_submission(entry)
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (lambda rows: rows[:-1], "lacks 1"),
+        (lambda rows: [*rows, rows[0]], "has twice 1"),
+        (lambda rows: [dataclasses.replace(rows[0], seed=77), *rows[1:]], "should not have 1"),
+        (lambda rows: [dataclasses.replace(rows[0], protocol_hash="0" * 12), *rows[1:]], "a row has protocol_hash"),
+        (lambda rows: [dataclasses.replace(rows[0], return_=float("nan")), *rows[1:]], "line 2 .*not finite"),
+        (lambda rows: [dataclasses.replace(rows[0], return_=1e6), *rows[1:]], r"aggregates\.return"),
+    ],
+)
+def test_rows_have_to_be_the_whole_protocol(edit: Callable[[list[Any]], list[Any]], named: str, entry: Path) -> None:
+    rewrite_rows(entry, edit)
+    with pytest.raises(UserError, match=named):
+        check_submission(entry)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', "null"])
+def test_files_of_something_else_are_refused(text: str, entry: Path) -> None:
+    entry.write_text(text)
+    with pytest.raises(UserError, match="submission="):
+        check_submission(entry)
+
+
+def test_an_incomplete_agent_is_not_submitted(tmp_path: Path) -> None:
+    with Store(tmp_path / "all.sqlite", create=True) as store:
+        bring_in(store, [COMMITTED])
+        with pytest.raises(UserError, match="0 checkpoints"):
+            write_submission(store, "nobody", PROTOCOL, tmp_path / "mine.json", {})
+        with pytest.raises(UserError, match=r"\.json"):
+            write_submission(store, "random", PROTOCOL, tmp_path / "mine.txt", {})
+    assert not (tmp_path / "mine.json").exists()
+
+
+def test_aggregates_are_means_over_rows() -> None:
+    rows = [row for row in read_rows(COMMITTED) if row.agent == "expert"]
+    found = aggregates(rows)
+    assert found["episodes"] == len(rows)
+    assert found["return"] == pytest.approx(sum(row.return_ for row in rows) / len(rows))
+    assert found["tasks"]["reach-v3"]["episodes"] == 20

@@ -1,0 +1,113 @@
+"""``sfvgen-plan leaderboard`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan import cli
+from sfvgen_plan.benchmarks.exchange import bring_in
+from sfvgen_plan.benchmarks.results import read_rows, write_rows
+from sfvgen_plan.benchmarks.store import Store
+
+COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def leaderboard(*options: str) -> int:
+    return cli.main(["leaderboard", *options])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The one line that bad input gives."""
+    assert leaderboard(*options) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert captured.out == ""
+    return line
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    with Store(tmp_path / "all.sqlite", create=True) as made:
+        bring_in(made, [COMMITTED / "metaworld-10.csv"])
+    return "all.sqlite"
+
+
+def test_the_committed_rows_are_ranked_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(COMMITTED, "benchmarks/results")
+    assert leaderboard() == 0
+    output = capsys.readouterr().out
+    assert "Protocol metaworld-10" in output
+    assert "expert · control" in output
+
+
+def test_files_are_written_and_named(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard("--store", store, "--markdown", "board.md", "--html", "board.html") == 0
+    assert "written: board.md\nwritten: board.html" in capsys.readouterr().err
+    assert Path("board.md").read_text().startswith("# Leaderboard\n")
+    assert Path("board.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert not list(Path().glob("*.tmp"))
+
+
+def test_json_is_one_document(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard("--store", store, "--json") == 0
+    (board,) = json.loads(capsys.readouterr().out)["boards"]
+    assert {standing["agent"] for standing in board["standings"]} >= {"random", "expert"}
+
+
+def test_several_sources_are_put_together(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = read_rows(COMMITTED / "metaworld-10.csv")
+    mine = [row.__class__(**{**vars(row), "agent": "mine"}) for row in rows if row.agent == "random"]
+    write_rows(Path("run/episodes.csv"), mine)
+    assert leaderboard("--store", store, "run", "--json") == 0
+    (board,) = json.loads(capsys.readouterr().out)["boards"]
+    ranks = {standing["agent"]: standing["rank"] for standing in board["standings"]}
+    assert (ranks["mine"], ranks["random"]) == (1, None)
+
+
+def test_a_submission_is_written_and_checked(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = ("--submit", "random", "--protocol", "metaworld-10", "--out", "mine.json", "--authors", "me")
+    assert leaderboard("--store", store, *made) == 0
+    assert leaderboard("--check", "mine.json", "--json") == 0
+    output = capsys.readouterr().out
+    assert json.loads(output[output.index("{") :])["valid"] is True
+    Path("mine.json").write_text(Path("mine.json").read_text().replace('"episodes": 200', '"episodes": 201'))
+    assert "its rows give 200" in refusal(capsys, "--check", "mine.json")
+
+
+def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    Path("text.csv").write_text("a,b\n1,2\n")
+    with Store(Path("none.sqlite"), create=True):
+        pass
+    for options, named in (
+        ((), "no rows"),
+        (("--store", "nowhere.sqlite"), "doesn't exist"),
+        (("--store", "empty"), "holds no rows"),
+        (("--store", "text.csv"), "line 2"),
+        (("--store", "none.sqlite"), "has no rows"),
+        (("--store", store, "--protocol", "metaworld10"), "metaworld-10"),
+        (("--store", store, "--protocol", "metaworld-10,mt50"), "never ranked together"),
+        (("--store", store, "--html", "no/board.html"), "doesn't exist"),
+        (("--store", store, "--html", "empty"), "is a folder"),
+        (("--store", store, "--submit", "random"), "--protocol"),
+        (("--store", store, "--out", "x.json"), "--submit"),
+        (("--store", store, "--top", "0"), "--top"),
+        (("--check", "nowhere.json"), "can't be read"),
+    ):
+        assert named in refusal(capsys, *options), options
+
+
+def test_a_damaged_store_is_named_with_its_remedy(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(Path(store).read_bytes())
+    data[-4096:] = bytes(4096)
+    Path(store).write_bytes(data)
+    assert "recover" in refusal(capsys, "--store", store)

@@ -1,0 +1,107 @@
+"""``sfvgen-plan train-agent`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+
+from sfvgen_plan import cli
+
+torch.set_num_threads(1)
+FEW = ("decisions=8", "num_envs=2", "horizon=4", "sampler_steps=1", "algo.n_steps=4", "algo.batch_size=8")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def train(checkpoint: Path, *options: str) -> int:
+    return cli.main(["train-agent", "--checkpoint", str(checkpoint), "--device", "cpu", *options])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], checkpoint: Path, *options: str) -> str:
+    assert train(checkpoint, *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_learns_in_imagination_and_plays_in_the_real_simulator(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = train(tiny_checkpoint, "--task", "metaworld/reach-v3", "--episodes", "1", "--out", "mine", "--json", *FEW)
+    assert code == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["agent"] == "ppo-imagined"
+    (episode,) = data["episodes"]
+    assert (episode["task"], episode["seed"], episode["error"]) == ("reach-v3", 0, "")
+    assert episode["checkpoint"] == data["checkpoint"] != ""
+    record = json.loads(Path("mine/train.json").read_text())
+    assert record["settings"]["num_envs"] == 2
+    assert record["checkpoint"] == data["checkpoint"]
+    # The same agent again, from its file.
+    options = ["--task", "reach-v3", "--agent", "sb3:mine/agent.zip", "--episodes", "1", "--json", "--device", "cpu"]
+    assert cli.main(["eval", *options, "--checkpoint", str(tiny_checkpoint)]) == 0
+    again = json.loads(capsys.readouterr().out)["episodes"][0]
+    assert again["return"] == pytest.approx(episode["return"])
+    line = refusal(capsys, tiny_checkpoint, "--task", "reach-v3", "--out", "mine", *FEW)
+    assert "holds an agent already" in line
+
+
+@pytest.mark.parametrize("algo", ["sac", "td3"])
+def test_other_algorithms(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], algo: str) -> None:
+    few = [*FEW[:4], "algo.learning_starts=4", "algo.buffer_size=100", "algo.gradient_steps=1"]
+    code = train(tiny_checkpoint, "--task", "reach-v3", "--algo", algo, "--episodes", "0", *few)
+    assert code == 0
+    assert capsys.readouterr().out == f"agent written to runs/{algo}-reach-v3/agent.zip\n"
+
+
+def test_agents_that_see_pixels(tiny_checkpoint: Path) -> None:
+    """Stable-Baselines3 turns images; the agent takes frames as they are."""
+    from sfvgen_plan.agents.registry import make_agent
+
+    few = [*FEW, "obs_mode=pixels", "--episodes", "0", "--out", "pixels"]
+    assert train(tiny_checkpoint, "--task", "reach-v3", *few) == 0
+    agent: Any = make_agent("sb3:pixels/agent.zip")
+    agent.reset([0, 1], ["reach-v3"] * 2, [0, 1])
+    frames = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
+    assert agent.act([0, 1], frames).shape == (2, 4)
+
+
+def test_eval_refuses_another_action_space(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spaces = gym.spaces.Box(-20, 20, (12,), np.float32), gym.spaces.Box(-1, 1, (7,), np.float32)
+
+    class Blank(gym.Env):
+        observation_space, action_space = spaces
+
+    PPO("MlpPolicy", Blank(), device="cpu").save(tmp_path / "other.zip")
+    options = ["--task", "reach-v3", "--agent", "sb3:other.zip", "--checkpoint", str(tiny_checkpoint)]
+    assert cli.main(["eval", *options, "--device", "cpu"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "(7,)" in line
+    assert "(4,)" in line
+    assert cli.main(["eval", "--task", "reach-v3", "--agent", "sb3:nowhere.zip"]) == 2
+    assert "names no file" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def line(*options: str) -> str:
+        return refusal(capsys, tiny_checkpoint, *options)
+
+    assert "did you mean ppo" in line("--task", "reach-v3", "--algo", "pppo")
+    assert "task='push-v3' is not in the checkpoint" in line("--task", "push-v3")
+    assert "decisions" in line("--task", "reach-v3", "decision=4")
+    assert "--algo" in line("--task", "reach-v3", "algo=sac")
+    assert "num_envs=0" in line("--task", "reach-v3", "num_envs=0")
+    assert "uncertainty_penalty=0.5" in line("--task", "reach-v3", "uncertainty_penalty=0.5")
+    assert "obs_mode='states'" in line("--task", "reach-v3", "obs_mode=states")
+    assert not list(Path().rglob("agent.zip"))
