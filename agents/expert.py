@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.agents import memory_expert
 from sfvgen_plan.agents.base import EnvAgent, PlanCost
 from sfvgen_plan.data.rlbench_state import TASK_PREFIX
 from sfvgen_plan.envs.rendering import import_mujoco
@@ -16,7 +17,7 @@ from sfvgen_plan.envs.tasks import canonical
 class ExpertAgent:
     """Metaworld's hand-written policy for the task. An ``EnvAgent``: it reads the true state, never the frame.
 
-    For RLBench's tasks, which have none, a ``DemonstratedExpert``.
+    For RLBench's tasks, which have none, a ``DemonstratedExpert``; for the memory tasks a ``MemoryExpert``.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,10 @@ class ExpertAgent:
             from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
 
             self._demonstrated = DemonstratedExpert()
+            self._demonstrated.reset(task, seed)
+            return
+        if task in memory_expert.TASKS:
+            self._demonstrated = memory_expert.MemoryExpert()
             self._demonstrated.reset(task, seed)
             return
         import_mujoco()

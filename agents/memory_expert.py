@@ -1,4 +1,4 @@
-"""A scripted expert of ``memory/return``: picks the sub-goal's object up, carries it to its place, lets it go."""
+"""Scripted experts of the memory tasks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory import return_task, revisit_task
 from sfvgen_plan.envs.memory.base import HALF_STATE
 from sfvgen_plan.errors import unknown_name
+
+TASKS = (return_task.NAME, revisit_task.NAME)
 
 TRAVEL_HEIGHT = 0.14
 """Of the hand above the table while it moves sideways, metres: a carried object clears all others."""
@@ -18,28 +20,40 @@ GRASP_HEIGHT = 0.065
 LAG = 3.5
 """Raw steps by which the hand trails the mocap body that the actions move: without it the hand overshoots."""
 
-ALIGNED = 0.015
-ARRIVED = 0.012
+ALIGNED = 0.025
+ARRIVED = 0.02
+"""Metres to the side within which the hand may go down on an object, and an object be let go. Tighter bounds would make
+a noisy hand, as in training data, hover for ever."""
+
 _OPEN, _GRIPPED = 0.9, 0.73
 _GAIN = 20.0
 
 
+class MemoryExpert:
+    """An ``EnvAgent`` without memory: it is told the places and the path.
 
-class ReturnExpert:
-    """An ``EnvAgent`` without memory: it is told the places. Reads only the environment's ``state``."""
+    In ``memory/return`` it picks the sub-goal's object up, carries it to its place and lets it go; in
+    ``memory/revisit`` it follows the path.
+    """
+
+    def __init__(self) -> None:
+        self._task = return_task.NAME
 
     def reset(self, task: str, seed: int) -> None:
         """The seed is not used.
 
         Raises:
-            UserError: a task other than ``memory/return``.
+            UserError: no memory task.
         """
-        if task != return_task.NAME:
-            raise unknown_name("task", task, [return_task.NAME])
+        if task not in TASKS:
+            raise unknown_name("task", task, TASKS)
+        self._task = task
 
     def act(self, env: Any) -> np.ndarray:
-        """The unwrapped ``MemoryReturnEnv`` -> action (4,) float32 in [-1, 1]."""
-        return act_on_state(env.state)
+        """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
+        if self._task == return_task.NAME:
+            return act_on_state(env.state)
+        return env.path[min(env.decisions, len(env.path) - 1)]
 
     def stats(self) -> PlanCost:
         """A scripted policy plans nothing."""

@@ -11,6 +11,8 @@ from gymnasium.envs.registration import register, registry
 ENVIRONMENTS = {
     "sfvgen/Metaworld-v0": "sfvgen_plan.envs.twin:make_metaworld",
     "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.env:RLBenchEnv",
+    "sfvgen/MemoryReturn-v0": "sfvgen_plan.envs.memory.return_env:MemoryReturnEnv",
+    "sfvgen/MemoryRevisit-v0": "sfvgen_plan.envs.memory.revisit_env:MemoryRevisitEnv",
     "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",
 }
 """Ids and what makes them; the modules are imported when an environment is made."""

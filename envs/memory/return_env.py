@@ -1,0 +1,168 @@
+"""``memory/return`` on the Sawyer table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory.base import MemoryEnv
+from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
+from sfvgen_plan.envs.memory.scene import SawyerScene
+from sfvgen_plan.envs.rendering import import_mujoco
+from sfvgen_plan.errors import UserError
+
+WORKSPACE = Workspace(
+    low=(-0.28, 0.48),
+    high=(0.28, 0.82),
+    height=return_task.OBJECT_SIZE / 2,
+    directions={
+        "to the left": (-0.550, -0.835),
+        "to the right": (0.550, 0.835),
+        "to the front": (0.835, -0.550),
+        "to the back": (-0.835, 0.550),
+    },
+)
+"""The directions are those of corner4's picture, in which the table lies diagonally."""
+
+HOME = (0.0, 0.6, 0.2)
+_MASS = 0.2
+_GARAGE = (0.6, 0.9)
+"""Table corner, x and y, where objects wait that an episode has no use for: out of the hand's reach."""
+
+_REWARD_SCALE = 0.1
+
+
+class MemoryReturnEnv(MemoryEnv):
+    """Objects are moved away one after the other, and then have to be put back where they were.
+
+    Frames, actions and ``info`` are ``MetaworldEnv``'s; object and goal in ``state`` and ``estimates`` are those of
+    the current sub-goal. Reward: 10 exp(-d / 0.1 m), d from that object to its place. Truncates when the last
+    sub-goal's time is up. ``success`` means that every object was moved and is back.
+
+    ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``, ``distance``
+    (mean over objects, metres, to the earlier places), ``distances`` (n,), ``moved`` (n,) bool, ``positions`` (n, 3)
+    and ``places`` (n, 3). See ``return_task`` for schedule and thresholds.
+
+    Args:
+        objects: 1 to 3, or None: every seed draws it.
+        size, camera, repeat, render_mode, pixels: as of ``MetaworldEnv``.
+
+    Raises:
+        UserError: unknown camera, a number out of its range, no OpenGL library.
+    """
+
+    task = return_task.NAME
+    instruction = return_task.INSTRUCTION
+
+    def __init__(
+        self,
+        objects: int | None = None,
+        size: int = 128,
+        camera: str = "corner4",
+        repeat: int = 5,
+        render_mode: str | None = "rgb_array",
+        pixels: bool = True,
+    ) -> None:
+        if objects is not None and not 1 <= objects <= return_task.MAX_OBJECTS:
+            raise UserError(f"objects={objects} is not possible; give 1 to {return_task.MAX_OBJECTS}, or None")
+        super().__init__(SawyerScene(_add_objects, HOME), size, camera, repeat, render_mode, pixels)
+        self._count = objects
+        self._moved = np.zeros(0, bool)
+
+    @property
+    def sub_goal(self) -> SubGoal:
+        """What the next decision works on."""
+        layout: ReturnLayout = self._layout
+        return layout.sub_goals[layout.sub_goal_at(self._decisions)]
+
+    @property
+    def length(self) -> int:
+        return self._layout.decisions
+
+    def positions(self) -> np.ndarray:
+        """(n, 3) centres of the objects, metres."""
+        return np.stack([self.scene.body(_body(i))[0] for i in range(len(self._layout.objects))])
+
+    def _draw(self, generator: np.random.Generator) -> ReturnLayout:
+        return draw_layout(generator, WORKSPACE, self._count)
+
+    def _place(self) -> None:
+        mujoco = import_mujoco()
+        kinds = {"cube": mujoco.mjtGeom.mjGEOM_BOX, "puck": mujoco.mjtGeom.mjGEOM_CYLINDER}
+        layout: ReturnLayout = self._layout
+        for i, thing in enumerate(layout.objects):
+            geom = self.scene.model.geom(_body(i))
+            geom.type, geom.rgba = kinds[thing.shape], (*return_task.COLOURS[thing.colour], 1.0)
+        unused = range(len(layout.objects), return_task.MAX_OBJECTS)
+        for i in unused:
+            self.scene.model.geom(_body(i)).rgba = 0.0
+        places = {_body(i): place for i, place in enumerate(layout.places)}
+        self.scene.reset(places | {_body(i): _parked(i) for i in unused})
+        self._moved = np.zeros(len(layout.objects), bool)
+
+    def _objects(self) -> np.ndarray:
+        position, quaternion = self.scene.body(_body(self.sub_goal.index))
+        return np.concatenate([position, quaternion, np.zeros(7)])
+
+    def _goal(self) -> np.ndarray:
+        return self.sub_goal.place
+
+    def _judge(self) -> tuple[float, bool]:
+        positions = self.positions()
+        self._moved = self._layout.moved(positions, self._moved)
+        goal = self.sub_goal
+        reward = 10.0 * np.exp(-np.linalg.norm(positions[goal.index] - goal.place) / _REWARD_SCALE)
+        return float(reward), self._layout.success(positions, self._moved)
+
+    def _facts(self) -> dict[str, Any]:
+        layout: ReturnLayout = self._layout
+        positions = self.positions()
+        distances = layout.distances(positions, self._moved)
+        return {
+            "sub_goals": tuple(goal.text for goal in layout.sub_goals),
+            "sub_goal": self.sub_goal.text,
+            "sub_goal_index": layout.sub_goal_at(self._decisions),
+            "distance": float(distances.mean()),
+            "distances": distances,
+            "moved": self._moved.copy(),
+            "positions": positions,
+            "places": layout.places.copy(),
+        }
+
+    def _remembered(self) -> np.ndarray:
+        return self._moved.copy()
+
+    def _recall(self, extra: np.ndarray) -> None:
+        self._moved = extra.copy()
+
+
+def _body(index: int) -> str:
+    return f"object{index}"
+
+
+def _parked(index: int) -> np.ndarray:
+    return np.array([_GARAGE[0], _GARAGE[1] - 0.1 * index, WORKSPACE.height])
+
+
+def _add_objects(spec: Any) -> None:
+    """Three boxes on free joints; an episode decides their colours and which of them are pucks."""
+    mujoco = import_mujoco()
+    half, inertia = return_task.OBJECT_SIZE / 2, _MASS * return_task.OBJECT_SIZE**2 / 6
+    for i in range(return_task.MAX_OBJECTS):
+        # Without ipos and iquat MjSpec takes the centre of mass from the body's own position.
+        body = spec.worldbody.add_body(
+            name=_body(i), pos=_parked(i), mass=_MASS, inertia=[inertia] * 3, ipos=[0, 0, 0], iquat=[1, 0, 0, 0]
+        )
+        body.explicitinertial = True
+        body.add_freejoint(name=f"{_body(i)}_joint")
+        body.add_geom(
+            name=_body(i),
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[half] * 3,
+            friction=[1.0, 0.1, 0.002],
+            condim=4,
+            solref=[0.01, 1.0],
+            solimp=[0.99, 0.99, 0.01, 0.5, 2.0],
+        )

@@ -1,0 +1,185 @@
+"""``memory/revisit`` on the Sawyer table, seen from a camera that the hand carries along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.envs.memory import revisit_task
+from sfvgen_plan.envs.memory.base import ACTION_SIZE, MemoryEnv
+from sfvgen_plan.envs.memory.revisit_task import Range, RevisitLayout, draw_layout
+from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, SawyerScene
+from sfvgen_plan.envs.rendering import import_mujoco
+from sfvgen_plan.errors import UserError
+
+CAMERA = "carried"
+"""Sits before the hand on the mocap body, which follows the actions exactly; the hand trails behind, so the pictures of
+its own cameras (gripperPOV) are not quite the same on the way back."""
+
+HOME = (0.0, 0.5, 0.3)
+SUCCESS_DISTANCE = 0.05
+"""Metres from the end of the path within which the hand has come back."""
+
+_CAMERA_OFFSET = np.array([0.0, 0.1, 0.0])
+_CAMERA_TILT = np.deg2rad(40.0)
+_FIELD_OF_VIEW = 60.0
+_SIZES = {"box": (0.03, 0.03, 0.03), "cylinder": (0.035, 0.03, 0.03), "ball": (0.035,) * 3, "post": (0.015, 0.07, 0.07)}
+_HEIGHTS = {"box": 0.03, "cylinder": 0.03, "ball": 0.035, "post": 0.07}
+_GRIPPER_OPEN = -1.0
+_REWARD_SCALE = 0.1
+_SAME_PLACE = 1e-6
+
+
+class MemoryRevisitEnv(MemoryEnv):
+    """A camera leaves its place and comes back by the reversed actions, several times.
+
+    Frames, actions and ``info`` are ``MetaworldEnv``'s; the goal in ``state`` and ``estimates`` is the next place of
+    the path, the object the one nearest to the first view's centre. Reward: 10 exp(-d / 0.1 m), d from where the
+    hand is being moved to, to where the path has it. Truncates at the end of the path; ``success`` means that the
+    hand is back then.
+
+    ``info`` also has ``path`` (T, 4), the actions to take; ``action`` (4,), the next of them (zeros after the last);
+    ``first_visits`` (T + 1,), for every frame of the path the earliest frame that shows the same, or -1;
+    ``first_visit``, that of the current frame; ``on_path``, whether the path was followed so far, without which they
+    mean nothing; ``objects``, their names. ``layout.revisits(away)`` gives pairs to compare.
+
+    Args:
+        excursions: ways out and back, 2 to 5, or None: every seed draws it.
+        size, camera, repeat, render_mode, pixels: as of ``MetaworldEnv``; the camera may be "carried", too.
+
+    Raises:
+        UserError: unknown camera, a number out of its range, no OpenGL library.
+    """
+
+    task = revisit_task.NAME
+    instruction = revisit_task.INSTRUCTION
+
+    def __init__(
+        self,
+        excursions: int | None = None,
+        size: int = 128,
+        camera: str = CAMERA,
+        repeat: int = 5,
+        render_mode: str | None = "rgb_array",
+        pixels: bool = True,
+    ) -> None:
+        low, high = revisit_task.EXCURSIONS
+        if excursions is not None and not low <= excursions <= high:
+            raise UserError(f"excursions={excursions} is not possible; give {low} to {high}, or None to draw it")
+        super().__init__(SawyerScene(_furnish, HOME), size, camera, repeat, render_mode, pixels)
+        self._count = excursions
+        self._on_path = True
+        self._first_visits = np.zeros(0, np.int64)
+        self._range = Range(
+            start=HOME[:2],
+            low=(-0.48, 0.42),
+            high=(0.48, 0.62),
+            step=METRES_PER_ACTION * repeat,
+            object_low=(-0.68, 0.66),
+            object_high=(0.68, 0.98),
+            cells=(8, 2),
+        )
+
+    @property
+    def length(self) -> int:
+        return len(self._layout.actions)
+
+    @property
+    def path(self) -> np.ndarray:
+        """(T, 4) float32: the actions of the whole path."""
+        moves: np.ndarray = self._layout.actions
+        path = np.zeros((len(moves), ACTION_SIZE), np.float32)
+        path[:, :2], path[:, 3] = moves, _GRIPPER_OPEN
+        return path
+
+    def _draw(self, generator: np.random.Generator) -> RevisitLayout:
+        return draw_layout(generator, self._range, self._count)
+
+    def _place(self) -> None:
+        mujoco = import_mujoco()
+        kinds = {
+            "box": mujoco.mjtGeom.mjGEOM_BOX,
+            "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
+            "ball": mujoco.mjtGeom.mjGEOM_SPHERE,
+            "post": mujoco.mjtGeom.mjGEOM_CYLINDER,
+        }
+        layout: RevisitLayout = self._layout
+        for i, thing in enumerate(layout.objects):
+            geom = self.scene.model.geom(_body(i))
+            geom.type, geom.size = kinds[thing.shape], _SIZES[thing.shape]
+            geom.rgba = (*revisit_task.COLOURS[thing.colour], 1.0)
+            self.scene.model.body(_body(i)).pos = (*thing.place, _HEIGHTS[thing.shape])
+        self.scene.reset({})
+        self._on_path = True
+        self._first_visits = layout.first_visits()
+
+    def _objects(self) -> np.ndarray:
+        places = np.array([thing.place for thing in self._layout.objects])
+        nearest = int(np.linalg.norm(places - np.add(HOME[:2], (0.0, 0.3)), axis=1).argmin())
+        position, quaternion = self.scene.body(_body(nearest))
+        return np.concatenate([position, quaternion, np.zeros(7)])
+
+    def _goal(self) -> np.ndarray:
+        return self._planned(self._decisions + 1)
+
+    def _judge(self) -> tuple[float, bool]:
+        carrier = self.scene.carrier
+        reward = 10.0 * np.exp(-np.linalg.norm(carrier - self._planned(self._decisions + 1)) / _REWARD_SCALE)
+        returned = np.linalg.norm(self.scene.hand - self._planned(self.length)) <= SUCCESS_DISTANCE
+        return float(reward), bool(returned) and self._decisions + 1 >= self.length
+
+    def _decided(self) -> None:
+        astray = np.abs(self.scene.carrier - self._planned(self._decisions)).max()
+        self._on_path = self._on_path and bool(astray < _SAME_PLACE)
+
+    def _facts(self) -> dict[str, Any]:
+        path = self.path
+        inside = self._decisions < self.length
+        return {
+            "path": path,
+            "action": path[self._decisions] if inside else np.zeros(ACTION_SIZE, np.float32),
+            "first_visits": self._first_visits.copy(),
+            "first_visit": int(self._first_visits[min(self._decisions, self.length)]),
+            "on_path": self._on_path,
+            "objects": tuple(thing.name for thing in self._layout.objects),
+        }
+
+    def _remembered(self) -> bool:
+        return self._on_path
+
+    def _recall(self, extra: bool) -> None:
+        self._on_path = extra
+
+    def _planned(self, decision: int) -> np.ndarray:
+        """(3,) where the path has the carrier after ``decision`` decisions."""
+        return np.array([*self._layout.places[min(decision, self.length)], HOME[2]])
+
+
+def true_frames(env: MemoryRevisitEnv, seed: int) -> np.ndarray:
+    """Every frame of the episode of ``seed`` when its path is followed: (T + 1, size, size, 3) uint8.
+
+    ``env.layout.revisits(away)`` then says which of them show the same place.
+    """
+    frame, info = env.reset(seed=seed)
+    frames = [frame, *(env.step(action)[0] for action in info["path"])]
+    return np.stack(frames)
+
+
+def _body(index: int) -> str:
+    return f"object{index}"
+
+
+def _furnish(spec: Any) -> None:
+    """The camera, and objects that are only there to be seen: nothing collides with them."""
+    mujoco = import_mujoco()
+    for i in range(revisit_task.OBJECTS):
+        body = spec.worldbody.add_body(name=_body(i), pos=[0.1 * i - 0.6, 0.8, 0.03])
+        body.add_geom(name=_body(i), type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.03] * 3, contype=0, conaffinity=0)
+    # The mocap body is turned by a quarter about y; the camera's pose is given in the world and turned back.
+    quarter = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    sine, cosine = np.sin(_CAMERA_TILT), np.cos(_CAMERA_TILT)
+    axes = np.array([[1.0, 0.0, 0.0], [0.0, sine, -cosine], [0.0, cosine, sine]])
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, (quarter.T @ axes).ravel())
+    spec.body("mocap").add_camera(name=CAMERA, pos=quarter.T @ _CAMERA_OFFSET, quat=quaternion, fovy=_FIELD_OF_VIEW)

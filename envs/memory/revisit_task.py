@@ -1,0 +1,165 @@
+"""What ``memory/revisit`` is, whatever simulator plays it: objects in view, the path, and which frames show the same.
+
+A camera leaves a place and comes back by the reversed actions, several times, sometimes to places seen on an earlier
+way out. What lies there is drawn at random: whoever predicts the frames of the way back has to remember.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfvgen_plan.errors import UserError
+
+NAME = "memory/revisit"
+INSTRUCTION = "look around and come back the same way"
+
+SHAPES = ("box", "cylinder", "ball", "post")
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.9, 0.05, 0.05),
+    "green": (0.1, 0.75, 0.1),
+    "blue": (0.1, 0.2, 0.95),
+    "yellow": (0.95, 0.85, 0.05),
+    "purple": (0.6, 0.1, 0.75),
+    "white": (0.95, 0.95, 0.95),
+}
+"""RGB in [0, 1]."""
+
+OBJECTS = 12
+"""In every scene; no two are of the same shape and colour."""
+
+EXCURSIONS = (2, 5)
+"""Fewest and most ways out and back of an episode."""
+
+WAY_OUT = (10, 20)
+"""Fewest and most decisions of a way out: episodes have 40 to 200 decisions."""
+
+FARTHEST_AT_LEAST = 0.4
+"""Metres between the start and the turning point: what lay before the camera has left the picture."""
+
+RETAKE = 0.4
+"""Chance that a way out is one that was taken before."""
+
+_SAME_PLACE = 1e-6
+_DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a simulator lets camera and objects be.
+
+    Attributes:
+        start: (x, y) of the camera's carrier at reset, metres.
+        low, high: corners of the area that the carrier stays in.
+        step: metres per decision at action 1.
+        object_low, object_high: corners of the area in which objects lie.
+        cells: columns and rows of the grid that keeps objects apart.
+    """
+
+    start: tuple[float, float]
+    low: tuple[float, float]
+    high: tuple[float, float]
+    step: float
+    object_low: tuple[float, float]
+    object_high: tuple[float, float]
+    cells: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SeenObject:
+    """A thing on the table."""
+
+    shape: str
+    colour: str
+    place: tuple[float, float]
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True, eq=False)
+class RevisitLayout:
+    """One episode.
+
+    Attributes:
+        objects: what lies where.
+        actions: (T, 2) float32 in [-1, 1], the carrier's x and y, one row per decision.
+        places: (T + 1, 2) of the carrier at every frame if the actions are followed, metres.
+    """
+
+    objects: tuple[SeenObject, ...]
+    actions: np.ndarray
+    places: np.ndarray
+
+    def first_visits(self) -> np.ndarray:
+        """(T + 1,) int64: for every frame the earliest frame that shows the same place; -1 where it is new."""
+        gaps = np.abs(self.places[:, None] - self.places[None]).max(-1)
+        earliest = (gaps < _SAME_PLACE).argmax(1)
+        return np.where(earliest < np.arange(len(earliest)), earliest, -1)
+
+    def revisits(self, away: int = 0) -> np.ndarray:
+        """(K, 2) int64: pairs of first visit and revisit at least ``away`` frames apart, in the order of revisits.
+
+        Around a turning point the revisit follows the first visit at once; give a model's context window as ``away``
+        to keep those pairs only that it needs a memory for.
+        """
+        first = self.first_visits()
+        again = np.flatnonzero(first >= 0)
+        pairs = np.column_stack([first[again], again])
+        return pairs[pairs[:, 1] - pairs[:, 0] >= away]
+
+
+def draw_layout(generator: np.random.Generator, bounds: Range, excursions: int | None = None) -> RevisitLayout:
+    """A random episode.
+
+    Args:
+        generator: all randomness; equally seeded ones give equal layouts.
+        bounds: of the simulator.
+        excursions: ways out and back; None draws the number.
+
+    Raises:
+        UserError: a number of excursions outside ``EXCURSIONS``, or bounds without room for a way out.
+    """
+    low, high = EXCURSIONS
+    if excursions is not None and not low <= excursions <= high:
+        raise UserError(f"excursions={excursions} is not possible; give {low} to {high}, or None to draw it")
+    count = int(generator.integers(low, high + 1)) if excursions is None else excursions
+    objects = _draw_objects(generator, bounds)
+    ways: list[np.ndarray] = []
+    for _ in range(count):
+        retaken = bool(ways) and generator.random() < RETAKE
+        ways.append(ways[int(generator.integers(len(ways)))] if retaken else _draw_way(generator, bounds))
+    actions = np.concatenate([part for way in ways for part in (way, -way[::-1])])
+    shifts = np.cumsum(bounds.step * actions.astype(np.float64), axis=0)
+    places = np.asarray(bounds.start) + np.concatenate([np.zeros((1, 2)), shifts])
+    return RevisitLayout(objects, actions, places)
+
+
+def _draw_objects(generator: np.random.Generator, bounds: Range) -> tuple[SeenObject, ...]:
+    columns, rows = bounds.cells
+    low, cell = np.array(bounds.object_low), np.subtract(bounds.object_high, bounds.object_low) / bounds.cells
+    kinds = generator.permutation([(shape, colour) for shape in SHAPES for colour in COLOURS])[:OBJECTS]
+    cells = generator.permutation(columns * rows)[:OBJECTS]
+    seen = []
+    for (shape, colour), number in zip(kinds, cells, strict=True):
+        x, y = low + cell * (np.array([number % columns, number // columns]) + generator.uniform(0.3, 0.7, 2))
+        seen.append(SeenObject(str(shape), str(colour), (float(x), float(y))))
+    return tuple(seen)
+
+
+def _draw_way(generator: np.random.Generator, bounds: Range) -> np.ndarray:
+    """A way out in two straight legs: actions (n, 2) float32."""
+    start = np.asarray(bounds.start)
+    for _ in range(_DRAWS):
+        length = int(generator.integers(WAY_OUT[0], WAY_OUT[1] + 1))
+        corners = [start, *generator.uniform(bounds.low, bounds.high, (2, 2))]
+        counts = (length // 2, length - length // 2)
+        legs = [(corners[i + 1] - corners[i]) / (counts[i] * bounds.step) for i in range(2)]
+        far_enough = np.linalg.norm(corners[2] - start) >= FARTHEST_AT_LEAST
+        if far_enough and max(np.abs(leg).max() for leg in legs) <= 1.0:
+            return np.concatenate([np.tile(leg, (n, 1)) for leg, n in zip(legs, counts, strict=True)]).astype(
+                np.float32
+            )
+    raise UserError(f"step={bounds.step} is too short to leave the start; give a larger repeat")

@@ -1,0 +1,137 @@
+"""The Sawyer table of Metaworld with objects of our own, moved by Metaworld's rules.
+
+The model is Metaworld's, edited in memory; nothing of Metaworld but its assets is used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.envs.rendering import import_mujoco
+
+PHYSICS_STEPS = 5
+"""Of 2.5 ms, in a raw step: Metaworld's frame skip."""
+
+METRES_PER_ACTION = 0.01
+"""The mocap body's displacement in a raw step at action 1."""
+
+HAND_LOW = np.array([-0.5, 0.40, 0.05])
+HAND_HIGH = np.array([0.5, 1.0, 0.5])
+"""Where the mocap body may go, metres: Metaworld's bounds."""
+
+_HAND_QUATERNION = np.array([1.0, 0.0, 1.0, 0.0])
+_SETTLING_STEPS = 50
+_FULL_GAP = 0.1
+_WELD = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0])
+_BASE_MODEL = "sawyer_reach_v3.xml"
+
+Edit = Callable[[Any], None]
+"""Adds to a ``mujoco.MjSpec``."""
+
+
+@dataclass(frozen=True)
+class SceneSnapshot:
+    """MuJoCo's integration state; the layout belongs to the task."""
+
+    physics: np.ndarray
+
+
+class SawyerScene:
+    """A Sawyer arm over a bare table, and what ``edit`` adds.
+
+    Args:
+        edit: called once with Metaworld's scene, without its objects and goal markers. Bodies that ``reset`` is to
+            place have a free joint named ``<body>_joint``.
+        home: (3,) where the hand stands after ``reset``, metres.
+    """
+
+    def __init__(self, edit: Edit, home: Sequence[float]) -> None:
+        self._mujoco = mujoco = import_mujoco()
+        spec = mujoco.MjSpec.from_file(str(_assets() / "sawyer_xyz" / _BASE_MODEL))
+        spec.detach_body(spec.body("obj"))
+        spec.site("goal").delete()
+        for name in ("rightEndEffector", "leftEndEffector"):
+            # Drawn red in Metaworld; a fingertip of that colour would pass for an object.
+            spec.site(name).rgba = [1.0, 0.0, 0.0, 0.0]
+        edit(spec)
+        self.model = spec.compile()
+        self.data = mujoco.MjData(self.model)
+        self.model.eq_data[self.model.eq_type == mujoco.mjtEq.mjEQ_WELD] = _WELD
+        # The arm starts folded and sweeps the table on its way home, so objects are placed only afterwards.
+        for _ in range(_SETTLING_STEPS):
+            self._go(np.asarray(home, dtype=np.float64), grip=-1.0)
+        self.data.qvel[:] = 0.0
+        self._at_home = self.snapshot()
+
+    def reset(self, places: Mapping[str, np.ndarray]) -> None:
+        """Hand at home, gripper open, and each named free body at its place: (3,) metres, upright, at rest."""
+        self.restore(self._at_home)
+        for name, place in places.items():
+            joint = self.data.joint(f"{name}_joint")
+            joint.qpos[:] = [*place, 1.0, 0.0, 0.0, 0.0]
+            joint.qvel[:] = 0.0
+        self._mujoco.mj_forward(self.model, self.data)
+
+    def advance(self, action: np.ndarray) -> None:
+        """One raw step (1/80 s) of ``action`` (4,) in [-1, 1]."""
+        target = self.data.mocap_pos[0] + METRES_PER_ACTION * action[:3].astype(np.float64)
+        self._go(np.clip(target, HAND_LOW, HAND_HIGH), float(action[3]))
+        self._mujoco.mj_forward(self.model, self.data)
+
+    @property
+    def hand(self) -> np.ndarray:
+        """(3,) metres, a copy."""
+        return self.data.body("hand").xpos.copy()
+
+    @property
+    def carrier(self) -> np.ndarray:
+        """Where the mocap body is, which the hand trails behind: (3,) metres, a copy."""
+        return self.data.mocap_pos[0].copy()
+
+    @property
+    def gripper(self) -> float:
+        """Opening in [0, 1], as Metaworld measures it."""
+        gap = self.data.body("rightclaw").xpos - self.data.body("leftclaw").xpos
+        return float(np.clip(np.linalg.norm(gap) / _FULL_GAP, 0.0, 1.0))
+
+    def body(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Position (3,) and quaternion (4,) of a body, copies."""
+        body = self.data.body(name)
+        return body.xpos.copy(), body.xquat.copy()
+
+    def snapshot(self) -> SceneSnapshot:
+        """The exact moment."""
+        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
+        physics = np.empty(self._mujoco.mj_stateSize(self.model, kind))
+        self._mujoco.mj_getState(self.model, self.data, physics, kind)
+        return SceneSnapshot(physics)
+
+    def restore(self, snapshot: SceneSnapshot) -> None:
+        """Back to ``snapshot``; what follows is the same bit for bit."""
+        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
+        self._mujoco.mj_setState(self.model, self.data, snapshot.physics, kind)
+        self._mujoco.mj_forward(self.model, self.data)
+        # The forward pass rewrites the solver's warm start, on which the next step's last bits depend.
+        self._mujoco.mj_setState(self.model, self.data, snapshot.physics, kind)
+
+    def _go(self, target: np.ndarray, grip: float) -> None:
+        self.data.mocap_pos[0] = target
+        self.data.mocap_quat[0] = _HAND_QUATERNION
+        self.data.ctrl[:] = grip, -grip
+        self._mujoco.mj_step(self.model, self.data, PHYSICS_STEPS)
+
+
+def _assets() -> Path:
+    """Metaworld's asset folder, found without importing Metaworld (which loads all of its environments)."""
+    spec = importlib.util.find_spec("metaworld")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "metaworld is not installed; install it with: pip install metaworld", name="metaworld"
+        )
+    return Path(spec.submodule_search_locations[0]) / "assets"

@@ -1,0 +1,221 @@
+"""``memory/return``: what is asked for, when it counts as done, and the scene that plays it."""
+
+import pickle
+import warnings
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import sfvgen_plan.envs  # noqa: F401 - registers the environments
+from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory.return_env import WORKSPACE, MemoryReturnEnv
+from sfvgen_plan.envs.memory.return_task import AWAY_DISTANCE, SEPARATION, SUCCESS_DISTANCE, draw_layout
+from sfvgen_plan.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def env():
+    return MemoryReturnEnv(pixels=False)
+
+
+def layouts(count: int = 40):
+    return [draw_layout(np.random.default_rng(seed), WORKSPACE) for seed in range(count)]
+
+
+def test_layouts_keep_their_promises():
+    drawn = layouts()
+    assert {len(layout.objects) for layout in drawn} == {1, 2, 3}
+    for layout in drawn:
+        moves, returns = layout.sub_goals[: len(layout.objects)], layout.sub_goals[len(layout.objects) :]
+        assert not any(goal.back for goal in moves)
+        assert all(goal.back for goal in returns)
+        assert sorted(goal.index for goal in returns) == [goal.index for goal in moves]
+        assert len({thing.colour for thing in layout.objects}) == len(layout.objects)
+        assert 60 <= layout.decisions <= 150
+        places = np.stack([*layout.places, *(goal.place for goal in moves)])
+        gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
+        assert gaps.min() >= SEPARATION
+        assert (places[:, :2] >= WORKSPACE.low).all() and (places[:, :2] <= WORKSPACE.high).all()
+        for goal in returns:
+            assert np.array_equal(goal.place, layout.places[goal.index])
+
+
+def test_sub_goals_are_language_actions():
+    layout = next(layout for layout in layouts() if len(layout.objects) == 1)
+    name = layout.objects[0].name
+    move, back = (goal.text for goal in layout.sub_goals)
+    assert move in {f"move the {name} {words}" for words in WORKSPACE.directions}
+    assert back == f"put the {name} back where it was"
+
+
+def test_directions_are_those_of_the_picture():
+    scene = MemoryReturnEnv(pixels=False).scene
+    scene.reset({})
+    axes = scene.data.camera("corner4").xmat.reshape(3, 3)
+    right = -axes[:2, 0]  # the picture is shown rotated by half a turn
+    towards = axes[:2, 2]
+    words = {text: np.array(vector) for text, vector in WORKSPACE.directions.items()}
+    assert words["to the right"] @ right > 0.9 > 0 > words["to the left"] @ right
+    assert words["to the front"] @ towards > 0.5
+    assert words["to the back"] @ towards < -0.5
+
+
+def test_staying_is_not_being_back():
+    layout = layouts(1)[0]
+    never = np.zeros(len(layout.objects), bool)
+    assert (layout.distances(layout.places, never) == AWAY_DISTANCE).all()
+    assert not layout.success(layout.places, never)
+    assert not layout.moved(layout.places, never).any()
+
+
+def test_distance_and_success_of_what_was_moved():
+    layout = layouts(1)[0]
+    away = layout.places.copy()
+    for goal in layout.sub_goals[: len(layout.objects)]:
+        away[goal.index] = goal.place
+    moved = layout.moved(away, np.zeros(len(layout.objects), bool))
+    assert moved.all()
+    assert np.allclose(layout.distances(away, moved), AWAY_DISTANCE, atol=1e-3)
+    assert layout.moved(layout.places, moved).all(), "once moved, always moved"
+    near = layout.places + np.array([0.9 * SUCCESS_DISTANCE, 0, 0])
+    assert layout.success(near, moved)
+    assert not layout.success(layout.places + np.array([1.1 * SUCCESS_DISTANCE, 0, 0]), moved)
+    assert np.allclose(layout.distances(near, moved), 0.9 * SUCCESS_DISTANCE)
+
+
+def test_wrong_direction_does_not_count():
+    layout = next(layout for layout in layouts() if len(layout.objects) == 1)
+    wrong = layout.places - AWAY_DISTANCE * np.append(layout.sub_goals[0].direction, 0)
+    assert not layout.moved(wrong, np.zeros(1, bool)).any()
+
+
+def test_no_room_is_said():
+    with pytest.raises(UserError, match="workspace"):
+        draw_layout(np.random.default_rng(0), replace(WORKSPACE, high=(-0.2, 0.5)), 3)
+
+
+def test_gymnasium_has_nothing_to_complain_about():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("sfvgen/MemoryReturn-v0", size=32)
+        check_env(env.unwrapped)
+        env.close()
+
+
+def test_same_seed_same_episode_whatever_came_before(env):
+    _, first = env.reset(seed=5)
+    env.reset(seed=6)
+    for _ in range(5):
+        env.step(env.action_space.sample())
+    _, again = env.reset(seed=5)
+    assert first["sub_goals"] == again["sub_goals"]
+    assert np.array_equal(first["state"], again["state"])
+
+
+def test_other_seeds_other_episodes(env):
+    assert len({tuple(env.reset(seed=seed)[1]["places"][0].round(6)) for seed in range(10)}) == 10
+
+
+def test_without_a_seed_the_sequence_goes_on(env):
+    def places():
+        return [env.reset(seed=3)[1]["places"][0], *(env.reset()[1]["places"][0] for _ in range(2))]
+
+    sequence = places()
+    assert np.array_equal(sequence, places())
+    assert not np.array_equal(sequence[1], sequence[2])
+
+
+@pytest.mark.parametrize("objects", [1, 2, 3])
+def test_the_expert_solves_it(objects):
+    env = MemoryReturnEnv(objects=objects, pixels=False)
+    expert = MemoryExpert()
+    expert.reset(env.task, 0)
+    for seed in range(4):
+        _, info = env.reset(seed=seed)
+        heard, truncated = [info["sub_goal"]], False
+        while not truncated:
+            assert not info["success"] or info["sub_goal_index"] > 0
+            *_, truncated, info = env.step(expert.act(env))
+            heard.append(info["sub_goal"])
+        assert info["success"] and info["success_latched"]
+        assert info["distance"] < 0.02
+        assert tuple(dict.fromkeys(heard)) == info["sub_goals"]
+        assert env.decisions == env.layout.decisions
+
+
+def test_doing_nothing_fails(env):
+    env.reset(seed=0)
+    truncated = False
+    while not truncated:
+        *_, truncated, info = env.step(np.zeros(4))
+    assert not info["success_latched"]
+    assert info["distance"] == pytest.approx(AWAY_DISTANCE)
+
+
+def test_state_is_about_the_current_sub_goal(env):
+    _, info = env.reset(seed=0)
+    layout = env.layout
+    for _ in range(layout.decisions_per_sub_goal):
+        goal = layout.sub_goals[info["sub_goal_index"]]
+        assert np.array_equal(info["state"][4:7], info["positions"][goal.index])
+        assert np.array_equal(info["state"][-3:], goal.place)
+        *_, info = env.step(np.zeros(4))
+    assert info["sub_goal_index"] == 1
+    assert np.allclose(info["estimates"], [*info["state"][:7], *info["state"][-3:]])
+
+
+def test_snapshots_are_exact_even_in_another_environment(env):
+    expert = MemoryExpert()
+    env.reset(seed=1)
+    for _ in range(14):
+        env.step(expert.act(env))
+    snapshot = pickle.loads(pickle.dumps(env.snapshot()))
+
+    def future(which):
+        steps = [which.step(expert.act(which)) for _ in range(25)]
+        return [(reward, tuple(info["state"]), info["distance"]) for _, reward, *_, info in steps]
+
+    original = future(env)
+    other = MemoryReturnEnv(pixels=False)
+    other.reset(seed=7)
+    other.restore(snapshot)
+    assert future(other) == original
+    env.restore(snapshot)
+    assert future(env) == original
+
+
+def test_snapshots_of_other_tasks_are_refused(env):
+    env.reset(seed=0)
+    with pytest.raises(UserError, match="snapshot"):
+        env.restore(replace(env.snapshot(), task="memory/revisit"))
+
+
+def test_objects_are_visible_and_of_their_colour():
+    env = MemoryReturnEnv(objects=3)
+    for seed in range(3):
+        frame = env.reset(seed=seed)[0].astype(int)
+        for thing in env.layout.objects:
+            colour = np.array(return_task.COLOURS[thing.colour])
+            seen = frame / np.maximum(frame.sum(-1, keepdims=True), 1)
+            close = np.abs(seen - colour / colour.sum()).max(-1) < 0.09
+            assert close.sum() >= 12, thing.name
+    env.close()
+
+
+@pytest.mark.parametrize("action", [np.zeros(3), [0, 0, np.nan, 0], 1.0])
+def test_bad_actions_are_refused_and_change_nothing(env, action):
+    _, info = env.reset(seed=0)
+    with pytest.raises(UserError, match="action"):
+        env.step(action)
+    assert np.array_equal(env.state, info["state"])
+
+
+@pytest.mark.parametrize("arguments", [{"objects": 0}, {"objects": 4}, {"size": 0}, {"repeat": 0}, {"camera": "no"}])
+def test_bad_arguments_are_refused(arguments):
+    (name,) = arguments
+    with pytest.raises(UserError, match=f"{name}="):
+        MemoryReturnEnv(**arguments)

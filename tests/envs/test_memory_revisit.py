@@ -1,0 +1,168 @@
+"""``memory/revisit``: paths that come back, and frames that are the same when they do."""
+
+import pickle
+import warnings
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import sfvgen_plan.envs  # noqa: F401 - registers the environments
+from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.envs.memory import revisit_task
+from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv, true_frames
+from sfvgen_plan.envs.memory.revisit_task import FARTHEST_AT_LEAST, draw_layout
+from sfvgen_plan.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def env():
+    return MemoryRevisitEnv(pixels=False)
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    env = MemoryRevisitEnv(size=48)
+    yield env
+    env.close()
+
+
+def layouts(env, count: int = 30):
+    return [draw_layout(np.random.default_rng(seed), env._range) for seed in range(count)]
+
+
+def test_paths_leave_and_come_back(env):
+    drawn = layouts(env)
+    for layout in drawn:
+        assert 40 <= len(layout.actions) <= 200
+        assert np.abs(layout.actions).max() <= 1
+        assert np.allclose(layout.places[-1], layout.places[0], atol=1e-6)
+        assert np.linalg.norm(layout.places - layout.places[0], axis=1).max() >= FARTHEST_AT_LEAST - 1e-6
+        assert (layout.places >= np.array(env._range.low) - 1e-6).all()
+        assert (layout.places <= np.array(env._range.high) + 1e-6).all()
+        home = np.abs(layout.places - layout.places[0]).max(1) < 1e-6
+        assert home.sum() >= 3, "the start and the end of at least two ways back"
+    assert len({len(layout.actions) for layout in drawn}) > 10
+
+
+def test_some_far_places_are_seen_again_on_a_later_way(env):
+    visits = [np.bincount(layout.first_visits()[layout.first_visits() > 0]).max() for layout in layouts(env)]
+    assert max(visits) >= 3
+
+
+def test_first_visits_of_a_small_path(env):
+    layout = layouts(env, 1)[0]
+    step = np.array([[0.5, 0.0], [0.5, 0.0], [-0.5, 0.0], [-0.5, 0.0], [0.5, 0.0]], np.float32)
+    places = np.concatenate([np.zeros((1, 2)), np.cumsum(step, axis=0)])
+    small = replace(layout, actions=step, places=places)
+    assert small.first_visits().tolist() == [-1, -1, -1, 1, 0, 1]
+    assert small.revisits().tolist() == [[1, 3], [0, 4], [1, 5]]
+    assert small.revisits(away=4).tolist() == [[0, 4], [1, 5]]
+
+
+def test_objects_are_distinct_and_apart(env):
+    scenes = set()
+    for layout in layouts(env):
+        names = [thing.name for thing in layout.objects]
+        assert len(names) == len(set(names)) == revisit_task.OBJECTS
+        places = np.array([thing.place for thing in layout.objects])
+        gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
+        assert gaps.min() > 0.06
+        scenes.add(frozenset(names))
+    assert len(scenes) == 30
+
+
+def test_gymnasium_has_nothing_to_complain_about():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("sfvgen/MemoryRevisit-v0", size=32)
+        check_env(env.unwrapped)
+        env.close()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_revisited_frames_are_the_first_ones(seeing, seed):
+    frames = true_frames(seeing, seed).astype(int)
+    pairs = seeing.layout.revisits(away=10)
+    assert len(pairs) >= 10
+    assert np.abs(frames[pairs[:, 0]] - frames[pairs[:, 1]]).max() <= 2
+    turning = np.linalg.norm(seeing.layout.places - seeing.layout.places[0], axis=1).argmax()
+    assert np.abs(frames[0] - frames[turning]).mean() > 10
+
+
+def test_other_seeds_other_pictures_from_the_same_place(seeing):
+    first = [seeing.reset(seed=seed)[0].astype(int) for seed in range(6)]
+    gaps = [np.abs(a - b).mean() for i, a in enumerate(first) for b in first[:i]]
+    assert min(gaps) > 3
+
+
+def test_following_the_path_comes_back(env):
+    expert = ExpertAgent()
+    expert.reset(env.task, 0)
+    _, info = env.reset(seed=4)
+    path, visits = info["path"], info["first_visits"]
+    assert len(visits) == len(path) + 1
+    truncated, rewards = False, []
+    while not truncated:
+        assert info["first_visit"] == visits[env.decisions]
+        assert np.array_equal(info["action"], expert.act(env))
+        _, reward, _, truncated, info = env.step(info["action"])
+        rewards.append(reward)
+        assert info["on_path"]
+        assert info["success"] == truncated
+    assert env.decisions == len(path)
+    assert np.mean(rewards) > 8
+
+
+def test_leaving_the_path_is_noticed(env):
+    _, info = env.reset(seed=4)
+    env.step(-info["path"][0])
+    *_, info = env.step(info["path"][1])
+    assert not info["on_path"]
+    truncated = False
+    while not truncated:
+        *_, truncated, info = env.step(np.array([1, 0, 0, 0]))
+    assert not info["success_latched"]
+    assert env.reset(seed=4)[1]["on_path"]
+
+
+def test_same_seed_same_episode_whatever_came_before(seeing):
+    first, info = seeing.reset(seed=5)
+    seeing.reset(seed=6)
+    for _ in range(3):
+        seeing.step(seeing.action_space.sample())
+    again, told = seeing.reset(seed=5)
+    assert np.array_equal(first, again)
+    assert np.array_equal(info["path"], told["path"])
+    assert info["objects"] == told["objects"]
+
+
+def test_snapshots_bring_the_scene_along(seeing):
+    _, info = seeing.reset(seed=1)
+    path = info["path"]
+    for action in path[:7]:
+        seeing.step(action)
+    snapshot = pickle.loads(pickle.dumps(seeing.snapshot()))
+
+    def future():
+        return [(frame.tobytes(), reward, info["on_path"]) for frame, reward, *_, info in map(seeing.step, path[7:14])]
+
+    original = future()
+    seeing.reset(seed=2)
+    seeing.step(np.ones(4))
+    seeing.restore(snapshot)
+    assert future() == original
+
+
+@pytest.mark.parametrize("arguments", [{"excursions": 1}, {"excursions": 6}, {"size": 0}, {"repeat": 0}])
+def test_bad_arguments_are_refused(arguments):
+    (name,) = arguments
+    with pytest.raises(UserError, match=f"{name}="):
+        MemoryRevisitEnv(**arguments)
+
+
+def test_a_hand_that_moves_too_little_is_said():
+    with pytest.raises(UserError, match="repeat"):
+        MemoryRevisitEnv(repeat=1, pixels=False).reset(seed=0)
