@@ -220,18 +220,16 @@ def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, deci
         past = follower.decisions_after > LINGER and behaviour.kind != RANDOM
         if info["success"] or terminated or past:
             break
-    return StagedEpisode.from_frames(
-        np.stack(frames),
+    return StagedEpisode.played(
+        frames,
+        infos,
+        rewards,
+        actions=actions,
+        expert_actions=advice,
         task=env.task,
         instruction=env.instruction,
         kind=behaviour.kind,
         seed=scene,
-        state=np.stack([info["state"] for info in infos]),
-        estimates=np.stack([info["estimates"] for info in infos]),
-        actions=np.stack(actions),
-        expert_actions=np.stack(advice),
-        rewards=np.array(rewards),
-        success=np.array([info["success"] for info in infos]),
     )
 
 

@@ -12,8 +12,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from sfvgen_plan.agents.collection import CollectionSettings
     from sfvgen_plan.data.staging import StagedEpisode
@@ -78,18 +76,16 @@ def play_episode(env: Any, expert: Any, settings: CollectionSettings, number: in
         infos.append(info)
         rewards.append(reward)
         expert_actions.append(expert.act(env))
-    return StagedEpisode.from_frames(
-        np.stack(frames),
+    return StagedEpisode.played(
+        frames,
+        infos,
+        rewards,
+        actions=actions,
+        expert_actions=expert_actions,
         task=env.task,
         instruction=env.instruction,
         kind=behaviour.kind,
         seed=seed,
-        state=np.stack([info["state"] for info in infos]),
-        estimates=np.stack([info["estimates"] for info in infos]),
-        actions=np.stack(actions),
-        expert_actions=np.stack(expert_actions),
-        rewards=np.array(rewards),
-        success=np.array([info["success"] for info in infos]),
     )
 
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sfvgen_plan.envs.decisions import RAW_STEPS_PER_SECOND
 from sfvgen_plan.envs.loading import load_on
-from sfvgen_plan.envs.metaworld import RAW_STEPS_PER_SECOND
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.tasks import PREFIX
 from sfvgen_plan.errors import UserError

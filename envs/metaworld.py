@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.envs.rendering import FrameRenderer, import_mujoco
+from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one, checked_action
+from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.envs.snapshots import RawSnapshot, capture, restore
 from sfvgen_plan.envs.tasks import TASKS, canonical
-from sfvgen_plan.errors import UserError
 
-RAW_STEPS_PER_SECOND = 80
-STATE_SIZE = 39
-ACTION_SIZE = 4
 _UNLIMITED = 2**31 - 1
 _NOT_REWARD_TERMS = frozenset({"success", "unscaled_reward"})
 
@@ -33,7 +29,7 @@ class MetaworldSnapshot:
     random_state: Mapping[str, Any]
 
 
-class MetaworldEnv(gym.Env[np.ndarray, np.ndarray]):
+class MetaworldEnv(DecisionEnv):
     """One Metaworld task: a decision is one action held for ``repeat`` raw steps, and leads to one video frame.
 
     Observation: (size, size, 3) uint8 RGB. Action: (4,) in [-1, 1], the hand's x, y, z displacement (1 cm per raw step
@@ -61,8 +57,6 @@ class MetaworldEnv(gym.Env[np.ndarray, np.ndarray]):
         UserError: unknown task or camera, a number below 1, no OpenGL library.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention
-
     def __init__(
         self,
         task: str,
@@ -73,40 +67,13 @@ class MetaworldEnv(gym.Env[np.ndarray, np.ndarray]):
         render_mode: str | None = "rgb_array",
         pixels: bool = True,
     ) -> None:
-        for name, value in (("size", size), ("repeat", repeat), ("max_decisions", max_decisions)):
-            if value < 1:
-                raise UserError(f"{name}={value} is too small; give at least 1")
+        check_at_least_one(size=size, repeat=repeat, max_decisions=max_decisions)
         self.task = canonical(task)
         self.instruction = TASKS[self.task].instruction
-        self.size, self.camera, self.repeat = size, camera, repeat
-        self.max_decisions, self.pixels, self.render_mode = max_decisions, pixels, render_mode
-        self.metadata = {**self.metadata, "render_fps": max(1, RAW_STEPS_PER_SECOND // repeat)}
-        self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
+        self.max_decisions = max_decisions
         self.raw = _make_raw(self.task)
         self._pristine = capture(self.raw)
-        self._renderer: FrameRenderer | None = FrameRenderer(self.raw.model, size, camera) if pixels else None
-        self._frame: np.ndarray | None = None
-        self._state = np.zeros(STATE_SIZE)
-        self._decisions = 0
-        self._latched = False
-
-    @property
-    def state(self) -> np.ndarray:
-        """Metaworld's observation of the current moment, goal visible: (39,) float64, a copy."""
-        return self._state.copy()
-
-    @property
-    def estimates(self) -> np.ndarray:
-        """True values of ``STATE_NAMES``: hand xyz, gripper opening, object xyz, goal xyz; (10,) float32."""
-        values = np.concatenate([self._state[:7], self._state[-3:]])
-        values[3] = min(max(values[3], 0.0), 1.0)
-        return values.astype(np.float32)
-
-    @property
-    def decisions(self) -> int:
-        """Decisions taken since reset."""
-        return self._decisions
+        super().__init__(self.raw, size, camera, repeat, render_mode, pixels)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start an episode. Without a seed, the next scene of the random sequence that the last seed began."""
@@ -122,7 +89,7 @@ class MetaworldEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: wrong shape, or a number that is not finite.
         """
-        held = _checked_action(action)
+        held = checked_action(action)
         rewards, success, terms = [], False, []
         for _ in range(self.repeat):
             state, reward, _, _, raw_info = self.raw.step(held)
@@ -139,10 +106,6 @@ class MetaworldEnv(gym.Env[np.ndarray, np.ndarray]):
         truncated = self._decisions >= self.max_decisions
         return self._observe(), sum(rewards) / self.repeat, False, truncated, self._info(success, means)
 
-    def render(self) -> np.ndarray | None:
-        """The current frame (size, size, 3) uint8; None without a render mode."""
-        return self._picture().copy() if self.render_mode == "rgb_array" else None
-
     def snapshot(self) -> MetaworldSnapshot:
         """The exact current moment; picklable, independent of this environment's future."""
         random_state = self.np_random.bit_generator.state
@@ -155,41 +118,12 @@ class MetaworldEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: the snapshot is of another task.
         """
-        if snapshot.task != self.task:
-            raise UserError(
-                f"snapshot is of task {snapshot.task!r}, not {self.task!r}; restore it in an environment of its task"
-            )
+        self._check_task(snapshot.task)
         restore(self.raw, snapshot.raw)
         self.np_random.bit_generator.state = snapshot.random_state
         self._decisions, self._latched = snapshot.decisions, snapshot.latched
         self._state = snapshot.state.copy()
         self._frame = None
-
-    def close(self) -> None:
-        """Free the renderer. Closing twice is fine."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-
-    def _observe(self) -> np.ndarray:
-        return self._picture().copy() if self.pixels else np.zeros((self.size, self.size, 3), np.uint8)
-
-    def _picture(self) -> np.ndarray:
-        if self._frame is None:
-            if self._renderer is None:
-                self._renderer = FrameRenderer(self.raw.model, self.size, self.camera)
-            self._frame = self._renderer.render(self.raw.data)
-        return self._frame
-
-    def _info(self, success: bool, terms: dict[str, float]) -> dict[str, Any]:
-        return {
-            "success": success,
-            "success_latched": self._latched,
-            "state": self.state,
-            "estimates": self.estimates,
-            "instruction": self.instruction,
-            "reward_terms": terms,
-        }
 
 
 def _make_raw(task: str) -> Any:
@@ -227,12 +161,3 @@ def _reset_raw(raw: Any, pristine: RawSnapshot, seed: int) -> np.ndarray:
     current = raw._get_curr_obs_combined_no_goal()
     raw._prev_obs = current
     return np.concatenate([current, current, raw._get_pos_goal()])
-
-
-def _checked_action(action: np.ndarray) -> np.ndarray:
-    values = np.asarray(action, dtype=np.float32)
-    if values.shape != (ACTION_SIZE,):
-        raise UserError(f"action has shape {values.shape}; give ({ACTION_SIZE},): x, y, z, gripper")
-    if not np.isfinite(values).all():
-        raise UserError(f"action={values.tolist()} has a number that is not finite; give values in [-1, 1]")
-    return np.clip(values, -1.0, 1.0)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.envs.decisions import ACTION_SIZE
 from sfvgen_plan.envs.memory import revisit_task
-from sfvgen_plan.envs.memory.base import ACTION_SIZE, MemoryEnv
+from sfvgen_plan.envs.memory.base import MemoryEnv
 from sfvgen_plan.envs.memory.revisit_task import Range, RevisitLayout, draw_layout
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, SawyerScene
 from sfvgen_plan.envs.rendering import import_mujoco

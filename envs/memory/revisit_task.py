@@ -10,20 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.errors import UserError
 
 NAME = "memory/revisit"
 INSTRUCTION = "look around and come back the same way"
 
 SHAPES = ("box", "cylinder", "ball", "post")
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "red": (0.9, 0.05, 0.05),
-    "green": (0.1, 0.75, 0.1),
-    "blue": (0.1, 0.2, 0.95),
-    "yellow": (0.95, 0.85, 0.05),
-    "purple": (0.6, 0.1, 0.75),
-    "white": (0.95, 0.95, 0.95),
-}
+COLOURS: dict[str, tuple[float, float, float]] = {**return_task.COLOURS, "white": (0.95, 0.95, 0.95)}
 """RGB in [0, 1]."""
 
 OBJECTS = 12

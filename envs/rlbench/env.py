@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.data.rlbench_state import estimates_of, instruction_of, pack_state
+from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.rlbench.actions import action_mode as find_action_mode
 from sfvgen_plan.envs.rlbench.actions import checked_action
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
@@ -87,9 +88,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         shadows: bool = False,
         worker: WorkerSettings | None = None,
     ) -> None:
-        for name, value in (("size", size), ("repeat", repeat), ("max_decisions", max_decisions)):
-            if value < 1:
-                raise UserError(f"{name}={value} is too small; give at least 1")
+        check_at_least_one(size=size, repeat=repeat, max_decisions=max_decisions)
         for name in (camera, *views):
             if name not in CAMERAS:
                 raise unknown_name("camera", name, CAMERAS)

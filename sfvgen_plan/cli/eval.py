@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -80,10 +80,8 @@ def run(args: Namespace) -> int:
     """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
     from functools import partial
 
-    from sfvgen_plan.benchmarks.provenance import provenance
     from sfvgen_plan.benchmarks.results import EpisodeKey
     from sfvgen_plan.benchmarks.runner import evaluate, jobs_for
-    from sfvgen_plan.benchmarks.runs import Recorder, RunFolder
     from sfvgen_plan.benchmarks.scaleout import evaluate_in_workers
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.contestants import compose_settings, make_contestant
@@ -95,24 +93,11 @@ def run(args: Namespace) -> int:
     check_files(args)
     settings, label = compose_settings(args.agent, args.overrides, args.memory)
     label = args.label or label
-    record = {
-        "protocol": protocol.id,
-        "agent": label,
-        "settings": settings,
-        "protocol_hash": protocol.rules_hash,
-        "rules": asdict(protocol),
-        "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
-        **provenance(),
-    }
-    recorder: Recorder
-    if args.store:
-        recorder = Recorder(args.store, record)
-    else:
-        recorder = RunFolder(args.out or default_folder(args.suite or tasks[0], label), record, args.resume)
+    recorder = open_recorder(args, protocol, tasks, label, settings)
     if protocol.env_id == METAWORLD:
         prepare_graphics(args)
-    contestant = make_contestant(args.agent, label, settings, args.checkpoint, args.device, protocol, tasks)
-
+    make = partial(make_contestant, args.agent, label, settings, args.checkpoint, args.device, protocol, tasks)
+    contestant = make()
     jobs = jobs_for(tasks, protocol.seeds, recorded_seed=protocol.first_seed if args.video else None)
     key = EpisodeKey(protocol.id, "", label, 0, contestant.checkpoint)
     pending = recorder.pending(jobs, key, protocol.rules_hash)
@@ -125,9 +110,6 @@ def run(args: Namespace) -> int:
         with out.progress("episodes", total=len(pending)) as bar:
             observer = watch(recorder, bar, recordings, protocol)
             if args.workers:
-                make = partial(
-                    make_contestant, args.agent, label, settings, args.checkpoint, args.device, protocol, tasks
-                )
                 evaluate_in_workers(protocol, pending, make, contestant, args.workers, observer)
             else:
                 evaluate(protocol, pending, contestant, lanes, observer)
@@ -143,6 +125,27 @@ def run(args: Namespace) -> int:
         if rows:
             show(out, protocol, tasks, rows, where, recorder, finished)
     return 1 if all(row.error for row in rows) else 0
+
+
+def open_recorder(
+    args: Namespace, protocol: Protocol, tasks: list[str], label: str, settings: Mapping[str, Any]
+) -> Recorder:
+    """Where the rows go: the store of ``--store``, or else a folder of the run's own."""
+    from sfvgen_plan.benchmarks.provenance import provenance
+    from sfvgen_plan.benchmarks.runs import Recorder, RunFolder
+
+    record = {
+        "protocol": protocol.id,
+        "agent": label,
+        "settings": settings,
+        "protocol_hash": protocol.rules_hash,
+        "rules": asdict(protocol),
+        "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
+        **provenance(),
+    }
+    if args.store:
+        return Recorder(args.store, record)
+    return RunFolder(args.out or default_folder(args.suite or tasks[0], label), record, args.resume)
 
 
 def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:

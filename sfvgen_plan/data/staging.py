@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +47,29 @@ class StagedEpisode:
     def from_frames(cls, frames: np.ndarray, **values: object) -> StagedEpisode:
         """From frames (T + 1, H, W, 3) uint8 and the other attributes."""
         return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)  # type: ignore[arg-type]
+
+    @classmethod
+    def played(
+        cls,
+        frames: Sequence[np.ndarray],
+        infos: Sequence[Mapping[str, Any]],
+        rewards: Sequence[float],
+        *,
+        actions: Sequence[np.ndarray],
+        expert_actions: Sequence[np.ndarray],
+        **values: object,
+    ) -> StagedEpisode:
+        """From what an environment gave: T + 1 frames and infos, T rewards and actions, T + 1 expert actions."""
+        return cls.from_frames(
+            np.stack(frames),
+            state=np.stack([info["state"] for info in infos]),
+            estimates=np.stack([info["estimates"] for info in infos]),
+            actions=np.stack(actions),
+            expert_actions=np.stack(expert_actions),
+            rewards=np.array(rewards),
+            success=np.array([info["success"] for info in infos]),
+            **values,
+        )
 
     def save(self, path: Path) -> None:
         """Write to ``path``: either all of it appears there, or nothing."""
