@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from players import Dancing, Dying, Refusing, Stumbling
 
@@ -68,8 +71,17 @@ def test_rows_of_agents_in_workers_do_not_depend_on_lanes() -> None:
     assert play(contestant, 2, FULL) == play(contestant, 1, FULL)
 
 
+class Unhurried(Dancing):
+    """Gives a second lane, whose process starts later on busy cores, the time to join before all jobs are played."""
+
+    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        if len(lanes) == 1 and [0, 1] not in self.batches:
+            time.sleep(0.5)
+        return super().act(lanes, frames)
+
+
 def test_lanes_decide_together() -> None:
-    agent = Dancing()
+    agent = Unhurried()
     play(Contestant("dancing", agent=agent), 2)
     assert [0, 1] in agent.batches
     assert sum(map(len, agent.batches)) == 4 * len(JOBS)
