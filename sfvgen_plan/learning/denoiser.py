@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ class DenoiserStage:
         assert data.latents is not None
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
         self.dream_steps = dream_steps
+        self.denoise: Callable[..., Tensor] = objective.unet.denoise
         self.newest = {
             length: data.indices(~data.held_out & (data.last >= data.first + length - 2)) for length in settings.lengths
         }
@@ -146,7 +148,6 @@ class DenoiserStage:
         """The window's frames as the model makes them from the frames before it: what it will see of itself."""
         data, s = self.data, self.settings
         assert data.latents is not None
-        unet = self.objective.unet
         longer = data.window(newest, length + s.context)
         latents = data.latents[longer].float()
         clean = torch.zeros(len(latents), length + s.context, device=latents.device)
@@ -156,7 +157,7 @@ class DenoiserStage:
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
             frames = torch.cat([latents[:, : s.context], noisy], dim=1)
             with training_precision(latents.device):
-                return unet.denoise(
+                return self.denoise(
                     frames, clean, data.action[longer], 1 - clean, timestep, self.text[data.task[newest]]
                 )[:, s.context :]
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from accelerate import Accelerator
@@ -18,8 +18,9 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.denoiser import DenoiserObjective, DenoiserStage, WindowSettings
+from sfvgen_plan.learning.graphs import CapturedFunction
 from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage, PriorObjective, PriorStage
-from sfvgen_plan.learning.trainer import Stage, StageSettings, fit, training_precision
+from sfvgen_plan.learning.trainer import Speedup, Stage, StageSettings, fit, training_precision
 from sfvgen_plan.model.build import build_pipeline
 from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 from sfvgen_plan.model.noise import normal
@@ -51,7 +52,8 @@ class Training:
         # Precision is set around each objective: accelerate's own wrapping would hide the forward from torch.compile.
         self.accelerator = Accelerator()
         self.device = self.accelerator.device
-        self.compiled = list(config["compile"] or ()) if torch.cuda.is_available() else []
+        speedups = checked_speedups(config["speedups"])
+        self.speedups = speedups if self.device.type == "cuda" else {}
         self.writer = tensorboard_writer(self.out / "training") if config["log"] else None
         self.record: dict[str, Any] = {
             "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *overrides]),
@@ -120,7 +122,10 @@ class Training:
         windows = WindowSettings(**{**settings["windows"], "lengths": tuple(settings["windows"]["lengths"])})
         text, _ = self.pipeline.embed(list(self.card.tasks.values()))
         objective = DenoiserObjective(self.pipeline.unet, self.pipeline.scheduler)
-        self._fit(DenoiserStage(self.data, objective, text, windows), settings["fit"])
+        stage = DenoiserStage(self.data, objective, text, windows)
+        if self.speedups.get(stage.name) == "graphs":
+            stage.denoise = CapturedFunction(stage.denoise)
+        self._fit(stage, settings["fit"])
 
     def dream(self, chunk: int = 8) -> None:
         """Every episode again as the model imagines it, in chunks from real context: what heads will have to read."""
@@ -209,7 +214,7 @@ class Training:
 
     def _fit(self, stage: Stage, settings: Mapping[str, Any]) -> None:
         values = StageSettings(**settings)
-        compiled = stage.name in self.compiled
+        speedup = self.speedups.get(stage.name, "none")
         started = time.monotonic()
 
         def on_step(step: int, logs: dict[str, float]) -> None:
@@ -226,11 +231,21 @@ class Training:
                 if self.on_progress is not None:
                     self.on_progress(stage.name, step, values.steps, logs)
 
-        logs, seconds = fit(
-            stage, values, self.accelerator, self.out / "training", self.seed, compiled, on_step=on_step
-        )
+        logs, seconds = fit(stage, values, self.accelerator, self.out / "training", self.seed, speedup, on_step=on_step)
         self.record["losses"][stage.name] = {k: round(v, 5) for k, v in logs.items()}
         self.record["seconds"][stage.name] = round(seconds, 1)
+
+
+def checked_speedups(chosen: Mapping[str, Any]) -> dict[str, Speedup]:
+    """The ``speedups`` of the configuration.
+
+    Raises:
+        UserError: a value is none of ``Speedup``.
+    """
+    for stage, value in chosen.items():
+        if value not in get_args(Speedup):
+            raise UserError(f"speedups.{stage}={value!r} is unknown; choose {', '.join(get_args(Speedup))}")
+    return dict(chosen)
 
 
 def tensorboard_writer(folder: Path) -> Any:

@@ -9,14 +9,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from sfvgen_plan.learning.graphs import CapturedObjective
+
 logger = logging.getLogger(__name__)
+
+Speedup = Literal["none", "compile", "graphs"]
 
 
 class Stage(Protocol):
@@ -72,7 +76,7 @@ def fit(
     accelerator: Accelerator,
     folder: Path,
     seed: int,
-    compiled: bool = False,
+    speedup: Speedup = "none",
     save_every_seconds: float = 120.0,
     log_every: int = 50,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
@@ -82,6 +86,8 @@ def fit(
     Batches are pure functions of (seed, step, process), so a run that was killed and resumed equals an uninterrupted
     one bit for bit on the same device. State is saved to ``folder/<stage>.pt``, atomically; a finished stage is
     loaded and not trained again. Returns the last logged numbers and the seconds that the stage took altogether.
+
+    ``speedup`` is for CUDA: torch.compile, or CUDA graphs (those with one process only).
     """
     objective = stage.objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(
@@ -99,9 +105,11 @@ def fit(
         step, logs, seconds = progress["step"], progress["logs"], progress["seconds"]
         logger.info("%s: resumed at step %d of %d", stage.name, step, settings.steps)
     if step < settings.steps:
-        if compiled:
+        if speedup == "compile":
             objective.compile(dynamic=False)
         model, optimizer = accelerator.prepare(objective, optimizer)
+        if speedup == "graphs" and accelerator.num_processes == 1:
+            model = CapturedObjective(model)
         size = max(1, settings.batch // accelerator.num_processes)
         generator = torch.Generator(accelerator.device)
         saved = time.monotonic()
