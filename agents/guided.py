@@ -147,10 +147,10 @@ class GuidedPlanner:
         offsets, scores, mean = self._search(problem, nominal, scoring)
         chosen = mean if self.answer == "mean" else self._best(offsets, scores)
         gain = self._gain(problem, nominal, scoring, chosen)
-        accepted = self.acceptance.accept(gain, self.objective.combine(scores))
+        accepted = self.acceptance.accept(gain, self.objective.combine(scores), problem.broken)
         played = torch.where(accepted[:, None, None], self.blend * chosen, 0.0)
         carry = chosen if self.feedback else (nominal + chosen).clamp(-1.0, 1.0)
-        return Plan((nominal + played).clamp(-1.0, 1.0), carry)
+        return Plan((nominal + played).clamp(-1.0, 1.0), carry, torch.where(accepted, gain.mean(1), 0.0))
 
     def _nominal(self, problem: Problem) -> Tensor:
         """The prior's plan (E, H, A). With feedback only its first action is ever replayed."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from sfvgen_plan.agents.acceptance import broken_promises
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.lanes import Lane, Lanes
 from sfvgen_plan.agents.memory import EpisodeMemory
@@ -117,8 +118,14 @@ class PlanningAgent:
                 carry=torch.from_numpy(carry).to(self.simulator.device),
                 carried=torch.tensor([lane.carry is not None for lane in lanes], device=self.simulator.device),
                 visited=visited,
+                broken=torch.tensor(
+                    [broken_promises(lane.promises, lane.decision) for lane in lanes], device=self.simulator.device
+                ),
             )
         )
+        if plan.gain is not None:
+            for lane, gain in zip(lanes, plan.gain.tolist(), strict=True):
+                lane.promises.append((lane.decision + self.planner.horizon, gain))
         for lane, planned in zip(lanes, plan.actions[:, : self.replan_every].float().cpu().numpy(), strict=True):
             lane.pending.extend(planned)
         left = None if plan.carry is None else shift(plan.carry, self.replan_every).float().cpu().numpy()

@@ -58,6 +58,7 @@ class Problem:
         carry: (E, H, A) what the planner left at its last call, moved on by the decisions executed since; zeros where
             ``carried`` (E,) is False.
         visited: places that were no success, or None.
+        broken: (E,) gains that plans promised in this episode and that did not come true, or None.
     """
 
     simulator: CountedSimulator
@@ -66,6 +67,7 @@ class Problem:
     carry: Tensor
     carried: Tensor
     visited: Visited | None = None
+    broken: Tensor | None = None
 
     @property
     def decisions(self) -> list[int]:
@@ -75,10 +77,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Plan:
-    """A planner's answer: ``actions`` (E, H, A) in [-1, 1] to execute, and what it wants back at its next call."""
+    """A planner's answer: ``actions`` (E, H, A) in [-1, 1] to execute, what it wants back at its next call, and the
+    ``gain`` (E,) over the prior that it promises, 0 where the prior is played."""
 
     actions: Tensor
     carry: Tensor | None
+    gain: Tensor | None = None
 
 
 def shift(plan: Tensor, decisions: int = 1) -> Tensor:

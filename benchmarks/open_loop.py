@@ -178,7 +178,7 @@ def run(args: argparse.Namespace) -> None:
     episodes = load_episodes(args.data, limit_per_task=limit)
     checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
     real = choose(episodes, args.decisions, args.episodes, held_out_only=not args.all)
-    simulator = checkpoint.simulator(args.sampler_steps)
+    simulator = checkpoint.simulator(args.sampler_steps, context_frames=args.context_frames)
     with out.progress("rollouts", total=len(real) * len(args.chunks)) as bar:
 
         def on_rollouts(f_g: int, count: int) -> None:
@@ -205,6 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--all", action="store_true", help="use every episode; only for data that the model was not trained on"
     )
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a pass (default: 3)")
+    parser.add_argument(
+        "--context-frames", type=positive_int, help="clean frames of a pass (default: as in the checkpoint's training)"
+    )
     parser.add_argument("--batch", type=positive_int, default=32, help="episodes side by side (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add_output_arguments(parser)

@@ -46,6 +46,8 @@ ablations() {
     play default-futures default agent.futures=4
     play default-feedback default agent.feedback=true
     play default-revisits default agent.revisits=0.03
+    play default-no-patience default agent.acceptance.patience=0
+    play default-doubt default agent.acceptance.patience=0 agent.acceptance.doubt=1.5
     play default-execute-4 default agent.replan_every=4
     play default-memory default agent.memory=true
 }
@@ -56,6 +58,7 @@ open_loop() {
 
 speed() {
     python -m sfvgen_plan.benchmarks.speed
+    python -m sfvgen_plan.benchmarks.speed --only imagine --compile
 }
 
 tables() {
