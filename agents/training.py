@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecMonitor
 
+from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 ALGORITHMS = {"ppo": PPO, "sac": SAC, "td3": TD3}
 
@@ -69,8 +74,12 @@ def train(
     seed: int = 0,
     policy_device: str = "cpu",
     progress: Progress | None = None,
+    save_every: int = 0,
 ) -> Path:
     """Train an agent in imagination alone and save it; what was learned is saved also when Ctrl-C ends it early.
+
+    With ``save_every``, a run that was killed goes on from its last state when it is called again, and ends as it would
+    have without the kill, to the bit.
 
     Args:
         algorithm: one of ``ALGORITHMS``.
@@ -78,61 +87,95 @@ def train(
         settings: its hyperparameters, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
         out: zip file to write; knows the checkpoint, the task and the observation mode.
         seed: of the algorithm and of the first episodes.
+        save_every: decisions between two states, which lie in ``states_of(out)`` until the run has ended; 0: none.
 
     Returns:
         The file.
 
     Raises:
-        UserError: an unknown algorithm, or numbers that make no sense.
+        UserError: an unknown algorithm, numbers that make no sense, or states of another run.
     """
     if algorithm not in ALGORITHMS:
         raise unknown_name("algo", algorithm, ALGORITHMS)
     if decisions < 1:
         raise UserError(f"decisions={decisions} leaves nothing to learn from; give at least 1")
-    environment = imagining.environment(task, checkpoint)
+    if save_every < 0:
+        raise UserError(f"save_every={save_every} makes no sense; give 0 to save no states, or more")
+    origin = {"checkpoint": checkpoint.hash, "task": task, "obs_mode": imagining.obs_mode}
+    made = {"algo": algorithm, "decisions": decisions, "seed": seed, **origin, **asdict(imagining)}
+    states = SavedStates(states_of(out), {**made, "algo settings": dict(settings)}, save_every)
+    environment = VecMonitor(imagining.environment(task, checkpoint))
+    report = _Report(progress, states, environment)
+    if states.newest() is not None:
+        model, notes = states.load(ALGORITHMS[algorithm], environment, policy_device)
+        report.solved = notes["solved"]
+        logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
+    else:
+        model = _new_model(algorithm, environment, imagining.obs_mode, settings, seed, policy_device)
+        setattr(model, ORIGIN, origin)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    states.begin()
+    try:
+        model.learn(decisions - model.num_timesteps, callback=report, reset_num_timesteps=not model.num_timesteps)
+    finally:
+        _save(model, out)
+        environment.close()
+    states.finish()
+    return out
+
+
+def states_of(out: Path) -> Path:
+    """Where a training that writes the agent ``out`` keeps its states; the folder is there while it is unfinished."""
+    return out.with_name(f"{out.stem}.state")
+
+
+def _new_model(
+    algorithm: str, environment: VecMonitor, obs_mode: str, settings: Mapping[str, Any], seed: int, device: str
+) -> Any:
     own = dict(settings)
     policy = {"net_arch": list(own.pop("net_arch"))} if "net_arch" in own else {}
     noise = own.pop("noise", None)
     if noise is not None:
-        count = checkpoint.card.action_dim
-        own["action_noise"] = NormalActionNoise(np.zeros(count), np.full(count, float(noise)))
+        shape = environment.action_space.shape or ()
+        own["action_noise"] = NormalActionNoise(np.zeros(shape), np.full(shape, float(noise)))
     # What is not an image goes through no convolutions.
-    kind = "CnnPolicy" if imagining.obs_mode == "pixels" else "MlpPolicy"
+    kind = "CnnPolicy" if obs_mode == "pixels" else "MlpPolicy"
     try:
-        model = ALGORITHMS[algorithm](
-            kind, VecMonitor(environment), policy_kwargs=policy, seed=seed, device=policy_device, **own
-        )
+        return ALGORITHMS[algorithm](kind, environment, policy_kwargs=policy, seed=seed, device=device, **own)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"algo={algorithm!r} refuses its settings: {' '.join(str(error).split())}") from error
-    setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, "obs_mode": imagining.obs_mode})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        model.learn(decisions, callback=_Report(progress))
-    finally:
-        model.save(out)
-        environment.close()
-    return out
+
+
+def _save(model: Any, out: Path) -> None:
+    """Write the zip, as a whole or not at all; as Stable-Baselines3 does, a name without a suffix gets one."""
+    target = out if out.suffix else out.with_suffix(".zip")
+    staged = target.with_name(f".{target.stem}.partial.zip")
+    model.save(staged)
+    os.replace(staged, target)
 
 
 class _Report(BaseCallback):
-    """Passes progress on, with the means of the latest episodes."""
+    """Passes progress on, with the means of the latest episodes, and has states saved between rollouts."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, states: SavedStates, environment: VecMonitor) -> None:
         super().__init__()
-        self._tell = progress
-        self._solved: list[bool] = []
+        self._tell, self._states, self._environment = progress, states, environment
+        self.solved: list[bool] = []
+
+    def _on_rollout_start(self) -> None:
+        self._states.save_if_due(self.model, self._environment, {"solved": self.solved[-100:]})
 
     def _on_step(self) -> bool:
         for done, info in zip(self.locals["dones"], self.locals["infos"], strict=True):
             if done:
-                self._solved.append(bool(info["success_latched"]))
+                self.solved.append(bool(info["success_latched"]))
         if self._tell is not None:
             numbers = {}
             episodes = self.model.ep_info_buffer or []
             if episodes:
                 numbers["return"] = float(np.mean([episode["r"] for episode in episodes]))
-            if self._solved:
-                self._solved = self._solved[-100:]
-                numbers["imagined success"] = float(np.mean(self._solved))
+            if self.solved:
+                self.solved = self.solved[-100:]
+                numbers["imagined success"] = float(np.mean(self.solved))
             self._tell(self.num_timesteps, numbers)
         return True

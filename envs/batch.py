@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfvgen_plan.envs.decisions import RAW_STEPS_PER_SECOND
+from sfvgen_plan.envs.decisions import RAW_STEPS_PER_SECOND, check_at_least_one
 from sfvgen_plan.envs.loading import load_on
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.tasks import PREFIX
@@ -152,13 +152,11 @@ class ImaginedBatch:
         futures: int = 1,
         exact: bool = False,
     ) -> None:
-        for name, value in (("max_decisions", max_decisions), ("futures", futures)):
-            if value < 1:
-                raise UserError(f"{name}={value} is too small; give at least 1")
+        check_at_least_one(max_decisions=max_decisions, futures=futures, memory_every=memory_every)
         self.checkpoint = load_on(checkpoint, device)
         card = self.checkpoint.card
         longest = CONTEXT_WINDOW - card.context_frames
-        if not 1 <= memory_every <= longest:
+        if memory_every > longest:
             raise UserError(f"memory_every={memory_every} is out of range; give 1 to {longest} decisions")
         self.task = task if task in card.tasks else task.removeprefix(PREFIX)
         self.checkpoint.task_index(self.task)

@@ -101,22 +101,42 @@ class DecisionEnv(gym.Env[np.ndarray, np.ndarray]):
             "reward_terms": terms,
         }
 
-    def _check_task(self, snapshot_task: str) -> None:
-        if snapshot_task != self.task:
+    def _check_snapshot(self, snapshot: Any, kind: type[Any]) -> None:
+        if not isinstance(snapshot, kind):
             raise UserError(
-                f"snapshot is of task {snapshot_task!r}, not {self.task!r}; restore it in an environment of its task"
+                f"snapshot is of type {type(snapshot).__name__}, not {kind.__name__}; give what snapshot() returned"
+            )
+        if snapshot.task != self.task:
+            raise UserError(
+                f"snapshot is of task {snapshot.task!r}, not {self.task!r}; restore it in an environment of its task"
             )
 
 
 def check_at_least_one(**numbers: int) -> None:
-    """Refuse numbers below 1.
+    """Refuse numbers below 1, and what is no whole number.
 
     Raises:
         UserError: names the first of them.
     """
     for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise UserError(f"{name}={value!r} is no whole number; give at least 1")
         if value < 1:
             raise UserError(f"{name}={value} is too small; give at least 1")
+
+
+def as_numbers(action: Any) -> np.ndarray:
+    """A float32 copy of an action, or of several, of any shape.
+
+    Raises:
+        UserError: it is not made of numbers, or of rows of different lengths.
+    """
+    try:
+        return np.array(action, dtype=np.float32)
+    except (TypeError, ValueError):
+        text = repr(action)
+        shown = text if len(text) < 80 else f"{text[:77]}..."
+        raise UserError(f"action={shown} is no array of numbers; give values in [-1, 1]") from None
 
 
 def checked_action(action: np.ndarray) -> np.ndarray:
@@ -125,7 +145,7 @@ def checked_action(action: np.ndarray) -> np.ndarray:
     Raises:
         UserError: wrong shape, or a number that is not finite.
     """
-    values = np.asarray(action, dtype=np.float32)
+    values = as_numbers(action)
     if values.shape != (ACTION_SIZE,):
         raise UserError(f"action has shape {values.shape}; give ({ACTION_SIZE},): x, y, z, gripper")
     if not np.isfinite(values).all():

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
+from sfvgen_plan.envs.decisions import as_numbers
 from sfvgen_plan.envs.states import ImaginedState, captured, check_forks, restored
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -151,7 +152,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._episodes
 
     def _checked_action(self, action: np.ndarray) -> np.ndarray:
-        values = np.asarray(action, dtype=np.float32)
+        values = as_numbers(action)
         wanted = self.action_space.shape
         if values.shape != wanted:
             raise UserError(f"action has shape {values.shape}; the checkpoint's actions have shape {wanted}")

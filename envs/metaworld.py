@@ -116,9 +116,9 @@ class MetaworldEnv(DecisionEnv):
         bit for bit.
 
         Raises:
-            UserError: the snapshot is of another task.
+            UserError: the snapshot is of another task, or none.
         """
-        self._check_task(snapshot.task)
+        self._check_snapshot(snapshot, MetaworldSnapshot)
         restore(self.raw, snapshot.raw)
         self.np_random.bit_generator.state = snapshot.random_state
         self._decisions, self._latched = snapshot.decisions, snapshot.latched

@@ -120,22 +120,37 @@ def restored(
     Raises:
         UserError: a state of another checkpoint, task, memory or number of episodes, or a damaged file.
     """
-    if not isinstance(state, ImaginedState):
+    if isinstance(state, (str, os.PathLike)):
         state = ImaginedState.load(state)
-    own = (batch.checkpoint.hash, batch.task, _learning(batch), count)
-    named = ("checkpoint", "task", "memory", "number of episodes")
-    for name, theirs, ours in zip(named, (state.checkpoint, state.task, state.memory, len(state)), own, strict=True):
-        if theirs != ours:
-            raise UserError(
-                f"state of {name} {theirs!r} doesn't fit this environment's {name} {ours!r}; "
-                "set it in an environment like the one it was taken from"
-            )
+    if not isinstance(state, ImaginedState):
+        raise UserError(
+            f"state is of type {type(state).__name__}, not ImaginedState; give what get_state() returned, or its file"
+        )
+    _check_origin(state, batch, ("checkpoint", "task", "memory"))
+    if len(state) != count:
+        raise _misfit("number of episodes", len(state), count)
     generators = []
     for saved in state.generators:
         generator = np.random.Generator(np.random.PCG64())
         generator.bit_generator.state = copy.deepcopy(dict(saved))
         generators.append(generator)
     return _moved(state.episodes, batch.simulator.device), state.ended.copy(), generators
+
+
+def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
+    """The same moment for environments that play with another ``memory``: a fresh one, or none. What was remembered
+    is left behind; scene, random state and counters stay.
+
+    Raises:
+        UserError: a state of another checkpoint or task.
+    """
+    _check_origin(state, batch, ("checkpoint", "task"))
+    imagined, simulator = state.episodes.imagination, batch.simulator
+    newest = imagined.context[:, -max(simulator.context_frames, 2) :]
+    begun = simulator.begin_latents(newest, [state.task] * len(state), imagined.seed)
+    lengths = np.full(len(state), newest.shape[1])
+    episodes = replace(state.episodes, imagination=replace(begun, step=imagined.step), lengths=lengths)
+    return replace(state, memory=_learning(batch), episodes=episodes)
 
 
 def check_forks(copies: int) -> int:
@@ -148,7 +163,24 @@ def check_forks(copies: int) -> int:
     return copies
 
 
+def _check_origin(state: ImaginedState, batch: ImaginedBatch, named: Sequence[str]) -> None:
+    """Refuse a state whose attributes ``named`` aren't those of the environment."""
+    own = {"checkpoint": batch.checkpoint.hash, "task": batch.task, "memory": _learning(batch)}
+    for name in named:
+        if getattr(state, name) != own[name]:
+            raise _misfit(name, getattr(state, name), own[name])
+
+
+def _misfit(name: str, theirs: Any, ours: Any) -> UserError:
+    return UserError(
+        f"state of {name} {theirs!r} doesn't fit this environment's {name} {ours!r}; "
+        "set it in an environment like the one it was taken from"
+    )
+
+
 def _check_copies(copies: int) -> None:
+    if isinstance(copies, bool) or not isinstance(copies, (int, np.integer)):
+        raise UserError(f"n={copies!r} is no whole number of forks; give 1 or more")
     if copies < 1:
         raise UserError(f"n={copies} forks make no sense; give 1 or more")
 

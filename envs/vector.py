@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
+from sfvgen_plan.envs.decisions import as_numbers, check_at_least_one
 from sfvgen_plan.envs.imagined import ImaginedEnv, checked_frames, scene_number
 from sfvgen_plan.envs.states import ImaginedState, captured, check_forks, restored
 from sfvgen_plan.errors import UserError, unknown_name
@@ -48,8 +49,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         render_mode: str | None = "rgb_array",
         **settings: Unpack[Settings],
     ) -> None:
-        if num_envs < 1:
-            raise UserError(f"num_envs={num_envs} leaves nothing to imagine; give at least 1")
+        check_at_least_one(num_envs=num_envs)
         self.autoreset_mode = _mode(autoreset_mode)
         self.batch = ImaginedBatch(task, checkpoint, **settings)
         self.num_envs, self.render_mode = num_envs, render_mode
@@ -247,7 +247,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return mask
 
     def _checked_actions(self, actions: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-        values = np.array(actions, dtype=np.float32)
+        values = as_numbers(actions)
         wanted = self.action_space.shape
         if values.shape != wanted:
             raise UserError(

@@ -100,9 +100,9 @@ class MemoryEnv(DecisionEnv):
         """Return to ``snapshot``, which may come from another environment of the same task.
 
         Raises:
-            UserError: the snapshot is of another task.
+            UserError: the snapshot is of another task, or none.
         """
-        self._check_task(snapshot.task)
+        self._check_snapshot(snapshot, MemorySnapshot)
         self._layout = snapshot.layout
         self._place()
         self.scene.restore(snapshot.scene)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
 
 REAL_EPISODES = 20
-AGENT_FILE = "agent.zip"
+AGENT_FILE, RECORD_FILE, REAL_FOLDER = "agent.zip", "train.json", "real"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,7 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Train, save ``agent.zip`` and ``train.json``, and evaluate like ``eval --agent sb3:agent.zip``."""
+    """Train, save ``agent.zip`` and ``train.json``, and evaluate like ``eval --agent sb3:agent.zip``.
+
+    The same command again goes on where it was killed: in the training, or in the real episodes after it.
+    """
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
 
@@ -46,18 +49,25 @@ def run(args: Namespace) -> int:
     config = compose("train_agent", [f"algo={args.algo}", *args.overrides])
     task = args.task.removeprefix("metaworld/")
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
-    if (folder / AGENT_FILE).exists():
-        raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
     make_threads_patient()
     _need_package()
     out = Output.of(args)
-    from sfvgen_plan.agents.training import Imagining, train
+    from sfvgen_plan.agents.training import Imagining, states_of, train
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
+    unfinished = states_of(folder / AGENT_FILE).exists()
+    trained = (folder / AGENT_FILE).exists() and not unfinished
+    if trained and _played(folder / REAL_FOLDER) >= args.episodes:
+        raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     checkpoint.task_index(task)
+    record = _record(args, task, config, checkpoint.hash)
+    if trained:
+        _check_same(folder, record)
+        out.note(f"{folder / AGENT_FILE} is trained; going on with its real episodes")
+        return _evaluate(args, task, folder / AGENT_FILE, resume=True)
     imagining = Imagining(**{name: config[name] for name in Imagining.__dataclass_fields__})
-    _record(folder, args, task, config, checkpoint.hash)
+    _write(folder, record, unfinished)
     with out.progress(f"{args.algo} imagines", total=config["decisions"]) as bar:
         file = train(
             args.algo,
@@ -70,6 +80,7 @@ def run(args: Namespace) -> int:
             args.seed,
             config["policy_device"],
             _Watch(bar, f"{args.algo} imagines").update,
+            config["save_every"],
         )
     out.note(f"agent: {file}")
     if not args.episodes:
@@ -99,13 +110,12 @@ def _need_package() -> None:
         raise UserError("train-agent needs stable-baselines3; pip install 'sfvgen-plan[sb3]'")
 
 
-def _record(folder: Path, args: Namespace, task: str, config: dict[str, Any], checkpoint: str) -> None:
-    """What is trained and with which numbers, beside the agent."""
-    import json
+def _record(args: Namespace, task: str, config: dict[str, Any], checkpoint: str) -> dict[str, Any]:
+    """What is trained and with which numbers."""
     import shlex
     import sys
 
-    record = {
+    return {
         "algo": args.algo,
         "task": task,
         "seed": args.seed,
@@ -113,17 +123,52 @@ def _record(folder: Path, args: Namespace, task: str, config: dict[str, Any], ch
         "settings": config,
         "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
     }
+
+
+def _write(folder: Path, record: dict[str, Any], unfinished: bool) -> None:
+    """Note beside the agent how it is trained; an unfinished training keeps the note that it began with."""
+    import json
+
+    if unfinished and (folder / RECORD_FILE).exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _evaluate(args: Namespace, task: str, file: Path) -> int:
+def _check_same(folder: Path, record: dict[str, Any]) -> None:
+    """UserError if the agent there was trained in another way than is asked for now."""
+    import json
+
+    try:
+        theirs = json.loads((folder / RECORD_FILE).read_text())
+    except (OSError, ValueError):
+        raise UserError(f"out={str(folder)!r} holds an agent without {RECORD_FILE}; give another folder") from None
+    for name in ("algo", "task", "seed", "checkpoint", "settings"):
+        if theirs.get(name) != record[name]:
+            raise UserError(
+                f"out={str(folder)!r} holds an agent with {name}={theirs.get(name)!r}, not {record[name]!r}; "
+                "give another folder"
+            )
+
+
+def _played(folder: Path) -> int:
+    """Whole episodes in a run folder."""
+    from sfvgen_plan.benchmarks.exchange import STORE
+    from sfvgen_plan.benchmarks.store import Store
+
+    if not (folder / STORE).exists():
+        return 0
+    with Store(folder / STORE, writable=False, thorough=False) as store:
+        return sum(not row.error for row in store.rows())
+
+
+def _evaluate(args: Namespace, task: str, file: Path, resume: bool = False) -> int:
     """``eval`` of the new agent under its task's protocol; rows lie in ``<folder>/real``."""
     from sfvgen_plan.cli import eval as verb
     from sfvgen_plan.cli.parser import parse_arguments
 
     options = ["--task", task, "--agent", f"sb3:{file}", "--label", f"{args.algo}-imagined"]
-    options += ["--episodes", str(args.episodes), "--device", args.device, "--out", str(file.parent / "real")]
+    options += ["--episodes", str(args.episodes), "--device", args.device, "--out", str(file.parent / REAL_FOLDER)]
     options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
-    options += [flag for flag, given in (("--quiet", args.quiet), ("--json", args.json)) if given]
+    options += [flag for flag, given in (("--quiet", args.quiet), ("--json", args.json), ("--resume", resume)) if given]
     return verb.run(parse_arguments(["eval", *options], {"eval": verb}))

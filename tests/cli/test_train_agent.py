@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +55,53 @@ def test_learns_in_imagination_and_plays_in_the_real_simulator(
     assert cli.main(["eval", *options, "--checkpoint", str(tiny_checkpoint)]) == 0
     again = json.loads(capsys.readouterr().out)["episodes"][0]
     assert again["return"] == pytest.approx(episode["return"])
-    line = refusal(capsys, tiny_checkpoint, "--task", "reach-v3", "--out", "mine", *FEW)
+    line = refusal(capsys, tiny_checkpoint, "--task", "reach-v3", "--episodes", "1", "--out", "mine", *FEW)
     assert "holds an agent already" in line
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_a_killed_training_goes_on(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
+) -> None:
+    """In another process, and it ends with the agent of a training that nobody killed."""
+    few = ["decisions=64", *FEW[1:], "save_every=8"]
+    options = ["--task", "reach-v3", "--episodes", "0", "--device", "cpu", "--checkpoint", str(tiny_checkpoint), *few]
+    command = [sys.executable, "-m", "sfvgen_plan.cli", "train-agent", *options, "--out", "mine"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 60
+        while not list(Path("mine/agent.state").glob("[0-9]*")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.005)
+        process.send_signal(number)
+        assert process.wait(timeout=20) == code
+    assert Path("mine/agent.state").is_dir()
+    if number == signal.SIGTERM:  # which leaves time to save what was learned so far
+        assert 0 < PPO.load("mine/agent.zip").num_timesteps < 64
+        return
+    line = refusal(capsys, tiny_checkpoint, *options[:4], "--out", "mine", *few, "num_envs=4")
+    assert "num_envs=4, but the unfinished training in 'mine/agent.state' has 2" in line
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on with the training in mine/agent.state at decision" in done.stderr
+    assert not Path("mine/agent.state").exists()
+    assert train(tiny_checkpoint, *options[:4], "--out", "whole", *few) == 0
+    killed, whole = (PPO.load(f"{name}/agent.zip").get_parameters()["policy"] for name in ("mine", "whole"))
+    assert all(torch.equal(killed[key], whole[key]) for key in whole)
+
+
+def test_real_episodes_that_are_missing_are_played(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "reach-v3", "--out", "mine"]
+    assert train(tiny_checkpoint, *options, "--episodes", "0", *FEW) == 0
+    agent = Path("mine/agent.zip").read_bytes()
+    capsys.readouterr()
+    line = refusal(capsys, tiny_checkpoint, *options, "--episodes", "1", *FEW, "algo.gamma=0.5")
+    assert "holds an agent with settings=" in line and "'gamma': 0.97" in line and "'gamma': 0.5" in line
+    capsys.readouterr()
+    for episodes in ("1", "2"):
+        assert train(tiny_checkpoint, *options, "--episodes", episodes, "--json", *FEW) == 0
+        rows = json.loads(capsys.readouterr().out)["episodes"]
+        assert [row["seed"] for row in rows] == list(range(int(episodes)))
+    assert "holds an agent already" in refusal(capsys, tiny_checkpoint, *options, "--episodes", "2", *FEW)
+    assert Path("mine/agent.zip").read_bytes() == agent
 
 
 @pytest.mark.parametrize("algo", ["sac", "td3"])

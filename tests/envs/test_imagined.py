@@ -219,12 +219,14 @@ def test_actions_outside_the_box_are_clipped(make):
     assert np.array_equal(*results)
 
 
-@pytest.mark.parametrize("action", [np.zeros(3), np.zeros((1, 4)), [0, 0, np.nan, 0], [np.inf, 0, 0, 0], 1.0])
+@pytest.mark.parametrize(
+    "action", [np.zeros(3), np.zeros((1, 4)), [0, 0, np.nan, 0], [np.inf, 0, 0, 0], 1.0, [0, [1], 0, 0]]
+)
 def test_bad_actions_are_refused_and_change_nothing(make, action):
     env = make()
     env.reset(seed=0)
     before = env.state
-    with pytest.raises(UserError, match=r"action.*(\(4,\)|finite)"):
+    with pytest.raises(UserError, match=r"action.*(\(4,\)|finite|no array of numbers)"):
         env.step(action)
     assert env.state is before
     assert env.decisions == 0

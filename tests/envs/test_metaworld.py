@@ -150,7 +150,9 @@ def test_actions_outside_the_box_are_clipped(env):
     assert np.array_equal(*results)
 
 
-@pytest.mark.parametrize("action", [np.zeros(3), np.zeros((1, 4)), [0, 0, np.nan, 0], [np.inf, 0, 0, 0], 1.0])
+@pytest.mark.parametrize(
+    "action", [np.zeros(3), np.zeros((1, 4)), [0, 0, np.nan, 0], [np.inf, 0, 0, 0], 1.0, [0, [1], 0, 0]]
+)
 def test_bad_actions_are_refused_and_change_nothing(env, action):
     _, info = env.reset(seed=0)
     with pytest.raises(UserError, match="action"):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.states import ImaginedState
+from sfvgen_plan.envs.states import ImaginedState, converted
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
@@ -188,6 +188,34 @@ def test_other_tasks_checkpoints_memories_and_numbers_are_refused(make, make_pip
         single.set_state(state.select([0]))
 
 
+def test_what_is_no_state_is_refused(make):
+    env = make()
+    env.reset(seed=0)
+    for other in (None, b"state", {"task": "reach-v3"}, env.get_state().episodes):
+        with pytest.raises(UserError, match=rf"state is of type {type(other).__name__}, not ImaginedState"):
+            env.set_state(other)
+
+
+def test_a_state_is_converted_to_another_memory(make):
+    """Scene, random state and counters stay; a memory begins, or is left behind."""
+    plain, learning = make(memory=False), make()
+    plain.reset(seed=1)
+    play(plain, 3)
+    state = plain.get_state()
+    begun = converted(state, learning.batch)
+    assert begun.memory is not None and begun.episodes.imagination.memory.steps.sum() == 0
+    learning.set_state(begun)
+    assert same(play(plain, 1)[:1], play(learning, 1)[:1])  # what was not learnt yet changes nothing
+    assert (learning.get_state().episodes.imagination.memory.steps == 1).all()
+    back = converted(learning.get_state(), plain.batch)
+    assert back.memory is None and back.episodes.imagination.memory is None
+    assert back.episodes.decisions.tolist() == [4] * len(back)
+    plain.set_state(back)
+    play(plain, 1)
+    with pytest.raises(UserError, match=r"task 'reach-v3'.*task 'push-v3'"):
+        converted(state, make(task="push-v3").batch)
+
+
 def test_damaged_files_are_refused(checkpoint, tmp_path):
     env = ImaginedEnv("reach-v3", checkpoint, **SETTINGS)
     env.reset(seed=0)
@@ -220,6 +248,9 @@ def test_folders_that_are_not_there_are_refused(checkpoint, tmp_path):
 def test_forks_are_counted_from_one(make):
     env = make()
     env.reset(seed=0)
+    for n in (1.5, "2", None):
+        with pytest.raises(UserError, match=rf"n={n!r} is no whole number"):
+            env.fork(n)
     for n in (0, -1):
         with pytest.raises(UserError, match=f"n={n}"):
             env.fork(n)

@@ -237,13 +237,22 @@ def test_disagreement_of_futures_is_told_and_changes_nothing_else(make):
 
 
 @pytest.mark.parametrize(
-    "actions", [np.zeros((3, 4)), np.zeros((2, 3)), np.zeros(4), np.full((2, 4), np.nan), np.zeros((2, 4, 1))]
+    "actions",
+    [
+        np.zeros((3, 4)),
+        np.zeros((2, 3)),
+        np.zeros(4),
+        np.full((2, 4), np.nan),
+        np.zeros((2, 4, 1)),
+        [[0, 0, 0, 0], [0, 0, 0]],
+        "up",
+    ],
 )
 def test_bad_actions_are_refused_and_change_nothing(make, actions):
     env = make(2)
     env.reset(seed=0)
     before = env.get_state().episodes
-    with pytest.raises(UserError, match=r"actions (have shape .*2 environments|hold NaN)"):
+    with pytest.raises(UserError, match=r"actions (have shape .*2 environments|hold NaN)|no array of numbers"):
         env.step(actions)
     assert env.get_state().episodes is before
 
@@ -261,6 +270,8 @@ def test_actions_of_environments_that_reset_are_not_looked_at(make):
     [
         ({"num_envs": 0}, "num_envs=0"),
         ({"num_envs": -1}, "num_envs=-1"),
+        ({"num_envs": 2.5}, "num_envs=2.5 is no whole number"),
+        ({"num_envs": "4"}, "num_envs='4' is no whole number"),
         ({"num_envs": 1, "autoreset_mode": "next"}, "autoreset_mode='next'.*NextStep"),
         ({"num_envs": 1, "obs_mode": "pixel"}, "obs_mode='pixel'.*pixels"),
         ({"num_envs": 1, "futures": 0}, "futures=0"),
