@@ -9,15 +9,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.learning import FastLearning, learn
+from sfvgen_plan.memory.learning import FastLearning, Given, learn
 from sfvgen_plan.memory.weights import Memory, applied, fresh_memory, stack
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.heads import ActionPrior
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
 from sfvgen_plan.simulation import Outcome, as_long
+
+MOST_SEQUENCES = 65_535
+"""Every place of a latent is a sequence over time; CUDA's kernels for short ones take no more at once."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,12 @@ class Imagination:
     Attributes:
         context: (N, K, C, h, w) the newest frames in latent space, oldest first: the last pass's clean frames and
             the frames that it made. With memory: the frames of all passes since the last ``remember``, behind its own
-            clean frames; the newest ``CONTEXT_WINDOW`` at most.
+            clean frames; the newest ``CONTEXT_WINDOW`` at most. With the rule "whole": all frames of the episode.
         task: (N,) index into the checkpoint's tasks.
         seed, step: (N,) random state: which stream, and how many passes were drawn from it.
         memory: Temp-LoRA of the episodes, or None.
+        actions: (N, K, A) the action that led into each frame of the context, zeros where none did; kept for the rule
+            "output" alone.
     """
 
     context: Tensor
@@ -38,6 +44,7 @@ class Imagination:
     seed: Tensor
     step: Tensor
     memory: Memory | None = None
+    actions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.context)
@@ -51,6 +58,7 @@ class LearnedSimulator:
         sampler_steps: denoising steps per pass.
         memory: hyperparameters of fast learning; None plays without memory.
         exact: compute in float32 even where bfloat16 is faster.
+        context_frames: clean frames that a chunk is generated from; None: as many as the checkpoint was trained with.
     """
 
     def __init__(
@@ -59,9 +67,12 @@ class LearnedSimulator:
         sampler_steps: int = 3,
         memory: FastLearning | None = None,
         exact: bool = False,
+        context_frames: int | None = None,
     ) -> None:
         if sampler_steps < 1:
             raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
+        if context_frames is not None and not 1 <= context_frames < CONTEXT_WINDOW:
+            raise UserError(f"context_frames={context_frames} is out of range; give 1 to {CONTEXT_WINDOW - 1}, or None")
         if checkpoint.pipeline.heads is None:
             raise UserError(
                 f"checkpoint {checkpoint.path} has no heads, so nothing tells its rewards; "
@@ -73,7 +84,7 @@ class LearnedSimulator:
         self.fast_learning = memory
         self.exact = exact
         self.action_dim = checkpoint.card.action_dim
-        self.context_frames = checkpoint.card.context_frames
+        self.context_frames = context_frames or checkpoint.card.context_frames
         self.denoiser_calls = 0
         self.device = checkpoint.pipeline.device
         self._text, self._pooled = self.pipeline.embed(list(checkpoint.card.tasks.values()))
@@ -111,7 +122,10 @@ class LearnedSimulator:
         if self.fast_learning is not None:
             settings = self.fast_learning
             memory = fresh_memory(self.pipeline.unet, seed, settings.rank, settings.alpha, settings.targets)
-        return Imagination(latents.float(), task, seed, torch.zeros_like(seed), memory)
+        actions = None
+        if self._keeps_actions:
+            actions = latents.new_zeros(*latents.shape[:2], self.action_dim, dtype=torch.float32)
+        return Imagination(latents.float(), task, seed, torch.zeros_like(seed), memory, actions)
 
     @torch.inference_mode()
     def imagine(self, state: Imagination, actions: Tensor) -> tuple[Imagination, Outcome]:
@@ -128,17 +142,20 @@ class LearnedSimulator:
             )
         if not bool(actions.isfinite().all()):
             raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
+        actions = actions.clamp(-1, 1).to(state.context)
         context = state.context[:, -self.context_frames :]
         drawn = noise.normal(state.seed, state.step, (actions.shape[1], *context.shape[2:]))
-        with self._precision(), applied(self.pipeline.unet, state.memory):
-            latents = self.pipeline.generate(
-                context, actions.clamp(-1, 1).to(context), self._text[state.task], drawn, self.sampler_steps
-            )
+        with self._precision():
+            latents = self._generate(state, context, actions, drawn)
             outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task)
         self.denoiser_calls += self.sampler_steps
         kept = context if state.memory is None else state.context  # a chunk to remember may take several passes
-        newest = torch.cat([kept, latents], dim=1)[:, -CONTEXT_WINDOW:]
-        return replace(state, context=newest, step=state.step + 1), outcome
+        newest = torch.cat([kept, latents], dim=1)
+        led = torch.cat([state.actions, actions], dim=1) if state.actions is not None else None
+        if not self._keeps_all:
+            newest = newest[:, -CONTEXT_WINDOW:]
+            led = led[:, -CONTEXT_WINDOW:] if led is not None else None
+        return replace(state, context=newest, step=state.step + 1, actions=led), outcome
 
     @torch.inference_mode()
     def read(self, state: Imagination) -> Outcome:
@@ -148,18 +165,51 @@ class LearnedSimulator:
 
     def remember(self, state: Imagination) -> Imagination:
         """Fast learning on the newest chunk and its input, Algorithm 1a. The chunk is what was imagined since the last
-        ``remember``, in one pass or in several; its last frames are the next chunk's input.
+        ``remember``, in one pass or in several; its last frames are the next chunk's input. The rule "whole" learns
+        from everything since the start.
 
         Raises:
-            UserError: the simulator plays without memory.
+            UserError: the simulator plays without memory, or its rule needs actions that the state does not have.
         """
+        kept = max(self.context_frames, 2)
+        spare = kept - self.context_frames  # the heads read pairs, a chunk may be generated from one frame
+        memory = self._learnt(state, spare, self.context_frames)
+        if self._keeps_all:
+            return replace(state, memory=memory)
+        led = state.actions[:, -kept:] if state.actions is not None else None
+        return replace(state, context=state.context[:, -kept:], memory=memory, actions=led)
+
+    @property
+    def _keeps_actions(self) -> bool:
+        return self.fast_learning is not None and self.fast_learning.rule == "output"
+
+    @property
+    def _keeps_all(self) -> bool:
+        return self.fast_learning is not None and self.fast_learning.rule == "whole"
+
+    def _learnt(self, state: Imagination, spare: int, past: int) -> Memory:
+        """The memory after learning the context but its first ``spare`` frames; ``past`` of the others are input."""
         if state.memory is None or self.fast_learning is None:
             raise UserError("memory=None: this simulator plays without memory; make it with memory=FastLearning()")
+        given = None
+        if self._keeps_actions:
+            if state.actions is None:
+                raise UserError(
+                    "rule='output' learns from actions, which this state was not begun with or has lost; "
+                    "use LearnedSimulator's own methods, or rule='local'"
+                )
+            given = Given(past, state.actions[:, spare:], self._text[state.task])
         with self._precision():
             memory, _ = learn(
-                self.pipeline.unet, self.pipeline.scheduler, state.memory, state.context, state.seed, self.fast_learning
+                self.pipeline.unet,
+                self.pipeline.scheduler,
+                state.memory,
+                state.context[:, spare:],
+                state.seed,
+                self.fast_learning,
+                given,
             )
-        return replace(state, context=state.context[:, -max(self.context_frames, 2) :], memory=memory)
+        return memory
 
     def remember_frames(
         self,
@@ -171,11 +221,15 @@ class LearnedSimulator:
     ) -> list[Memory]:
         """Fast learning on one real chunk (E, T+1, H, W, 3) uint8 of each of E episodes; None is no memory yet.
 
-        Algorithm 1a gives fast learning no condition, so ``actions`` and ``tasks`` go unused.
+        Algorithm 1a gives fast learning no condition, so ``actions`` (E, T, A) and ``tasks`` matter to the rule
+        "output" alone. For the rule "whole" give all frames since the episode's start.
         """
         state = self.begin(frames, tasks, seeds)
-        memory = self.remember(self.recall(state, memories)).memory
-        assert memory is not None
+        past = state.context.shape[1] - actions.shape[1]
+        if state.actions is not None:
+            led = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+            state = replace(state, actions=torch.cat([state.actions[:, :past], led], dim=1))
+        memory = self._learnt(self.recall(state, memories), 0, past)
         return [memory.select(as_long([n], self.device)).owned() for n in range(len(frames))]
 
     def recall(self, state: Imagination, memories: Sequence[Memory | None]) -> Imagination:
@@ -194,7 +248,10 @@ class LearnedSimulator:
         """The episodes named by ``index``, in that order."""
         index = as_long(index, self.device)
         memory = state.memory.select(index) if state.memory is not None else None
-        return Imagination(state.context[index], state.task[index], state.seed[index], state.step[index], memory)
+        actions = state.actions[index] if state.actions is not None else None
+        return Imagination(
+            state.context[index], state.task[index], state.seed[index], state.step[index], memory, actions
+        )
 
     def reseed(self, state: Imagination, seeds: Sequence[int] | Tensor) -> Imagination:
         """The same episodes with other possible futures."""
@@ -204,6 +261,20 @@ class LearnedSimulator:
         """Latents (N, G, C, h, w) -> frames (N, G, H, W, 3) uint8."""
         with torch.inference_mode(), self._precision():
             return self.pipeline.decode(latents)
+
+    def _generate(self, state: Imagination, context: Tensor, actions: Tensor, drawn: Tensor) -> Tensor:
+        """New latents (N, G, C, h, w), in as many passes as the attention kernels need."""
+        passes = -(-len(state) * context.shape[-2] * context.shape[-1] // MOST_SEQUENCES)
+        parts = []
+        for rows in torch.arange(len(state), device=self.device).tensor_split(passes):
+            part = self.select(state, rows) if passes > 1 else state
+            with applied(self.pipeline.unet, part.memory), short_attention(self.device):
+                parts.append(
+                    self.pipeline.generate(
+                        context[rows], actions[rows], self._text[part.task], drawn[rows], self.sampler_steps
+                    )
+                )
+        return torch.cat(parts)
 
     def _read(self, latents: Tensor, task: Tensor) -> Outcome:
         """Heads on every pair of successive frames of (N, G + 1, C, h, w)."""
@@ -242,3 +313,12 @@ def precision(device: torch.device) -> AbstractContextManager[None]:
         return torch.autocast("cuda", torch.bfloat16)
     fast = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return torch.autocast("cpu", torch.bfloat16, enabled=fast)
+
+
+def short_attention(device: torch.device) -> AbstractContextManager[None]:
+    """CUDA attention for short sequences: cuDNN's, torch's first choice, pads the few frames of a chunk to 64."""
+    if device.type != "cuda":
+        return nullcontext()
+    backends = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    kernels: AbstractContextManager[None] = sdpa_kernel(backends, set_priority=True)
+    return kernels

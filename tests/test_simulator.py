@@ -83,6 +83,15 @@ def test_the_batch_does_not_matter(simulator, frames, actions):
         assert_same(alone, simulator.select(whole, [n]), atol=1e-4)
 
 
+def test_batches_too_large_for_one_pass_are_split(simulator, state, actions, monkeypatch):
+    _, whole = simulator.imagine(state, actions)
+    h, w = state.context.shape[-2:]
+    monkeypatch.setattr("sfvgen_plan.simulator.MOST_SEQUENCES", h * w)  # one episode in a pass
+    _, split = simulator.imagine(state, actions)
+    torch.testing.assert_close(split.latents, whole.latents, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(split.reward, whole.reward, rtol=1e-4, atol=1e-4)
+
+
 def test_other_seeds_are_other_futures(simulator, state, actions):
     _, outcome = simulator.imagine(state, actions)
     _, other = simulator.imagine(simulator.reseed(state, [5, 7, 8]), actions)

@@ -10,19 +10,24 @@ from sfvgen_plan.cli.console import Bar, Output
 from sfvgen_plan.cli.options import add_overrides, compose
 from sfvgen_plan.errors import UserError
 
-HELP = "train a checkpoint: autoencoder, denoiser, heads and prior"
+HELP = "train a checkpoint: autoencoder, denoiser, heads and prior; loop=slowfast adds the slow-fast loop"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
+    parser.add_argument("--checkpoint", metavar="DIR", help="trained checkpoint that loop=slowfast starts from")
     add_overrides(parser)
 
 
 def run(args: Namespace) -> int:
     """Train all stages and write the checkpoint."""
-    given = [f"{key}={value}" for key, value in (("data", args.data), ("out", args.out)) if value]
+    given = [
+        f"{key}={value}"
+        for key, value in (("data", args.data), ("out", args.out), ("checkpoint", args.checkpoint))
+        if value
+    ]
     config = compose("train", [*args.overrides, *given])
     if not config["data"]:
         raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")

@@ -118,30 +118,20 @@ class DenoiserStage:
         window = data.window(newest, length)
         latents = data.latents[window].float()
         context = self._dream(window, newest, length) if dreamt else latents
-        position = torch.arange(length, device=device)
         past = torch.full((count,), min(s.context, length - 1), device=device)
         longest = min(s.longest_context, length - 1)
         varied = (uniform(count) * longest).long() + 1
         past = torch.where(uniform(count) < s.vary, varied, past)
-        free = uniform(count) < s.unconditional
-        past = torch.where(free, 0, past)
-        clean = (position < past[:, None]).float()
-        given = (1 - clean) * ((~free) & (uniform(count) >= s.drop_action)).float()[:, None]
-        with_text = ((~free) & (uniform(count) >= s.drop_text)).float()
-        blur = s.context_noise * uniform(count).view(-1, 1, 1, 1, 1)
-        noise = torch.randn(latents.shape, generator=generator, device=device)
-        return {
-            "latents": latents,
-            "context": context + blur * torch.randn(latents.shape, generator=generator, device=device),
-            "clean": clean,
-            "actions": data.action[window],
-            "given": given,
-            "text": self.text[data.task[newest]] * with_text[:, None, None],
-            "noise": noise,
-            "level": diffusion.noise_level(
-                self.objective.scheduler, uniform(count).clamp(1e-6, 1 - 1e-6), s.log_mean, s.log_std
-            ),
-        }
+        return corrupted(
+            s,
+            self.objective.scheduler,
+            latents,
+            context,
+            past,
+            data.action[window],
+            self.text[data.task[newest]],
+            generator,
+        )
 
     @torch.no_grad()
     def _dream(self, window: Tensor, newest: Tensor, length: int) -> Tensor:
@@ -162,3 +152,48 @@ class DenoiserStage:
                 )[:, s.context :]
 
         return diffusion.sample(self.objective.scheduler, network, noise, self.dream_steps)
+
+
+def corrupted(
+    settings: WindowSettings,
+    scheduler: Any,
+    latents: Tensor,
+    context: Tensor,
+    past: Tensor,
+    actions: Tensor,
+    text: Tensor,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """The arguments of ``DenoiserObjective`` for windows of which the first ``past`` frames are clean.
+
+    Args:
+        latents, context: (B, T, C, h, w) the truth, and what clean frames show.
+        past: (B,).
+        actions: (B, T, A).
+        text: (B, L, E).
+        generator: decides what is dropped, and the noise.
+    """
+    count, device = len(latents), latents.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device)
+
+    free = uniform(count) < settings.unconditional
+    past = torch.where(free, 0, past)
+    clean = (torch.arange(latents.shape[1], device=device) < past[:, None]).float()
+    given = (1 - clean) * ((~free) & (uniform(count) >= settings.drop_action)).float()[:, None]
+    with_text = ((~free) & (uniform(count) >= settings.drop_text)).float()
+    blur = settings.context_noise * uniform(count).view(-1, 1, 1, 1, 1)
+    noise = torch.randn(latents.shape, generator=generator, device=device)
+    return {
+        "latents": latents,
+        "context": context + blur * torch.randn(latents.shape, generator=generator, device=device),
+        "clean": clean,
+        "actions": actions,
+        "given": given,
+        "text": text * with_text[:, None, None],
+        "noise": noise,
+        "level": diffusion.noise_level(
+            scheduler, uniform(count).clamp(1e-6, 1 - 1e-6), settings.log_mean, settings.log_std
+        ),
+    }

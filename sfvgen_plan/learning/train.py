@@ -6,23 +6,28 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
+from sfvgen_plan.data.seeds import check_training_seeds
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.denoiser import DenoiserObjective, DenoiserStage, WindowSettings
 from sfvgen_plan.learning.graphs import CapturedFunction
 from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage, PriorObjective, PriorStage
-from sfvgen_plan.learning.trainer import Speedup, Stage, StageSettings, fit, training_precision
+from sfvgen_plan.learning.loop import LoopObjective, LoopSettings, LoopStage
+from sfvgen_plan.learning.runs import check_same_run, checked_speedups, data_record, flat, has_split, tensorboard_writer
+from sfvgen_plan.learning.trainer import Stage, StageSettings, fit, training_precision
+from sfvgen_plan.memory.rows import MemoryRow
 from sfvgen_plan.model.build import build_pipeline
-from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint, save_checkpoint
 from sfvgen_plan.model.noise import normal
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
@@ -34,12 +39,17 @@ STARTS_PER_TASK = 40
 
 
 class Training:
-    """Runs the stages in order. Each method is one stage; ``run`` is all of them.
+    """Runs the stages in order. Each method is one stage; ``run`` is all of them, or the slow-fast loop alone where it
+    starts from a checkpoint.
 
     Args:
         config: the values of ``configs/train.yaml`` with one recipe under ``train``.
         on_progress: called with (stage, step, steps, numbers).
         overrides: the ``key=value`` that made the config, for the checkpoint's record.
+
+    Raises:
+        UserError: settings that don't go together, data of evaluation seeds, data that the checkpoint to start from
+            was not trained for, or a folder that holds another run.
     """
 
     def __init__(
@@ -55,40 +65,44 @@ class Training:
         speedups = checked_speedups(config["speedups"])
         self.speedups = speedups if self.device.type == "cuda" else {}
         self.writer = tensorboard_writer(self.out / "training") if config["log"] else None
+        self.row, self.loop = MemoryRow.of(config["row"]), config["loop"]
+        self.base = self._checked_base(config["checkpoint"])
+        episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
+        if not has_split(Path(config["data"])):
+            check_training_seeds(episodes.seed, config["data"])
+        start = [] if self.base is None else ["--checkpoint CHECKPOINT"]
         self.record: dict[str, Any] = {
-            "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *overrides]),
-            "recipe": self.recipe,
+            "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *start, *overrides]),
             "seed": self.seed,
             "losses": {},
             "seconds": {},
+            "data": data_record(episodes),
         }
-        episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
-        self.card = CheckpointCard(
-            tasks=dict(zip(episodes.tasks, episodes.instructions, strict=True)),
-            size=episodes.size,
-            camera=episodes.camera,
-            repeat=episodes.repeat,
-            action_dim=episodes.actions.shape[-1],
-            context_frames=self.recipe["denoiser"]["windows"]["context"],
-            training=self.record,
-        )
-        self.record["data"] = data_record(episodes)
+        if self.base is None:
+            self.record["recipe"] = self.recipe
+        if self.loop["fit"] is not None:
+            self.record["loop"] = self._loop_record(config)
+        self.card = self._card_of(episodes)
+        self.task_names = episodes.tasks
         self.data = to_training_data(episodes, self.device)
-        self._check_resumable()
+        self._check_resumable(config)
         torch.manual_seed(self.seed)
-        self.pipeline = self._fresh_pipeline()
+        self.pipeline = self.base.pipeline if self.base is not None else self._fresh_pipeline()
 
     def run(self) -> Path:
         """All stages; returns the checkpoint folder."""
         started = time.monotonic()
-        if self.recipe["base"] is None:
+        if self.base is None and self.recipe["base"] is None:
             self.fit_autoencoder()
         self.encode()
-        self.fit_denoiser()
-        if self.pipeline.heads is not None:
-            self.dream()
-            self.fit_heads()
-            self.fit_priors()
+        if self.base is None:
+            self.fit_denoiser()
+            if self.pipeline.heads is not None:
+                self.dream()
+                self.fit_heads()
+                self.fit_priors()
+        if self.loop["fit"] is not None:
+            self.fit_loop()
         self.record["seconds"]["this run"] = round(time.monotonic() - started, 1)
         self.record["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         self.record["processes"] = self.accelerator.num_processes
@@ -168,34 +182,106 @@ class Training:
             stage = PriorStage(name, self.data, objective, self._pooled(), self.data.indices(mask), settings)
             self._fit(stage, self.recipe[name]["fit"])
 
+    def fit_loop(self) -> None:
+        """The last stage: slow-fast learning. Heads and priors stay as they are, the autoencoder's latents do, too."""
+        if self.speedups.get(LoopStage.name) == "compile":
+            raise UserError("speedups.loop=compile does not go with adapters that change; use none or graphs")
+        context = self.row.context_frames or self.card.context_frames
+        settings = LoopSettings(**{k: v for k, v in self.loop.items() if k not in ("windows", "fit")})
+        windows = WindowSettings(
+            lengths=(context + settings.chunk,), context=context, vary=0.0, dream=0.0, **self.loop["windows"]
+        )
+        learning = self.row.fast_learning if self.row.loop_memory else None
+        text, _ = self.pipeline.embed([self.card.tasks[task] for task in self.task_names])
+        scale = learning.alpha / learning.rank if learning is not None else 1.0
+        stage = LoopStage(
+            self.data,
+            LoopObjective(self.pipeline.unet, self.pipeline.scheduler, scale),
+            text,
+            windows,
+            settings,
+            learning,
+            StageSettings(**self.loop["fit"]).batch,
+            self.seed,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        self._fit(stage, self.loop["fit"])
+        self.card = replace(self.card, context_frames=context)
+
     def save(self) -> None:
         """Write the checkpoint, weights in bfloat16, with a bank of real start frames."""
-        starts = {}
-        assert self.data.latents is not None
-        number = torch.arange(len(self.data.task), device=self.device)
-        for index, task in enumerate(self.card.tasks):
-            first = number[(number == self.data.first) & (self.data.task == index) & ~self.data.held_out]
-            starts[task] = self.data.latents[first[:STARTS_PER_TASK]].cpu()
+        starts = self.base.starts if self.base is not None else self._starts()
+        starts = {task: latents.cpu() for task, latents in starts.items()}
         self.pipeline.to("cpu")
         for component in self.pipeline.components.values():
             if isinstance(component, torch.nn.Module):
-                component.to(torch.bfloat16)
+                # The base class's own: diffusers warns of modules to keep in float32 where there are none.
+                torch.nn.Module.to(component, torch.bfloat16)
         save_checkpoint(self.out, self.pipeline, self.card, starts)
 
-    def _check_resumable(self) -> None:
-        """Refuse to go on with the training state of another model."""
-        file = self.out / "training" / "model.json"
-        model = {"base": self.recipe["base"], "tasks": list(self.card.tasks), **self.recipe["model"]}
-        if file.exists() and (found := json.loads(file.read_text())) != model:
-            other = [key for key in model if model[key] != found.get(key)]
-            raise UserError(
-                f"out={str(self.out)!r} holds a training run with "
-                + ", ".join(f"{key}={found.get(key)} (now {model[key]})" for key in other)
-                + "; give another --out, or the same settings to go on with it"
+    def _checked_base(self, folder: str | None) -> Checkpoint | None:
+        """The checkpoint that the loop starts from, if it is not this run's own."""
+        if self.loop["fit"] is None:
+            for name, given in (("checkpoint", folder), ("row", self.row.name if self.row.name != "full" else None)):
+                if given is not None:
+                    raise UserError(f"{name}={given!r} is for the slow-fast loop alone; add loop=slowfast")
+        if folder is None:
+            return None
+        if Path(folder).resolve() == self.out.resolve():
+            raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
+        return load_checkpoint(folder, self.device)
+
+    def _card_of(self, episodes: EpisodeArrays) -> CheckpointCard:
+        """The card of what will be trained. The record in it goes on being filled."""
+        actions = episodes.actions.shape[-1]
+        if self.base is None:
+            return CheckpointCard(
+                tasks=dict(zip(episodes.tasks, episodes.instructions, strict=True)),
+                size=episodes.size,
+                camera=episodes.camera,
+                repeat=episodes.repeat,
+                action_dim=actions,
+                context_frames=self.recipe["denoiser"]["windows"]["context"],
+                training=self.record,
             )
-        if self.accelerator.is_main_process:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(model, indent=1) + "\n")
+        self.base.check_fits(episodes.tasks, episodes, "the data", "collect data like the checkpoint's")
+        if actions != self.base.card.action_dim:
+            raise UserError(
+                f"checkpoint={str(self.base.path)!r} takes actions of {self.base.card.action_dim} numbers, "
+                f"the data has {actions}; collect data like the checkpoint's"
+            )
+        return replace(self.base.card, training=self.record)
+
+    def _check_resumable(self, config: Mapping[str, Any]) -> None:
+        """Refuse to go on with the training state of another model or another loop."""
+        model = {"base": self.recipe["base"], "tasks": list(self.card.tasks), **self.recipe["model"]}
+        if self.base is not None:
+            model = {"checkpoint": self.base.hash}
+        states = {"model": model}
+        if self.loop["fit"] is not None:
+            loop = {name: value for name, value in self.loop.items() if name != "fit"}
+            states["loop"] = json.loads(json.dumps({"tasks": self.task_names, **flat({**loop, "row": config["row"]})}))
+        for name, state in states.items():
+            check_same_run(self.out, name, state, write=self.accelerator.is_main_process)
+
+    def _loop_record(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What the card says of the loop, and of the checkpoint that it started from."""
+        record = {"row": self.row.name, "memory": self.row.loop_memory, "row settings": config["row"]}
+        record["settings"] = config["loop"]
+        if self.base is not None:
+            record |= {"checkpoint": self.base.hash, "trained": self.base.card.training}
+        return record
+
+    def _starts(self) -> dict[str, Tensor]:
+        """Real start frames of every task."""
+        starts = {}
+        assert self.data.latents is not None
+        number = torch.arange(len(self.data.task), device=self.device)
+        for index, task in enumerate(self.task_names):
+            first = number[(number == self.data.first) & (self.data.task == index) & ~self.data.held_out]
+            starts[task] = self.data.latents[first[:STARTS_PER_TASK]]
+        return starts
 
     def _fresh_pipeline(self) -> SlowFastVGenPipeline:
         if self.recipe["base"] is not None:
@@ -234,38 +320,3 @@ class Training:
         logs, seconds = fit(stage, values, self.accelerator, self.out / "training", self.seed, speedup, on_step=on_step)
         self.record["losses"][stage.name] = {k: round(v, 5) for k, v in logs.items()}
         self.record["seconds"][stage.name] = round(seconds, 1)
-
-
-def checked_speedups(chosen: Mapping[str, Any]) -> dict[str, Speedup]:
-    """The ``speedups`` of the configuration.
-
-    Raises:
-        UserError: a value is none of ``Speedup``.
-    """
-    for stage, value in chosen.items():
-        if value not in get_args(Speedup):
-            raise UserError(f"speedups.{stage}={value!r} is unknown; choose {', '.join(get_args(Speedup))}")
-    return dict(chosen)
-
-
-def tensorboard_writer(folder: Path) -> Any:
-    """A TensorBoard writer in ``folder``/tensorboard.
-
-    Raises:
-        UserError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UserError("log=true needs TensorBoard; pip install 'sfvgen-plan[log]' or use log=false") from error
-    return SummaryWriter(str(folder / "tensorboard"))
-
-
-def data_record(episodes: EpisodeArrays) -> dict[str, Any]:
-    """What a checkpoint says of its data: counts and the range of seeds."""
-    return {
-        "episodes": len(episodes.lengths),
-        "frames": len(episodes.frames),
-        "first seed": int(min(episodes.seed)),
-        "last seed": int(max(episodes.seed)),
-    }

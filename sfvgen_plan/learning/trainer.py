@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -36,6 +36,17 @@ class Stage(Protocol):
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
         """A batch of ``size`` samples, a pure function of the generator's state and the averaged weights."""
+
+
+@runtime_checkable
+class StatefulStage(Protocol):
+    """A stage whose batches depend on more than the step: what they depend on is saved, too."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The same on every process."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from it."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +108,14 @@ def fit(
         fused=accelerator.device.type == "cuda",
     )
     average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=False)
+    parts: dict[str, Any] = {"objective": objective, "average": average, "optimizer": optimizer}
+    if isinstance(stage, StatefulStage):
+        parts["stage"] = stage
     path = folder / f"{stage.name}.pt"
     step, logs, seconds = 0, {}, 0.0
     started = time.monotonic()
     if path.exists():
-        progress = _restore(path, accelerator.device, objective, average, optimizer)
+        progress = _restore(path, accelerator.device, parts)
         step, logs, seconds = progress["step"], progress["logs"], progress["seconds"]
         logger.info("%s: resumed at step %d of %d", stage.name, step, settings.steps)
     if step < settings.steps:
@@ -130,7 +144,7 @@ def fit(
                 saved = time.monotonic()
                 if accelerator.is_main_process:
                     progress = {"step": step, "logs": logs, "seconds": seconds + saved - started}
-                    _save(path, objective, average, optimizer, progress)
+                    _save(path, parts, progress)
     objective.load_state_dict(average.module.state_dict())
     objective.eval()
     return logs, seconds + time.monotonic() - started
@@ -156,19 +170,17 @@ def _step(
     return losses
 
 
-def _save(path: Path, objective: nn.Module, average: nn.Module, optimizer: Any, progress: dict[str, Any]) -> None:
+def _save(path: Path, parts: dict[str, Any], progress: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    weights = {"objective": objective, "average": average, "optimizer": optimizer}
-    torch.save({**{name: part.state_dict() for name, part in weights.items()}, **progress}, temporary)
+    torch.save({**{name: part.state_dict() for name, part in parts.items()}, **progress}, temporary)
     temporary.replace(path)
 
 
-def _restore(
-    path: Path, device: torch.device, objective: nn.Module, average: nn.Module, optimizer: Any
-) -> dict[str, Any]:
+def _restore(path: Path, device: torch.device, parts: dict[str, Any]) -> dict[str, Any]:
     """Put back what ``_save`` wrote; returns the progress."""
-    state = torch.load(path, map_location=device, weights_only=True)
-    for name, part in (("objective", objective), ("average", average), ("optimizer", optimizer)):
+    # Several processes on a CPU have numbered ones, which torch can't load to.
+    state = torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
+    for name, part in parts.items():
         part.load_state_dict(state.pop(name))
     return state

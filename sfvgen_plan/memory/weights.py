@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.model import noise
 
 ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -93,12 +95,21 @@ def stack(memories: Sequence[Memory]) -> Memory:
 
 
 def target_layers(model: nn.Module, targets: Sequence[str] = ATTENTION_PROJECTIONS) -> dict[str, nn.Linear]:
-    """The linear layers whose name ends with one of ``targets``."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and any(name == t or name.endswith("." + t) for t in targets)
-    }
+    """The linear layers whose name ends with one of ``targets``, or matches one that has a ``*``.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def wanted(name: str) -> bool:
+        return any(fnmatchcase(name, t) if "*" in t else name == t or name.endswith("." + t) for t in targets)
+
+    layers = {name: part for name, part in model.named_modules() if isinstance(part, nn.Linear) and wanted(name)}
+    if not layers:
+        raise UserError(
+            f"targets={list(targets)} name no linear layer of the model; give ends of names, such as to_q, or patterns"
+        )
+    return layers
 
 
 def fresh_memory(
@@ -127,10 +138,18 @@ def applied(model: nn.Module, memory: Memory | None) -> Iterator[None]:
         yield
         return
     owners, copies = _groups(memory)
-    layers = target_layers(model, tuple(memory.down))
+    down = {name: values[owners] for name, values in memory.down.items()}
+    with hooked(model, down, {name: values[owners] for name, values in memory.up.items()}, memory.scale, copies):
+        yield
+
+
+@contextmanager
+def hooked(
+    model: nn.Module, down: dict[str, Tensor], up: dict[str, Tensor], scale: float, copies: int = 1
+) -> Iterator[None]:
+    """As ``applied``, for weights (M, ...) that serve ``copies`` successive episodes each. Never waits for a device."""
     handles = [
-        layer.register_forward_hook(_adapter(memory.down[name][owners], memory.up[name][owners], memory.scale, copies))
-        for name, layer in layers.items()
+        model.get_submodule(name).register_forward_hook(_adapter(down[name], up[name], scale, copies)) for name in down
     ]
     try:
         yield
@@ -150,9 +169,21 @@ def _groups(memory: Memory) -> tuple[Tensor | slice, int]:
 
 
 def _adapter(down: Tensor, up: Tensor, scale: float, copies: int):  # type: ignore[no-untyped-def]
+    # Cast once, not in every pass. Adding BA to the layer's weight instead would be cheaper still, but in bfloat16 that
+    # rounds away most of what a few steps have learnt.
+    dtype = _computed_in(down)
+    inward, outward = down.to(dtype).transpose(1, 2), up.to(dtype).transpose(1, 2)
+
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x = inputs[0].reshape(len(down), -1, inputs[0].shape[-1])
-        low = torch.bmm(x, down.to(x.dtype).transpose(1, 2))
-        return output + scale * torch.bmm(low, up.to(x.dtype).transpose(1, 2)).reshape(output.shape)
+        low = torch.bmm(x, inward.to(x.dtype))
+        whole = output.reshape(len(up), -1, output.shape[-1])
+        return torch.baddbmm(whole, low.to(whole.dtype), outward.to(whole.dtype), alpha=scale).reshape(output.shape)
 
     return hook
+
+
+def _computed_in(values: Tensor) -> torch.dtype:
+    """The type that products are computed in here."""
+    kind = values.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else values.dtype

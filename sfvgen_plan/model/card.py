@@ -22,15 +22,19 @@ def model_card(card: CheckpointCard) -> str:
         "",
         *(f"- `{task}`: {instruction}" for task, instruction in card.tasks.items()),
     ]
-    for title, key in (("Data", "data"), ("Losses at the last step", "losses"), ("Seconds per stage", "seconds")):
+    for title, key in _SECTIONS:
         if record.get(key):
             lines += ["", f"## {title}", "", *_items(record[key])]
+    if "loop" in record:
+        lines += ["", "## Slow-fast loop", "", *(f"- {name} = {value}" for name, value in _flat(record["loop"]))]
     facts = {name: record[key] for name, key in _FACTS if key in record}
     lines += ["", "## Training", "", *_items(facts)]
     if "recipe" in record:
         lines += ["", "Recipe:", "", *(f"- {name} = {value}" for name, value in _flat(record["recipe"]))]
     return "\n".join(lines) + "\n"
 
+
+_SECTIONS = (("Data", "data"), ("Losses at the last step", "losses"), ("Seconds per stage", "seconds"))
 
 _FACTS = (
     ("command", "command"),

@@ -132,12 +132,16 @@ class Checkpoint:
                 )
 
     def simulator(
-        self, sampler_steps: int = 3, memory: FastLearning | None = None, exact: bool = False
+        self,
+        sampler_steps: int = 3,
+        memory: FastLearning | None = None,
+        exact: bool = False,
+        context_frames: int | None = None,
     ) -> LearnedSimulator:
         """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments."""
         from sfvgen_plan.simulator import LearnedSimulator
 
-        return LearnedSimulator(self, sampler_steps, memory, exact)
+        return LearnedSimulator(self, sampler_steps, memory, exact, context_frames)
 
     def prior(self, name: str = "prior") -> LatentPrior:
         """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task)."""
