@@ -33,6 +33,14 @@ def build_prior(checkpoint: Any, device: str, seed: int, settings: Settings) -> 
     return PriorAgent(loaded.simulator(), prior, context=loaded.card.context_frames, seed=seed)
 
 
+def build_readout(checkpoint: Any, device: str, seed: int, settings: Settings) -> Any:
+    """Metaworld's scripted policies on the checkpoint's read-outs."""
+    from sfvgen_plan.agents.readout import ReadoutExpert
+
+    loaded = _load(checkpoint, device)
+    return ReadoutExpert(loaded.simulator(), context=loaded.card.context_frames)
+
+
 def build_cem(checkpoint: Any, device: str, seed: int, settings: Settings) -> PlanningAgent:
     """Free search by the cross-entropy method."""
     return _build_search(make(CEM, settings), checkpoint, device, seed, settings)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sfvgen_plan.agents.workers import run_workers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.memory import tasks as memory
 from sfvgen_plan.envs.rlbench import tasks as rlbench
 from sfvgen_plan.envs.tasks import canonical
 from sfvgen_plan.errors import UserError
@@ -27,11 +28,12 @@ class CollectionSettings:
     """Everything the data depends on.
 
     Attributes:
-        tasks: Metaworld tasks or RLBench tasks, in the order the dataset has them.
+        tasks: Metaworld tasks, RLBench tasks or memory tasks, in the order the dataset has them.
         episodes: per task; episode i has seed ``seed + i``.
-        decisions: length of every episode of Metaworld, which goes on after success; RLBench's are that long at most.
+        decisions: length of every episode of Metaworld, which goes on after success; those of RLBench and of the memory
+            tasks, which end by themselves, are that long at most.
         seed: first seed, at least ``FIRST_TRAINING_SEED``.
-        size, camera, repeat: see ``MetaworldEnv`` and ``RLBenchEnv``.
+        size, camera, repeat: see ``MetaworldEnv``, ``RLBenchEnv`` and ``make_memory``.
 
     Raises:
         UserError: unknown task, a number that is too small.
@@ -50,7 +52,7 @@ class CollectionSettings:
         object.__setattr__(self, "tasks", tuple(dict.fromkeys(_canonical(task) for task in self.tasks)))
         if not self.tasks:
             raise UserError("tasks is empty; name at least one task")
-        if len({task.startswith(rlbench.PREFIX) for task in self.tasks}) > 1:
+        if len({_simulator(task) for task in self.tasks}) > 1:
             raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
         if self.rlbench and self.repeat != 1:
             raise UserError(f"repeat={self.repeat} has no meaning for RLBench; give 1")
@@ -65,7 +67,12 @@ class CollectionSettings:
     @property
     def rlbench(self) -> bool:
         """Whether the tasks are RLBench's."""
-        return self.tasks[0].startswith(rlbench.PREFIX)
+        return _simulator(self.tasks[0]) == rlbench.PREFIX
+
+    @property
+    def memory(self) -> bool:
+        """Whether they are the memory tasks."""
+        return _simulator(self.tasks[0]) == memory.PREFIX
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -91,7 +98,8 @@ def collect(
 
     Args:
         out: folder to make. If it is this very dataset already, nothing is done.
-        tasks: Metaworld's with or without the "metaworld/" prefix, or RLBench's with "rlbench/".
+        tasks: Metaworld's with or without the "metaworld/" prefix, RLBench's with "rlbench/", or "memory/return" and
+            "memory/revisit".
         episodes_per_task: per task.
         decisions, seed, size, camera, repeat: see ``CollectionSettings``.
         workers: processes; default one per usable core, at most one per missing episode.
@@ -198,7 +206,13 @@ def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
 
 
 def _canonical(task: str) -> str:
-    return rlbench.canonical(task) if task.startswith(rlbench.PREFIX) else canonical(task)
+    named = {rlbench.PREFIX: rlbench.canonical, memory.PREFIX: memory.canonical}.get(_simulator(task), canonical)
+    return named(task)
+
+
+def _simulator(task: str) -> str:
+    """Prefix of the simulator that plays the task; empty for Metaworld's."""
+    return next((prefix for prefix in (rlbench.PREFIX, memory.PREFIX) if task.startswith(prefix)), "")
 
 
 def _usable_cores() -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.envs.memory import return_task, revisit_task
 from sfvgen_plan.envs.memory.base import HALF_STATE
+from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import unknown_name
 
 TASKS = (return_task.NAME, revisit_task.NAME)
@@ -26,6 +27,7 @@ ARRIVED = 0.02
 a noisy hand, as in training data, hover for ever."""
 
 _OPEN, _GRIPPED = 0.9, 0.73
+_ON_PATH = 1e-4
 _GAIN = 20.0
 
 
@@ -33,7 +35,7 @@ class MemoryExpert:
     """An ``EnvAgent`` without memory: it is told the places and the path.
 
     In ``memory/return`` it picks the sub-goal's object up, carries it to its place and lets it go; in
-    ``memory/revisit`` it follows the path.
+    ``memory/revisit`` it follows the path, and steers back to it when it was pushed off.
     """
 
     def __init__(self) -> None:
@@ -53,11 +55,20 @@ class MemoryExpert:
         """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
         if self._task == return_task.NAME:
             return act_on_state(env.state)
-        return env.path[min(env.decisions, len(env.path) - 1)]
+        return follow(env)
 
     def stats(self) -> PlanCost:
         """A scripted policy plans nothing."""
         return PlanCost()
+
+
+def follow(env: Any) -> np.ndarray:
+    """The action (4,) float32 that takes the camera of ``memory/revisit`` to the next place of its path."""
+    action: np.ndarray = env.path[min(env.decisions, len(env.path) - 1)]
+    shift = (env.state[-3:] - env.scene.carrier) / (METRES_PER_ACTION * env.repeat)
+    if np.abs(shift[:2] - action[:2]).max() < _ON_PATH and abs(shift[2]) < _ON_PATH:
+        return action
+    return np.append(np.clip(shift, -1.0, 1.0), action[3]).astype(np.float32)
 
 
 def act_on_state(state: np.ndarray) -> np.ndarray:

@@ -27,6 +27,8 @@ class Stream(IntEnum):
     CANDIDATES = 2
     CONFIRM = 3
     UNSHARED = 4
+    DISTURBANCE = 5
+    PROBE = 6
 
 
 def generator(key: Key, stream: int, *extra: int) -> np.random.Generator:

@@ -19,6 +19,7 @@ AGENTS: dict[str, str] = {
     "expert": "build_expert",
     "prior": "build_prior",
     "prior10": "build_prior",
+    "readout": "build_readout",
     "cem": "build_cem",
     "mppi": "build_mppi",
     "default": "build_guided",

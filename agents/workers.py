@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.collection import CollectionSettings
     from sfvgen_plan.data.staging import StagedEpisode
+    from sfvgen_plan.envs.decisions import DecisionEnv
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
 """LP_NUM_THREADS: Mesa's software rasteriser, whose threads only get in each other's way."""
@@ -64,12 +65,14 @@ def play_episode(env: Any, expert: Any, settings: CollectionSettings, number: in
     from sfvgen_plan.data.staging import StagedEpisode
 
     seed = settings.seed + number
-    behaviour = Behaviour(env.task, seed, settings.decisions)
     expert.reset(env.task, seed)
     frame, info = env.reset(seed=seed)
+    # The layout of a memory task says how long its episode is; Metaworld's go on.
+    decisions = min(settings.decisions, getattr(env, "length", settings.decisions))
+    behaviour = Behaviour(env.task, seed, decisions)
     frames, infos, rewards = [frame], [info], []
     expert_actions, actions = [expert.act(env)], []
-    for _ in range(settings.decisions):
+    for _ in range(decisions):
         actions.append(behaviour.act(info["state"], expert_actions[-1]))
         frame, reward, _, _, info = env.step(actions[-1])
         frames.append(frame)
@@ -133,28 +136,37 @@ def _play_all(
 ) -> None:
     from sfvgen_plan.agents.collection import staged_path
 
-    played = _play_rlbench if settings.rlbench else _play_metaworld
+    played = _play_rlbench if settings.rlbench else _play_scripted
     for task, number, episode in played(settings, episodes):
         episode.save(staged_path(staging, task, number))
         reports.send(number)
 
 
-def _play_metaworld(
+def _play_scripted(
     settings: CollectionSettings, episodes: list[tuple[str, int]]
 ) -> Iterator[tuple[str, int, StagedEpisode]]:
     from sfvgen_plan.agents.expert import ExpertAgent
-    from sfvgen_plan.envs.metaworld import MetaworldEnv
 
-    env: MetaworldEnv | None = None
+    env: DecisionEnv | None = None
     expert = ExpertAgent()
     for task, number in episodes:
         if env is None or env.task != task:
             if env is not None:
                 env.close()
-            env = MetaworldEnv(task, settings.size, settings.camera, settings.repeat, settings.decisions)
+            env = _scripted_env(task, settings)
         yield task, number, play_episode(env, expert, settings, number)
     if env is not None:
         env.close()
+
+
+def _scripted_env(task: str, settings: CollectionSettings) -> DecisionEnv:
+    if settings.memory:
+        from sfvgen_plan.envs.memory.tasks import make_memory
+
+        return cast("DecisionEnv", make_memory(task, settings.camera, size=settings.size, repeat=settings.repeat))
+    from sfvgen_plan.envs.metaworld import MetaworldEnv
+
+    return MetaworldEnv(task, settings.size, settings.camera, settings.repeat, settings.decisions)
 
 
 def _play_rlbench(

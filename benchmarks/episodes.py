@@ -1,7 +1,7 @@
 """Playing episodes of the real environment, one after another, in whatever process has it.
 
 A ``Player`` turns a job into events: ``Awaiting`` an action for a frame, and at last ``Ended``. It never raises for
-what goes wrong in an episode; that is a result too.
+what goes wrong in an episode; that is a result too. Of an episode whose ``Player`` is gone lanes may say ``Lost``.
 """
 
 from __future__ import annotations
@@ -34,11 +34,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Recording:
-    """What an episode looked like: frames (F, H, W, 3) uint8 and whether the flag was up in each, (F,) bool."""
+    """What an episode looked like: frames (F, H, W, 3) uint8 and whether the flag was up in each, (F,) bool.
+
+    ``actions`` (F - 1, A) led from each to the next. ``estimates`` (F, D) are the true values of
+    ``sfvgen_plan.simulation.STATE_NAMES``; None where the environment doesn't tell.
+    """
 
     job: Job
     frames: np.ndarray
     success: np.ndarray
+    actions: np.ndarray
+    estimates: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,14 @@ class Ended:
         )
 
 
-Event = Awaiting | Ended
+@dataclass(frozen=True)
+class Lost:
+    """The place where the episode was played is gone, through no fault of the episode that anybody knows of."""
+
+    reason: str
+
+
+Event = Awaiting | Ended | Lost
 
 
 @dataclass
@@ -90,16 +103,24 @@ class _Episode:
     return_: float = 0.0
     flag: bool = False
     first_success: int | None = None
+    truncated: bool = False
     frames: list[np.ndarray] = field(default_factory=list)
     flags: list[bool] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    estimates: list[np.ndarray] = field(default_factory=list)
 
-    def see(self, frame: np.ndarray) -> None:
+    def see(self, frame: np.ndarray, info: dict[str, Any], action: np.ndarray | None = None) -> None:
         if self.job.record:
             self.frames.append(frame)
             self.flags.append(self.flag)
+            if action is not None:
+                self.actions.append(np.array(action, np.float32))
+            if "estimates" in info:
+                self.estimates.append(info["estimates"])
 
-    def add(self, reward: float, flag: bool) -> None:
+    def add(self, reward: float, flag: bool, truncated: bool) -> None:
         self.decisions += 1
+        self.truncated = truncated
         self.return_ += reward
         self.flag = flag
         if flag and self.first_success is None:
@@ -108,7 +129,7 @@ class _Episode:
     def over(self, protocol: Protocol) -> bool:
         if self.first_success is not None and self.decisions >= self.first_success + protocol.linger:
             return True
-        return self.decisions >= protocol.max_decisions
+        return self.truncated or self.decisions >= protocol.max_decisions
 
     def ended(self, cost: PlanCost | None) -> Ended:
         return Ended(
@@ -125,7 +146,11 @@ class _Episode:
         return Ended.broken(error, decisions=self.decisions, return_=self.return_, recording=self._recording())
 
     def _recording(self) -> Recording | None:
-        return Recording(self.job, np.stack(self.frames), np.array(self.flags)) if self.frames else None
+        if not self.frames:
+            return None
+        estimates = np.stack(self.estimates) if len(self.estimates) == len(self.frames) else None
+        actions = np.stack(self.actions) if self.actions else np.zeros((0, 0), np.float32)
+        return Recording(self.job, np.stack(self.frames), np.array(self.flags), actions, estimates)
 
 
 class Player:
@@ -149,8 +174,8 @@ class Player:
         self._episode = _Episode(job)
         try:
             env = self._environment(job.task, pixels=self._factory is None or job.record)
-            frame, _ = env.reset(seed=job.seed)
-            self._episode.see(frame)
+            frame, info = env.reset(seed=job.seed)
+            self._episode.see(frame, info)
             return Awaiting(frame) if self._factory is None else self._play(env)
         except Exception as error:
             return self._fail(error)
@@ -181,9 +206,9 @@ class Player:
         return self._episode.ended(self._agent.stats())
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
-        frame, reward, _, _, info = env.step(action)
-        self._episode.add(float(reward), bool(info["success"]))
-        self._episode.see(frame)
+        frame, reward, _, truncated, info = env.step(action)
+        self._episode.add(float(reward), bool(info["success"]), bool(truncated))
+        self._episode.see(frame, info, action)
         return frame
 
     def _environment(self, task: str, pixels: bool) -> gymnasium.Env:

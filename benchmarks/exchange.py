@@ -124,6 +124,12 @@ def sources_in(path: Path) -> list[Path]:
     return found
 
 
+def stores_of(paths: Sequence[Path]) -> list[Path]:
+    """The store files of what ``combined`` takes, whether they are there or not; clips lie beside them."""
+    sources = [source for path in paths for source in sources_in(path)]
+    return [source / STORE if source.is_dir() else source for source in sources]
+
+
 @contextmanager
 def combined(paths: Sequence[Path]) -> Iterator[Store]:
     """A store to read the rows of all ``paths`` from: the only one of them, or a temporary one with everything.

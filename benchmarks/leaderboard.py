@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -79,20 +79,20 @@ def page(boards: Sequence[Board], top: int | None = None) -> str:
 
 
 def _section(board: Board, top: int | None) -> Iterator[str]:
-    yield f"## {_plain(title_of(board))}"
+    yield f"## {plain(title_of(board))}"
     yield markdown(HEADER, [_escaped(line, 1, 6) for line in lines_of(board, top)])
     yield caveat(board) + left_out(board, top)
     shown = board.standings[:top]
     yield "### Any-time success % by task"
     lines = [(task, *(rate(standing, task) for standing in shown)) for task in board.tasks]
-    yield markdown(("task", *map(_plain, board.names()[:top])), [_escaped(line, 0) for line in lines])
+    yield markdown(("task", *map(plain, board.names()[:top])), [_escaped(line, 0) for line in lines])
     improvements = improvement_lines(board)
     if improvements:
         yield "### Probability of improvement, each agent over the next"
         yield markdown(("agent", "over", "probability"), [_escaped(line, 0, 1) for line in improvements])
     for block in published_beside(board.protocol):
         yield f"### {PUBLISHED}"
-        yield f"Source: [{_plain(block.source)}]({block.url}). Protocol: {_plain(block.protocol)}."
+        yield f"Source: [{plain(block.source)}]({block.url}). Protocol: {plain(block.protocol)}."
         yield markdown(("agent", "success %", "note"), published_lines(block))
 
 
@@ -156,6 +156,32 @@ def rate(standing: Standing, task: str) -> str:
     return f"{100 * totals.any_time / totals.episodes:.0f}" if totals else ""
 
 
+def learning(board: Board, standing: Standing) -> str:
+    """What training cost, as far as its records say: that of the checkpoint, and that of the agent in it."""
+    found = board.learning.get((standing.agent, standing.checkpoint), {})
+    parts = []
+    for what in ("checkpoint", "agent"):
+        record = found.get(what)
+        if not isinstance(record, Mapping):
+            continue
+        facts = [
+            str(record["algorithm"]) if "algorithm" in record else "",
+            f"{record['seconds'] / 60:.0f} min" if _is_number(record.get("seconds")) else "",
+            f"on {record['device']}" if "device" in record else "",
+            f"{record['episodes']:,} episodes" if _is_number(record.get("episodes")) else "",
+            f"{record['decisions']:,} imagined decisions" if _is_number(record.get("decisions")) else "",
+        ]
+        if any(facts):
+            parts.append(
+                f"{what}: {' '.join(filter(None, facts[:3]))}{''.join(', ' + fact for fact in facts[3:] if fact)}"
+            )
+    return "; ".join(parts)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def published_lines(block: Published) -> list[tuple[str, str, str]]:
     return [(row.name, f"{row.success:.1f}", row.note) for row in block.rows]
 
@@ -173,9 +199,9 @@ def improvement_lines(board: Board) -> list[tuple[str, str, str]]:
 
 def _escaped(line: Sequence[str], *names: int) -> tuple[str, ...]:
     """A line whose cells number ``names`` hold text from outside."""
-    return tuple(_plain(cell) if index in names else cell for index, cell in enumerate(line))
+    return tuple(plain(cell) if index in names else cell for index, cell in enumerate(line))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     return "".join(ESCAPES.get(letter, letter) for letter in " ".join(text.split()))

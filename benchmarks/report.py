@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import resources
+from pathlib import Path
 
 from sfvgen_plan.benchmarks.charts import COLOURS, Line, Point, interval_bar, line_chart, scatter
+from sfvgen_plan.benchmarks.clips import Clip, chosen
 from sfvgen_plan.benchmarks.leaderboard import (
     PUBLISHED,
     caveat,
     improvement_lines,
     interval,
+    learning,
     left_out,
     published_lines,
     remark,
@@ -26,18 +29,24 @@ from sfvgen_plan.benchmarks.robust import performance_profile
 from sfvgen_plan.benchmarks.standings import Board, Standing
 from sfvgen_plan.benchmarks.summary import percentage
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
 TOP = 40
 """Agents of each protocol that a report shows unless told otherwise; more columns than that nobody reads."""
 
 PROFILE_POINTS = 50
 
+CLIP_BYTES = 12_000_000
+"""Of a page, for videos; more of them are left out."""
 
-def report(boards: Sequence[Board], top: int | None = TOP, when: str = "") -> str:
-    """The whole page. ``when`` says when the rows were read."""
+
+def report(
+    boards: Sequence[Board], top: int | None = TOP, when: str = "", clips: Sequence[tuple[Clip, Path]] = ()
+) -> str:
+    """The whole page. ``when`` says when the rows were read; ``clips`` are videos of episodes."""
+    films = [_films(board, top, clips, CLIP_BYTES // len(boards)) for board in boards]
     style = (resources.files(__package__) / "report.css").read_text()
     contents = "".join(f'<li><a href="#board-{n}">{escape(title_of(board))}</a></li>' for n, board in enumerate(boards))
-    body = "".join(section for n, board in enumerate(boards) for section in _section(board, n, top))
+    body = "".join(section for n, board in enumerate(boards) for section in _section(board, n, top, films[n]))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -50,7 +59,7 @@ def report(boards: Sequence[Board], top: int | None = TOP, when: str = "") -> st
     )
 
 
-def _section(board: Board, number: int, top: int | None) -> Iterator[str]:
+def _section(board: Board, number: int, top: int | None, films: str) -> Iterator[str]:
     names = board.names()[:top]
     yield f'<section id="board-{number}"><h2>{escape(title_of(board))}</h2>'
     rules = f"{len(board.tasks)} tasks, at most {board.limit} decisions an episode. Ranked by any-time success."
@@ -61,7 +70,8 @@ def _section(board: Board, number: int, top: int | None) -> Iterator[str]:
     yield '<div class="charts">'
     yield from _charts(board, names)
     yield "</div>"
-    yield f"<h3>Planning cost</h3>{_costs(board, names)}"
+    yield f"<h3>Cost of planning and learning</h3>{_costs(board, names)}"
+    yield films
     improvements = improvement_lines(board)
     if improvements:
         yield "<h3>Probability of improvement, each agent over the next</h3>"
@@ -162,7 +172,8 @@ def _figure(title: str, caption: str, drawing: str) -> str:
 
 
 def _costs(board: Board, names: Sequence[str]) -> str:
-    header = ("agent", "seconds per plan", "device", "denoiser calls per plan", "imagined decisions per plan")
+    header = ("agent", "seconds per plan", "device", "denoiser calls per plan", "imagined decisions per plan",
+              "learning")  # fmt: skip
     lines = []
     for name, standing in zip(names, board.standings, strict=False):
         per_device = sorted(standing.seconds_per_plan.items())
@@ -173,9 +184,43 @@ def _costs(board: Board, names: Sequence[str]) -> str:
                 "<br>".join(escape(device) for device, _ in per_device),
                 f"{standing.calls_per_plan:.1f}",
                 f"{standing.imagined_per_plan:.0f}",
+                escape(learning(board, standing)),
             )
         )
-    return _table(header, lines, texts=(0, 2))
+    return _table(header, lines, texts=(0, 2, 5))
+
+
+def _films(board: Board, top: int | None, clips: Sequence[tuple[Clip, Path]], budget: int) -> str:
+    """Episodes of the board's agents, successes first."""
+    agents = [(standing.agent, standing.checkpoint) for standing in board.standings[:top]]
+    names = dict(zip(agents, board.names()[:top], strict=True))
+    own = [
+        item
+        for item in clips
+        if (item[0].protocol, item[0].protocol_hash) == (board.protocol, board.protocol_hash)
+        and (item[0].agent, item[0].checkpoint) in names
+    ]
+    shown = chosen(own, agents, budget)
+    if not shown:
+        return ""
+    figures = "".join(_film(clip, names[clip.agent, clip.checkpoint], uri) for clip, uri in shown)
+    more = f" {len(own) - len(shown)} more are not shown." if len(own) > len(shown) else ""
+    about = (
+        "Left: the real simulator. Right, where there is one: the same actions imagined from the first frame on, "
+        f"which is the only real one there.{more}"
+    )
+    return f'<h3>Episodes</h3><p class="soft">{about}</p><div class="films">{figures}</div>'
+
+
+def _film(clip: Clip, name: str, uri: str) -> str:
+    outcome = "failed" if clip.solved is None else f"solved at decision {clip.solved}"
+    kind = "failed" if clip.solved is None else "solved"
+    label = escape(f"{name}, {clip.task}, seed {clip.seed}: {outcome}", quote=True)
+    return (
+        f'<figure class="film {kind}"><video controls loop muted playsinline preload="metadata" aria-label="{label}" '
+        f'src="{uri}"></video><figcaption><strong>{escape(name)}</strong> · {escape(clip.task)} · seed {clip.seed}<br>'
+        f'<span class="outcome">{outcome}</span></figcaption></figure>'
+    )
 
 
 def _published(block: Published) -> str:

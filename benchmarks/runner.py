@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.agents.base import BatchAgent, PlanCost
-from sfvgen_plan.benchmarks.episodes import Awaiting, Ended, EnvAgentFactory, Event, Job, Recording
+from sfvgen_plan.benchmarks.episodes import Awaiting, Ended, EnvAgentFactory, Event, Job, Lost, Recording
 from sfvgen_plan.benchmarks.lanes import Lanes, open_lanes
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
@@ -19,17 +20,24 @@ from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+CHANCES = 3
+"""Places that an episode may cost before it gets a row with that error."""
+
+LaneFactory = Callable[[int, Protocol, EnvAgentFactory | None], Lanes]
+"""Opens so many lanes for episodes under a protocol."""
+
 
 @dataclass(frozen=True)
 class Contestant:
     """Who plays: exactly one of ``agent`` (decides here, for all lanes at once) and ``env_agent`` (decides beside each
-    environment), and how the rows name it."""
+    environment), and how the rows name it. ``learning``: what is known of the cost of training, as JSON values."""
 
     name: str
     agent: BatchAgent | None = None
     env_agent: EnvAgentFactory | None = None
     checkpoint: str = ""
     device: str = ""
+    learning: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.agent is None) == (self.env_agent is None):
@@ -64,6 +72,7 @@ def evaluate(
     contestant: Contestant,
     lanes: int = 1,
     observer: Observer | None = None,
+    opening: LaneFactory = open_lanes,
 ) -> list[EpisodeRow]:
     """Play ``jobs`` and return their rows in the order in which the episodes ended.
 
@@ -77,6 +86,7 @@ def evaluate(
         contestant: who plays them.
         lanes: episodes played side by side; 1 plays in this process, more in a worker process each.
         observer: told of each row as soon as its episode has ended, among other things.
+        opening: where else to play, such as on Ray.
 
     Raises:
         UserError: what broke the very first episode to end; once there are rows, it goes into one.
@@ -85,7 +95,7 @@ def evaluate(
     if not jobs:
         return []
     lanes = max(1, min(lanes, len(jobs)))
-    places = open_lanes(lanes, protocol, contestant.env_agent)
+    places = opening(lanes, protocol, contestant.env_agent)
     run = _Run(protocol, contestant, places, jobs, observer or Observer())
     try:
         run.play(lanes)
@@ -121,6 +131,7 @@ class _Run:
         self._places = places
         self._queue = deque((job, False) for job in jobs)
         self._flights: dict[int, _Flight] = {}
+        self._lost: Counter[Job] = Counter()
         self._observer = observer
 
     def play(self, lanes: int) -> None:
@@ -158,8 +169,21 @@ class _Run:
         for lane, event in events:
             if isinstance(event, Awaiting):
                 self._flights[lane].frame = event.frame
+            elif isinstance(event, Lost):
+                self._play_again(lane, event)
             else:
                 self._finish(lane, event)
+
+    def _play_again(self, lane: int, event: Lost) -> None:
+        """The place is gone; the episode starts over in another one, unless it seems to be what takes them down."""
+        flight = self._flights[lane]
+        self._lost[flight.job] += 1
+        logger.warning("the place of %s seed %d is lost: %s", flight.job.task, flight.job.seed, event.reason)
+        if self._lost[flight.job] >= CHANCES:
+            self._finish(lane, Ended(error=f"WorkerDied: {event.reason}", decisions=flight.decisions))
+            return
+        self._queue.appendleft((flight.job, flight.alone))
+        self._start_next(lane)
 
     def _groups(self) -> list[list[int]]:
         """Lanes that decide together: all that await an action, but those in quarantine by themselves."""

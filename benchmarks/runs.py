@@ -50,6 +50,10 @@ class Recorder:
         done = self._store.done(key, protocol_hash) if self._store else set()
         return [job for job in jobs if (job.task, job.seed) not in done]
 
+    def note(self, name: str, value: Any) -> None:
+        """Put a JSON value into the record; for what is known only after the recorder was made."""
+        self._record[name] = value
+
     def append(self, row: EpisodeRow) -> bool:
         """Store a row; on disk when this returns. False: another process has stored that episode meanwhile."""
         store = self._open()

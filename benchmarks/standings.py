@@ -5,8 +5,8 @@ A ``Board`` is the ranking under one protocol, and cannot be made of standings o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,14 +15,14 @@ import numpy as np
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.robust import RESAMPLES, Scores, interquartile_mean
 from sfvgen_plan.benchmarks.statistics import Estimate, wilson
-from sfvgen_plan.benchmarks.store import Store
+from sfvgen_plan.benchmarks.store import Run, Store
 from sfvgen_plan.errors import UserError, unknown_name
 
 CONTROLS = ("random", "prior", "prior10", "oracle", "expert")
 """Agents that say what a figure means: no skill, no planning, the true simulator, the scripted solution. They are shown
 in their place without a rank."""
 
-EFFORT = 20_000_000
+EFFORT = 10_000_000
 """Multinomial cells that a board's intervals may cost; large boards get fewer resamples."""
 
 FEWEST = 100
@@ -109,7 +109,8 @@ class Standing:
 @dataclass(frozen=True)
 class Board:
     """The ranking under one protocol. ``tasks`` are those of the protocol, ``limit`` its decisions per episode;
-    ``speed`` has the interquartile mean of the speed of success of each standing.
+    ``speed`` has the interquartile mean of the speed of success of each standing; ``learning`` what the runs of an
+    agent with a checkpoint record of the cost of their training.
 
     Raises:
         UserError: standings of several protocols, or of the same one with other rules.
@@ -122,6 +123,7 @@ class Board:
     standings: tuple[Standing, ...]
     speed: tuple[Estimate, ...]
     resamples: int
+    learning: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         strangers = {(item.protocol, item.protocol_hash) for item in self.standings}
@@ -163,18 +165,28 @@ def boards(store: Store, protocol: str | None = None) -> list[Board]:
     Raises:
         UserError: no rows, no rows of that protocol, or several protocols asked for at once.
     """
-    known = [name for (name,) in store.query("SELECT DISTINCT protocol FROM results")]
-    if not known:
-        raise UserError(f"store={str(store.path)!r} has no rows; play some with `sfvgen-plan eval --store FILE`")
-    if protocol is not None and protocol not in known:
-        if "," in protocol or "+" in protocol:
-            raise UserError(f"protocol={protocol!r}: rows of different protocols are never ranked together; give one")
-        raise unknown_name("protocol", protocol, known)
+    found = standings(store, protocol)
+    if not found:
+        raise _nothing(store, protocol)
     groups: dict[tuple[str, str], list[Standing]] = {}
-    for standing in standings(store, protocol):
+    for standing in found:
         groups.setdefault((standing.protocol, standing.protocol_hash), []).append(standing)
-    rules = _recorded_rules(store)
-    return [board_of(found, *rules.get(key, (None, None))) for key, found in sorted(groups.items())]
+    runs = store.runs()
+    rules, learning = _recorded_rules(runs), _recorded_learning(runs)
+    return [
+        replace(board_of(group, *rules.get(key, (None, None))), learning=learning)
+        for key, group in sorted(groups.items())
+    ]
+
+
+def _nothing(store: Store, protocol: str | None) -> UserError:
+    """Why there is no board."""
+    known = [name for (name,) in store.query("SELECT DISTINCT protocol FROM results")]
+    if not known or protocol is None:
+        return UserError(f"store={str(store.path)!r} has no rows; play some with `sfvgen-plan eval --store FILE`")
+    if "," in protocol or "+" in protocol:
+        return UserError(f"protocol={protocol!r}: rows of different protocols are never ranked together; give one")
+    return unknown_name("protocol", protocol, known)
 
 
 def standings(store: Store, protocol: str | None = None) -> list[Standing]:
@@ -246,10 +258,17 @@ def board_of(
     return Board(first.protocol, first.protocol_hash, tuple(tasks), limit, tuple(ordered), speed, resamples)
 
 
-def _recorded_rules(store: Store) -> dict[tuple[str, str], tuple[tuple[str, ...], int]]:
+def _recorded_learning(runs: Sequence[Run]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """(agent, checkpoint) -> what the newest of its runs records of the cost of learning."""
+    known = [run for run in runs if isinstance(run.record.get("learning"), Mapping) and run.record["learning"]]
+    known.sort(key=lambda run: str(run.record.get("started", "")))
+    return {(run.agent, run.checkpoint): run.record["learning"] for run in known}
+
+
+def _recorded_rules(runs: Sequence[Run]) -> dict[tuple[str, str], tuple[tuple[str, ...], int]]:
     """(protocol, rules hash) -> tasks and limit: from the package, or from the record of a run under it."""
     rules: dict[tuple[str, str], tuple[tuple[str, ...], int]] = {}
-    for run in store.runs():
+    for run in runs:
         found: Any = run.record.get("rules")
         name = str(run.record.get("protocol_hash", ""))
         try:
@@ -272,6 +291,7 @@ def ranked_rows(items: Iterable[Board]) -> list[dict[str, Any]]:
             "resamples": board.resamples,
             "standings": [
                 _plain(standing, rank, speed)
+                | {"learning": dict(board.learning.get((standing.agent, standing.checkpoint), {}))}
                 for standing, rank, speed in zip(board.standings, board.places, board.speed, strict=True)
             ],
         }

@@ -37,6 +37,18 @@ def wilson(successes: int, trials: int) -> Estimate:
     return Estimate(rate, max(0.0, centre - half), min(1.0, centre + half), trials)
 
 
+def mean(values: Sequence[float], resamples: int = 10_000) -> Estimate:
+    """Mean with its 95 % bootstrap interval; the generator's seed is fixed.
+
+    Raises:
+        ValueError: no values.
+    """
+    if not len(values):
+        raise ValueError("no values have no mean")
+    low, high = np.quantile(_resampled_totals([values], resamples) / len(values), [0.025, 0.975])
+    return Estimate(float(np.mean(values)), float(low), float(high), len(values))
+
+
 def paired_difference(
     first: Mapping[tuple[str, Hashable], float],
     second: Mapping[tuple[str, Hashable], float],

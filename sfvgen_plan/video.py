@@ -46,14 +46,16 @@ def check_video_path(path: Path, argument: str = "video") -> None:
         raise UserError(f"{argument}={str(path)!r} is in a folder that doesn't exist; make {str(path.parent)!r} first")
 
 
-def write_mp4(path: Path, frames: Iterable[np.ndarray], frames_per_second: int = FRAMES_PER_SECOND) -> None:
-    """Write frames (H, W, 3) uint8 of one size as H.264; ``path`` appears when it is complete."""
+def write_mp4(
+    path: Path, frames: Iterable[np.ndarray], frames_per_second: int = FRAMES_PER_SECOND, quality: int = 8
+) -> None:
+    """Write frames (H, W, 3) uint8 of one size as H.264; ``path`` appears when it is complete. ``quality`` up to 10."""
     import imageio.v2 as imageio
 
     staged = path.with_name(f".{path.stem}.partial.mp4")
     try:
         # imageio would resize frames to multiples of 16; the codec itself only needs even sides.
-        writer: Any = imageio.get_writer(staged, fps=frames_per_second, macro_block_size=2, quality=8)
+        writer: Any = imageio.get_writer(staged, fps=frames_per_second, macro_block_size=2, quality=quality)
         try:  # As a context manager it would stay open after an error.
             for frame in frames:
                 writer.append_data(frame)

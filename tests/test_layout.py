@@ -107,7 +107,12 @@ def test_wheel_holds_code_configs_protocols_and_checkpoint(tmp_path: Path) -> No
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = [ROOT / "sfvgen_plan" / "checkpoints", ROOT / "benchmarks" / "protocols", ROOT / "configs"]
+    data = [
+        ROOT / "sfvgen_plan" / "checkpoints",
+        ROOT / "benchmarks" / "protocols",
+        ROOT / "configs",
+        ROOT / "envs" / "play",
+    ]
     wanted = [path for folder in data for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     wanted += sources(*FOLDERS.values())
     for path in wanted:

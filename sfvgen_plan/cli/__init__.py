@@ -25,7 +25,7 @@ from types import FrameType
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
 
-VERBS = ("eval", "imagine", "leaderboard", "collect", "train", "train-agent", "doctor")
+VERBS = ("eval", "imagine", "play", "leaderboard", "fidelity", "bench", "collect", "train", "train-agent", "doctor")
 
 BAD_INPUT = 2
 INTERRUPTED = 128 + signal.SIGINT

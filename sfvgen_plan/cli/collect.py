@@ -14,17 +14,22 @@ if TYPE_CHECKING:
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
 
-DEFAULTS = {"metaworld": ("corner4", 5), "rlbench": ("front", 1)}
-"""Camera, and raw steps per decision, by simulator."""
+DEFAULTS = {"metaworld/": ("corner4", 5, 40), "rlbench/": ("front", 1, 40), "memory/": ("own", 5, 200)}
+"""Camera, raw steps per decision, and most decisions per episode, by simulator."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of the verb."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--task", action="append", metavar="NAME", help="a Metaworld task, or rlbench/NAME; may be given several times"
+        "--task",
+        action="append",
+        metavar="NAME",
+        help="a Metaworld task, rlbench/NAME or memory/NAME; may be given several times",
     )
-    which.add_argument("--suite", metavar="NAME", help="all tasks of a suite, such as metaworld-10 or rlbench-data")
+    which.add_argument(
+        "--suite", metavar="NAME", help="all tasks of a suite, such as metaworld-10, rlbench-data or memory"
+    )
     parser.add_argument(
         "--from", type=Path, dest="source", metavar="DIR", help="play nothing: convert recorded RLBench episodes"
     )
@@ -33,7 +38,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to make; <out>.partial while it goes on")
     parser.add_argument("--episodes", type=int, default=100, help="per task (default %(default)s)")
-    parser.add_argument("--decisions", type=int, default=40, help="per episode (default %(default)s)")
+    parser.add_argument(
+        "--decisions",
+        type=int,
+        help="per episode (default 40; of the memory tasks at most, default as long as they are)",
+    )
     parser.add_argument(
         "--seed",
         type=int,
@@ -42,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=None, help="processes (default one per core)")
     parser.add_argument("--size", type=int, default=128, help="of the frames, in pixels (default %(default)s)")
-    parser.add_argument("--camera", help="(default corner4; front for RLBench)")
+    parser.add_argument("--camera", help="(default corner4; front for RLBench; of the memory tasks each task's own)")
     parser.add_argument(
         "--repeat", type=int, help="raw steps per decision (default 5; RLBench's are as many as needed)"
     )
@@ -52,7 +61,6 @@ def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.agents.collection import STAGING_SUFFIX, collect
     from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.envs.rlbench.tasks import PREFIX
 
     out = Output.of(args)
     tasks = chosen_tasks(args)
@@ -60,7 +68,9 @@ def run(args: Namespace) -> int:
         return convert_recordings(args, tasks, out)
     if tasks is None:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
-    camera, repeat = DEFAULTS["rlbench" if tasks[0].startswith(PREFIX) else "metaworld"]
+    camera, repeat, decisions = next(
+        (found for prefix, found in DEFAULTS.items() if tasks[0].startswith(prefix)), DEFAULTS["metaworld/"]
+    )
     total = len(tasks) * args.episodes
     done = 0
     try:
@@ -75,7 +85,7 @@ def run(args: Namespace) -> int:
                 args.out,
                 tasks,
                 args.episodes,
-                args.decisions,
+                decisions if args.decisions is None else args.decisions,
                 args.seed,
                 args.workers,
                 args.size,
@@ -98,10 +108,13 @@ def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:
         UserError: unknown suite.
     """
     from sfvgen_plan.envs import tasks as metaworld
+    from sfvgen_plan.envs.memory import tasks as memory
     from sfvgen_plan.envs.rlbench import tasks as rlbench
 
-    suites = metaworld.SUITES | {
-        suite: tuple(rlbench.PREFIX + task for task in tasks) for suite, tasks in rlbench.SUITES.items()
+    suites = {
+        **metaworld.SUITES,
+        **memory.SUITES,
+        **{suite: tuple(rlbench.PREFIX + task for task in tasks) for suite, tasks in rlbench.SUITES.items()},
     }
     if args.suite is None:
         return tuple(dict.fromkeys(args.task)) if args.task else None

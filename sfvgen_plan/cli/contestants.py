@@ -91,8 +91,46 @@ def make_contestant(
             f"agent={agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
         )
     return Contestant(
-        label, agent=cast("BatchAgent", made), checkpoint=loaded.hash if loaded else "", device=device_name(device)
+        label,
+        agent=cast("BatchAgent", made),
+        checkpoint=loaded.hash if loaded else "",
+        device=device_name(device),
+        learning=learning_cost(agent, loaded),
     )
+
+
+def learning_cost(agent: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """What the records of the checkpoint and of an ``sb3:`` agent say of their training: ``checkpoint`` (seconds,
+    device, episodes of data) and ``agent`` (algorithm, decisions imagined, seconds)."""
+    import json
+    from pathlib import Path
+
+    from sfvgen_plan.agents.registry import POLICY_PREFIX
+
+    cost: dict[str, Any] = {}
+    if checkpoint is not None:
+        record = checkpoint.card.training
+        stages, data = record.get("seconds"), record.get("data")
+        own = {
+            # "this run" leaves out what was trained before an interruption; the stages don't.
+            "seconds": sum(v for name, v in stages.items() if name != "this run") if isinstance(stages, dict) else None,
+            "device": record.get("device"),
+            "episodes": data.get("episodes") if isinstance(data, dict) else None,
+        }
+        cost["checkpoint"] = {name: value for name, value in own.items() if value is not None}
+    if agent.startswith(POLICY_PREFIX):
+        file = Path(agent.removeprefix(POLICY_PREFIX)).with_name("train.json")
+        try:
+            record = json.loads(file.read_text())
+            own = {
+                "algorithm": record.get("algo"),
+                "decisions": record.get("settings", {}).get("decisions"),
+                "seconds": record.get("seconds"),
+            }
+            cost["agent"] = {name: value for name, value in own.items() if value is not None}
+        except (OSError, ValueError, AttributeError):
+            pass  # A zip that was trained elsewhere has no such file.
+    return {name: value for name, value in cost.items() if value}
 
 
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], path: str | None, device: str) -> Checkpoint:

@@ -7,8 +7,8 @@ import re
 import shlex
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,15 +20,16 @@ from sfvgen_plan.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from sfvgen_plan.benchmarks.episodes import Recording
+    from sfvgen_plan.benchmarks.clips import ClipMaker
+    from sfvgen_plan.benchmarks.episodes import Job, Recording
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.results import EpisodeRow
-    from sfvgen_plan.benchmarks.runner import Contestant
+    from sfvgen_plan.benchmarks.runner import Contestant, Observer
     from sfvgen_plan.benchmarks.runs import Recorder
 
 logger = logging.getLogger(__name__)
 
-METAWORLD = "sfvgen/Metaworld-v0"
+DRAWN_BY_MUJOCO = ("sfvgen/Metaworld-v0", "sfvgen/Memory-v0")
 
 HELP = "play a task or a suite with an agent; exit 1 when every episode broke off"
 
@@ -44,12 +45,12 @@ FREEZE = 8
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--task", help="one task, such as reach-v3")
+    what.add_argument("--task", help="one task, such as reach-v3 or memory/return")
     what.add_argument("--suite", help="all tasks of a protocol, such as metaworld-10")
     parser.add_argument(
         "--agent",
         default="default",
-        help="random, prior, cem, mppi, default, oracle, expert, sb3:path.zip, or module:factory",
+        help="random, prior, readout, cem, mppi, default, oracle, expert, sb3:path.zip, or module:factory",
     )
     parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
     parser.add_argument(
@@ -66,6 +67,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     pace.add_argument(
         "--workers", type=positive_int, help="processes with an agent each, for agents that plan on a CPU"
     )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="play on Ray: host:port of a cluster, or local; one agent here decides for all"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: a new one in runs/)")
     where.add_argument(
@@ -73,6 +77,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write the first episode of each task")
+    parser.add_argument(
+        "--clips", type=positive_int, metavar="N", help="keep N successes and N failures of each task for the report"
+    )
     add_overrides(parser)
 
 
@@ -81,8 +88,7 @@ def run(args: Namespace) -> int:
     from functools import partial
 
     from sfvgen_plan.benchmarks.results import EpisodeKey
-    from sfvgen_plan.benchmarks.runner import evaluate, jobs_for
-    from sfvgen_plan.benchmarks.scaleout import evaluate_in_workers
+    from sfvgen_plan.benchmarks.runner import jobs_for
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.contestants import compose_settings, make_contestant
     from sfvgen_plan.cli.devices import make_threads_patient
@@ -94,25 +100,26 @@ def run(args: Namespace) -> int:
     settings, label = compose_settings(args.agent, args.overrides, args.memory)
     label = args.label or label
     recorder = open_recorder(args, protocol, tasks, label, settings)
-    if protocol.env_id == METAWORLD:
+    if protocol.env_id in DRAWN_BY_MUJOCO:
         prepare_graphics(args)
     make = partial(make_contestant, args.agent, label, settings, args.checkpoint, args.device, protocol, tasks)
     contestant = make()
+    recorder.note("learning", dict(contestant.learning))
     jobs = jobs_for(tasks, protocol.seeds, recorded_seed=protocol.first_seed if args.video else None)
+    if args.clips:
+        jobs = [replace(job, record=True) for job in jobs]
+    clips = make_clips(args, recorder.path, contestant, protocol, tasks) if args.clips else None
     key = EpisodeKey(protocol.id, "", label, 0, contestant.checkpoint)
     pending = recorder.pending(jobs, key, protocol.rules_hash)
     if len(pending) < len(jobs):
         out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
-    lanes = args.lanes or default_lanes(contestant)
     recordings: list[Recording] = []
     finished = False
     try:
         with out.progress("episodes", total=len(pending)) as bar:
-            observer = watch(recorder, bar, recordings, protocol)
-            if args.workers:
-                evaluate_in_workers(protocol, pending, make, contestant, args.workers, observer)
-            else:
-                evaluate(protocol, pending, contestant, lanes, observer)
+            filmed = protocol.first_seed if args.video else None
+            observer = watch(recorder, bar, recordings, protocol, filmed, clips)
+            play(args, protocol, pending, contestant, make, observer)
         finished = True
     finally:
         wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
@@ -125,6 +132,29 @@ def run(args: Namespace) -> int:
         if rows:
             show(out, protocol, tasks, rows, where, recorder, finished)
     return 1 if all(row.error for row in rows) else 0
+
+
+def play(
+    args: Namespace,
+    protocol: Protocol,
+    jobs: Sequence[Job],
+    contestant: Contestant,
+    make: Callable[[], Contestant],
+    observer: Observer,
+) -> None:
+    """The episodes, in this process, in others of this machine, or on Ray."""
+    from sfvgen_plan.benchmarks.runner import evaluate
+    from sfvgen_plan.benchmarks.scaleout import evaluate_in_workers
+
+    if args.workers:
+        evaluate_in_workers(protocol, jobs, make, contestant, args.workers, observer)
+    elif args.ray and jobs:
+        from sfvgen_plan.benchmarks.ray_lanes import cluster_cpus, connected
+
+        with connected(args.ray) as opening:
+            evaluate(protocol, jobs, contestant, args.lanes or cluster_cpus(), observer, opening)
+    else:
+        evaluate(protocol, jobs, contestant, args.lanes or default_lanes(contestant), observer)
 
 
 def open_recorder(
@@ -155,6 +185,7 @@ def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
         UserError: unknown task or suite, or seeds that belong to training data.
     """
     from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
+    from sfvgen_plan.envs.memory import tasks as memory
     from sfvgen_plan.envs.rlbench import tasks as rlbench
     from sfvgen_plan.envs.tasks import canonical
 
@@ -165,7 +196,8 @@ def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
         tasks, episodes = [rlbench.canonical(args.task)], EPISODES_OF_A_TASK
         protocol = load_protocol(rlbench.suite_of(tasks[0]))
     else:
-        tasks, episodes = [canonical(args.task)], EPISODES_OF_A_TASK
+        named = memory.canonical if args.task.startswith(memory.PREFIX) else canonical
+        tasks, episodes = [named(args.task)], EPISODES_OF_A_TASK
         protocol = protocol_for_task(tasks[0])
     episodes = args.episodes or episodes
     return protocol.variant(max_decisions=args.max_decisions, first_seed=args.seed, episodes=episodes), tasks
@@ -177,6 +209,8 @@ def check_files(args: Namespace) -> None:
 
     if args.resume and args.out is None:
         raise UserError("resume=True needs the folder of the run; add --out FOLDER")
+    if args.ray and args.workers:
+        raise UserError(f"ray={args.ray!r} and workers={args.workers} are two ways to spread out; give one")
     if args.video:
         check_video_path(args.video)
 
@@ -219,9 +253,40 @@ def finish(recorder: Recorder) -> Path:
         recorder.close()
 
 
-def watch(recorder: Recorder, bar: Any, recordings: list[Recording], protocol: Protocol) -> Any:
-    """An observer that stores rows, failures and recordings, and moves the bar."""
-    from sfvgen_plan.benchmarks.episodes import Job
+def make_clips(
+    args: Namespace, store: Path, contestant: Contestant, protocol: Protocol, tasks: Sequence[str]
+) -> ClipMaker:
+    """What keeps clips; it imagines with the agent's checkpoint, or else with the given or bundled one if it fits."""
+    from sfvgen_plan.benchmarks.clips import ClipMaker
+    from sfvgen_plan.cli.contestants import checkpoint_for
+    from sfvgen_plan.cli.devices import resolve_device
+
+    simulator = None
+    try:
+        simulator = checkpoint_for(protocol, tasks, args.checkpoint, resolve_device(args.device)).simulator()
+    except UserError as error:
+        if args.checkpoint:
+            raise
+        logger.warning("clips show the real episodes alone: %s", error)
+    of = {
+        "protocol": protocol.id,
+        "protocol_hash": protocol.rules_hash,
+        "agent": contestant.name,
+        "checkpoint": contestant.checkpoint,
+    }
+    return ClipMaker(store, of, simulator, args.clips)
+
+
+def watch(
+    recorder: Recorder,
+    bar: Any,
+    recordings: list[Recording],
+    protocol: Protocol,
+    filmed: int | None,
+    clips: ClipMaker | None,
+) -> Any:
+    """An observer that stores rows, failures and clips, collects the recordings of seed ``filmed``, and moves the
+    bar."""
     from sfvgen_plan.benchmarks.runner import Observer
 
     class Watch(Observer):
@@ -229,7 +294,10 @@ def watch(recorder: Recorder, bar: Any, recordings: list[Recording], protocol: P
             bar.describe(f"{job.task} seed {job.seed}: decision {decisions}/{protocol.max_decisions}")
 
         def recorded(self, recording: Recording) -> None:
-            recordings.append(recording)
+            if recording.job.seed == filmed:
+                recordings.append(recording)
+            if clips is not None:
+                clips.add(recording)
 
         def failed(self, job: Job, details: str) -> None:
             recorder.log_failure(job, details)

@@ -79,6 +79,8 @@ def default_sources() -> list[Path]:
 
 def show(out: Output, store: Store, args: Namespace) -> int:
     """Rankings of all protocols, or of the one asked for."""
+    from sfvgen_plan.benchmarks.clips import read_clips
+    from sfvgen_plan.benchmarks.exchange import stores_of
     from sfvgen_plan.benchmarks.leaderboard import page, terminal
     from sfvgen_plan.benchmarks.report import TOP, report
     from sfvgen_plan.benchmarks.standings import boards, ranked_rows
@@ -88,7 +90,8 @@ def show(out: Output, store: Store, args: Namespace) -> int:
     if args.markdown:
         write(args.markdown, page(found, args.top))
     if args.html:
-        write(args.html, report(found, args.top or TOP, f"Rows as of {now()}."))
+        clips = read_clips(stores_of(args.store or default_sources()))
+        write(args.html, report(found, args.top or TOP, f"Rows as of {now()}.", clips))
     out.result({"boards": ranked_rows(found)}, terminal(found, args.top))
     for path in filter(None, (args.markdown, args.html)):
         out.note(f"written: {path}")

@@ -13,6 +13,8 @@ from sfvgen_plan.benchmarks.protocols import (
     protocol_names,
     protocol_page,
 )
+from sfvgen_plan.envs.memory.tasks import LONGEST
+from sfvgen_plan.envs.memory.tasks import SUITES as MEMORY_SUITES
 from sfvgen_plan.envs.tasks import SUITES, TASKS
 from sfvgen_plan.errors import UserError
 
@@ -112,6 +114,14 @@ def test_protocols_are_what_they_are_named_after() -> None:
         assert protocol.env_id != "sfvgen/Metaworld-v0" or set(protocol.tasks) <= set(TASKS)
     small = load_protocol("ivideogpt6")
     assert (len(small.tasks), small.size, small.repeat, small.camera) == (6, 64, 2, "corner")
+
+
+def test_memory_plays_both_tasks_on_fifty_seeds() -> None:
+    protocol = load_protocol("memory")
+    assert protocol.tasks == MEMORY_SUITES["memory"]
+    assert list(protocol.seeds) == list(range(50))
+    assert protocol.max_decisions == LONGEST
+    assert {protocol_for_task(task).id for task in protocol.tasks} == {"memory"}
 
 
 def test_rules_do_not_depend_on_the_seeds_but_on_everything_else() -> None:

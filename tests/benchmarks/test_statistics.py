@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.statistics import paired_difference, wilson
+from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,15 @@ def test_the_interval_is_reproducible() -> None:
 def test_agents_without_a_shared_episode_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="no episode in common"):
         paired_difference({("a", 0): 1.0}, {("a", 1): 1.0})
+
+
+def test_mean_with_an_interval_near_the_normal_one() -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    estimate = mean(values.tolist())
+    half = 1.96 * values.std() / 400**0.5
+    assert estimate.mean == pytest.approx(values.mean())
+    assert estimate.count == 400
+    assert (estimate.low, estimate.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+    assert mean([2.0]).low == mean([2.0]).high == 2.0
+    with pytest.raises(ValueError, match="no values"):
+        mean([])

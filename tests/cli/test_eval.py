@@ -270,3 +270,16 @@ def test_interruption_keeps_finished_episodes_and_shows_them(sent: int, code: in
     assert not any(row.error for row in kept)
     assert "reach-v3" in output
     assert "Traceback" not in errors
+
+
+def test_clips_are_kept_for_the_report(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--task", "drawer-close-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--clips", "1")
+    report(capsys, *options, "--checkpoint", str(tiny_checkpoint), "--store", "all.sqlite")
+    assert len(list(Path("all.clips").glob("*.mp4"))) == 1
+    assert cli.main(["leaderboard", "--store", "all.sqlite", "--html", "board.html"]) == 0
+    assert Path("board.html").read_text(encoding="utf-8").count("<video ") == 1
+
+
+def test_ray_and_workers_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "two ways" in refusal(capsys, "--task", "reach-v3", "--ray", "local", "--workers", "2")
+    assert "nonsense" in refusal(capsys, "--task", "reach-v3", "--agent", "random", "--ray", "nonsense:1")

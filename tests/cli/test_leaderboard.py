@@ -70,7 +70,8 @@ def test_several_sources_are_put_together(store: str, capsys: pytest.CaptureFixt
     assert leaderboard("--store", store, "run", "--json") == 0
     (board,) = json.loads(capsys.readouterr().out)["boards"]
     ranks = {standing["agent"]: standing["rank"] for standing in board["standings"]}
-    assert (ranks["mine"], ranks["random"]) == (1, None)
+    ranked = [rank for rank in ranks.values() if rank is not None]
+    assert (ranks["mine"], ranks["random"]) == (max(ranked), None)  # as bad as random: behind whatever is committed
 
 
 def test_a_submission_is_written_and_checked(store: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,84 @@
+"""The scripted expert without privileges: it acts on what the checkpoint reads out of frames, real or imagined."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.lanes import Lanes
+from sfvgen_plan.simulation import Outcome
+
+STATE_SIZE = 39
+NOW, BEFORE, GOAL = slice(0, 7), slice(18, 25), slice(36, 39)
+"""Places in Metaworld's state: hand, gripper and first object now and at the last raw step, then the goal."""
+
+
+class Reader(Protocol):
+    """What the agent needs of a simulator."""
+
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Any: ...
+
+    def read(self, state: Any) -> Outcome: ...
+
+
+class ReadoutExpert:
+    """Plays Metaworld's scripted policies on the read-outs of the newest frames (a ``BatchAgent``).
+
+    Read-outs have no orientations and no second object, so tasks whose policy needs those are beyond it.
+
+    Args:
+        simulator: turns frames into read-outs (``sfvgen_plan.simulation.STATE_NAMES``).
+        context: frames that they are read from.
+    """
+
+    def __init__(self, simulator: Reader, context: int = 2) -> None:
+        self.simulator, self.context = simulator, context
+        self.lanes = Lanes(history=context)
+        self._experts: dict[int, ExpertAgent] = {}
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Start new episodes in ``lanes``.
+
+        Raises:
+            UserError: a task that has no scripted policy.
+        """
+        self.lanes.reset(lanes, tasks, seeds)
+        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
+            expert = self._experts.setdefault(int(lane), ExpertAgent())
+            expert.reset(task, int(seed))
+
+    @torch.inference_mode()
+    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        """Newest frames (E, H, W, 3) uint8 -> actions (E, 4) in [-1, 1]."""
+        started = time.perf_counter()
+        observed = self.lanes.observe(lanes, frames)
+        pairs = np.stack([lane.context(self.context) for lane in observed])
+        state = self.simulator.begin(pairs, [lane.task for lane in observed], [0] * len(observed))
+        estimates = self.simulator.read(state).estimates[:, -1].float().cpu().numpy()
+        actions = np.stack(
+            [self._experts[int(lane)].act_on_state(state_of(e)) for lane, e in zip(lanes, estimates, strict=True)]
+        )
+        seconds = (time.perf_counter() - started) / len(observed)
+        for lane, action in zip(observed, actions, strict=True):
+            lane.played(action)
+            lane.charge(seconds, 0, 0)
+        return actions
+
+    def stats(self, lane: int) -> PlanCost:
+        """Cost of the lane's current episode: time only."""
+        return self.lanes[lane].cost
+
+
+def state_of(estimates: np.ndarray) -> np.ndarray:
+    """Metaworld's state (39,) as far as read-outs (10,) tell it, standing still; what they don't tell is zero."""
+    state = np.zeros(STATE_SIZE)
+    state[NOW] = state[BEFORE] = estimates[:7]
+    state[3] = state[BEFORE.start + 3] = np.clip(estimates[3], 0.0, 1.0)
+    state[GOAL] = estimates[7:10]
+    return state

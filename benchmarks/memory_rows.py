@@ -1,0 +1,147 @@
+"""Files of ``sfvgen-plan bench memory``: one row per (row of the ablation, episode), on disk when the episode is done.
+
+Beside ``<name>.csv`` lies ``<name>.json``, which says of each ablation row what it was made with: rows of another
+checkpoint, or measured otherwise, are never mixed in.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.memory.rows import ROWS
+
+REVISIT, RETURN, VIDEO = "memory_revisit", "memory_return", "memory_video"
+COLUMNS: dict[str, tuple[str, ...]] = {
+    REVISIT: ("row", "episode", "psnr_revisit_db", "cosine_revisit", "scene_cuts"),
+    RETURN: ("row", "episode", "distance_m", "success_5cm"),
+    VIDEO: (
+        "row", "episode", "revisits", "ssim_revisit", "lpips_revisit", "src", "copy_psnr_db", "self_psnr_db",
+        "true_scene_cuts", "hand_error_cm", "object_error_cm",
+    ),
+}  # fmt: skip
+"""Of each file; an empty cell is a metric that could not be had."""
+
+_DIGITS = 5
+
+Values = Mapping[str, float | int | bool | None]
+
+
+class MemoryRows:
+    """The rows of one file.
+
+    Args:
+        folder: made if it is missing.
+        name: ``REVISIT``, ``RETURN`` or ``VIDEO``.
+
+    Raises:
+        UserError: what is there is something else.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.csv"
+        self.columns = COLUMNS[name]
+        self._settings_file = folder / f"{name}.json"
+        self.rows: dict[tuple[str, int], dict[str, float | None]] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._read()
+        except (OSError, ValueError) as error:
+            raise UserError(f"out={str(self.path)!r} can't be used ({error}); choose another folder") from error
+
+    def claim(self, row: str, settings: Mapping[str, Any]) -> None:
+        """Say what the coming episodes of ``row`` are made with.
+
+        Raises:
+            UserError: there are episodes of it that were made with something else.
+        """
+        there = self._settings.get(row)
+        if there is not None and any(name == row for name, _ in self.rows):
+            # What could not be measured at first may be added later.
+            different = [key for key in settings if there.get(key) not in (None, settings[key])]
+            if different:
+                found = ", ".join(f"{key}={there.get(key)}" for key in different)
+                asked = ", ".join(f"{key}={settings[key]}" for key in different)
+                raise UserError(
+                    f"out={str(self.path)!r} has row {row!r} with {found}, but {asked} was asked for; "
+                    "choose another folder or delete those rows"
+                )
+        self._settings[row] = dict(settings)
+        _replace(self._settings_file, json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
+
+    def missing(self, row: str, episodes: Sequence[int], needed: Sequence[str] = ()) -> list[int]:
+        """Those of ``episodes`` that have no row yet, or one whose cell in a column of ``needed`` is empty."""
+        return [
+            episode
+            for episode in episodes
+            if (row, episode) not in self.rows or any(self.rows[row, episode][column] is None for column in needed)
+        ]
+
+    def add(self, row: str, episode: int, values: Values) -> None:
+        """Store an episode, in place of an earlier one of the same key."""
+        kept = {column: _number(values[column]) for column in self.columns[2:]}
+        again = (row, episode) in self.rows
+        self.rows[row, episode] = kept
+        if again or not self.path.exists():
+            self.sort()
+            return
+        with self.path.open("a", newline="") as file:
+            file.write(self._line(row, episode))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def sort(self) -> None:
+        """Write the file again, in the order of the tables."""
+        keys = sorted(self.rows, key=lambda key: (ROWS.index(key[0]), key[1]))
+        self.rows = {key: self.rows[key] for key in keys}
+        _replace(self.path, ",".join(self.columns) + "\n" + "".join(self._line(*key) for key in keys))
+
+    def values(self, row: str, column: str) -> dict[int, float]:
+        """Episode -> value, of the episodes that have one."""
+        found = {episode: values[column] for (name, episode), values in self.rows.items() if name == row}
+        return {episode: value for episode, value in sorted(found.items()) if value is not None}
+
+    def settings(self, row: str) -> Mapping[str, Any]:
+        """What ``row`` was made with; empty if there is nothing of it."""
+        return self._settings.get(row, {})
+
+    def _read(self) -> None:
+        text = self._settings_file.read_text() if self._settings_file.exists() else "{}"
+        self._settings: dict[str, dict[str, Any]] = json.loads(text)
+        if not self.path.exists():
+            return
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # a kill may have torn the last line
+        reader = csv.DictReader(io.StringIO(whole))
+        if tuple(reader.fieldnames or ()) != self.columns:
+            raise ValueError(f"its columns are {','.join(reader.fieldnames or ())}")
+        for line in reader:
+            if line["row"] not in ROWS:
+                raise ValueError(f"it has a row {line['row']!r}")
+            values = {column: float(line[column]) if line[column] else None for column in self.columns[2:]}
+            self.rows[line["row"], int(line["episode"])] = values
+        if whole != text:
+            self.sort()
+
+    def _line(self, row: str, episode: int) -> str:
+        cells = [
+            "" if value is None else f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".")
+            for value in self.rows[row, episode].values()
+        ]
+        return ",".join([row, str(episode), *cells]) + "\n"
+
+
+def _number(value: float | int | bool | None) -> float | None:
+    return None if value is None else round(float(value), _DIGITS)
+
+
+def _replace(path: Path, text: str) -> None:
+    staged = path.with_name(path.name + ".tmp")
+    staged.write_text(text)
+    os.replace(staged, path)

@@ -1,0 +1,186 @@
+"""``sfvgen-plan bench memory``: what a checkpoint's memory is worth, row by row of the paper's ablation."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.options import add_overrides, non_negative_int, positive_int
+from sfvgen_plan.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
+    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.metrics.toolbox import Toolbox
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+    Work = tuple[RevisitBench | ReturnBench, list[str]]
+
+HELP = "measure a checkpoint's memory on memory/revisit and memory/return"
+
+SUBJECTS = ("memory",)
+PARTS = ("revisit", "return")
+EPISODES = 50
+LANES_ON_GPU = 16
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
+    parser.add_argument(
+        "--row", action="append", metavar="NAME", help="of the ablation, may be given several times (default: all six)"
+    )
+    parser.add_argument("--part", choices=PARTS, help="the only table to make (default: both)")
+    parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
+    add_model_arguments(parser)
+    parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
+    parser.add_argument("--chunk", type=positive_int, default=8, help="decisions imagined at a time (default: 8)")
+    parser.add_argument("--encoder", type=Path, metavar="DIR", help="video encoder, for cosine and Fréchet distance")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="published weights of LPIPS, SRC, FVD")
+    parser.add_argument("--agent", default="default", help="who puts objects back (default: %(default)s)")
+    parser.add_argument("--lanes", type=positive_int, help="its episodes side by side (default: 1, on a GPU 16)")
+    parser.add_argument("--videos", type=non_negative_int, default=1, help="episodes to film (default: 1)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
+    )
+    add_overrides(parser)
+
+
+def run(args: Namespace) -> int:
+    """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
+    from sfvgen_plan.benchmarks.memory_bench import check_episodes
+    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+    from sfvgen_plan.envs.rendering import gl_backend
+    from sfvgen_plan.memory.rows import ROWS
+    from sfvgen_plan.metrics.toolbox import Toolbox
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
+    make_threads_patient()
+    out = Output.of(args)
+    rows = list(dict.fromkeys(args.row or ROWS))
+    for row in rows:
+        if row not in ROWS:
+            raise unknown_name("row", row, ROWS)
+    episodes = range(args.seed, args.seed + args.episodes)
+    check_episodes(episodes)
+    gl_backend()
+    device = resolve_device(args.device)
+    checkpoint = load_checkpoint(args.checkpoint, device)
+    toolbox = Toolbox.open(checkpoint.size, args.encoder, args.weights, device)
+    revisit, returned = open_benches(args, checkpoint, toolbox)
+    work: list[Work] = [(revisit, rows)] if revisit is not None else []
+    if returned is not None:
+        work.append((returned, playable(returned, rows, args.row is not None, out)))
+    for bench, its_rows in work:
+        bench.claim(its_rows)
+    videos: list[Path] = []
+    try:
+        measure(work, episodes, out)
+        videos = revisit.film(episodes[: args.videos]) if revisit is not None else []
+    finally:
+        for bench, _ in work:
+            bench.close()
+        report(args, revisit, returned, toolbox, out)
+    for path in videos:
+        out.note(f"video: {path}")
+    return 0
+
+
+def open_benches(
+    args: Namespace, checkpoint: Checkpoint, toolbox: Toolbox
+) -> tuple[RevisitBench | None, ReturnBench | None]:
+    """What the options ask for.
+
+    Raises:
+        UserError: a checkpoint of other tasks, an unknown agent or setting.
+    """
+    from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
+    from sfvgen_plan.cli.contestants import compose_settings
+
+    revisit = returned = None
+    if args.part != "revisit":
+        settings, label = compose_settings(args.agent, args.overrides)
+        lanes = args.lanes or (1 if checkpoint.pipeline.device.type == "cpu" else LANES_ON_GPU)
+        returned = ReturnBench(checkpoint, args.out, args.agent, settings, label, lanes)
+    elif args.overrides:
+        raise UserError(
+            f"override {args.overrides[0]!r} is a setting of the agent of memory/return; leave --part revisit out"
+        )
+    if args.part != "return":
+        revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk)
+    return revisit, returned
+
+
+def playable(bench: ReturnBench, rows: Sequence[str], named: bool, out: Output) -> list[str]:
+    """The rows that the agent can play; the others are said.
+
+    Raises:
+        UserError: there is none, or one of those that it can't play was asked for by name.
+    """
+    refusals = {row: bench.refusal(row) for row in rows}
+    refused = [reason for reason in refusals.values() if reason]
+    if refused and (named or len(refused) == len(rows)):
+        raise UserError(refused[0])
+    for row, reason in refusals.items():
+        if reason:
+            out.note(f"left out of memory/return: {row}: {reason}")
+    return [row for row in rows if not refusals[row]]
+
+
+def measure(work: Sequence[Work], episodes: range, out: Output) -> None:
+    """Everything that is missing, with a bar."""
+    missing = sum(len(bench.missing(row, episodes)) for bench, rows in work for row in rows)
+    total = sum(len(rows) for _, rows in work) * len(episodes)
+    if missing < total:
+        out.note(f"{total - missing} of {total} episodes are there already")
+    with out.progress("episodes", total=missing) as bar:
+
+        def on_episode(row: str, episode: int) -> None:
+            bar.describe(f"{row} seed {episode}")
+            bar.advance()
+
+        for bench, rows in work:
+            bench.measure(rows, episodes, on_episode)
+
+
+def report(
+    args: Namespace, revisit: RevisitBench | None, returned: ReturnBench | None, toolbox: Toolbox, out: Output
+) -> None:
+    """The tables, whether targets are met, and what was left out."""
+    from rich.console import Group
+
+    from sfvgen_plan.benchmarks import memory_tables as tables
+    from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, VIDEO, MemoryRows
+
+    rows, details, distances = (MemoryRows(args.out, name) for name in (REVISIT, VIDEO, RETURN))
+    lines = tables.consistency(rows, details, revisit.features) if revisit is not None else []
+    metres = tables.distances(distances) if returned is not None else []
+    if not lines and not metres:
+        return
+    beside = tables.references(details) if lines else {}
+    said = tables.verdicts(rows, distances)
+    shown: list[Any] = [tables.consistency_table(lines, beside), tables.details_table(lines)] if lines else []
+    shown += [tables.distance_table(metres)] if metres else []
+    data = {
+        "out": str(args.out),
+        "consistency": [_plain(line) for line in lines],
+        "references": _plain(beside),
+        "planning": [_plain(line) for line in metres],
+        "targets": said,
+        "left_out": dict(toolbox.left_out),
+    }
+    out.result(data, Group(*shown, *said))
+    if revisit is not None:
+        for name, reason in toolbox.left_out.items():
+            out.note(f"left out: {name}: {reason}")
+    out.note(f"rows: {args.out}")
+
+
+def _plain(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: asdict(value) if hasattr(value, "low") else value for name, value in line.items()}

@@ -1,0 +1,11 @@
+"""How close imagined videos are to real ones.
+
+Each metric is in a module of its own: ``frames`` (PSNR, SSIM), ``perceptual`` (LPIPS), ``places`` (SRC), ``frechet``
+(FVD, and the Fréchet distance on an encoder of ours), ``scenes`` (SCuts), ``readouts`` (hand and object error),
+``encoder`` (that encoder). LPIPS, FVD and SRC are defined by published weights, see ``weights``: without those they
+can't be had under these names.
+"""
+
+from sfvgen_plan.metrics.frames import MAX_PSNR, PEAK, psnr, ssim
+
+__all__ = ["MAX_PSNR", "PEAK", "psnr", "ssim"]

@@ -1,0 +1,112 @@
+"""A small video encoder of our own, for metrics that need no download: features of frames, and of clips.
+
+Values depend on the encoder's weights, so compare them only where ``VideoEncoder.digest`` is the same. It is trained to
+know a place in a blurred picture, too: PSNR and SSIM tell blur, it tells what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import ModelMixin
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from sfvgen_plan.errors import UserError
+
+SIDE = 128
+"""Pixels that frames are resized to: one encoder serves all sizes."""
+
+GRID = 4
+"""Places along a side that a frame's features tell apart."""
+
+
+class VideoEncoder(ModelMixin, ConfigMixin):
+    """Frames, and what happens between them, as vectors.
+
+    Args:
+        widths: channels after each halving of the frame's side, multiples of 8.
+        dim: numbers in a frame's features; a clip has twice as many.
+        action_dim: numbers in the actions that it was trained to tell.
+    """
+
+    @register_to_config
+    def __init__(self, widths: Sequence[int] = (24, 48, 72, 96), dim: int = 128, action_dim: int = 4) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for narrow, wide in zip([3, *widths[:-1]], widths, strict=True):
+            layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.SiLU()]
+        self.frame_layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
+        self.frame_out = nn.Linear(widths[-1] * GRID**2, dim)
+        self.motion_layers = nn.Sequential(nn.Linear(2 * dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+        self.action_out = nn.Linear(dim, action_dim)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> VideoEncoder:
+        """The encoder in a folder that ``python -m sfvgen_plan.metrics.train_encoder`` wrote.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        if not (Path(path) / "config.json").is_file():
+            raise UserError(
+                f"encoder={str(path)!r} is no encoder's folder; "
+                "train one with python -m sfvgen_plan.metrics.train_encoder --data DIR --out DIR"
+            )
+        try:
+            encoder = cls.from_pretrained(
+                str(path), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
+            )
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"encoder={str(path)!r} can't be loaded ({reason}); train it again") from error
+        return encoder.to(device).eval().requires_grad_(False)
+
+    @cached_property
+    def digest(self) -> str:
+        """First 12 hex digits of the SHA-256 of the weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) in [-1, 1] -> features (B, dim)."""
+        if frames.shape[-2:] != (SIDE, SIDE):
+            frames = F.interpolate(frames, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        return self.frame_out(self.frame_layers(frames))
+
+    def motion(self, features: Tensor) -> Tensor:
+        """Features of successive frames (..., T, dim) -> what happened between them (..., T - 1, dim)."""
+        return self.motion_layers(torch.cat([features[..., :-1, :], features[..., 1:, :]], dim=-1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (..., T, dim) -> the actions between frames, as far as it can tell, (..., T - 1, A)."""
+        return self.action_out(self.motion(features))
+
+    @torch.inference_mode()
+    def frame_features(self, frames: np.ndarray, batch: int = 256) -> np.ndarray:
+        """Frames (..., H, W, 3) uint8 -> (..., dim) float32."""
+        flat = torch.from_numpy(np.ascontiguousarray(frames.reshape(-1, *frames.shape[-3:])))
+        parts = [self.encode(as_input(part.to(self.device))) for part in flat.split(batch)]
+        return torch.cat(parts).float().cpu().numpy().reshape(*frames.shape[:-3], -1)
+
+    @torch.inference_mode()
+    def clip_features(self, videos: np.ndarray) -> np.ndarray:
+        """Clips (N, T, H, W, 3) uint8, T at least 2 -> (N, 2 dim) float32: means of frames and of what happens."""
+        features = torch.from_numpy(self.frame_features(videos)).to(self.device)
+        together = torch.cat([features.mean(1), self.motion(features).mean(1)], dim=-1)
+        return together.float().cpu().numpy()
+
+
+def as_input(frames: Tensor) -> Tensor:
+    """Frames (B, H, W, 3) uint8 -> (B, 3, H, W) in [-1, 1]."""
+    return frames.movedim(-1, 1).float() / 127.5 - 1

@@ -1,0 +1,106 @@
+"""Training data of the memory tasks: as long as its layouts say, in the format that training reads."""
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.agents.collection import collect
+from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.envs.memory import return_task, revisit_task
+from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
+from sfvgen_plan.envs.memory.tasks import OWN_CAMERA, TASKS, canonical, make_memory
+from sfvgen_plan.errors import UserError
+
+EPISODES = 4
+SMALL = {"size": 16, "camera": OWN_CAMERA, "repeat": 5, "workers": 1}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Both tasks, four episodes each: two clean, one noisy, one random."""
+    return collect(tmp_path_factory.mktemp("data") / "memory", tuple(TASKS), EPISODES, decisions=200, **SMALL)
+
+
+def test_both_tasks_share_a_dataset(dataset):
+    arrays = load_episodes(dataset)
+    assert arrays.tasks == [return_task.NAME, revisit_task.NAME]
+    assert arrays.instructions == list(TASKS.values())
+    assert (arrays.camera, arrays.size, arrays.repeat) == (OWN_CAMERA, 16, 5)
+    assert set(arrays.kind) == {"clean", "noise0.3", "random"}
+    assert arrays.actions.shape[1:] == (4,) and arrays.state.shape[1:] == (39,) and arrays.estimates.shape[1:] == (10,)
+
+
+def test_episodes_are_as_long_as_their_layouts(dataset):
+    arrays = load_episodes(dataset)
+    for task, seed, length in zip(arrays.task, arrays.seed, arrays.lengths, strict=True):
+        env = make_memory(arrays.tasks[task], pixels=False)
+        env.reset(seed=int(seed))
+        assert length == env.length
+
+
+def test_replaying_gives_the_stored_frames(dataset):
+    arrays = load_episodes(dataset)
+    for number in (1, EPISODES + 1):
+        env = make_memory(arrays.tasks[arrays.task[number]], size=16)
+        frame, info = env.reset(seed=int(arrays.seed[number]))
+        f, a = arrays.episode_start[number], arrays.action_start[number]
+        for t in range(12):
+            assert np.array_equal(arrays.frames[f + t], frame)
+            assert np.array_equal(arrays.estimates[f + t], info["estimates"])
+            frame, reward, _, _, info = env.step(arrays.actions[a + t])
+            assert arrays.reward[a + t] == np.float32(reward)
+        env.close()
+
+
+def test_clean_episodes_solve_the_task(dataset):
+    arrays = load_episodes(dataset, kinds=["clean"])
+    for start, length in zip(arrays.action_start, arrays.lengths, strict=True):
+        assert arrays.success[start : start + length].any()
+
+
+def test_a_disturbed_camera_stays_near_its_path():
+    """Without that, noisy paths would show no place twice."""
+    env, expert = MemoryRevisitEnv(pixels=False), MemoryExpert()
+    expert.reset(env.task, 0)
+    random = np.random.default_rng(0)
+    for seed in range(3):
+        env.reset(seed=seed)
+        astray = []
+        for _ in range(env.length):
+            env.step(np.clip(expert.act(env) + 0.3 * random.standard_normal(4), -1, 1))
+            astray.append(np.linalg.norm(env.scene.carrier - env._planned(env.decisions)))
+        assert np.mean(astray) < 0.03
+
+
+def test_shorter_if_asked(tmp_path):
+    arrays = load_episodes(collect(tmp_path / "set", ["memory/revisit"], 1, decisions=5, **SMALL))
+    assert arrays.lengths.tolist() == [5]
+
+
+def test_one_simulator_per_dataset(tmp_path):
+    with pytest.raises(UserError, match="two simulators"):
+        collect(tmp_path / "set", ["memory/return", "reach-v3"], 1)
+    with pytest.raises(UserError, match="memory/return"):
+        collect(tmp_path / "set", ["memory/retrun"], 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names():
+    assert canonical("return") == canonical("memory/return") == return_task.NAME
+    with pytest.raises(UserError, match="memory/revisit"):
+        canonical("memory/revisits")
+
+
+def test_the_id_takes_both_tasks_and_a_limit():
+    import gymnasium as gym
+
+    import sfvgen_plan.envs  # noqa: F401 - registers the environments
+
+    env = gym.make("sfvgen/Memory-v0", task="memory/revisit", size=16, max_decisions=2)
+    assert env.unwrapped.camera == "carried"
+    env.reset(seed=0)
+    assert [env.step(np.zeros(4, np.float32))[3] for _ in range(2)] == [False, True]
+    env.close()
+    env = gym.make("sfvgen/Memory-v0", task="memory/return", size=16)
+    assert env.unwrapped.camera == "corner4"
+    env.close()

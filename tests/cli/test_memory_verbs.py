@@ -1,0 +1,65 @@
+"""The memory tasks from the command line: collect, train, eval and bench, one after the other."""
+
+import csv
+import json
+
+import pytest
+
+from sfvgen_plan.cli import main
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.envs.memory.tasks import TASKS, make_memory
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "memory"
+    arguments = ["--suite", "memory", "--episodes", "2", "--size", "32", "--decisions", "45", "--workers", "1"]
+    assert main(["collect", *arguments, "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def checkpoint(dataset, tmp_path_factory):
+    """Trained on the data, for a few steps."""
+    out = tmp_path_factory.mktemp("trained") / "checkpoint"
+    assert main(["train", "--data", str(dataset), "--out", str(out), "train=tiny", "--quiet"]) == 0
+    return out
+
+
+def test_training_takes_the_data_as_it_is(dataset, checkpoint):
+    assert load_episodes(dataset).tasks == list(TASKS)
+    loaded = load_checkpoint(checkpoint)
+    assert loaded.card.tasks == TASKS
+    assert (loaded.camera, loaded.size, loaded.repeat) == ("own", 32, 5)
+
+
+@pytest.mark.parametrize(("task", "agent"), [("memory/return", "expert"), ("memory/revisit", "random")])
+def test_episodes_end_with_their_task(task, agent, tmp_path, capsys):
+    arguments = ["--task", task, "--agent", agent, "--episodes", "1", "--seed", "23", "--out", str(tmp_path / "run")]
+    assert main(["eval", *arguments, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["protocol"] == "memory"
+    (row,) = said["episodes"]
+    assert not row["error"]
+    env = make_memory(task, pixels=False)
+    env.reset(seed=23)
+    if agent == "expert":
+        assert row["success_any"] and row["success_final"]
+        assert row["decisions"] <= env.length
+    else:
+        assert row["decisions"] == env.length
+        assert not row["success_any"]
+
+
+def test_the_checkpoint_is_measured(checkpoint, tmp_path, capsys):
+    arguments = ["--checkpoint", str(checkpoint), "--device", "cpu", "--part", "revisit", "--row", "no_temp_lora"]
+    arguments += ["--episodes", "1", "--seed", "23", "--videos", "0", "--sampler-steps", "1", "--out", str(tmp_path)]
+    assert main(["bench", "memory", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert "no_temp_lora" in captured.out
+    assert "left out: cosine" in captured.err
+    with (tmp_path / "memory_revisit.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["row"], row["episode"], row["cosine_revisit"]) == ("no_temp_lora", "23", "")
+    assert float(row["psnr_revisit_db"]) > 0

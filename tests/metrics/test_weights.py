@@ -1,0 +1,28 @@
+"""Published weights: found in a folder or in torch's cache, and nothing else under their name."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.metrics.weights import RESNET18, WeightsMissing
+
+
+def test_folder_first_then_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    known = replace(RESNET18, digest=hashlib.sha256(b"right").hexdigest()[:8])
+    cache, folder = tmp_path / "cache" / "hub" / "checkpoints", tmp_path / "mine"
+    with pytest.raises(WeightsMissing, match=rf"SRC needs {RESNET18.file}.*{RESNET18.url}"):
+        known.find(folder)
+    for place in (cache, folder):
+        place.mkdir(parents=True)
+        (place / known.file).write_bytes(b"right")
+    assert known.find(folder) == folder / known.file
+    assert known.find() == cache / known.file
+
+
+def test_other_content_under_the_same_name_is_refused(tmp_path):
+    (tmp_path / RESNET18.file).write_bytes(b"something else")
+    with pytest.raises(UserError, match=f"not those that SRC is defined by.*{RESNET18.digest}"):
+        RESNET18.find(tmp_path)
