@@ -1,0 +1,99 @@
+"""Loading for training: flat arrays, subsets, one-line errors."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.errors import UserError
+
+
+def check(arrays, expected):
+    """``arrays`` hold exactly the episodes ``expected``, in order."""
+    assert len(arrays) == len(expected)
+    for e, (frames, episode) in enumerate(expected):
+        length = len(episode.actions)
+        assert arrays.lengths[e] == length
+        frame = slice(arrays.episode_start[e], arrays.episode_start[e] + length + 1)
+        step = slice(arrays.action_start[e], arrays.action_start[e] + length)
+        assert np.array_equal(arrays.frames[frame], frames)
+        assert np.array_equal(arrays.state[frame], episode.state.astype(np.float32))
+        assert np.array_equal(arrays.estimates[frame], episode.estimates)
+        assert np.array_equal(arrays.actions[step], episode.actions)
+        assert np.array_equal(arrays.expert_actions[step], episode.expert_actions[:-1])
+        assert np.array_equal(arrays.reward[step], episode.rewards.astype(np.float32))
+        assert np.array_equal(arrays.success[step], episode.success[1:])
+        assert arrays.tasks[arrays.task[e]] == episode.task
+        assert arrays.instructions[arrays.task[e]] == episode.instruction
+        assert (arrays.kind[e], arrays.seed[e]) == (episode.kind, episode.seed)
+    assert len(arrays.frames) == sum(len(frames) for frames, _ in expected)
+    assert len(arrays.actions) == sum(len(episode.actions) for _, episode in expected)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_everything(dataset, threads):
+    folder, episodes = dataset
+    arrays = load_episodes(folder, threads=threads)
+    check(arrays, episodes)
+    assert (arrays.camera, arrays.size, arrays.repeat) == ("corner4", 20, 5)
+    assert arrays.frames.dtype == np.uint8
+    assert arrays.actions.dtype == arrays.reward.dtype == arrays.state.dtype == np.float32
+
+
+def test_tasks_come_in_the_order_asked_for(dataset):
+    folder, e = dataset
+    check(load_episodes(folder, tasks=["push-v3", "reach-v3"]), [e[3], e[4], e[0], e[1], e[2]])
+    assert load_episodes(folder, tasks=["push-v3"]).tasks == ["push-v3"]
+
+
+def test_kinds_and_limit(dataset):
+    folder, e = dataset
+    check(load_episodes(folder, kinds=["clean"]), [e[0], e[2], e[3]])
+    check(load_episodes(folder, kinds=["clean"], limit_per_task=1), [e[0], e[3]])
+    check(load_episodes(folder, kinds=["random"]), [e[1]])
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"tasks": ["puhs-v3"]}, "push-v3"),
+        ({"kinds": ["noise0.5"]}, "noise0.3"),
+        ({"limit_per_task": 0}, "no episodes"),
+        ({"kinds": ["noise0.7"]}, "no episodes"),
+    ],
+)
+def test_a_choice_that_is_not_there(dataset, choice, message):
+    with pytest.raises(UserError, match=message):
+        load_episodes(dataset[0], **choice)
+
+
+class TestDamage:
+    def test_no_folder(self, tmp_path):
+        with pytest.raises(UserError, match="sfvgen-plan collect"):
+            load_episodes(tmp_path / "nowhere")
+
+    def test_metadata_is_no_json(self, dataset):
+        (dataset[0] / "metadata.json").write_text("{")
+        with pytest.raises(UserError, match="damaged"):
+            load_episodes(dataset[0])
+
+    def test_collected_by_another_tool(self, dataset):
+        (dataset[0] / "metadata.json").write_text(json.dumps({"data_format": "hdf5"}))
+        with pytest.raises(UserError, match="not collected"):
+            load_episodes(dataset[0])
+
+    def test_file_is_cut_short(self, dataset):
+        file = dataset[0] / "main_data.hdf5"
+        file.write_bytes(file.read_bytes()[:3000])
+        with pytest.raises(UserError, match="collect it again"):
+            load_episodes(dataset[0])
+
+    def test_frames_are_garbled(self, dataset):
+        file = dataset[0] / "main_data.hdf5"
+        content = bytearray(file.read_bytes())
+        for start in range(len(content) - 40_000, len(content) - 1000, 100):
+            content[start] ^= 0xFF
+        file.write_bytes(content)
+        with pytest.raises(UserError, match="collect it again"):
+            load_episodes(dataset[0])

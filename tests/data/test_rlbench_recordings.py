@@ -1,0 +1,180 @@
+"""Recorded RLBench episodes become the same arrays, and the same datasets, as collected ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import imageio_ffmpeg
+import minari
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from sfvgen_plan.data.episodes import load_episodes, read_metadata
+from sfvgen_plan.data.rlbench import convert, load_recordings
+from sfvgen_plan.data.rlbench_state import STATE_SIZE, estimates_of, pack_state
+from sfvgen_plan.errors import UserError
+
+SIZE = 32
+LENGTHS = (3, 5, 2, 4)
+
+
+def grey(task: int, frame: int) -> int:
+    """Grey level of a frame of the files below, far enough from its neighbours to survive compression."""
+    return 30 + 100 * task + 5 * frame
+
+
+def write_recording(folder: Path, task: str, number: int, difference: float = 0.0) -> None:
+    """Four episodes, the last of them for testing; every number tells its row."""
+    lengths = np.array(LENGTHS, np.int32)
+    frame_ends, action_ends = np.cumsum(lengths + 1), np.cumsum(lengths)
+    frames, actions = int(frame_ends[-1]), int(action_ends[-1])
+    rows = np.arange(frames, dtype=np.float32)
+    turns = Rotation.from_euler("z", rows[:, None] / 10).as_quat()
+    np.savez_compressed(
+        folder / f"{task}.npz",
+        task=task,
+        cameras=np.array(["front"]),
+        lengths=lengths,
+        frame_ends=frame_ends,
+        action_ends=action_ends,
+        gripper_pose=np.concatenate([rows[:, None] * [0.01, 0.02, 0.03], turns], axis=1).astype(np.float32),
+        gripper_open=(rows % 2).astype(np.float32),
+        joint_positions=np.tile(rows[:, None], (1, 7)),
+        task_low_dim_state=np.tile(rows[:, None], (1, 3 + number)),
+        action=np.tile(np.arange(actions, dtype=np.float32)[:, None] / 100, (1, 7)),
+        expert_action=np.tile(np.arange(actions, dtype=np.float32)[:, None] / 50, (1, 7)),
+        reward=np.eye(actions, dtype=np.float32)[action_ends[0] - 1],
+        success=np.arange(actions) == action_ends[0] - 1,
+        seed=1000 + np.arange(4),
+        kind=np.array(["clean", "noise0.3", "noise0.6", "clean"]),
+        split=np.array(["train", "train", "train", "test"]),
+        reset_state_difference=np.array([0, 0, difference, 0], np.float32),
+    )
+    writer = imageio_ffmpeg.write_frames(
+        str(folder / f"{task}_front.mp4"),
+        (SIZE, SIZE),
+        fps=10,
+        pix_fmt_out="yuv444p",
+        quality=None,
+        output_params=["-crf", "1"],
+        macro_block_size=1,
+    )
+    writer.send(None)
+    for frame in range(frames):
+        writer.send(np.full((SIZE, SIZE, 3), grey(number, frame), np.uint8))
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    write_recording(folder, "close_box", 0, difference=0.5)
+    write_recording(folder, "take_lid_off_saucepan", 1, difference=0.5)
+    return folder
+
+
+def test_the_training_split_is_read_task_by_task(recordings: Path):
+    episodes = load_recordings(recordings)
+    assert episodes.tasks == ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
+    assert episodes.instructions == ["close box", "take lid off saucepan"]
+    # The third episode of close_box is another scene than its expert solved; the lid's order of objects means nothing.
+    assert episodes.lengths.tolist() == [3, 5, 3, 5, 2]
+    assert episodes.task.tolist() == [0, 0, 1, 1, 1]
+    assert episodes.kind.tolist() == ["clean", "noise0.3", "clean", "noise0.3", "noise0.6"]
+    assert episodes.actions.shape == (18, 7)
+    assert (episodes.camera, episodes.size, episodes.repeat) == ("front", SIZE, 1)
+
+
+def test_frames_and_numbers_of_a_moment_belong_together(recordings: Path):
+    episodes = load_recordings(recordings)
+    places = np.rint(episodes.state[:, 8]).astype(int)  # the first joint tells the row of the file
+    tasks = np.repeat(episodes.task, episodes.lengths + 1)
+    expected = [grey(task, place) for task, place in zip(tasks, places, strict=True)]
+    np.testing.assert_allclose(episodes.frames.mean((1, 2, 3)), expected, atol=2)
+    for e, start in enumerate(episodes.episode_start):
+        steps = slice(episodes.action_start[e], episodes.action_start[e] + episodes.lengths[e])
+        first = episodes.actions[steps][0, 0] * 100  # row of the file, without the frames that lead nowhere
+        earlier = [length for length in LENGTHS if sum(LENGTHS[: LENGTHS.index(length) + 1]) <= first + 0.5]
+        assert round(float(first)) + len(earlier) == places[start]
+    np.testing.assert_allclose(episodes.expert_actions, 2 * episodes.actions, rtol=1e-6)
+    assert np.flatnonzero(episodes.success).tolist() == [2, 10]
+
+
+def test_a_split_tasks_kinds_and_a_limit_choose_episodes(recordings: Path):
+    assert load_recordings(recordings, split="test").lengths.tolist() == [4, 4]
+    one = load_recordings(recordings, tasks=["rlbench/take_lid_off_saucepan"], kinds=["noise0.6"])
+    assert one.lengths.tolist() == [2]
+    np.testing.assert_allclose(one.frames[0].mean(), grey(1, 10), atol=2)
+    assert load_recordings(recordings, limit_per_task=1).lengths.tolist() == [3, 3]
+
+
+def test_training_reads_the_folder_as_it_is(recordings: Path):
+    read = load_episodes(recordings, tasks=["rlbench/close_box"])
+    np.testing.assert_array_equal(read.frames, load_recordings(recordings, tasks=["close_box"]).frames)
+
+
+def test_a_converted_dataset_is_the_same_and_minari_reads_it(recordings: Path, tmp_path: Path):
+    out = tmp_path / "set"
+    assert convert(recordings, out) == 5
+    converted, direct = load_episodes(out), load_recordings(recordings)
+    for field in dataclasses.fields(direct):
+        np.testing.assert_array_equal(getattr(converted, field.name), getattr(direct, field.name))
+    assert load_episodes(out, kinds=["noise0.6"]).lengths.tolist() == [2]
+    assert "non-commercial" in read_metadata(out)["collection"]["licence"]
+    first = minari.MinariDataset(out)[0]
+    assert first.actions.shape == (3, 7)
+    assert first.observations["state"].shape == (4, STATE_SIZE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tasks": ["close_bax"]}, "did you mean close_box"),
+        ({"split": "tset"}, "did you mean test"),
+        ({"kinds": ["noise0.7"]}, "noise0.6"),
+        ({"camera": "wrist"}, "was not recorded for close_box; it has front"),
+        ({"tasks": ["close_box"], "kinds": ["random"]}, "no episodes"),
+    ],
+)
+def test_what_there_is_not_is_named(recordings: Path, arguments: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        load_recordings(recordings, **arguments)
+
+
+def test_damaged_files_are_named(recordings: Path, tmp_path: Path):
+    for file in recordings.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: -2000 if file.name == "close_box_front.mp4" else None])
+    with pytest.raises(UserError, match=r"close_box_front\.mp4"):
+        load_recordings(tmp_path, tasks=["close_box"])
+    (tmp_path / "close_box.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(UserError, match=r"close_box\.npz' is damaged"):
+        load_recordings(tmp_path, tasks=["close_box"])
+    with pytest.raises(UserError, match="no RLBench recordings"):
+        load_recordings(tmp_path / "nothing")
+
+
+def test_collect_converts_and_refuses_to_overwrite(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    from sfvgen_plan.cli import main
+
+    out = tmp_path / "set"
+    command = ["collect", "--from", str(recordings), "--out", str(out), "--split", "test", "--json"]
+    assert main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    tasks = ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
+    assert said == {"out": str(out), "tasks": tasks, "episodes": 2, "decisions": 8}
+    assert main(command) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_state_is_padded_cut_and_read_out():
+    turn = Rotation.from_euler("xyz", [0.3, -0.5, 1.1])
+    pose = np.array([0.1, 0.2, 0.3, *turn.as_quat()])
+    state = pack_state(pose, np.float64(1.0), np.arange(7.0), np.arange(200.0))
+    assert state.shape == (STATE_SIZE,)
+    assert state[-1] == 127
+    expected = [0.1, 0.2, 0.3, 1.0, *turn.as_matrix()[:, 0], *turn.as_matrix()[:, 1]]
+    np.testing.assert_allclose(estimates_of(state), expected, rtol=1e-5)
+    assert pack_state(pose, np.float64(0), np.zeros(7), np.zeros(0))[15:].tolist() == [0.0] * 128
