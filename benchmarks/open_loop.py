@@ -79,7 +79,7 @@ def choose(
     if not chosen:
         raise UserError(
             f"decisions={decisions}: the data has no {'held-out ' if held_out_only else ''}episode of that length "
-            f"(every {HELD_OUT_EVERY}th of a task is held out); give fewer --decisions, more data, or --all"
+            f"(one in {HELD_OUT_EVERY} of a task is held out); give fewer --decisions, more data, or --all"
         )
     frames = np.stack([episodes.frames[s : s + decisions + 1] for s in episodes.episode_start[chosen]])
     estimates = np.stack([episodes.estimates[s : s + decisions + 1] for s in episodes.episode_start[chosen]])

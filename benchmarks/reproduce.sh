@@ -53,7 +53,9 @@ ablations() {
 }
 
 open_loop() {
-    python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/data" --checkpoint "$CHECKPOINT"
+    # Fresh seeds, all kinds of episodes; one denoising step is the most exact.
+    sfvgen-plan collect --suite metaworld-10 --episodes 10 --decisions 40 --seed 700000 --out "$WORK/fresh"
+    python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/fresh" --all --sampler-steps 1 --checkpoint "$CHECKPOINT"
 }
 
 speed() {

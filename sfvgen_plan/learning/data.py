@@ -11,6 +11,7 @@ from torch import Tensor
 from sfvgen_plan.data.episodes import EpisodeArrays
 
 HELD_OUT_EVERY = 20
+_STRIDE = 7  # has no divisor in common with it, so that every place has its turn
 """Every so many-th episode of a task is kept for validation."""
 
 
@@ -63,12 +64,17 @@ class TrainingData:
 
 
 def held_out_episodes(task: np.ndarray, every: int = HELD_OUT_EVERY) -> Tensor:
-    """(E,) bool from the task index (E,) of each episode: the ``every``-th, 2 ``every``-th, ... of each task."""
+    """(E,) bool from the task index (E,) of each episode: one of every ``every`` successive episodes of each task.
+
+    Which one changes from block to block: kinds of episodes are collected in turn, and a fixed place would hold out a
+    single kind.
+    """
     seen: dict[int, int] = {}
     held_out = torch.zeros(len(task), dtype=torch.bool)
     for e, index in enumerate(task.tolist()):
+        block, place = divmod(seen.get(index, 0), every)
+        held_out[e] = place == (every - 1 - _STRIDE * block) % every
         seen[index] = seen.get(index, 0) + 1
-        held_out[e] = seen[index] % every == 0
     return held_out
 
 
@@ -77,7 +83,7 @@ def to_training_data(
 ) -> TrainingData:
     """Lay episodes out for training.
 
-    Every ``held_out_every``-th episode of a task is held out. The first ``few_episodes`` clean expert episodes of each
+    One of every ``held_out_every`` episodes of a task is held out. The first ``few_episodes`` clean expert episodes of each
     task that are not held out are the few demonstrations of ``prior10``.
     """
     count = len(episodes.lengths)

@@ -56,10 +56,15 @@ def test_bounds_tasks_and_estimates(episodes, data):
 
 def test_every_nth_episode_of_each_task_is_held_out(episodes, data):
     # Interleaved tasks are counted apart.
-    assert held_out_episodes(np.array([0, 1, 0, 0, 1, 0]), every=2).tolist() == [0, 0, 1, 0, 1, 1]
-    assert held_out_episodes(np.zeros(45, int)).nonzero().flatten().tolist() == [19, 39]
+    assert held_out_episodes(np.array([0, 1, 0, 0, 1, 0]), every=2).tolist() == [0, 0, 1, 1, 1, 0]
+    assert held_out_episodes(np.zeros(45, int)).nonzero().flatten().tolist() == [19, 32]
     held_out = [bool(data.held_out[start]) for start in episodes.episode_start]
     assert held_out == [n % 5 == 4 for n in range(10)]
+
+
+def test_every_kind_of_episode_is_held_out_in_its_turn():
+    held_out = held_out_episodes(np.zeros(400, int)).nonzero().flatten()
+    assert sorted((held_out % 20).tolist()) == list(range(20))
 
 
 def test_few_demonstrations_are_clean_and_not_held_out(episodes, data):
