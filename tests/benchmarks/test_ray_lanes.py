@@ -69,10 +69,9 @@ def test_rows_are_those_of_a_single_process(opening: LaneFactory, make: Callable
 
 
 def test_the_agent_decides_for_both_environments_in_one_batch(opening: LaneFactory) -> None:
-    contestant = dancing()
-    play(opening, contestant, JOBS[:2])
-    assert isinstance(contestant.agent, players.Dancing)
-    assert [0, 1] in contestant.agent.batches
+    agent = players.Unhurried()
+    play(opening, Contestant("dancing", agent=agent, device="cpu"), JOBS[:2])
+    assert [0, 1] in agent.batches
 
 
 def test_losing_workers_loses_no_episode(opening: LaneFactory) -> None:

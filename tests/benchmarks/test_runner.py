@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
-from collections.abc import Sequence
 
-import numpy as np
 import pytest
-from players import Dancing, Dying, Refusing, Stumbling
+from players import Dancing, Dying, Refusing, Stumbling, Unhurried
 
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.benchmarks.episodes import Job, Player, Recording
@@ -69,15 +66,6 @@ def test_rows_do_not_depend_on_lanes() -> None:
 def test_rows_of_agents_in_workers_do_not_depend_on_lanes() -> None:
     contestant = Contestant("expert", env_agent=ExpertAgent)
     assert play(contestant, 2, FULL) == play(contestant, 1, FULL)
-
-
-class Unhurried(Dancing):
-    """Gives a second lane, whose process starts later on busy cores, the time to join before all jobs are played."""
-
-    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        if len(lanes) == 1 and [0, 1] not in self.batches:
-            time.sleep(0.5)
-        return super().act(lanes, frames)
 
 
 def test_lanes_decide_together() -> None:
