@@ -83,8 +83,8 @@ def to_training_data(
 ) -> TrainingData:
     """Lay episodes out for training.
 
-    One of every ``held_out_every`` episodes of a task is held out. The first ``few_episodes`` clean expert episodes of each
-    task that are not held out are the few demonstrations of ``prior10``.
+    One of every ``held_out_every`` episodes of a task is held out. The first ``few_episodes`` clean expert episodes of
+    each task that are not held out are the few demonstrations of ``prior10``.
     """
     count = len(episodes.lengths)
     frame_count = len(episodes.frames)
