@@ -18,6 +18,7 @@ from typing import Any
 from sfvgen_plan.benchmarks.protocols import known_rules_hash
 from sfvgen_plan.benchmarks.results import COLUMNS, EpisodeRow, merge, read_rows, write_rows
 from sfvgen_plan.benchmarks.store import Run, Store, is_store
+from sfvgen_plan.cli.console import exit_code
 from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -264,12 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verb, meaning in (("check", "look for damage"), ("recover", "save what is whole of a damaged store")):
         verbs.add_parser(verb, help=meaning).add_argument("store", type=Path)
     args = parser.parse_args(arguments)
-    try:
-        sys.stdout.write(_carry_out(args) + "\n")
-    except UserError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
-    return 0
+    return exit_code(lambda: sys.stdout.write(_carry_out(args) + "\n"))
 
 
 def _carry_out(args: argparse.Namespace) -> str:

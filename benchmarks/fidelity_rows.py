@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.errors import UserError
 
 ROWS, MOMENTS, RECORD = "fidelity.csv", "moments.csv", "run.json"
@@ -166,13 +167,6 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     return rows
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file in one step."""
-    staged = path.with_name(path.name + ".tmp")
-    staged.write_text(text, encoding="utf-8")
-    os.replace(staged, path)
-
-
 def _parsed(kind: str, text: str) -> Any:
     if kind == "bool":
         return {"0": False, "1": True}[text]
@@ -185,12 +179,12 @@ def _parsed(kind: str, text: str) -> Any:
 
 
 def _replace(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
-    write_text(path, _text([[item.name for item in fields(kind)], *map(_values, rows)]))
+    write_text(path, csv_text([[item.name for item in fields(kind)], *map(_values, rows)]))
 
 
 def _append(path: Path, rows: Sequence[FidelityRow] | Sequence[Moment]) -> None:
     with path.open("a") as file:
-        file.write(_text(map(_values, rows)))
+        file.write(csv_text(map(_values, rows)))
         file.flush()
         os.fsync(file.fileno())
 
@@ -198,9 +192,3 @@ def _append(path: Path, rows: Sequence[FidelityRow] | Sequence[Moment]) -> None:
 def _values(row: FidelityRow | Moment) -> list[Any]:
     values = [int(value) if isinstance(value, bool) else value for value in astuple(row)]
     return [f"{value:.6g}" if isinstance(value, float) else value for value in values]
-
-
-def _text(lines: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()

@@ -8,9 +8,7 @@ memory and device.
 from __future__ import annotations
 
 import argparse
-import csv
 import ctypes
-import os
 import statistics
 import sys
 import time
@@ -20,7 +18,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.cli.console import Output, add_output_arguments
+from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
 from sfvgen_plan.cli.devices import cpu_cores, device_name, make_threads_patient, resolve_device
 from sfvgen_plan.cli.options import positive_int
 from sfvgen_plan.errors import UserError
@@ -165,22 +164,7 @@ def merge(path: Path, rows: Iterable[Row]) -> None:
     Raises:
         UserError: the file holds something else.
     """
-    kept: dict[tuple[str, ...], Row] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or COLUMNS) != COLUMNS:
-                raise UserError(f"out={str(path)!r} holds no rows of {','.join(COLUMNS)}; give another file")
-            kept = {(line["steps"], line["memory"], line["device"]): Row(**line) for line in reader}
-    for row in rows:
-        kept[row.steps, row.memory, row.device] = row
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(path.name + ".tmp")
-    with staged.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in kept.values())
-    os.replace(staged, path)
+    merge_measurements(path, Row, ("steps", "memory", "device"), rows)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -247,12 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_output_arguments(parser)
     args = parser.parse_args(arguments)
     make_threads_patient()
-    try:
-        run(args)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    return exit_code(lambda: run(args))
 
 
 if __name__ == "__main__":

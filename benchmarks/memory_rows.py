@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.benchmarks.files import write_text
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS
 
@@ -73,7 +74,7 @@ class MemoryRows:
                     "choose another folder or delete those rows"
                 )
         self._settings[row] = dict(settings)
-        _replace(self._settings_file, json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
+        write_text(self._settings_file, json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
 
     def missing(self, row: str, episodes: Sequence[int], needed: Sequence[str] = ()) -> list[int]:
         """Those of ``episodes`` that have no row yet, or one whose cell in a column of ``needed`` is empty."""
@@ -100,7 +101,7 @@ class MemoryRows:
         """Write the file again, in the order of the tables."""
         keys = sorted(self.rows, key=lambda key: (ROWS.index(key[0]), key[1]))
         self.rows = {key: self.rows[key] for key in keys}
-        _replace(self.path, ",".join(self.columns) + "\n" + "".join(self._line(*key) for key in keys))
+        write_text(self.path, ",".join(self.columns) + "\n" + "".join(self._line(*key) for key in keys))
 
     def values(self, row: str, column: str) -> dict[int, float]:
         """Episode -> value, of the episodes that have one."""
@@ -139,9 +140,3 @@ class MemoryRows:
 
 def _number(value: float | int | bool | None) -> float | None:
     return None if value is None else round(float(value), _DIGITS)
-
-
-def _replace(path: Path, text: str) -> None:
-    staged = path.with_name(path.name + ".tmp")
-    staged.write_text(text)
-    os.replace(staged, path)

@@ -8,8 +8,6 @@ Rows are means over the episodes of a task. Copying the start frame is what a mo
 from __future__ import annotations
 
 import argparse
-import csv
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfvgen_plan.cli.console import Output, add_output_arguments
+from sfvgen_plan.benchmarks.files import csv_text, write_text
+from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
 from sfvgen_plan.cli.devices import resolve_device
 from sfvgen_plan.cli.options import positive_int
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
@@ -158,17 +157,6 @@ def summary_text(summary: Iterable[dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def write_rows(path: Path, rows: Iterable[dict[str, str | int | float]]) -> None:
-    """Replace ``path`` by these rows in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(path.name + ".tmp")
-    with staged.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(staged, path)
-
-
 def run(args: argparse.Namespace) -> None:
     """Measure, write the rows and say how it went."""
     out = Output.of(args)
@@ -186,7 +174,7 @@ def run(args: argparse.Namespace) -> None:
             bar.advance(count)
 
         rows = measure(simulator, real, args.chunks, args.batch, on_rollouts)
-    write_rows(args.out, rows)
+    write_text(args.out, csv_text([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]))
     summary = summarise(rows)
     out.result({"rows": str(args.out), "episodes": len(real), "summary": summary}, summary_text(summary))
     out.note(f"{len(real)} episodes; rows: {args.out}")
@@ -211,12 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=positive_int, default=32, help="episodes side by side (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add_output_arguments(parser)
-    try:
-        run(parser.parse_args(arguments))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    args = parser.parse_args(arguments)
+    return exit_code(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import csv
 import dataclasses
 import io
 import math
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.errors import UserError
 
 
@@ -156,12 +156,6 @@ def _flag(text: str) -> bool:
 COLUMNS = tuple("return" if field.name == "return_" else field.name for field in dataclasses.fields(EpisodeRow))
 
 
-def csv_text(lines: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
 def read_rows(path: Path) -> list[EpisodeRow]:
     """Rows of a CSV file in file order, without a last row that a crash has torn.
 
@@ -191,10 +185,7 @@ def newest(rows: Iterable[EpisodeRow]) -> Iterable[EpisodeRow]:
 
 def write_rows(path: Path, rows: Iterable[EpisodeRow]) -> None:
     """Replace ``path`` by these rows in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(path.name + ".tmp")
-    staged.write_text(csv_text([COLUMNS, *(list(row.to_dict().values()) for row in rows)]))
-    os.replace(staged, path)
+    write_text(path, csv_text([COLUMNS, *(row.to_dict().values() for row in rows)]))
 
 
 def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:

@@ -6,7 +6,6 @@ Each row says what was measured on which device and with which command; it repla
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import shlex
 import statistics
@@ -19,7 +18,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.cli.console import Output, add_output_arguments
+from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
 from sfvgen_plan.cli.devices import cpu_cores, device_name, make_threads_patient, resolve_device
 from sfvgen_plan.cli.options import positive_int
 from sfvgen_plan.errors import UserError, unknown_name
@@ -221,22 +221,7 @@ def merge(path: Path, rows: Iterable[Row]) -> None:
     Raises:
         UserError: the file holds something else.
     """
-    kept: dict[tuple[str, str], Row] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or COLUMNS) != COLUMNS:
-                raise UserError(f"out={str(path)!r} holds no rows of {','.join(COLUMNS)}; give another file")
-            kept = {(line["name"], line["device"]): Row(**line) for line in reader}
-    for row in rows:
-        kept[row.name, row.device] = row
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(path.name + ".tmp")
-    with staged.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in kept.values())
-    os.replace(staged, path)
+    merge_measurements(path, Row, ("name", "device"), rows)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -272,12 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_output_arguments(parser)
     args = parser.parse_args(arguments)
     make_threads_patient()
-    try:
-        run(args)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    return exit_code(lambda: run(args))
 
 
 def _clock(args: argparse.Namespace, gpu: bool) -> Callable[[Callable[[], object]], float]:

@@ -10,10 +10,12 @@ import logging
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,6 +26,16 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--quiet", action="store_true", help="no notes and no progress bar, only the result")
     group.add_argument("--json", action="store_true", help="the result as one JSON document on stdout; implies --quiet")
+
+
+def exit_code(program: Callable[[], object]) -> int:
+    """Run a program that is no verb of ``sfvgen-plan``: 0, or 2 and one line on stderr for bad input."""
+    try:
+        program()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
 
 
 class Bar(Protocol):

@@ -244,8 +244,8 @@ def report(
 
     from sfvgen_plan.benchmarks.fidelity_page import page
     from sfvgen_plan.benchmarks.fidelity_plots import drift, scatter
-    from sfvgen_plan.benchmarks.fidelity_rows import write_text
     from sfvgen_plan.benchmarks.fidelity_summary import summarise
+    from sfvgen_plan.benchmarks.files import write_text
 
     wanted = {(policy.name, task, seed) for policy in policies for task in tasks for seed in protocol.seeds}
     rows = [row for row in run.rows if row.key in wanted]

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfvgen_plan.cli.console import Output, add_output_arguments
+from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
 from sfvgen_plan.cli.devices import resolve_device
 from sfvgen_plan.cli.options import non_negative_int, positive_int
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
@@ -170,12 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of weights and samples (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add_output_arguments(parser)
-    try:
-        run(parser.parse_args(arguments))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    args = parser.parse_args(arguments)
+    return exit_code(lambda: run(args))
 
 
 if __name__ == "__main__":

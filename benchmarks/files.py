@@ -1,0 +1,52 @@
+"""Files of rows and reports, replaced in one step: a kill leaves the old file or the new one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Row = TypeVar("Row", bound="DataclassInstance")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file in one step; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(path.name + ".tmp")
+    staged.write_text(text, encoding="utf-8")
+    os.replace(staged, path)
+
+
+def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    """Lines of values as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def merge_measurements(path: Path, kind: type[Row], key: Sequence[str], rows: Iterable[Row]) -> None:
+    """Put rows, dataclasses of text, into a CSV file, in place of those whose fields ``key`` are the same.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    columns = tuple(field.name for field in fields(kind))
+    kept: dict[tuple[str, ...], Row] = {}
+    if path.exists():
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or columns) != columns:
+                raise UserError(f"out={str(path)!r} holds no rows of {','.join(columns)}; give another file")
+            kept = {tuple(line[name] for name in key): kind(**line) for line in reader}
+    for row in rows:
+        kept[tuple(getattr(row, name) for name in key)] = row
+    write_text(path, csv_text([columns, *map(astuple, kept.values())]))
