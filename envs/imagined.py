@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -12,7 +11,7 @@ import numpy as np
 
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
 from sfvgen_plan.envs.decisions import as_numbers
-from sfvgen_plan.envs.states import ImaginedState, captured, check_forks, restored
+from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulator import Imagination
@@ -136,14 +135,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: ``n`` below 1.
         """
-        state = self.get_state()
-        forks = []
-        for _ in range(check_forks(n)):
-            fork = copy.copy(self)
-            fork.action_space, fork.observation_space = copy.deepcopy((self.action_space, self.observation_space))
-            fork.set_state(state)
-            forks.append(fork)
-        return forks
+        return fork_of(self, n, ("action_space", "observation_space"))
 
     @property
     def _running(self) -> Episodes:

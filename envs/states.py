@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -153,14 +153,31 @@ def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
     return replace(state, memory=_learning(batch), episodes=episodes)
 
 
-def check_forks(copies: int) -> int:
-    """``copies`` if so many forks can be made.
+class _Forkable(Protocol):
+    def get_state(self) -> ImaginedState: ...
+
+    def set_state(self, state: ImaginedState, /) -> Any: ...
+
+
+Env = TypeVar("Env", bound=_Forkable)
+
+
+def fork_of(env: Env, copies: int, spaces: Sequence[str]) -> list[Env]:
+    """``copies`` of an environment that go on from its state independently and share all but their ``spaces``.
 
     Raises:
-        UserError: below 1.
+        UserError: ``copies`` below 1.
     """
+    state = env.get_state()
     _check_copies(copies)
-    return copies
+    forks = []
+    for _ in range(copies):
+        fork = copy.copy(env)
+        for name in spaces:
+            setattr(fork, name, copy.deepcopy(getattr(env, name)))
+        fork.set_state(state)
+        forks.append(fork)
+    return forks
 
 
 def _check_origin(state: ImaginedState, batch: ImaginedBatch, named: Sequence[str]) -> None:

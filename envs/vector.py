@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
 from sfvgen_plan.envs.decisions import as_numbers, check_at_least_one
 from sfvgen_plan.envs.imagined import ImaginedEnv, checked_frames, scene_number
-from sfvgen_plan.envs.states import ImaginedState, captured, check_forks, restored
+from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
 
@@ -173,15 +172,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises:
             UserError: ``n`` below 1.
         """
-        state = self.get_state()
-        forks = []
-        for _ in range(check_forks(n)):
-            fork = copy.copy(self)
-            for name in ("action_space", "observation_space", "single_action_space", "single_observation_space"):
-                setattr(fork, name, copy.deepcopy(getattr(self, name)))
-            fork.set_state(state)
-            forks.append(fork)
-        return forks
+        spaces = ("action_space", "observation_space", "single_action_space", "single_observation_space")
+        return fork_of(self, n, spaces)
 
     @property
     def _running(self) -> Episodes:

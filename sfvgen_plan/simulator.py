@@ -265,16 +265,13 @@ class LearnedSimulator:
     def _generate(self, state: Imagination, context: Tensor, actions: Tensor, drawn: Tensor) -> Tensor:
         """New latents (N, G, C, h, w), in as many passes as the attention kernels need."""
         passes = -(-len(state) * context.shape[-2] * context.shape[-1] // MOST_SEQUENCES)
-        parts = []
-        for rows in torch.arange(len(state), device=self.device).tensor_split(passes):
-            part = self.select(state, rows) if passes > 1 else state
-            with applied(self.pipeline.unet, part.memory), short_attention(self.device):
-                parts.append(
-                    self.pipeline.generate(
-                        context[rows], actions[rows], self._text[part.task], drawn[rows], self.sampler_steps
-                    )
-                )
-        return torch.cat(parts)
+        if passes > 1:
+            parts = torch.arange(len(state), device=self.device).tensor_split(passes)
+            return torch.cat(
+                [self._generate(self.select(state, rows), context[rows], actions[rows], drawn[rows]) for rows in parts]
+            )
+        with applied(self.pipeline.unet, state.memory), short_attention(self.device):
+            return self.pipeline.generate(context, actions, self._text[state.task], drawn, self.sampler_steps)
 
     def _read(self, latents: Tensor, task: Tensor) -> Outcome:
         """Heads on every pair of successive frames of (N, G + 1, C, h, w)."""

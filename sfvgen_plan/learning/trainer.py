@@ -75,6 +75,10 @@ class StageSettings:
         warm = min(1.0, (step + 1) / max(1, self.warmup))
         return warm if self.constant else warm * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
 
+    def decay(self, step: int) -> float:
+        """Decay of the averaged weights at a step: short runs would otherwise average in the random start."""
+        return min(self.ema, (1 + step) / (10 + step))
+
 
 def training_precision(device: torch.device) -> AbstractContextManager[None]:
     """bfloat16 products on a GPU; float32 elsewhere, so that runs on a CPU are exact."""
@@ -101,12 +105,7 @@ def fit(
     ``speedup`` is for CUDA: torch.compile, or CUDA graphs (those with one process only).
     """
     objective = stage.objective.to(accelerator.device)
-    optimizer = torch.optim.AdamW(
-        [p for p in objective.parameters() if p.requires_grad],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=accelerator.device.type == "cuda",
-    )
+    optimizer = _optimizer(objective, settings, accelerator.device)
     average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=False)
     parts: dict[str, Any] = {"objective": objective, "average": average, "optimizer": optimizer}
     if isinstance(stage, StatefulStage):
@@ -132,8 +131,7 @@ def fit(
             torch.manual_seed(generator.initial_seed())
             batch = stage.batch(step, size, generator, average.module)
             losses = _step(model, optimizer, accelerator, batch, settings, step)
-            # Short runs would otherwise average in the random start.
-            average.multi_avg_fn = get_ema_multi_avg_fn(min(settings.ema, (1 + step) / (10 + step)))
+            average.multi_avg_fn = get_ema_multi_avg_fn(settings.decay(step))
             average.update_parameters(objective)
             step += 1
             if step % log_every == 0 or step == settings.steps:
@@ -148,6 +146,15 @@ def fit(
     objective.load_state_dict(average.module.state_dict())
     objective.eval()
     return logs, seconds + time.monotonic() - started
+
+
+def _optimizer(objective: nn.Module, settings: StageSettings, device: torch.device) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        [p for p in objective.parameters() if p.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=device.type == "cuda",
+    )
 
 
 def _step(
