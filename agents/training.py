@@ -1,4 +1,4 @@
-"""Training Stable-Baselines3 agents where nothing is real but the first frame."""
+"""Training Stable-Baselines3 agents where nothing is real but the first frame; to compare, in the real simulator."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.wrappers import TransformReward
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
+from sfvgen_plan.envs.twin import make_metaworld
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -31,9 +34,10 @@ Progress = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Imagining:
-    """How imagination is played for training; the fields are explained in ``configs/train_agent.yaml``."""
+class Playing:
+    """How episodes are played for training; the fields are explained in ``configs/train_agent.yaml``."""
 
+    real: bool = False
     obs_mode: str = "state"
     num_envs: int = 32
     horizon: int = 50
@@ -43,12 +47,14 @@ class Imagining:
     futures: int = 1
     uncertainty_penalty: float = 0.0
 
-    def environment(self, task: str, checkpoint: Checkpoint) -> ImaginedVecEnv:
-        """The environments, from the checkpoint's bank of real start frames.
+    def environment(self, task: str, checkpoint: Checkpoint) -> VecEnv:
+        """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.
 
         Raises:
-            UserError: what ``ImaginedVectorEnv`` and ``ImaginedVecEnv`` refuse.
+            UserError: what ``ImaginedVectorEnv``, ``ImaginedVecEnv`` and ``make_metaworld`` refuse.
         """
+        if self.real:
+            return DummyVecEnv([lambda: self._real(task, checkpoint)] * self.num_envs)
         vector = ImaginedVectorEnv(
             self.num_envs,
             task,
@@ -62,12 +68,17 @@ class Imagining:
         )
         return ImaginedVecEnv(vector, self.reward_scale, self.uncertainty_penalty)
 
+    def _real(self, task: str, checkpoint: Checkpoint) -> Any:
+        seen = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+        env = make_metaworld(task, self.obs_mode, checkpoint, max_decisions=self.horizon, **seen)
+        return TransformReward(env, lambda reward: self.reward_scale * float(reward))
+
 
 def train(
     algorithm: str,
     task: str,
     checkpoint: Checkpoint,
-    imagining: Imagining,
+    playing: Playing,
     decisions: int,
     settings: Mapping[str, Any],
     out: Path,
@@ -76,14 +87,15 @@ def train(
     progress: Progress | None = None,
     save_every: int = 0,
 ) -> Path:
-    """Train an agent in imagination alone and save it; what was learned is saved also when Ctrl-C ends it early.
+    """Train an agent and save it; what was learned is saved also when Ctrl-C ends it early.
 
-    With ``save_every``, a run that was killed goes on from its last state when it is called again, and ends as it would
-    have without the kill, to the bit.
+    With ``save_every``, a run in imagination that was killed goes on from its last state when it is called again, and
+    ends as it would have without the kill, to the bit. A run in the real simulator, whose scenes are none of those kept
+    for evaluation, begins anew.
 
     Args:
         algorithm: one of ``ALGORITHMS``.
-        decisions: imagined in all, rounded up to what the algorithm collects at a time.
+        decisions: taken in all, rounded up to what the algorithm collects at a time.
         settings: its hyperparameters, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
         out: zip file to write; knows the checkpoint, the task and the observation mode.
         seed: of the algorithm and of the first episodes.
@@ -101,18 +113,20 @@ def train(
         raise UserError(f"decisions={decisions} leaves nothing to learn from; give at least 1")
     if save_every < 0:
         raise UserError(f"save_every={save_every} makes no sense; give 0 to save no states, or more")
-    origin = {"checkpoint": checkpoint.hash, "task": task, "obs_mode": imagining.obs_mode}
-    made = {"algo": algorithm, "decisions": decisions, "seed": seed, **origin, **asdict(imagining)}
-    states = SavedStates(states_of(out), {**made, "algo settings": dict(settings)}, save_every)
-    environment = VecMonitor(imagining.environment(task, checkpoint))
+    origin = {"checkpoint": checkpoint.hash, "task": task, "obs_mode": playing.obs_mode}
+    made = {"algo": algorithm, "decisions": decisions, "seed": seed, **origin, **asdict(playing)}
+    states = SavedStates(states_of(out), {**made, "algo settings": dict(settings)}, 0 if playing.real else save_every)
+    environment = VecMonitor(playing.environment(task, checkpoint))
     report = _Report(progress, states, environment)
     if states.newest() is not None:
         model, notes = states.load(ALGORITHMS[algorithm], environment, policy_device)
         report.solved = notes["solved"]
         logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
     else:
-        model = _new_model(algorithm, environment, imagining.obs_mode, settings, seed, policy_device)
+        model = _new_model(algorithm, environment, playing.obs_mode, settings, seed, policy_device)
         setattr(model, ORIGIN, origin)
+    if playing.real:
+        environment.seed(FIRST_TRAINING_SEED + seed * playing.num_envs)
     out.parent.mkdir(parents=True, exist_ok=True)
     states.begin()
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one, checked_action
 from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.envs.snapshots import RawSnapshot, capture, restore
@@ -76,9 +77,10 @@ class MetaworldEnv(DecisionEnv):
         super().__init__(self.raw, size, camera, repeat, render_mode, pixels)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode. Without a seed, the next scene of the random sequence that the last seed began."""
+        """Start an episode. Without a seed, the next scene of the random sequence that the last seed began, which is
+        never one that is kept for evaluation."""
         super().reset(seed=seed)
-        scene = int(self.np_random.integers(2**31)) if seed is None else seed
+        scene = int(self.np_random.integers(FIRST_TRAINING_SEED, 2**31)) if seed is None else seed
         self._state = _reset_raw(self.raw, self._pristine, scene)
         self._decisions, self._latched, self._frame = 0, False, None
         return self._observe(), self._info(success=False, terms={})

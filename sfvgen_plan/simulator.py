@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning, Given, learn
@@ -18,6 +17,7 @@ from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.heads import ActionPrior
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
+from sfvgen_plan.model.unet import short_attention
 from sfvgen_plan.simulation import Outcome, as_long
 
 MOST_SEQUENCES = 65_535
@@ -310,12 +310,3 @@ def precision(device: torch.device) -> AbstractContextManager[None]:
         return torch.autocast("cuda", torch.bfloat16)
     fast = device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return torch.autocast("cpu", torch.bfloat16, enabled=fast)
-
-
-def short_attention(device: torch.device) -> AbstractContextManager[None]:
-    """CUDA attention for short sequences: cuDNN's, torch's first choice, pads the few frames of a chunk to 64."""
-    if device.type != "cuda":
-        return nullcontext()
-    backends = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-    kernels: AbstractContextManager[None] = sdpa_kernel(backends, set_priority=True)
-    return kernels

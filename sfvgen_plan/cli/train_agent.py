@@ -1,4 +1,7 @@
-"""``sfvgen-plan train-agent``: an agent learns in imagination alone, then acts in the real simulator and is scored."""
+"""``sfvgen-plan train-agent``: an agent learns in imagination alone, then acts in the real simulator and is scored.
+
+With ``real=true`` it learns in the real simulator, for a comparison.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ def run(args: Namespace) -> int:
     make_threads_patient()
     _need_package()
     out = Output.of(args)
-    from sfvgen_plan.agents.training import Imagining, states_of, train
+    from sfvgen_plan.agents.training import Playing, states_of, train
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     unfinished = states_of(folder / AGENT_FILE).exists()
@@ -65,32 +68,33 @@ def run(args: Namespace) -> int:
     if trained:
         _check_same(folder, record)
         out.note(f"{folder / AGENT_FILE} is trained; going on with its real episodes")
-        return _evaluate(args, task, folder / AGENT_FILE, resume=True)
-    imagining = Imagining(**{name: config[name] for name in Imagining.__dataclass_fields__})
+        return _evaluate(args, task, folder / AGENT_FILE, config["real"], resume=True)
+    playing = Playing(**{name: config[name] for name in Playing.__dataclass_fields__})
+    title = f"{args.algo} {'plays' if playing.real else 'imagines'}"
     _write(folder, record, unfinished)
-    with out.progress(f"{args.algo} imagines", total=config["decisions"]) as bar:
+    with out.progress(title, total=config["decisions"]) as bar:
         file = train(
             args.algo,
             task,
             checkpoint,
-            imagining,
+            playing,
             config["decisions"],
             config["algo"],
             folder / AGENT_FILE,
             args.seed,
             config["policy_device"],
-            _Watch(bar, f"{args.algo} imagines").update,
+            _Watch(bar, title).update,
             config["save_every"],
         )
     out.note(f"agent: {file}")
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
         return 0
-    return _evaluate(args, task, file)
+    return _evaluate(args, task, file, config["real"])
 
 
 class _Watch:
-    """Moves the bar to the number of decisions imagined so far."""
+    """Moves the bar to the number of decisions taken so far."""
 
     def __init__(self, bar: Bar, title: str) -> None:
         self._bar, self._title, self._done = bar, title, 0
@@ -162,12 +166,12 @@ def _played(folder: Path) -> int:
         return sum(not row.error for row in store.rows())
 
 
-def _evaluate(args: Namespace, task: str, file: Path, resume: bool = False) -> int:
+def _evaluate(args: Namespace, task: str, file: Path, real: bool, resume: bool = False) -> int:
     """``eval`` of the new agent under its task's protocol; rows lie in ``<folder>/real``."""
     from sfvgen_plan.cli import eval as verb
     from sfvgen_plan.cli.parser import parse_arguments
 
-    options = ["--task", task, "--agent", f"sb3:{file}", "--label", f"{args.algo}-imagined"]
+    options = ["--task", task, "--agent", f"sb3:{file}", "--label", f"{args.algo}-{'real' if real else 'imagined'}"]
     options += ["--episodes", str(args.episodes), "--device", args.device, "--out", str(file.parent / REAL_FOLDER)]
     options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
     options += [flag for flag, given in (("--quiet", args.quiet), ("--json", args.json), ("--resume", resume)) if given]

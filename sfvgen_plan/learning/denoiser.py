@@ -13,7 +13,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model import diffusion
-from sfvgen_plan.model.unet import VideoUNet
+from sfvgen_plan.model.unet import VideoUNet, short_attention
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class DenoiserObjective(nn.Module):
         actions (B, T, A); text (B, L, E); level (B,)."""
         noisy, timestep, target = diffusion.corrupt(self.scheduler, latents, noise, level)
         shown = torch.where(clean[..., None, None, None] > 0, context, noisy)
-        output = self.unet.denoise(shown, clean, actions, given, timestep, text).float()
+        with short_attention(latents.device):
+            output = self.unet.denoise(shown, clean, actions, given, timestep, text).float()
         error = (output - target).square().mean((2, 3, 4)) * (1 - clean)
         return {"loss": error.sum() / (1 - clean).sum()}
 
@@ -146,7 +147,7 @@ class DenoiserStage:
 
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
             frames = torch.cat([latents[:, : s.context], noisy], dim=1)
-            with training_precision(latents.device):
+            with training_precision(latents.device), short_attention(latents.device):
                 return self.denoise(
                     frames, clean, data.action[longer], 1 - clean, timestep, self.text[data.task[newest]]
                 )[:, s.context :]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from diffusers import ModelMixin, UNet3DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-__all__ = ["ModelMixin", "VideoUNet", "parameter_count"]  # diffusers looks ModelMixin up here to load a VideoUNet
+# diffusers looks ModelMixin up here to load a VideoUNet
+__all__ = ["ModelMixin", "VideoUNet", "parameter_count", "short_attention"]
+
+SUMMED = 4.0
+"""Sums of actions are divided by this: about unit variance over a usual chunk of 8 decisions."""
 
 
 class _StreamGroupNorm(nn.GroupNorm):
@@ -36,11 +43,13 @@ _STREAM_NORMS: dict[type, type] = {nn.GroupNorm: _StreamGroupNorm, nn.LayerNorm:
 class VideoUNet(UNet3DConditionModel):
     """``UNet3DConditionModel`` whose input convolution has further channels for the condition of every frame.
 
-    Input channels per frame: C latent channels, 1 clean-frame mask, ``action_dim`` action numbers, 1 flag that says
-    whether the action is given (a dropped action is not the same as the action zero). The further channels' weights
-    are what ``inflate`` adds to a pre-trained text-to-video UNet, initialised with zeros.
+    Input channels per frame: C latent channels, 1 clean-frame mask, A = ``action_dim`` action numbers, 1 flag that says
+    whether the action is given (a dropped action is not the same as the action zero), A sums of the actions given so
+    far, C latent channels of the last clean frame. The further channels' weights are what ``inflate`` adds to a
+    pre-trained text-to-video UNet, initialised with zeros.
 
-    Masked conditional video diffusion: SlowFast-VGen, section 3.2.
+    Masked conditional video diffusion: SlowFast-VGen, section 3.2. The sums and the last clean frame are ours: without
+    them the temporal layers spend their few weights on adding up actions and on carrying the scene to every frame.
     """
 
     # The parent's own arguments that follow from ours stay out of config.json.
@@ -81,7 +90,7 @@ class VideoUNet(UNet3DConditionModel):
     ) -> None:
         super().__init__(
             sample_size=sample_size,
-            in_channels=latent_channels + action_dim + 2,
+            in_channels=2 * latent_channels + 2 * action_dim + 2,
             out_channels=latent_channels,
             down_block_types=down_block_types,
             up_block_types=up_block_types,
@@ -113,10 +122,14 @@ class VideoUNet(UNet3DConditionModel):
         Returns:
             (B, T, C, h, w).
         """
-        h, w = latents.shape[-2:]
-        condition = torch.cat([clean[..., None], actions * given[..., None], given[..., None]], dim=-1)
+        frames, _, h, w = latents.shape[1:]
+        known = actions * given[..., None]
+        condition = torch.cat([clean[..., None], known, given[..., None], known.cumsum(1) / SUMMED], dim=-1)
         condition = condition.to(latents.dtype)[..., None, None].expand(-1, -1, -1, h, w)
-        sample = torch.cat([latents, condition], dim=2).transpose(1, 2)
+        last = (clean * torch.arange(1, frames + 1, device=clean.device)).argmax(1)
+        anchor = latents[torch.arange(len(latents), device=latents.device), last, None]
+        anchor = anchor * clean.amax(1).to(latents.dtype).view(-1, 1, 1, 1, 1)  # zeros where no frame is clean
+        sample = torch.cat([latents, condition, anchor.expand_as(latents)], dim=2).transpose(1, 2)
         return self(sample, timestep, text, return_dict=False)[0].transpose(1, 2)
 
     @classmethod
@@ -150,3 +163,12 @@ class VideoUNet(UNet3DConditionModel):
 def parameter_count(module: nn.Module) -> int:
     """Number of weights."""
     return sum(p.numel() for p in module.parameters())
+
+
+def short_attention(device: torch.device) -> AbstractContextManager[None]:
+    """CUDA attention for short sequences: cuDNN's, torch's first choice, pads the few frames of a chunk to 64."""
+    if device.type != "cuda":
+        return nullcontext()
+    backends = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    kernels: AbstractContextManager[None] = sdpa_kernel(backends, set_priority=True)
+    return kernels

@@ -10,13 +10,13 @@ import torch
 
 from sfvgen_plan.agents import resume
 from sfvgen_plan.agents.sb3 import load_policy
-from sfvgen_plan.agents.training import Imagining, states_of, train
+from sfvgen_plan.agents.training import Playing, states_of, train
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 DECISIONS = 32
-IMAGINING = Imagining(num_envs=2, horizon=5, sampler_steps=1)
+PLAYING = Playing(num_envs=2, horizon=5, sampler_steps=1)
 SETTINGS = {
     "ppo": {"n_steps": 4, "batch_size": 8, "n_epochs": 2, "net_arch": [8]},
     "sac": {"learning_starts": 8, "batch_size": 4, "buffer_size": 20, "net_arch": [8]},
@@ -33,7 +33,7 @@ def checkpoint(small_checkpoint):
 def run(checkpoint, tmp_path):
     """Trains; with ``killed_at`` until so many decisions. What was reported on the way, and the agent's file."""
 
-    def start(algorithm="ppo", name="agent.zip", killed_at=None, imagining=IMAGINING, decisions=DECISIONS, **arguments):
+    def start(algorithm="ppo", name="agent.zip", killed_at=None, playing=PLAYING, decisions=DECISIONS, **arguments):
         told = []
 
         def progress(decisions, numbers):
@@ -45,7 +45,7 @@ def run(checkpoint, tmp_path):
         settings = {**SETTINGS[algorithm], **arguments.pop("settings", {})}
         more = {"save_every": 8, "seed": 3, **arguments}
         try:
-            train(algorithm, "reach-v3", checkpoint, imagining, decisions, settings, out, progress=progress, **more)
+            train(algorithm, "reach-v3", checkpoint, playing, decisions, settings, out, progress=progress, **more)
         except KeyboardInterrupt:
             assert killed_at
         return told, out
@@ -78,27 +78,27 @@ def learned(out):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "killed_at", "imagining"),
+    ("algorithm", "killed_at", "playing"),
     [
-        ("ppo", 22, IMAGINING),
+        ("ppo", 22, PLAYING),
         (
             "ppo",
             30,
-            Imagining(num_envs=2, horizon=11, sampler_steps=1, memory=True, futures=2, uncertainty_penalty=0.1),
+            Playing(num_envs=2, horizon=11, sampler_steps=1, memory=True, futures=2, uncertainty_penalty=0.1),
         ),
-        ("sac", 18, IMAGINING),  # before the replay buffer is full
-        ("sac", 30, IMAGINING),  # after
-        ("td3", 22, IMAGINING),
+        ("sac", 18, PLAYING),  # before the replay buffer is full
+        ("sac", 30, PLAYING),  # after
+        ("td3", 22, PLAYING),
     ],
 )
-def test_a_killed_training_ends_as_if_it_had_not_been(run, algorithm, killed_at, imagining):
-    told, whole = run(algorithm, "whole.zip", imagining=imagining)
-    before, out = run(algorithm, killed_at=killed_at, imagining=imagining)
+def test_a_killed_training_ends_as_if_it_had_not_been(run, algorithm, killed_at, playing):
+    told, whole = run(algorithm, "whole.zip", playing=playing)
+    before, out = run(algorithm, killed_at=killed_at, playing=playing)
     assert before == told[: len(before)]
     assert states_of(out).is_dir()
     np.random.seed(0)  # another process has other random numbers
     torch.manual_seed(0)
-    after, _ = run(algorithm, imagining=imagining)
+    after, _ = run(algorithm, playing=playing)
     start = after[0][0]
     assert 8 < start <= killed_at < DECISIONS
     assert after == [entry for entry in told if entry[0] >= start]
@@ -138,7 +138,7 @@ def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, monkeypatch):
 def test_states_of_another_training_are_refused_naming_both(run):
     _, out = run(killed_at=20)
     with pytest.raises(UserError, match=r"num_envs=4, but the unfinished training in .* has 2"):
-        run(imagining=Imagining(num_envs=4, horizon=5, sampler_steps=1))
+        run(playing=Playing(num_envs=4, horizon=5, sampler_steps=1))
     with pytest.raises(UserError, match=r"algo='sac'.*'ppo'"):
         run("sac")
     with pytest.raises(UserError, match=r"seed=4.*has 3"):

@@ -11,7 +11,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, sees_through_checkpoint
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
-from sfvgen_plan.agents.training import Imagining, train
+from sfvgen_plan.agents.training import Playing, train
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.twin import OBS_MODES
 from sfvgen_plan.errors import UserError
@@ -169,9 +169,9 @@ def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, 
 
     monkeypatch.setattr(MetaworldEnv, "__init__", lambda *_, **__: pytest.fail("a real environment was made"))
     told = []
-    imagining = Imagining(num_envs=2, horizon=4, sampler_steps=1, futures=2, uncertainty_penalty=0.5)
+    playing = Playing(num_envs=2, horizon=4, sampler_steps=1, futures=2, uncertainty_penalty=0.5)
     out = train(
-        algorithm, "reach-v3", checkpoint, imagining, 16, FEW[algorithm], tmp_path / "deep" / "agent.zip",
+        algorithm, "reach-v3", checkpoint, playing, 16, FEW[algorithm], tmp_path / "deep" / "agent.zip",
         progress=lambda decisions, numbers: told.append((decisions, numbers)),
     )  # fmt: skip
     model = load_policy(out)
@@ -188,26 +188,26 @@ def test_what_was_learned_is_kept_when_it_is_interrupted(checkpoint, tmp_path):
         if decisions == 6:
             raise KeyboardInterrupt
 
-    imagining = Imagining(num_envs=2, horizon=4, sampler_steps=1)
+    playing = Playing(num_envs=2, horizon=4, sampler_steps=1)
     out = tmp_path / "agent.zip"
     with pytest.raises(KeyboardInterrupt):
-        train("ppo", "reach-v3", checkpoint, imagining, 100, FEW["ppo"], out, progress=interrupt)
+        train("ppo", "reach-v3", checkpoint, playing, 100, FEW["ppo"], out, progress=interrupt)
     assert load_policy(out).num_timesteps == 6
 
 
 def test_the_same_seed_trains_the_same_agent(checkpoint, tmp_path):
-    imagining = Imagining(num_envs=2, horizon=4, sampler_steps=1)
+    playing = Playing(num_envs=2, horizon=4, sampler_steps=1)
     parameters = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        file = train("ppo", "reach-v3", checkpoint, imagining, 8, FEW["ppo"], tmp_path / name, seed)
+        file = train("ppo", "reach-v3", checkpoint, playing, 8, FEW["ppo"], tmp_path / name, seed)
         parameters.append(torch.cat([p.flatten() for p in load_policy(f"{file}.zip").policy.parameters()]))
     assert torch.equal(parameters[0], parameters[1])
     assert not torch.equal(parameters[0], parameters[2])
 
 
 def test_bad_numbers_are_refused(checkpoint, tmp_path):
-    def attempt(algorithm="ppo", decisions=8, imagining=None, **settings):
-        train(algorithm, "reach-v3", checkpoint, imagining or Imagining(), decisions, settings, tmp_path / "a")
+    def attempt(algorithm="ppo", decisions=8, playing=None, **settings):
+        train(algorithm, "reach-v3", checkpoint, playing or Playing(), decisions, settings, tmp_path / "a")
 
     with pytest.raises(UserError, match=r"algo='pppo'.*ppo"):
         attempt("pppo")
@@ -216,7 +216,7 @@ def test_bad_numbers_are_refused(checkpoint, tmp_path):
     with pytest.raises(UserError, match=r"algo='ppo'.*clip"):
         attempt(clip=0.2)
     with pytest.raises(UserError, match="num_envs=0"):
-        attempt(imagining=Imagining(num_envs=0))
+        attempt(playing=Playing(num_envs=0))
     with pytest.raises(UserError, match="uncertainty_penalty=1"):
-        attempt(imagining=Imagining(uncertainty_penalty=1.0))
+        attempt(playing=Playing(uncertainty_penalty=1.0))
     assert not (tmp_path / "a.zip").exists()

@@ -59,6 +59,15 @@ def test_learns_in_imagination_and_plays_in_the_real_simulator(
     assert "holds an agent already" in line
 
 
+def test_learns_in_the_real_simulator_to_compare(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "drawer-close-v3", "--episodes", "1", "--out", "mine", "--json", *FEW, "real=true"]
+    assert train(tiny_checkpoint, *options) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["agent"] == "ppo-real"
+    assert [(episode["seed"], episode["error"]) for episode in data["episodes"]] == [(0, "")]
+    assert not list(Path("mine").glob("*.state"))
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_a_killed_training_goes_on(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
