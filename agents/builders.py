@@ -9,6 +9,7 @@ from typing import Any
 from sfvgen_plan.agents.acceptance import Acceptance
 from sfvgen_plan.agents.cem import CEM, Optimiser
 from sfvgen_plan.agents.guided import GuidedPlanner, TrustRegion
+from sfvgen_plan.agents.language import LanguageModel
 from sfvgen_plan.agents.mppi import MPPI
 from sfvgen_plan.agents.objective import Objective
 from sfvgen_plan.agents.planning import Planner, PlanningAgent
@@ -16,7 +17,7 @@ from sfvgen_plan.agents.prior import PriorAgent
 from sfvgen_plan.agents.random import RandomAgent
 from sfvgen_plan.agents.search import SearchPlanner
 from sfvgen_plan.agents.settings import make
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, unknown_name
 
 Settings = Mapping[str, Any]
 
@@ -65,6 +66,38 @@ def build_guided(checkpoint: Any, device: str, seed: int, settings: Settings) ->
         acceptance=make(Acceptance, settings["acceptance"]),
     )
     return _planning_agent(loaded, planner, seed, settings)
+
+
+def build_video(checkpoint: Any, device: str, seed: int, settings: Settings) -> PlanningAgent:
+    """Video planning: sub-goal, imagined video, inverse dynamics."""
+    from sfvgen_plan.agents.sub_goals import LanguageSubGoals, RuleSubGoals, SubGoals
+    from sfvgen_plan.agents.video import VideoPlanner
+    from sfvgen_plan.memory.rows import simulator_of_row
+    from sfvgen_plan.synthesis import Synthesis
+
+    loaded, language = _load(checkpoint, device), settings["language_model"]
+    simulator = simulator_of_row(loaded, settings["row"], settings["sampler_steps"])
+    if not settings["memory"]:
+        simulator = loaded.simulator(settings["sampler_steps"], context_frames=simulator.context_frames)
+    learning = simulator.fast_learning
+    if learning is not None and learning.rule == "whole":
+        raise UserError(f"row={settings['row']!r} learns from whole episodes, of which agents keep the newest frames")
+    sub_goals: SubGoals
+    if settings["sub_goals"] == "language_model":
+        model = make(LanguageModel, language)
+        sub_goals = LanguageSubGoals(model, loaded, language["decisions"], language["picture"])
+    elif settings["sub_goals"] == "rule":
+        sub_goals = RuleSubGoals(loaded)
+    else:
+        raise unknown_name("sub_goals", settings["sub_goals"], ("rule", "language_model"))
+    return PlanningAgent(
+        simulator,
+        make(VideoPlanner, settings, synthesis=Synthesis(simulator, loaded.inverse()), sub_goals=sub_goals),
+        context=loaded.card.context_frames,
+        replan_every=settings["replan_every"],
+        memory_every=settings["memory_every"] if learning is not None else None,
+        seed=seed,
+    )
 
 
 def build_expert(checkpoint: Any, device: str, seed: int, settings: Settings) -> Any:

@@ -11,13 +11,15 @@ from sfvgen_plan.agents import memory_expert
 from sfvgen_plan.agents.base import EnvAgent, PlanCost
 from sfvgen_plan.data.rlbench_state import TASK_PREFIX
 from sfvgen_plan.envs.rendering import import_mujoco
+from sfvgen_plan.envs.rlbench.tasks import MADE
 from sfvgen_plan.envs.tasks import canonical
 
 
 class ExpertAgent:
     """Metaworld's hand-written policy for the task. An ``EnvAgent``: it reads the true state, never the frame.
 
-    For RLBench's tasks, which have none, a ``DemonstratedExpert``; for the memory tasks a ``MemoryExpert``.
+    For RLBench's tasks, which have none, a ``DemonstratedExpert`` (for ``rlbench/return`` a ``ReturnExpert``); for the
+    memory tasks a ``MemoryExpert``.
     """
 
     def __init__(self) -> None:
@@ -33,8 +35,10 @@ class ExpertAgent:
         self._demonstrated = None
         if task.startswith(TASK_PREFIX):
             from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
+            from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
 
-            self._demonstrated = DemonstratedExpert()
+            made = task.removeprefix(TASK_PREFIX) in MADE
+            self._demonstrated = ReturnExpert() if made else DemonstratedExpert()
             self._demonstrated.reset(task, seed)
             return
         if task in memory_expert.TASKS:

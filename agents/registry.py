@@ -24,6 +24,7 @@ AGENTS: dict[str, str] = {
     "mppi": "build_mppi",
     "default": "build_guided",
     "default10": "build_guided",
+    "video": "build_video",
     "oracle": "build_oracle",
 }
 """Names, and the functions of ``agents/builders.py`` that build them."""

@@ -69,8 +69,15 @@ class Playing:
         return ImaginedVecEnv(vector, self.reward_scale, self.uncertainty_penalty)
 
     def _real(self, task: str, checkpoint: Checkpoint) -> Any:
-        seen = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-        env = make_metaworld(task, self.obs_mode, checkpoint, max_decisions=self.horizon, **seen)
+        env = make_metaworld(
+            task,
+            self.obs_mode,
+            checkpoint,
+            max_decisions=self.horizon,
+            size=checkpoint.size,
+            camera=checkpoint.camera,
+            repeat=checkpoint.repeat,
+        )
         return TransformReward(env, lambda reward: self.reward_scale * float(reward))
 
 

@@ -2,14 +2,15 @@
 
 ``python -m sfvgen_plan.benchmarks.open_loop --data DATASET`` imagines each episode from its first frame under the
 actions that were executed in it, f_g decisions in one pass, and compares every frame and state read-out with the truth.
-Rows are means over the episodes of a task. Copying the start frame is what a model has to beat.
+Rows are means over the episodes of a task. Copying the start frame is what a model has to beat. Of recorded RLBench
+episodes the test split is played; they end at success, and count as far as they go.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,34 +18,39 @@ import numpy as np
 import torch
 
 from sfvgen_plan.benchmarks.files import csv_text, write_text
+from sfvgen_plan.benchmarks.open_loop_rows import Row, kind_of, summarise, summary_text
 from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
 from sfvgen_plan.cli.devices import resolve_device
 from sfvgen_plan.cli.options import positive_int
-from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
+from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
+from sfvgen_plan.data.minari_writer import COLLECTION_KEY, METADATA_FILE
+from sfvgen_plan.data.rlbench import is_recording, load_recordings
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.simulator import LearnedSimulator
 
-METRICS = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm")
-COLUMNS = ("task", "f_g", "decision", *METRICS)
+MEASURES = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm", "success_accuracy", "solved", "solved_seen")
+"""Of every decision of a rollout. The object's error means something only where the read-outs have an object."""
 HAND, OBJECT = slice(0, 3), slice(4, 7)
-"""Places in ``sfvgen_plan.simulation.STATE_NAMES``."""
+"""Places in ``sfvgen_plan.simulation.STATE_NAMES``; the hand's are the same for RLBench."""
 
-TARGET_PSNR_DB, TARGET_OBJECT_ERROR_CM = 26.0, 2.5
+RESULTS = Path("benchmarks/results")
 
 
 @dataclass(frozen=True)
 class RealEpisodes:
-    """E real episodes, all of T decisions.
+    """E real episodes of T decisions; after the end of a shorter one, its last moment repeats.
 
     Attributes:
         tasks: task names (E).
         seeds: (E,) int64; the noise of a rollout depends on them alone.
         frames: (E, T+1, H, W, 3) uint8.
         actions: (E, T, A) float32 in [-1, 1].
-        estimates: (E, T+1, D) float32, true values of ``STATE_NAMES``.
+        estimates: (E, T+1, D) float32, true values of the read-outs.
+        success: (E, T) bool, solved at this decision.
+        lengths: (E,) int64, decisions, at most T.
     """
 
     tasks: list[str]
@@ -52,6 +58,8 @@ class RealEpisodes:
     frames: np.ndarray
     actions: np.ndarray
     estimates: np.ndarray
+    success: np.ndarray
+    lengths: np.ndarray
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -59,19 +67,22 @@ class RealEpisodes:
     def part(self, start: int, count: int) -> RealEpisodes:
         """``count`` episodes from ``start`` on."""
         cut = slice(start, start + count)
-        return RealEpisodes(self.tasks[cut], self.seeds[cut], self.frames[cut], self.actions[cut], self.estimates[cut])
+        arrays = (self.seeds, self.frames, self.actions, self.estimates, self.success, self.lengths)
+        return RealEpisodes(self.tasks[cut], *(array[cut] for array in arrays))
 
 
 def choose(
     episodes: EpisodeArrays, decisions: int, per_task: int | None = None, held_out_only: bool = True
 ) -> RealEpisodes:
     """The first ``per_task`` held-out episodes of each task that are at least ``decisions`` long, cut to that length.
+    Of tasks whose episodes end at success, shorter ones are taken, too.
 
     Raises:
         UserError: there is none.
     """
     allowed = held_out_episodes(episodes.task).numpy() if held_out_only else np.ones(len(episodes), bool)
-    allowed &= episodes.lengths >= decisions
+    if not kind_of(episodes.tasks).ends_early:
+        allowed &= episodes.lengths >= decisions
     chosen: list[int] = []
     for task in range(len(episodes.tasks)):
         chosen += np.flatnonzero(allowed & (episodes.task == task))[:per_task].tolist()
@@ -80,17 +91,25 @@ def choose(
             f"decisions={decisions}: the data has no {'held-out ' if held_out_only else ''}episode of that length "
             f"(one in {HELD_OUT_EVERY} of a task is held out); give fewer --decisions, more data, or --all"
         )
-    frames = np.stack([episodes.frames[s : s + decisions + 1] for s in episodes.episode_start[chosen]])
-    estimates = np.stack([episodes.estimates[s : s + decisions + 1] for s in episodes.episode_start[chosen]])
-    actions = np.stack([episodes.actions[s : s + decisions] for s in episodes.action_start[chosen]])
-    tasks = [episodes.tasks[task] for task in episodes.task[chosen]]
-    return RealEpisodes(tasks, episodes.seed[chosen], frames, actions, estimates)
+    # Place of every moment in the flat arrays; past the end of an episode its last.
+    lengths = np.minimum(episodes.lengths[chosen], decisions)
+    moments = episodes.episode_start[chosen][:, None] + np.minimum(np.arange(decisions + 1), lengths[:, None])
+    steps = episodes.action_start[chosen][:, None] + np.minimum(np.arange(decisions), lengths[:, None] - 1)
+    return RealEpisodes(
+        [episodes.tasks[task] for task in episodes.task[chosen]],
+        episodes.seed[chosen],
+        episodes.frames[moments],
+        episodes.actions[steps],
+        episodes.estimates[moments],
+        episodes.success[steps],
+        lengths,
+    )
 
 
 def roll_out(simulator: LearnedSimulator, real: RealEpisodes, f_g: int) -> dict[str, np.ndarray]:
-    """Each of ``METRICS`` (E, T) after every decision, imagined ``f_g`` in one pass; the last pass may be shorter."""
+    """Each of ``MEASURES`` (E, T) after every decision, imagined ``f_g`` in one pass; the last pass may be shorter."""
     state = simulator.begin(real.frames[:, :1], real.tasks, real.seeds.tolist())
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in MEASURES}
     actions = torch.as_tensor(real.actions, device=simulator.device)
     for start in range(0, actions.shape[1], f_g):
         state, outcome = simulator.imagine(state, actions[:, start : start + f_g])
@@ -103,6 +122,11 @@ def roll_out(simulator: LearnedSimulator, real: RealEpisodes, f_g: int) -> dict[
         parts["copy_psnr_db"].append(psnr(np.broadcast_to(real.frames[:, :1], truth.shape), truth))
         parts["object_error_cm"].append(100 * np.linalg.norm(error[..., OBJECT], axis=-1))
         parts["hand_error_cm"].append(100 * np.linalg.norm(error[..., HAND], axis=-1))
+        solved = real.success[:, start : start + imagined.shape[1]]
+        said = outcome.success.float().cpu().numpy() > 0.5
+        parts["success_accuracy"].append(said == solved)
+        parts["solved"].append(solved)
+        parts["solved_seen"].append(said & solved)
     return {name: np.concatenate(values, axis=1) for name, values in parts.items()}
 
 
@@ -112,9 +136,10 @@ def measure(
     chunks: Sequence[int],
     batch: int = 32,
     on_rollouts: Callable[[int, int], None] | None = None,
-) -> list[dict[str, str | int | float]]:
-    """Rows of ``COLUMNS`` for every task, f_g and decision. ``on_rollouts(f_g, episodes)`` is told of finished ones."""
-    rows: list[dict[str, str | int | float]] = []
+) -> list[Row]:
+    """Rows for every task, f_g and decision. ``on_rollouts(f_g, episodes)`` is told of finished ones."""
+    kind = kind_of(real.tasks)
+    rows: list[Row] = []
     names = np.array(real.tasks)
     for f_g in chunks:
         done = []
@@ -123,38 +148,28 @@ def measure(
             done.append(roll_out(simulator, part, f_g))
             if on_rollouts is not None:
                 on_rollouts(f_g, len(part))
-        values = {name: np.concatenate([part[name] for part in done]) for name in METRICS}
+        values = {name: np.concatenate([part[name] for part in done]) for name in kind.measures.values()}
         for task in dict.fromkeys(real.tasks):
-            means = {name: values[name][names == task].mean(0) for name in METRICS}
             for decision in range(real.actions.shape[1]):
-                numbers = {name: round(float(means[name][decision]), 3) for name in METRICS}
-                rows.append({"task": task, "f_g": f_g, "decision": decision + 1, **numbers})
+                going_on = (names == task) & (real.lengths > decision)
+                if not going_on.any():
+                    break
+                row: Row = {"task": task, "f_g": f_g, "decision": decision + 1}
+                if kind.ends_early:
+                    row["episodes"] = int(going_on.sum())
+                for column, name in kind.measures.items():
+                    row[column] = round(float(values[name][going_on, decision].mean()), 3)
+                rows.append(row)
     return rows
 
 
-def summarise(rows: Iterable[dict[str, str | int | float]]) -> list[dict[str, float]]:
-    """Means over tasks at the last decision, one for each f_g, and whether they meet the targets."""
-    rows = list(rows)
-    last = max(int(row["decision"]) for row in rows)
-    summary = []
-    for f_g in dict.fromkeys(int(row["f_g"]) for row in rows):
-        at_end = [row for row in rows if row["f_g"] == f_g and row["decision"] == last]
-        means = {name: sum(float(row[name]) for row in at_end) / len(at_end) for name in METRICS}
-        met = means["psnr_db"] >= TARGET_PSNR_DB and means["object_error_cm"] <= TARGET_OBJECT_ERROR_CM
-        summary.append({"f_g": f_g, "decision": last, **means, "targets_met": met})
-    return summary
-
-
-def summary_text(summary: Iterable[dict[str, float]]) -> str:
-    """The summary for people."""
-    lines = [
-        f"f_g {line['f_g']:>2}, decision {line['decision']}: PSNR {line['psnr_db']:.1f} dB "
-        f"(target {TARGET_PSNR_DB:g}, copying the start {line['copy_psnr_db']:.1f}), "
-        f"object error {line['object_error_cm']:.1f} cm (target {TARGET_OBJECT_ERROR_CM:g}), "
-        f"hand error {line['hand_error_cm']:.1f} cm: {'met' if line['targets_met'] else 'missed'}"
-        for line in summary
-    ]
-    return "\n".join(lines)
+def held_out_data(path: Path, limit: int | None, everything: bool) -> tuple[EpisodeArrays, bool]:
+    """The episodes in a folder, and whether only those are to be used that training holds out of them."""
+    if not (path / METADATA_FILE).is_file() and is_recording(path):
+        return load_recordings(path, limit_per_task=limit, split="test"), False
+    episodes = load_episodes(path, limit_per_task=limit and limit * (1 if everything else HELD_OUT_EVERY))
+    tested = read_metadata(path)[COLLECTION_KEY].get("split") == "test"
+    return episodes, not (everything or tested)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -162,10 +177,10 @@ def run(args: argparse.Namespace) -> None:
     out = Output.of(args)
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     out.note(f"reading {args.data}")
-    limit = args.episodes and args.episodes * (1 if args.all else HELD_OUT_EVERY)
-    episodes = load_episodes(args.data, limit_per_task=limit)
+    episodes, held_out_only = held_out_data(args.data, args.episodes, args.all)
+    kind = kind_of(episodes.tasks)
     checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
-    real = choose(episodes, args.decisions, args.episodes, held_out_only=not args.all)
+    real = choose(episodes, args.decisions or kind.decisions, args.episodes, held_out_only)
     simulator = checkpoint.simulator(args.sampler_steps, context_frames=args.context_frames)
     with out.progress("rollouts", total=len(real) * len(args.chunks)) as bar:
 
@@ -174,19 +189,24 @@ def run(args: argparse.Namespace) -> None:
             bar.advance(count)
 
         rows = measure(simulator, real, args.chunks, args.batch, on_rollouts)
-    write_text(args.out, csv_text([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]))
+    file = args.out or RESULTS / kind.file
+    write_text(file, csv_text([kind.columns, *([row[name] for name in kind.columns] for row in rows)]))
     summary = summarise(rows)
-    out.result({"rows": str(args.out), "episodes": len(real), "summary": summary}, summary_text(summary))
-    out.note(f"{len(real)} episodes; rows: {args.out}")
+    out.result({"rows": str(file), "episodes": len(real), "summary": summary}, summary_text(summary))
+    out.note(f"{len(real)} episodes; rows: {file}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     program = "python -m sfvgen_plan.benchmarks.open_loop"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="dataset written by `sfvgen-plan collect`")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="dataset written by `sfvgen-plan collect`, or RLBench recordings"
+    )
     parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/open_loop.csv"), metavar="FILE.csv")
-    parser.add_argument("--decisions", type=positive_int, default=35, help="length of a rollout (default: 35)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.csv", help=f"(default: open_loop.csv or open_loop_rlbench.csv in {RESULTS})"
+    )
+    parser.add_argument("--decisions", type=positive_int, help="length of a rollout (default: 35, for RLBench 20)")
     parser.add_argument("--chunks", type=positive_int, nargs="+", default=[1, 4, 8], help="f_g (default: 1 4 8)")
     parser.add_argument("--episodes", type=positive_int, metavar="N", help="at most N per task (default: all)")
     parser.add_argument(

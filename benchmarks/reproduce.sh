@@ -2,7 +2,10 @@
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
+#   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
 #
+# RLBENCH_DATA is a folder of recorded, action-labelled RLBench episodes (<task>.npz, <task>_front.mp4), which are for
+# non-commercial research only, and so is what is trained on them. The other steps don't need it.
 # Every step resumes where it was stopped. WORK (default runs/reproduce) takes about 1 GB.
 # One GPU and 16 cores are what the recipe is made for; it runs anywhere.
 set -eu
@@ -10,6 +13,7 @@ cd "$(dirname "$0")/.."
 WORK=${WORK:-runs/reproduce}
 CHECKPOINT=${CHECKPOINT:-$WORK/checkpoint}
 ROWS=benchmarks/results/metaworld-10.csv
+RLBENCH_CHECKPOINT=${RLBENCH_CHECKPOINT:-$WORK/rlbench-checkpoint}
 
 data() {
     sfvgen-plan collect --suite metaworld-10 --episodes 400 --decisions 40 --out "$WORK/data"
@@ -56,6 +60,26 @@ open_loop() {
     # Fresh seeds, all kinds of episodes; one denoising step is the most exact.
     sfvgen-plan collect --suite metaworld-10 --episodes 10 --decisions 40 --seed 700000 --out "$WORK/fresh"
     python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/fresh" --all --sampler-steps 1 --checkpoint "$CHECKPOINT"
+}
+
+rlbench_data() { # their test split is left out
+    [ -d "$WORK/rlbench-data" ] ||
+        sfvgen-plan collect --from "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}" \
+            --out "$WORK/rlbench-data"
+}
+
+rlbench_train() {
+    sfvgen-plan train --data "$WORK/rlbench-data" --out "$RLBENCH_CHECKPOINT" train=rlbench
+}
+
+rlbench_publish() { # into the repository, but not into the package: without the state of the training
+    mkdir -p checkpoints/rlbench
+    tar -C "$RLBENCH_CHECKPOINT" --exclude ./training -c . | tar -C checkpoints/rlbench -x
+}
+
+rlbench_open_loop() { # of the test split, 20 decisions
+    python -m sfvgen_plan.benchmarks.open_loop --sampler-steps 1 --checkpoint "$RLBENCH_CHECKPOINT" \
+        --data "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}"
 }
 
 speed() {

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sfvgen_plan.benchmarks import open_loop_rows
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.results import EpisodeRow, newest, read_rows
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
@@ -27,6 +28,7 @@ PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
 
 OPEN_LOOP = "open_loop.csv"
+OPEN_LOOP_RLBENCH = "open_loop_rlbench.csv"
 SPEED = "speed.csv"
 
 
@@ -41,6 +43,7 @@ def results_block(folder: Path) -> str:
         if _holds_episodes(path):
             sections += protocol_sections(path.stem, list(newest(read_rows(path))))
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
+    sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -171,6 +174,26 @@ def open_loop_section(records: Sequence[Mapping[str, str]]) -> str:
         lines.append((str(length), *(f"{mean:.1f}" for mean in means)))
     header = ("f_g", "PSNR dB", "PSNR dB, copying the last frame", "object error cm", "hand error cm")
     return f"**Open-loop rollouts at decision {last}**, held-out episodes\n\n" + markdown(header, lines)
+
+
+def open_loop_rlbench_section(records: Sequence[Mapping[str, str]]) -> str:
+    """The same for RLBench, with what the success head is worth over all decisions."""
+    summary = open_loop_rows.summarise(records)
+    lines = [
+        (
+            f"{line['f_g']}",
+            *(f"{line[column]:.1f}" for column in ("psnr_db", "copy_psnr_db", "gripper_error_cm")),
+            *(f"{100 * line[column]:.1f}" for column in ("success_accuracy", "never_accuracy")),
+            f"{100 * line['solved_known']:.0f}" if "solved_known" in line else "",
+        )
+        for line in summary
+    ]
+    header = (
+        "f_g", "PSNR dB", "PSNR dB, copying the start", "gripper error cm", "success head right, % of frames",
+        "never saying it, %", "solved frames that it knows, %",
+    )  # fmt: skip
+    title = f"**Open-loop rollouts of RLBench at decision {summary[0]['decision']}**, test split"
+    return f"{title}\n\n" + markdown(header, lines)
 
 
 def speed_section(records: Sequence[Mapping[str, str]]) -> str:

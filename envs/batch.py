@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfvgen_plan.envs.decisions import RAW_STEPS_PER_SECOND, check_at_least_one
+from sfvgen_plan.data.sources import source_of
+from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.loading import load_on
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.tasks import PREFIX
@@ -167,7 +168,7 @@ class ImaginedBatch:
         self.observer = Observer(self.simulator, obs_mode)
         self.observation_space = self.observer.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (card.action_dim,), np.float32)
-        self.render_fps = max(1, RAW_STEPS_PER_SECOND // card.repeat)
+        self.render_fps = max(1, source_of(card.tasks).raw_steps_per_second // card.repeat)
 
     @torch.inference_mode()
     def begin(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:

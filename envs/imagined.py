@@ -23,14 +23,14 @@ LARGEST_SCENE = 2**63
 class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
     """One task, imagined: a decision leads to one video frame, made by one denoising pass.
 
-    Spaces are those of ``sfvgen/Metaworld-v0`` at the checkpoint's size and the same ``obs_mode``. Observation in
-    pixels: (size, size, 3) uint8 RGB, always what the model sees, so start frames, too, have been through its
-    autoencoder. Action: (A,) in [-1, 1]. Reward: what the model expects of the real environment's. Never terminates;
-    truncates after ``max_decisions``, after which it may still be stepped.
+    Spaces are those of the real environment (``sfvgen/Metaworld-v0``, ``sfvgen/RLBench-v0``) at the checkpoint's size
+    and the same ``obs_mode``. Observation in pixels: (size, size, 3) uint8 RGB, always what the model sees, so start
+    frames, too, have been through its autoencoder. Action: (A,) in [-1, 1]. Reward: what the model expects of the real
+    environment's. Never terminates; truncates after ``max_decisions``, after which it may still be stepped.
 
     ``info``: ``success_probability`` that the task is solved at this decision, ``success`` (probability above 0.5;
     False after reset, as nothing was decided yet), ``success_latched`` (at any decision so far), ``estimates`` (10,)
-    float32 in the order of ``sfvgen_plan.simulation.STATE_NAMES``, ``value`` in [0, 1], ``instruction``, and with
+    float32 in the order of the checkpoint's ``card.readouts``, ``value`` in [0, 1], ``instruction``, and with
     ``futures`` above 1 ``uncertainty``.
 
     The same seed gives the same start frame and the same noise. Seeds go through the checkpoint's start frames in turn.

@@ -11,7 +11,6 @@ from sfvgen_plan.envs.memory.base import MemoryEnv
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
 from sfvgen_plan.envs.memory.scene import SawyerScene
 from sfvgen_plan.envs.rendering import import_mujoco
-from sfvgen_plan.errors import UserError
 
 WORKSPACE = Workspace(
     low=(-0.28, 0.48),
@@ -65,8 +64,7 @@ class MemoryReturnEnv(MemoryEnv):
         render_mode: str | None = "rgb_array",
         pixels: bool = True,
     ) -> None:
-        if objects is not None and not 1 <= objects <= return_task.MAX_OBJECTS:
-            raise UserError(f"objects={objects} is not possible; give 1 to {return_task.MAX_OBJECTS}, or None")
+        return_task.check_objects(objects)
         super().__init__(SawyerScene(_add_objects, HOME), size, camera, repeat, render_mode, pixels)
         self._count = objects
         self._moved = np.zeros(0, bool)
@@ -118,18 +116,7 @@ class MemoryReturnEnv(MemoryEnv):
 
     def _facts(self) -> dict[str, Any]:
         layout: ReturnLayout = self._layout
-        positions = self.positions()
-        distances = layout.distances(positions, self._moved)
-        return {
-            "sub_goals": tuple(goal.text for goal in layout.sub_goals),
-            "sub_goal": self.sub_goal.text,
-            "sub_goal_index": layout.sub_goal_at(self._decisions),
-            "distance": float(distances.mean()),
-            "distances": distances,
-            "moved": self._moved.copy(),
-            "positions": positions,
-            "places": layout.places.copy(),
-        }
+        return layout.facts(self.positions(), self._moved, self._decisions)
 
     def _remembered(self) -> np.ndarray:
         return self._moved.copy()

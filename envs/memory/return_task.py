@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -140,9 +141,34 @@ class ReturnLayout:
         away = np.linalg.norm(positions - self.places, axis=1)
         return np.where(moved, away, np.maximum(away, AWAY_DISTANCE))
 
+    def facts(self, positions: np.ndarray, moved: np.ndarray, decisions: int) -> dict[str, Any]:
+        """What ``info`` says after so many decisions: see ``MemoryReturnEnv``."""
+        distances = self.distances(positions, moved)
+        index = self.sub_goal_at(decisions)
+        return {
+            "sub_goals": tuple(goal.text for goal in self.sub_goals),
+            "sub_goal": self.sub_goals[index].text,
+            "sub_goal_index": index,
+            "distance": float(distances.mean()),
+            "distances": distances,
+            "moved": moved.copy(),
+            "positions": positions,
+            "places": self.places.copy(),
+        }
+
     def success(self, positions: np.ndarray, moved: np.ndarray) -> bool:
         """Whether all objects were moved and are back within ``SUCCESS_DISTANCE``."""
         return bool((self.distances(positions, moved) <= SUCCESS_DISTANCE).all())
+
+
+def check_objects(objects: int | None) -> None:
+    """Refuse a number of objects other than 1 to ``MAX_OBJECTS``, or None.
+
+    Raises:
+        UserError: names the number.
+    """
+    if objects is not None and not 1 <= objects <= MAX_OBJECTS:
+        raise UserError(f"objects={objects} is not possible; give 1 to {MAX_OBJECTS}, or None to draw it")
 
 
 def draw_layout(generator: np.random.Generator, workspace: Workspace, objects: int | None = None) -> ReturnLayout:
@@ -156,8 +182,7 @@ def draw_layout(generator: np.random.Generator, workspace: Workspace, objects: i
     Raises:
         UserError: not 1 to 3 objects, or the workspace has no room for them.
     """
-    if objects is not None and not 1 <= objects <= MAX_OBJECTS:
-        raise UserError(f"objects={objects} is not possible; give 1 to {MAX_OBJECTS}, or None to draw it")
+    check_objects(objects)
     count = int(generator.integers(1, MAX_OBJECTS + 1)) if objects is None else objects
     colours = generator.permutation(list(COLOURS))[:count]
     things = tuple(MemoryObject(str(generator.choice(SHAPES)), str(colour)) for colour in colours)

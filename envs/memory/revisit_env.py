@@ -40,10 +40,11 @@ class MemoryRevisitEnv(MemoryEnv):
     hand is being moved to, to where the path has it. Truncates at the end of the path; ``success`` means that the
     hand is back then.
 
-    ``info`` also has ``path`` (T, 4), the actions to take; ``action`` (4,), the next of them (zeros after the last);
-    ``first_visits`` (T + 1,), for every frame of the path the earliest frame that shows the same, or -1;
-    ``first_visit``, that of the current frame; ``on_path``, whether the path was followed so far, without which they
-    mean nothing; ``objects``, their names. ``layout.revisits(away)`` gives pairs to compare.
+    ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``; ``path`` (T, 4),
+    the actions to take; ``action`` (4,), the next of them (zeros after the last); ``first_visits`` (T + 1,), for every
+    frame of the path the earliest frame that shows the same, or -1; ``first_visit``, that of the current frame;
+    ``on_path``, whether the path was followed so far, without which they mean nothing; ``objects``, their names.
+    ``layout.revisits(away)`` gives pairs to compare.
 
     Args:
         excursions: ways out and back, 2 to 5, or None: every seed draws it.
@@ -72,15 +73,7 @@ class MemoryRevisitEnv(MemoryEnv):
         self._count = excursions
         self._on_path = True
         self._first_visits = np.zeros(0, np.int64)
-        self._range = Range(
-            start=HOME[:2],
-            low=(-0.48, 0.42),
-            high=(0.48, 0.62),
-            step=METRES_PER_ACTION * repeat,
-            object_low=(-0.68, 0.66),
-            object_high=(0.68, 0.98),
-            cells=(8, 2),
-        )
+        self._range = range_of(repeat)
 
     @property
     def length(self) -> int:
@@ -135,9 +128,12 @@ class MemoryRevisitEnv(MemoryEnv):
         self._on_path = self._on_path and bool(astray < _SAME_PLACE)
 
     def _facts(self) -> dict[str, Any]:
-        path = self.path
-        inside = self._decisions < self.length
+        path, texts = self.path, [text for text, _ in self._layout.sub_goals]
+        inside, sub_goal = self._decisions < self.length, self._layout.sub_goal_at(self._decisions)
         return {
+            "sub_goals": tuple(texts),
+            "sub_goal": texts[sub_goal],
+            "sub_goal_index": sub_goal,
             "path": path,
             "action": path[self._decisions] if inside else np.zeros(ACTION_SIZE, np.float32),
             "first_visits": self._first_visits.copy(),
@@ -155,6 +151,19 @@ class MemoryRevisitEnv(MemoryEnv):
     def _planned(self, decision: int) -> np.ndarray:
         """(3,) where the path has the carrier after ``decision`` decisions."""
         return np.array([*self._layout.places[min(decision, self.length)], HOME[2]])
+
+
+def range_of(repeat: int) -> Range:
+    """Where camera and objects may be, at so many raw steps per decision."""
+    return Range(
+        start=HOME[:2],
+        low=(-0.48, 0.42),
+        high=(0.48, 0.62),
+        step=METRES_PER_ACTION * repeat,
+        object_low=(-0.68, 0.66),
+        object_high=(0.68, 0.98),
+        cells=(8, 2),
+    )
 
 
 def true_frames(env: MemoryRevisitEnv, seed: int) -> np.ndarray:

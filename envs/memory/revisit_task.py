@@ -35,6 +35,20 @@ FARTHEST_AT_LEAST = 0.4
 RETAKE = 0.4
 """Chance that a way out is one that was taken before."""
 
+DIRECTIONS: dict[str, tuple[float, float]] = {
+    "to the right": (1.0, 0.0),
+    "to the left": (-1.0, 0.0),
+    "forwards": (0.0, 1.0),
+    "backwards": (0.0, -1.0),
+}
+"""Words to unit vectors (x, y): to the right and forwards in the picture of the carried camera."""
+
+COME_BACK = "come back the same way"
+"""The sub-goal of every way back; those of a way out are its legs, such as "look to the left"."""
+
+_LEGS = 2
+"""Of a way out."""
+
 _SAME_PLACE = 1e-6
 _DRAWS = 10_000
 
@@ -87,6 +101,23 @@ class RevisitLayout:
     actions: np.ndarray
     places: np.ndarray
 
+    @property
+    def sub_goals(self) -> tuple[tuple[str, int], ...]:
+        """Language actions in their order, each with its number of decisions."""
+        turns = np.flatnonzero(np.diff(self.actions, axis=0).any(1)) + 1  # no leg goes on like the one before
+        legs = [(leg[0], len(leg)) for leg in np.split(self.actions, turns)]
+        texts: list[tuple[str, int]] = []
+        for first in range(0, len(legs), 2 * _LEGS):
+            out, back = legs[first : first + _LEGS], legs[first + _LEGS : first + 2 * _LEGS]
+            texts += [(f"look {_words(move)}", decisions) for move, decisions in out]
+            texts.append((COME_BACK, sum(decisions for _, decisions in back)))
+        return tuple(texts)
+
+    def sub_goal_at(self, decision: int) -> int:
+        """Index of the sub-goal that the decision after ``decision`` others works on; the last one stays."""
+        ends = np.cumsum([decisions for _, decisions in self.sub_goals])
+        return min(int(np.searchsorted(ends, decision, side="right")), len(ends) - 1)
+
     def first_visits(self) -> np.ndarray:
         """(T + 1,) int64: for every frame the earliest frame that shows the same place; -1 where it is new."""
         gaps = np.abs(self.places[:, None] - self.places[None]).max(-1)
@@ -129,6 +160,11 @@ def draw_layout(generator: np.random.Generator, bounds: Range, excursions: int |
     shifts = np.cumsum(bounds.step * actions.astype(np.float64), axis=0)
     places = np.asarray(bounds.start) + np.concatenate([np.zeros((1, 2)), shifts])
     return RevisitLayout(objects, actions, places)
+
+
+def _words(move: np.ndarray) -> str:
+    """The direction that is nearest to a move (2,)."""
+    return max(DIRECTIONS, key=lambda words: float(move @ np.array(DIRECTIONS[words])))
 
 
 def _draw_objects(generator: np.random.Generator, bounds: Range) -> tuple[SeenObject, ...]:

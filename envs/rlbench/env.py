@@ -15,7 +15,7 @@ from sfvgen_plan.envs.rlbench.actions import checked_action
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
 from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, SimulatorError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
-from sfvgen_plan.envs.rlbench.tasks import PREFIX, SHAPED, canonical
+from sfvgen_plan.envs.rlbench.tasks import MADE, PREFIX, SHAPED, canonical
 from sfvgen_plan.envs.rlbench.worker import CAMERAS
 from sfvgen_plan.errors import UserError, unknown_name
 
@@ -69,6 +69,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own convention
+    made = False
+    """Whether it plays the tasks that are made at run time instead of RLBench's."""
 
     def __init__(
         self,
@@ -96,6 +98,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             raise unknown_name("on_refusal", on_refusal, REFUSAL_RULES)
         self.task = canonical(task)
         plain = self.task.removeprefix(PREFIX)
+        if (plain in MADE) != self.made:
+            raise UserError(f"task={task!r} is not of this class; make it with gym.make('sfvgen/RLBench-v0', task=...)")
         if shaped_rewards and plain not in SHAPED:
             raise UserError(f"shaped_rewards=True has no meaning for task={plain!r}; only {', '.join(SHAPED)} have one")
         self._mode = find_action_mode(action_mode)
@@ -156,6 +160,14 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._build(scene, (options or {}).get("variation", self.variation), "reset")
         return self._observe(), self._info()
 
+    def _arrange(self, seed: int) -> dict[str, Any]:
+        """What the worker is told of scene ``seed`` beside the seed itself."""
+        return {}
+
+    def _judge(self, answer: dict[str, Any]) -> tuple[float, bool]:
+        """Reward of what was executed, and whether the task is solved now."""
+        return answer["reward"], answer["success"]
+
     def demonstrate(
         self, seed: int, variation: int | None = None
     ) -> tuple[np.ndarray, dict[str, Any], np.ndarray, np.ndarray] | None:
@@ -211,7 +223,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             raise UserError(f"variation={variation!r} is out of range; {self.task} has 0 to {self._variations - 1}")
         patience = self.settings.reset_seconds if call == "reset" else self.settings.demonstration_seconds
         try:
-            answer = self._process.call(call, patience, seed=seed % 2**32, variation=int(variation))
+            arranged = self._arrange(seed)
+            answer = self._process.call(call, patience, seed=seed % 2**32, variation=int(variation), **arranged)
         except RefusedError as error:
             if error.kind == "no_demonstration":
                 raise _NoDemonstrationError from error
@@ -262,8 +275,9 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             if answer["refused"]:
                 self._refused = answer["refused"]
                 break
-            rewards.append(answer["reward"])
-            success |= answer["success"]
+            reward, solved = self._judge(answer)
+            rewards.append(reward)
+            success |= solved
             if answer["terminate"] and not answer["success"]:
                 failed = True
                 break

@@ -33,6 +33,9 @@ FORK_ONLY = ("slide_block_to_color_target", "place_wine_at_rack_location", "swee
 TASKS = frozenset((*_UPSTREAM.split(), *FORK_ONLY))
 """All of upstream's tasks and those of the fork, without prefix."""
 
+MADE = ("return",)
+"""Tasks that this package makes at run time, on RLBench's bare table; see ``return_env``."""
+
 SHAPED = ("reach_target", "slide_block_to_target", "take_lid_off_saucepan")
 """The only tasks that define a shaped reward."""
 
@@ -70,8 +73,10 @@ SUITES: dict[str, tuple[str, ...]] = {
         "meat_off_grill",
         "stack_cups",
     ),
+    "rlbench-return": MADE,
 }
-"""Task sets, without prefix: those with recorded episodes, World-in-World's four, and the leaderboards' eighteen."""
+"""Task sets, without prefix: those with recorded episodes, World-in-World's four, the leaderboards' eighteen, and the
+paper's task."""
 
 
 def canonical(name: str) -> str:
@@ -81,8 +86,8 @@ def canonical(name: str) -> str:
         UserError: there is no such task; the message lists the nearest names.
     """
     plain = name.removeprefix(PREFIX)
-    if plain not in TASKS:
-        raise unknown_name("task", plain, TASKS)
+    if plain not in TASKS and plain not in MADE:
+        raise unknown_name("task", plain, TASKS.union(MADE))
     return PREFIX + plain
 
 

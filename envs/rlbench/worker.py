@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROTOCOL = 1
+PROTOCOL = 2
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
+MADE_TASK = "return"
+"""A task that is no file of RLBench's: what lies on the table is told with every reset."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -58,6 +60,7 @@ class Simulation:
         self._cameras: list[str] = []
         self._shaped = False
         self._refused: tuple[type[BaseException], ...] = ()
+        self._made: Any = None
 
     def hello(self) -> dict[str, Any]:
         """Who answers, before anything heavy is imported."""
@@ -88,7 +91,8 @@ class Simulation:
         self._views = np.frombuffer(self._memory, np.uint8)[: len(cameras) * size * size * 3]
         self._views = self._views.reshape(len(cameras), size, size, 3)
         try:
-            task_class = name_to_task_class(task)
+            self._made = _made_task() if task == MADE_TASK else None
+            task_class = self._made or name_to_task_class(task)
         except InvalidTaskName as error:
             raise Refusal("unknown_task", str(error)) from error
         self._environment = Environment(
@@ -101,10 +105,15 @@ class Simulation:
         self._task = self._environment.get_task(task_class)
         return {"variation_count": int(self._task.variation_count()), **_versions("pyrep", "rlbench")}
 
-    def reset(self, seed: int, variation: int) -> dict[str, Any]:
-        """Build scene ``seed`` of a variation; RLBench draws from NumPy's global generator only."""
+    def reset(self, seed: int, variation: int, things: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """Build scene ``seed`` of a variation; RLBench draws from NumPy's global generator only.
+
+        ``things`` are what lies on the table of ``MADE_TASK``, see ``_made_task``.
+        """
         import numpy as np
 
+        if self._made is not None:
+            self._made.things = things or []
         count = int(self._task.variation_count())
         if not 0 <= variation < count:
             raise Refusal("bad_variation", f"there are {count} variations")
@@ -169,6 +178,75 @@ class Simulation:
             "joints": [float(value) for value in observation.joint_positions],
             "low_dim": [] if low_dim is None else [float(value) for value in low_dim],
         }
+
+
+def _made_task() -> Any:
+    """A task class without a scene file: a bare table, where each reset creates the shapes in ``things``.
+
+    A thing is {"shape": "CUBOID" or "CYLINDER", "size": [x, y, z] in metres, "mass": kilogrammes, "color": [r, g, b] in
+    [0, 1], "position": of its centre}. The task state is their poses, seven numbers each. Who asked for them judges
+    what became of them: for the simulator the task is never solved.
+    """
+    import numpy as np
+    from pyrep.const import PrimitiveShape
+    from pyrep.objects.dummy import Dummy
+    from pyrep.objects.shape import Shape
+    from rlbench.backend.task import Task
+
+    class MadeOnTheTable(Task):
+        things: list[dict[str, Any]] = []  # noqa: RUF012 - set on the class, as RLBench makes the object
+        _shapes: tuple[Any, ...] = ()
+
+        def load(self) -> Any:
+            self._base_object = Dummy.create()
+            self._base_object.set_name(self.name)  # RLBench looks it up by the task's name.
+            return self._base_object
+
+        def init_task(self) -> None:
+            self._shapes = ()
+
+        def init_episode(self, index: int) -> list[str]:
+            self._shapes = tuple(self._create(thing) for thing in self.things)
+            self.register_graspable_objects(list(self._shapes))
+            return [self.name]
+
+        def _create(self, thing: dict[str, Any]) -> Any:
+            shape = Shape.create(
+                PrimitiveShape[thing["shape"]],
+                size=thing["size"],
+                mass=thing["mass"],
+                color=thing["color"],
+                position=thing["position"],
+            )
+            # The gripper holds what its sensor detects.
+            shape.set_detectable(True)
+            shape.set_collidable(True)
+            shape.set_parent(self.get_base())
+            return shape
+
+        def variation_count(self) -> int:
+            return 1
+
+        def is_static_workspace(self) -> bool:
+            return True
+
+        def validate(self) -> None:
+            """There are no waypoints that might be out of reach."""
+
+        def success(self) -> tuple[bool, bool]:
+            return False, False
+
+        def get_low_dim_state(self) -> Any:
+            # RLBench's own looks at objects that were there before the episode only.
+            return np.array([list(map(float, shape.get_pose())) for shape in self._shapes]).ravel()
+
+        def cleanup(self) -> None:
+            for shape in self._shapes:
+                if shape.still_exists():
+                    shape.remove()
+            self._shapes = ()
+
+    return MadeOnTheTable
 
 
 def _import_simulator() -> None:

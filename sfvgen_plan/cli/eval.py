@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--agent",
         default="default",
-        help="random, prior, readout, cem, mppi, default, oracle, expert, sb3:path.zip, or module:factory",
+        help="random, prior, readout, cem, mppi, default, video, oracle, expert, sb3:path.zip, or module:factory",
     )
     parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
     parser.add_argument(

@@ -23,15 +23,20 @@ HELP = "act in the real environment, imagine the same actions open loop, write b
 
 DECISIONS = 35
 REAL_PROTOCOL = "metaworld-10"
-"""Where the environment comes from; its frames are those of the checkpoint."""
+"""Where Metaworld's environment comes from; its frames are those of the checkpoint."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--task", required=True, help="a task of the checkpoint, such as reach-v3")
+    parser.add_argument(
+        "--task", required=True, help="a task of the checkpoint, such as reach-v3 or rlbench/open_drawer"
+    )
     parser.add_argument("--agent", default="expert", help="who acts in the real environment (default: expert)")
     parser.add_argument(
-        "--actions", type=Path, metavar="FILE.npy", help="actions (N, 4) in [-1, 1], instead of an agent"
+        "--actions",
+        type=Path,
+        metavar="FILE.npy",
+        help="actions (N, 4), for RLBench (N, 7), in [-1, 1], instead of an agent",
     )
     parser.add_argument("--decisions", type=positive_int, help=f"how many (default: all of FILE.npy, or {DECISIONS})")
     parser.add_argument("--chunk", type=positive_int, default=8, help="decisions imagined in one pass (default: 8)")
@@ -49,16 +54,17 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
-    from sfvgen_plan.envs.tasks import canonical
     from sfvgen_plan.video import check_video_path, write_mp4
 
     make_threads_patient()
     out = Output.of(args)
-    task = canonical(args.task)
+    task, real_protocol = played(args.task)
     check_agent(args.agent)
     check_video_path(args.out, "out")
-    actions = None if args.actions is None else read_actions(args.actions, args.decisions)
-    gl_backend()
+    metaworld = real_protocol == REAL_PROTOCOL
+    actions = None if args.actions is None else read_actions(args.actions, args.decisions, 4 if metaworld else 7)
+    if metaworld:
+        gl_backend()
 
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
@@ -73,9 +79,9 @@ def run(args: Namespace) -> int:
         else:
             given = iter(actions)
             agent = lambda env, frame: next(given)  # noqa: E731
-        real, played = act(checkpoint, task, args.seed, decisions, agent, bar)
+        real, executed = act(checkpoint, real_protocol, task, args.seed, decisions, agent, bar)
         simulator = checkpoint.simulator(sampler_steps=args.sampler_steps)
-        imagined = imagine(simulator, real[0], played, task, args.seed, args.chunk, bar)
+        imagined = imagine(simulator, real[0], executed, task, args.seed, args.chunk, bar)
     scores = compare(real, imagined, args.chunk)
     write_mp4(args.out, side_by_side(task, args.seed, real, imagined))
     data = {"task": task, "seed": args.seed, "checkpoint": checkpoint.hash, "video": str(args.out), "chunks": scores}
@@ -84,8 +90,23 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def read_actions(path: Path, decisions: int | None) -> np.ndarray:
-    """The first ``decisions`` actions (N, 4) of a NumPy file.
+def played(task: str) -> tuple[str, str]:
+    """The task's full name, and the protocol under whose rules it is played.
+
+    Raises:
+        UserError: unknown task.
+    """
+    from sfvgen_plan.envs.rlbench import tasks as rlbench
+    from sfvgen_plan.envs.tasks import canonical
+
+    if task.startswith(rlbench.PREFIX):
+        name = rlbench.canonical(task)
+        return name, rlbench.suite_of(name)
+    return canonical(task), REAL_PROTOCOL
+
+
+def read_actions(path: Path, decisions: int | None, numbers: int = 4) -> np.ndarray:
+    """The first ``decisions`` actions (N, numbers) of a NumPy file.
 
     Raises:
         UserError: unreadable, wrong shape, not finite, outside of [-1, 1], or too few.
@@ -96,9 +117,11 @@ def read_actions(path: Path, decisions: int | None) -> np.ndarray:
         actions = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         raise UserError(f"actions={str(path)!r} can't be read; give a file written by numpy.save") from None
-    if not isinstance(actions, np.ndarray) or actions.ndim != 2 or actions.shape[1] != 4 or not len(actions):
+    if not isinstance(actions, np.ndarray) or actions.ndim != 2 or actions.shape[1] != numbers or not len(actions):
         shape = getattr(actions, "shape", None)
-        raise UserError(f"actions={str(path)!r} has shape {shape}; give one action of 4 numbers per decision, (N, 4)")
+        raise UserError(
+            f"actions={str(path)!r} has shape {shape}; give (N, {numbers}): an action of {numbers} numbers per decision"
+        )
     if not np.issubdtype(actions.dtype, np.number) or not np.isfinite(actions).all() or np.abs(actions).max() > 1:
         raise UserError(f"actions={str(path)!r} has values that are no finite numbers in [-1, 1]; mend the file")
     if decisions is not None and decisions > len(actions):
@@ -130,7 +153,13 @@ def agent_actions(name: str, checkpoint: Checkpoint, device: str, task: str, see
 
 
 def act(
-    checkpoint: Checkpoint, task: str, seed: int, decisions: int, agent: Callable[[Any, Any], Any], bar: Any
+    checkpoint: Checkpoint,
+    protocol_id: str,
+    task: str,
+    seed: int,
+    decisions: int,
+    agent: Callable[[Any, Any], Any],
+    bar: Any,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Real frames (decisions + 1, H, W, 3) uint8 and the actions (decisions, A) between them."""
     import numpy as np
@@ -139,7 +168,7 @@ def act(
     from sfvgen_plan.benchmarks.protocols import load_protocol
 
     protocol = dataclasses.replace(
-        load_protocol(REAL_PROTOCOL),
+        load_protocol(protocol_id),
         max_decisions=decisions,
         size=checkpoint.size,
         camera=checkpoint.camera,

@@ -10,14 +10,14 @@ from sfvgen_plan.cli.console import Bar, Output
 from sfvgen_plan.cli.options import add_overrides, compose
 from sfvgen_plan.errors import UserError
 
-HELP = "train a checkpoint: autoencoder, denoiser, heads and prior; loop=slowfast adds the slow-fast loop"
+HELP = "train a checkpoint: autoencoder, denoiser, heads, priors, inverse dynamics; loop=slowfast adds a loop"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
-    parser.add_argument("--checkpoint", metavar="DIR", help="trained checkpoint that loop=slowfast starts from")
+    parser.add_argument("--checkpoint", metavar="DIR", help="checkpoint that loop=slowfast or add=inverse starts from")
     add_overrides(parser)
 
 

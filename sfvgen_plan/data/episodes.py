@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class EpisodeArrays:
         lengths: (E,) int64, decisions.
         actions: (A, 4) float32 in [-1, 1], as executed; (A, 7) for RLBench.
         expert_actions: (A, 4) or (A, 7) float32 in [-1, 1], what the expert would have done instead.
-        reward: (A,) float32, 0 to 10.
+        reward: (A,) float32, 0 to 10; for RLBench 0 to 1.
         success: (A,) bool.
         estimates: (F, 10) float32, the true values of ``sfvgen_plan.simulation.STATE_NAMES``; for RLBench of
             ``sfvgen_plan.data.rlbench_state.ESTIMATE_NAMES``.
@@ -50,6 +50,9 @@ class EpisodeArrays:
         tasks: task names.
         instructions: their instructions, in the same order.
         camera, size, repeat: how the frames were made: size in pixels, raw steps per decision.
+        sub_goals: texts of parts of episodes.
+        sub_goal: (A,) int64, index into ``sub_goals`` of what the decision worked on, -1 where there is but the
+            instruction; None for all of them.
     """
 
     frames: np.ndarray
@@ -70,6 +73,8 @@ class EpisodeArrays:
     camera: str
     size: int
     repeat: int
+    sub_goals: list[str] = field(default_factory=list)
+    sub_goal: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -121,6 +126,7 @@ def load_episodes(
             lengths = np.array([entry.decisions for entry in chosen], np.int64)
             action_start = np.cumsum(lengths) - lengths
             arrays = _read_arrays(file, chosen, lengths, action_start, threads or os.cpu_count() or 1)
+            sub_goals, sub_goal = _read_sub_goals(file, chosen)
     except (OSError, KeyError, RuntimeError, zlib.error) as error:
         raise UserError(f"data={str(folder)!r} is damaged ({error}); collect it again") from error
     names = list(dict.fromkeys(entry.task for entry in chosen))
@@ -138,6 +144,8 @@ def load_episodes(
         camera=str(settings["camera"]),
         size=int(settings["size"]),
         repeat=int(settings["repeat"]),
+        sub_goals=sub_goals,
+        sub_goal=sub_goal,
     )
 
 
@@ -238,6 +246,20 @@ def _read_arrays(
         for future in pending:
             future.result()
     return out
+
+
+def _read_sub_goals(file: h5py.File, chosen: list[_Entry]) -> tuple[list[str], np.ndarray]:
+    """All texts, sorted, and which of them each decision worked on, -1 for none."""
+    told: list[tuple[list[str], np.ndarray]] = []
+    for entry in chosen:
+        group = file[f"episode_{entry.index}"]
+        texts = json.loads(group.attrs.get("sub_goals", "[]"))
+        told.append((texts, group["infos/sub_goal"][:-1] if texts else np.full(entry.decisions, -1)))
+    known = sorted({text for texts, _ in told for text in texts})
+    place = {text: number for number, text in enumerate(known)}
+    # The last row, which -1 finds, stands for no text.
+    parts = [np.array([*(place[text] for text in texts), -1], np.int64)[index] for texts, index in told]
+    return known, np.concatenate(parts)
 
 
 def _read_frames(dataset: h5py.Dataset, out: np.ndarray, pool: ThreadPoolExecutor) -> Future[None]:

@@ -94,6 +94,9 @@ def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settin
     infos["expert_action"] = episode.expert_actions
     infos["success"] = episode.success
     infos["estimates"] = episode.estimates
+    if episode.sub_goals:
+        group.attrs["sub_goals"] = json.dumps(episode.sub_goals)
+        infos["sub_goal"] = episode.sub_goal
 
 
 def _write_chunks(group: h5py.Group, name: str, episode: StagedEpisode) -> None:

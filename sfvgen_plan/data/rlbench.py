@@ -18,6 +18,7 @@ import numpy as np
 
 from sfvgen_plan.data.episodes import EpisodeArrays
 from sfvgen_plan.data.rlbench_state import TASK_PREFIX, estimates_of, instruction_of, pack_state
+from sfvgen_plan.data.sources import RLBENCH_LICENCE
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError, unknown_name
 
@@ -28,10 +29,6 @@ FIELDS = (
     "task_low_dim_state", "action", "expert_action", "reward", "success", "seed", "kind", "split",
     "reset_state_difference",
 )  # fmt: skip
-LICENCE = (
-    "RLBench licence agreement, Imperial College London: non-commercial, internal or academic research only; keep this "
-    "notice; source: James, Ma, Rovick Arrojo, Davison, RLBench, IEEE RA-L 2020"
-)
 
 _ANOTHER_SCENE = 0.02
 """Difference of the task state between the expert's start and the episode's, above which its advice is of no use."""
@@ -141,7 +138,7 @@ def convert(
         shutil.rmtree(partial)
     settings: dict[str, Any] = {
         "tasks": episodes.tasks, "camera": camera, "size": episodes.size, "repeat": episodes.repeat, "split": split,
-        "source": "recorded RLBench episodes", "licence": LICENCE,
+        "source": "recorded RLBench episodes", "licence": RLBENCH_LICENCE,
     }  # fmt: skip
 
     def staged() -> Iterator[StagedEpisode]:
@@ -245,6 +242,7 @@ def _arrays(recordings: list[_Recording], frames: np.ndarray, camera: str) -> Ep
         camera=camera,
         size=int(frames.shape[1]),
         repeat=1,
+        sub_goal=np.full(int(lengths.sum()), -1, np.int64),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class StagedEpisode:
         expert_actions: (T + 1, 4) float32, what the expert would have done at each state.
         rewards: (T,) float64.
         success: (T + 1,) bool; the first is False.
+        sub_goals: texts of the episode's parts; empty where it has but its instruction.
+        sub_goal: (T + 1,) int64, which of them the decision at each state works on; empty likewise.
     """
 
     task: str
@@ -42,6 +44,8 @@ class StagedEpisode:
     expert_actions: np.ndarray
     rewards: np.ndarray
     success: np.ndarray
+    sub_goals: tuple[str, ...] = ()
+    sub_goal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def from_frames(cls, frames: np.ndarray, **values: object) -> StagedEpisode:
@@ -68,12 +72,15 @@ class StagedEpisode:
             expert_actions=np.stack(expert_actions),
             rewards=np.array(rewards),
             success=np.array([info["success"] for info in infos]),
+            sub_goals=tuple(infos[0].get("sub_goals", ())),
+            sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
             **values,
         )
 
     def save(self, path: Path) -> None:
         """Write to ``path``: either all of it appears there, or nothing."""
-        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "chunks"}
+        arrays = {item.name: np.asarray(getattr(self, item.name)) for item in fields(self) if item.name != "chunks"}
+        arrays["sub_goals"] = np.array(self.sub_goals, str)
         arrays["chunk_sizes"] = np.array([len(chunk) for chunk in self.chunks])
         arrays["chunk_bytes"] = np.frombuffer(b"".join(self.chunks), np.uint8)
         partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -90,5 +97,6 @@ class StagedEpisode:
         ends = np.cumsum(arrays.pop("chunk_sizes")).tolist()
         chunks = tuple(packed[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
         shape = tuple(arrays.pop("frame_shape").tolist())
+        sub_goals = tuple(arrays.pop("sub_goals", np.zeros(0, str)).tolist())  # files of earlier versions have none
         plain = {name: arrays.pop(name).item() for name in ("task", "instruction", "kind", "seed")}
-        return cls(frame_shape=shape, chunks=chunks, **plain, **arrays)
+        return cls(frame_shape=shape, chunks=chunks, sub_goals=sub_goals, **plain, **arrays)

@@ -8,11 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.data.episodes import EpisodeArrays
+from sfvgen_plan.data.episodes import KINDS, EpisodeArrays
 
 HELD_OUT_EVERY = 20
 _STRIDE = 7  # has no divisor in common with it, so that every place has its turn
 """Every so many-th episode of a task is kept for validation."""
+
+BY_EXPERT = KINDS[:2]
+"""Kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided."""
+TOLD = 0.5
+"""Share of their frames whose text is that of the sub-goal instead of the task's instruction."""
 
 
 @dataclass
@@ -31,6 +36,8 @@ class TrainingData:
         first, last: (F,) index of the first and last frame of the frame's episode.
         held_out: (F,) True in episodes kept for validation.
         few: (F,) True in the episodes that prior10 may learn from.
+        text: (F,) what the denoiser is told of a window that ends there: index into the task's instructions followed by
+            the sub-goals (see ``told_texts``).
         latents: (F, C, h, w) standardised, set after the autoencoder stage; ``imagined`` likewise after the denoiser.
     """
 
@@ -47,6 +54,7 @@ class TrainingData:
     last: Tensor
     held_out: Tensor
     few: Tensor
+    text: Tensor
     latents: Tensor | None = None
     imagined: Tensor | None = None
 
@@ -127,7 +135,27 @@ def to_training_data(
         last=place(first + lengths[episode]),
         held_out=place(held_out[episode]),
         few=place(few[episode]),
+        text=place(told_texts(episodes)),
     )
+
+
+def told_texts(episodes: EpisodeArrays) -> Tensor:
+    """(F,) index of a text for each frame: below the number of tasks an instruction, from there on a sub-goal.
+
+    Frames that a decision of the expert's led to have the sub-goal's text now and then, so that both texts are known of
+    such situations; what others did says nothing of how a sub-goal is reached.
+    """
+    task = np.repeat(episodes.task, episodes.lengths + 1)
+    text = torch.as_tensor(task, dtype=torch.int64)
+    if episodes.sub_goal is None:
+        return text
+    number = np.arange(len(episodes.actions))
+    led_to = torch.as_tensor(number + np.repeat(np.arange(len(episodes)), episodes.lengths) + 1)
+    by_expert = np.repeat(np.isin(episodes.kind, BY_EXPERT), episodes.lengths)
+    drawn = torch.rand(len(number), generator=torch.Generator().manual_seed(0)).numpy() < TOLD
+    chosen = (episodes.sub_goal >= 0) & by_expert & drawn
+    text[led_to[chosen]] = torch.as_tensor(episodes.sub_goal[chosen] + len(episodes.tasks))
+    return text
 
 
 def pick(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:

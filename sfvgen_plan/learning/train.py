@@ -16,18 +16,21 @@ from torch import Tensor
 
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
 from sfvgen_plan.data.seeds import check_training_seeds
+from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
-from sfvgen_plan.learning.data import to_training_data
+from sfvgen_plan.learning.data import TrainingData, to_training_data
 from sfvgen_plan.learning.denoiser import DenoiserObjective, DenoiserStage, WindowSettings
 from sfvgen_plan.learning.graphs import CapturedFunction
 from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage, PriorObjective, PriorStage
+from sfvgen_plan.learning.inverse import InverseObjective, InverseStage
 from sfvgen_plan.learning.loop import LoopObjective, LoopSettings, LoopStage
 from sfvgen_plan.learning.runs import check_same_run, checked_speedups, data_record, flat, has_split, tensorboard_writer
 from sfvgen_plan.learning.trainer import Stage, StageSettings, fit, training_precision
 from sfvgen_plan.memory.rows import MemoryRow
 from sfvgen_plan.model.build import build_pipeline
 from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint, save_checkpoint
+from sfvgen_plan.model.inverse import build_inverse
 from sfvgen_plan.model.noise import normal
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
@@ -39,8 +42,8 @@ STARTS_PER_TASK = 40
 
 
 class Training:
-    """Runs the stages in order. Each method is one stage; ``run`` is all of them, or the slow-fast loop alone where it
-    starts from a checkpoint.
+    """Runs the stages in order. Each method is one stage; ``run`` is all of them, or what is added to a checkpoint: the
+    slow-fast loop or inverse dynamics.
 
     Args:
         config: the values of ``configs/train.yaml`` with one recipe under ``train``.
@@ -65,11 +68,12 @@ class Training:
         speedups = checked_speedups(config["speedups"])
         self.speedups = speedups if self.device.type == "cuda" else {}
         self.writer = tensorboard_writer(self.out / "training") if config["log"] else None
-        self.row, self.loop = MemoryRow.of(config["row"]), config["loop"]
+        self.row, self.loop, self.added = MemoryRow.of(config["row"]), config["loop"], config["add"]
         self.base = self._checked_base(config["checkpoint"])
         episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
         if not has_split(Path(config["data"])):
             check_training_seeds(episodes.seed, config["data"])
+        self.source = source_of(episodes.tasks)
         start = [] if self.base is None else ["--checkpoint CHECKPOINT"]
         self.record: dict[str, Any] = {
             "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *start, *overrides]),
@@ -78,12 +82,21 @@ class Training:
             "seconds": {},
             "data": data_record(episodes),
         }
+        if self.source.licence:
+            self.record["licence"] = self.source.licence
         if self.base is None:
             self.record["recipe"] = self.recipe
         if self.loop["fit"] is not None:
             self.record["loop"] = self._loop_record(config)
+        elif self.base is not None:
+            self.record["added"] = {
+                "stage": self.added,
+                "settings": self.recipe["inverse"],
+                "checkpoint": self.base.hash,
+                "trained": self.base.card.training,
+            }
         self.card = self._card_of(episodes)
-        self.task_names = episodes.tasks
+        self.task_names, self.sub_goals = episodes.tasks, episodes.sub_goals
         self.data = to_training_data(episodes, self.device)
         self._check_resumable(config)
         torch.manual_seed(self.seed)
@@ -101,6 +114,11 @@ class Training:
                 self.dream()
                 self.fit_heads()
                 self.fit_priors()
+                if self.recipe["inverse"]["fit"]["steps"] > 0:
+                    self.fit_inverse()
+        elif self.added == "inverse":
+            self.dream()
+            self.fit_inverse()
         if self.loop["fit"] is not None:
             self.fit_loop()
         self.record["seconds"]["this run"] = round(time.monotonic() - started, 1)
@@ -116,7 +134,9 @@ class Training:
         heads, vae = self.pipeline.heads, self.pipeline.vae
         vae.to(memory_format=torch.channels_last)  # twice as fast for pictures, on GPUs and CPUs
         mean, std = estimate_scale(self.data)
-        heads.register_to_config(estimate_mean=mean.tolist(), estimate_std=std.tolist())
+        heads.register_to_config(
+            estimate_mean=mean.tolist(), estimate_std=std.tolist(), reward_scale=self.source.reward_scale
+        )
         settings = self.recipe["autoencoder"]
         text = torch.zeros(len(self.card.tasks), self.recipe["model"]["text_dim"], device=self.device)
         objective = AutoencoderObjective(vae, heads, text, **settings["loss"])
@@ -134,9 +154,9 @@ class Training:
         """Stage 2."""
         settings = self.recipe["denoiser"]
         windows = WindowSettings(**{**settings["windows"], "lengths": tuple(settings["windows"]["lengths"])})
-        text, _ = self.pipeline.embed(list(self.card.tasks.values()))
         objective = DenoiserObjective(self.pipeline.unet, self.pipeline.scheduler)
-        stage = DenoiserStage(self.data, objective, text, windows)
+        data, text = self._told()
+        stage = DenoiserStage(data, objective, text, windows)
         if self.speedups.get(stage.name) == "graphs":
             stage.denoise = CapturedFunction(stage.denoise)
         self._fit(stage, settings["fit"])
@@ -146,7 +166,7 @@ class Training:
         data, latents = self.data, self.data.latents
         assert latents is not None
         imagined = latents.clone()
-        text, _ = self.pipeline.embed(list(self.card.tasks.values()))
+        text, _ = self.pipeline.embed([self.card.tasks[task] for task in self.task_names])
         number = torch.arange(len(latents), device=self.device)
         starts = number[((number - data.first) % chunk == 0) & (number < data.last)]
         for part in starts.split(1024):
@@ -182,6 +202,14 @@ class Training:
             stage = PriorStage(name, self.data, objective, self._pooled(), self.data.indices(mask), settings)
             self._fit(stage, self.recipe[name]["fit"])
 
+    def fit_inverse(self) -> None:
+        """Stage 3, inverse dynamics: from every executed action."""
+        torch.manual_seed(self.seed)  # the same first weights in a run that goes on here
+        self.pipeline.register_modules(inverse=build_inverse(self.pipeline))
+        settings = HeadSettings(**self.recipe["heads"]["learning"])
+        stage = InverseStage(self.data, InverseObjective(self.pipeline.inverse), settings)
+        self._fit(stage, self.recipe["inverse"]["fit"])
+
     def fit_loop(self) -> None:
         """The last stage: slow-fast learning. Heads and priors stay as they are, the autoencoder's latents do, too."""
         if self.speedups.get(LoopStage.name) == "compile":
@@ -192,10 +220,10 @@ class Training:
             lengths=(context + settings.chunk,), context=context, vary=0.0, dream=0.0, **self.loop["windows"]
         )
         learning = self.row.fast_learning if self.row.loop_memory else None
-        text, _ = self.pipeline.embed([self.card.tasks[task] for task in self.task_names])
+        data, text = self._told()
         scale = learning.alpha / learning.rank if learning is not None else 1.0
         stage = LoopStage(
-            self.data,
+            data,
             LoopObjective(self.pipeline.unet, self.pipeline.scheduler, scale),
             text,
             windows,
@@ -221,16 +249,29 @@ class Training:
         save_checkpoint(self.out, self.pipeline, self.card, starts)
 
     def _checked_base(self, folder: str | None) -> Checkpoint | None:
-        """The checkpoint that the loop starts from, if it is not this run's own."""
-        if self.loop["fit"] is None:
-            for name, given in (("checkpoint", folder), ("row", self.row.name if self.row.name != "full" else None)):
-                if given is not None:
-                    raise UserError(f"{name}={given!r} is for the slow-fast loop alone; add loop=slowfast")
+        """The checkpoint that the loop or what is added starts from, if it is not this run's own."""
+        if self.added is not None:
+            self._check_added(folder)
+        elif self.loop["fit"] is None and folder is not None:
+            raise UserError(f"checkpoint={folder!r} is what to start from; add loop=slowfast or add=inverse")
+        if self.loop["fit"] is None and self.row.name != "full":
+            raise UserError(f"row={self.row.name!r} is for the slow-fast loop alone; add loop=slowfast")
         if folder is None:
             return None
         if Path(folder).resolve() == self.out.resolve():
             raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
-        return load_checkpoint(folder, self.device)
+        base = load_checkpoint(folder, self.device)
+        if self.added is not None and base.pipeline.heads is None:
+            raise UserError(f"checkpoint={folder!r} has no heads, so nothing can be planned in it; give one with heads")
+        return base
+
+    def _check_added(self, folder: str | None) -> None:
+        if self.added != "inverse":
+            raise UserError(f"add={self.added!r} is unknown; choose inverse, or null")
+        if folder is None or self.loop["fit"] is not None:
+            raise UserError(
+                "add=inverse takes a --checkpoint and no loop; without a checkpoint it is one of the stages"
+            )
 
     def _card_of(self, episodes: EpisodeArrays) -> CheckpointCard:
         """The card of what will be trained. The record in it goes on being filled."""
@@ -243,7 +284,9 @@ class Training:
                 repeat=episodes.repeat,
                 action_dim=actions,
                 context_frames=self.recipe["denoiser"]["windows"]["context"],
+                readouts=list(self.source.readouts),
                 training=self.record,
+                sub_goals=episodes.sub_goals,
             )
         self.base.check_fits(episodes.tasks, episodes, "the data", "collect data like the checkpoint's")
         if actions != self.base.card.action_dim:
@@ -251,14 +294,21 @@ class Training:
                 f"checkpoint={str(self.base.path)!r} takes actions of {self.base.card.action_dim} numbers, "
                 f"the data has {actions}; collect data like the checkpoint's"
             )
-        return replace(self.base.card, training=self.record)
+        card = replace(self.base.card, training=self.record)
+        if self.added is not None:
+            return card
+        return replace(card, sub_goals=list(dict.fromkeys([*card.sub_goals, *episodes.sub_goals])))
 
     def _check_resumable(self, config: Mapping[str, Any]) -> None:
         """Refuse to go on with the training state of another model or another loop."""
         model = {"base": self.recipe["base"], "tasks": list(self.card.tasks), **self.recipe["model"]}
+        if self.sub_goals:
+            model["sub-goals"] = self.sub_goals
         if self.base is not None:
             model = {"checkpoint": self.base.hash}
         states = {"model": model}
+        if self.added is not None:
+            states["added"] = {"tasks": self.task_names}
         if self.loop["fit"] is not None:
             loop = {name: value for name, value in self.loop.items() if name != "fit"}
             states["loop"] = json.loads(json.dumps({"tasks": self.task_names, **flat({**loop, "row": config["row"]})}))
@@ -286,14 +336,19 @@ class Training:
     def _fresh_pipeline(self) -> SlowFastVGenPipeline:
         if self.recipe["base"] is not None:
             return SlowFastVGenPipeline.from_modelscope(self.recipe["base"], self.card.action_dim).to(self.device)
-        instructions = list(self.card.tasks.values())
-        pipeline = build_pipeline(instructions, self.card.size, self.card.action_dim, **self.recipe["model"])
+        texts = [*self.card.tasks.values(), *self.sub_goals]
+        pipeline = build_pipeline(texts, self.card.size, self.card.action_dim, **self.recipe["model"])
         cosine = fit_text_encoder(
-            pipeline.tokenizer, pipeline.text_encoder, instructions, self.recipe["text_steps"], self.seed
+            pipeline.tokenizer, pipeline.text_encoder, texts, self.recipe["text_steps"], self.seed
         )
-        logger.info("text encoder: largest cosine between two instructions %.3f", cosine)
+        logger.info("text encoder: largest cosine between two texts %.3f", cosine)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
+
+    def _told(self) -> tuple[TrainingData, Tensor]:
+        """The data for those who are told of sub-goals: its ``task`` counts in the texts, whose features are given."""
+        texts = [*(self.card.tasks[task] for task in self.task_names), *self.sub_goals]
+        return replace(self.data, task=self.data.text), self.pipeline.embed(texts)[0]
 
     def _pooled(self) -> Tensor:
         return self.pipeline.embed(list(self.card.tasks.values()))[1]

@@ -16,17 +16,23 @@ def model_card(card: CheckpointCard) -> str:
         "",
         f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; "
         f"{card.context_frames} context frames; one decision is one action held for {card.repeat} raw simulator steps.",
+        f"Heads read reward, success, value and these numbers out of a frame: {', '.join(card.readouts)}.",
         "Weights are stored in bfloat16 as safetensors. Load with `sfvgen_plan.model.checkpoint.load_checkpoint`.",
         "",
         "## Tasks",
         "",
         *(f"- `{task}`: {instruction}" for task, instruction in card.tasks.items()),
     ]
+    if card.sub_goals:
+        lines += ["", "## Sub-goals", "", *(f"- {text}" for text in card.sub_goals)]
     for title, key in _SECTIONS:
         if record.get(key):
             lines += ["", f"## {title}", "", *_items(record[key])]
-    if "loop" in record:
-        lines += ["", "## Slow-fast loop", "", *(f"- {name} = {value}" for name, value in _flat(record["loop"]))]
+    for title, key in (("Slow-fast loop", "loop"), ("Added to a checkpoint", "added")):
+        if key in record:
+            lines += ["", f"## {title}", "", *(f"- {name} = {value}" for name, value in _flat(record[key]))]
+    if record.get("licence"):
+        lines += ["", "## Licence of the data", "", str(record["licence"])]
     facts = {name: record[key] for name, key in _FACTS if key in record}
     lines += ["", "## Training", "", *_items(facts)]
     if "recipe" in record:

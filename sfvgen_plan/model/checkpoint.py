@@ -18,9 +18,11 @@ from torch import Tensor
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.card import model_card
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
+from sfvgen_plan.simulation import STATE_NAMES
 
 if TYPE_CHECKING:
     from sfvgen_plan.memory.learning import FastLearning
+    from sfvgen_plan.model.inverse import InverseDynamics
     from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints" / "metaworld10"
@@ -37,7 +39,9 @@ class CheckpointCard:
         size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
         action_dim: numbers in an action.
         context_frames: clean frames that a generation is conditioned on.
+        readouts: names of the state numbers that the heads read out of a frame.
         training: free-form record of data, seeds, command, device, time and losses.
+        sub_goals: texts beside the instructions that parts of episodes were described by.
     """
 
     tasks: dict[str, str]
@@ -46,7 +50,9 @@ class CheckpointCard:
     repeat: int
     action_dim: int = 4
     context_frames: int = 2
+    readouts: list[str] = field(default_factory=lambda: list(STATE_NAMES))
     training: dict[str, Any] = field(default_factory=dict)
+    sub_goals: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Checkpoint:
         if task not in self.card.tasks:
             raise UserError(
                 f"task={task!r} is not in the checkpoint {self.path} (it lists {', '.join(self.tasks)}); "
-                "choose one of those or train a checkpoint on it with sfvgen-plan train"
+                "choose one of those, another checkpoint, or train one on it with sfvgen-plan train"
             )
         return self.tasks.index(task)
 
@@ -151,6 +157,16 @@ class Checkpoint:
         if network is None:
             raise UserError(f"prior={name!r} is not in the checkpoint {self.path}; use an agent that needs no prior")
         return LatentPrior(network, self)
+
+    def inverse(self) -> InverseDynamics:
+        """The inverse dynamics model, which turns videos into actions."""
+        network: InverseDynamics | None = self.pipeline.inverse
+        if network is None:
+            raise UserError(
+                f"checkpoint={str(self.path)!r} has no inverse dynamics model, which tells the actions of an imagined "
+                f"video; train one: sfvgen-plan train --data DATA --checkpoint {self.path} --out OUT add=inverse"
+            )
+        return network
 
 
 def save_checkpoint(
@@ -204,8 +220,11 @@ def _read_card(file: Path) -> CheckpointCard:
     card = CheckpointCard(**json.loads(file.read_text()))
     numbers = (card.size, card.repeat, card.action_dim, card.context_frames)
     named = isinstance(card.tasks, dict) and all(isinstance(text, str) for text in card.tasks.values())
+    named = named and isinstance(card.sub_goals, list) and all(isinstance(text, str) for text in card.sub_goals)
     if not named or not card.tasks or not all(type(number) is int and number > 0 for number in numbers):
         raise ValueError(f"{file.name} is no checkpoint card: tasks, size, repeat, action_dim or context_frames is off")
+    if len(card.readouts) != len(STATE_NAMES) or not all(isinstance(name, str) for name in card.readouts):
+        raise ValueError(f"{file.name} is no checkpoint card: readouts are not {len(STATE_NAMES)} names")
     return card
 
 

@@ -63,7 +63,7 @@ class Readout:
         reward: (B,) dense reward in the environment's unit.
         success: (B,) logit of the task being solved at this frame.
         value: (B,) discounted future progress, about 0 to 1.
-        estimates: (B, D) state read-outs in the order of ``STATE_NAMES``, metres.
+        estimates: (B, D) state read-outs: ``STATE_NAMES`` in metres, or what the checkpoint's card names.
     """
 
     reward: Tensor
@@ -76,7 +76,7 @@ class Heads(ModelMixin, ConfigMixin):
     """Reward, success and state of a frame, and the value of being there with the frame before it.
 
     Args:
-        estimate_mean, estimate_std: per number of ``STATE_NAMES``, so that the network's outputs have unit scale.
+        estimate_mean, estimate_std: per state read-out, so that the network's outputs have unit scale.
         reward_scale: the environment's largest reward per decision.
     """
 

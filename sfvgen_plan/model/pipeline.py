@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sfvgen_plan.model import diffusion
 from sfvgen_plan.model.heads import ActionPrior, Heads
+from sfvgen_plan.model.inverse import InverseDynamics
 from sfvgen_plan.model.text import encode_text
 from sfvgen_plan.model.unet import VideoUNet
 
@@ -24,10 +25,10 @@ class SlowFastVGenPipeline(DiffusionPipeline):
 
     Components follow diffusers' folder layout, so ``save_pretrained`` and ``from_pretrained`` work as everywhere:
     ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), ``unet`` (``VideoUNet``), ``scheduler`` (any of diffusers'),
-    and optionally ``heads`` and the priors, which a plain video model lacks.
+    and optionally ``heads``, the priors and ``inverse``, which a plain video model lacks.
     """
 
-    _optional_components = ["heads", "prior", "prior10"]  # noqa: RUF012 (diffusers reads it from the class)
+    _optional_components = ["heads", "prior", "prior10", "inverse"]  # noqa: RUF012 (diffusers reads it from the class)
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         heads: Heads | None = None,
         prior: ActionPrior | None = None,
         prior10: ActionPrior | None = None,
+        inverse: InverseDynamics | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -50,6 +52,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
             heads=heads,
             prior=prior,
             prior10=prior10,
+            inverse=inverse,
         )
 
     @classmethod

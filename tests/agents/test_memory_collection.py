@@ -8,6 +8,7 @@ from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.memory import return_task, revisit_task
 from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
+from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 from sfvgen_plan.envs.memory.tasks import OWN_CAMERA, TASKS, canonical, make_memory
 from sfvgen_plan.errors import UserError
 
@@ -50,6 +51,14 @@ def test_replaying_gives_the_stored_frames(dataset):
             frame, reward, _, _, info = env.step(arrays.actions[a + t])
             assert arrays.reward[a + t] == np.float32(reward)
         env.close()
+
+
+def test_decisions_have_the_texts_of_their_sub_goals(dataset):
+    arrays = load_episodes(dataset)
+    for e, start in enumerate(arrays.action_start):
+        told = [arrays.sub_goals[n] for n in arrays.sub_goal[start : start + arrays.lengths[e]]]
+        schedule = sub_goals_of(arrays.tasks[arrays.task[e]], int(arrays.seed[e]))
+        assert told == [text for text, decisions in schedule for _ in range(decisions)]
 
 
 def test_clean_episodes_solve_the_task(dataset):

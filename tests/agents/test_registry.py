@@ -41,7 +41,7 @@ def module(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", sorted(set(AGENTS) - {"video"}))  # that one needs a real model, see test_video.py
 def test_every_agent_is_made_from_its_packaged_settings(name, checkpoint):
     agent = make_agent(name, checkpoint)
     assert kind_of(agent) == ("env" if acts_on_env(name) else "batch")

@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from recordings import write_recording
 
-from sfvgen_plan.benchmarks.open_loop import COLUMNS, METRICS, choose, main, measure, roll_out, summarise
+from sfvgen_plan.benchmarks.open_loop import choose, held_out_data, main, measure, roll_out
+from sfvgen_plan.benchmarks.open_loop_rows import METAWORLD, RLBENCH, summarise, summary_text
 from sfvgen_plan.benchmarks.tables import open_loop_section
-from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
+from sfvgen_plan.data.rlbench import convert
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import MAX_PSNR, psnr
 from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -107,15 +110,15 @@ def test_rows_are_means_over_a_tasks_episodes_and_do_not_depend_on_the_batch(epi
         (task, f_g, decision) for f_g in (1, 4) for task in ("reach-v3", "push-v3") for decision in range(1, 6)
     ]
     for one, other in zip(together, apart, strict=True):
-        for name in METRICS:
+        for name in METAWORLD.measures:
             assert one[name] == pytest.approx(other[name], abs=0.02)
     values = roll_out(simulator, real, 4)
     assert together[10]["object_error_cm"] == pytest.approx(values["object_error_cm"][:2, 0].mean(), abs=1e-2)
 
 
 def test_the_summary_is_of_the_last_decision():
-    good = dict(zip(METRICS, (30.0, 20.0, 1.0, 0.5), strict=True))
-    bad = dict(zip(METRICS, (20.0, 20.0, 9.0, 0.5), strict=True))
+    good = dict(zip(METAWORLD.measures, (30.0, 20.0, 1.0, 0.5), strict=True))
+    bad = dict(zip(METAWORLD.measures, (20.0, 20.0, 9.0, 0.5), strict=True))
     rows = [
         {"task": "a", "f_g": 1, "decision": 1, **bad},
         {"task": "a", "f_g": 1, "decision": 2, **good},
@@ -128,6 +131,83 @@ def test_the_summary_is_of_the_last_decision():
     ]
 
 
+@pytest.fixture
+def recorded():
+    """Three RLBench episodes of 2, 4 and 6 decisions, the first two solved at their ends."""
+    lengths = np.array([2, 4, 6])
+    random = np.random.default_rng(0)
+    starts = np.cumsum(lengths) - lengths
+    return EpisodeArrays(
+        frames=random.integers(0, 256, (15, 8, 8, 3), np.uint8),
+        episode_start=starts + np.arange(3),
+        action_start=starts,
+        lengths=lengths,
+        actions=random.uniform(-1, 1, (12, 7)).astype(np.float32),
+        expert_actions=np.zeros((12, 7), np.float32),
+        reward=np.zeros(12, np.float32),
+        success=np.isin(np.arange(12), [1, 5]),
+        estimates=random.uniform(0, 1, (15, 10)).astype(np.float32),
+        state=np.zeros((15, 143), np.float32),
+        task=np.array([0, 0, 1]),
+        kind=np.array(["clean"] * 3),
+        seed=np.arange(3),
+        tasks=["rlbench/close_box", "rlbench/reach_target"],
+        instructions=["close box", "reach target"],
+        camera="front",
+        size=8,
+        repeat=1,
+    )
+
+
+def test_episodes_that_end_at_success_count_as_far_as_they_go(recorded):
+    real = choose(recorded, 5, held_out_only=False)
+    assert real.lengths.tolist() == [2, 4, 5]
+    assert (real.frames[0, 2:] == recorded.frames[2]).all()
+    assert (real.frames[2] == recorded.frames[8:14]).all()
+    rows = measure(Omniscient(real), real, [4])
+    assert [(row["task"], row["decision"], row["episodes"]) for row in rows] == [
+        *(("rlbench/close_box", decision, count) for decision, count in ((1, 2), (2, 2), (3, 1), (4, 1))),
+        *(("rlbench/reach_target", decision, 1) for decision in range(1, 6)),
+    ]
+    assert tuple(rows[0]) == RLBENCH.columns
+    # It says "solved" wherever the first read-out is above a half.
+    said = real.estimates[:2, 2, 0] > 0.5
+    second = rows[1]
+    assert (second["solved"], second["solved_seen"]) == (0.5, 0.5 * said[0])
+    assert second["success_accuracy"] == 0.5 * (float(said[0]) + float(not said[1]))
+
+
+def test_recorded_episodes_of_the_test_split_are_played_converted_or_not(tmp_path):
+    recordings, converted = tmp_path / "recordings", tmp_path / "set"
+    recordings.mkdir()
+    write_recording(recordings, "close_box", 0)
+    convert(recordings, converted, split="test")
+    convert(recordings, tmp_path / "training")
+    for folder in (recordings, converted):
+        episodes, held_out_only = held_out_data(folder, None, False)
+        assert episodes.lengths.tolist() == [4]  # the last of four
+        assert not held_out_only
+    assert held_out_data(tmp_path / "training", None, False)[1]
+
+
+def test_the_success_head_is_summed_up_over_all_decisions():
+    numbers = {"psnr_db": 30.0, "copy_psnr_db": 24.5, "gripper_error_cm": 1.0}
+    rows = [
+        {"task": "rlbench/a", "f_g": 1, "decision": 1, "episodes": 4, **numbers, "psnr_db": 10.0}
+        | {"success_accuracy": 1.0, "solved": 0.5, "solved_seen": 0.5},
+        {"task": "rlbench/a", "f_g": 1, "decision": 2, "episodes": 2, **numbers}
+        | {"success_accuracy": 0.5, "solved": 0.5, "solved_seen": 0.0},
+    ]
+    (line,) = summarise(rows)
+    assert line["psnr_db"] == 30.0
+    assert line["success_accuracy"] == pytest.approx(5 / 6)
+    assert line["never_accuracy"] == pytest.approx(1 / 2)
+    assert line["solved_known"] == pytest.approx(2 / 3)
+    assert not line["targets_met"]  # 5.5 dB above copying
+    assert summarise([row | {"copy_psnr_db": 23.9} for row in rows])[0]["targets_met"]
+    assert "in 67 % of the solved" in summary_text([line])
+
+
 def test_the_command(dataset, small_checkpoint, tmp_path, capsys):
     out = tmp_path / "results" / "open_loop.csv"
     options = ["--data", str(dataset), "--checkpoint", str(small_checkpoint), "--out", str(out), "--device", "cpu"]
@@ -136,7 +216,7 @@ def test_the_command(dataset, small_checkpoint, tmp_path, capsys):
     assert said.count("target 26") == 2
     with out.open() as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == METAWORLD.columns
     assert len(rows) == 2 * 2 * 5
     assert "at decision 5" in open_loop_section(rows)
     assert [file.name for file in out.parent.iterdir()] == ["open_loop.csv"]

@@ -30,6 +30,10 @@ def results_folder(folder: Path) -> Path:
         "task,f_g,decision,psnr_db,copy_psnr_db,object_error_cm,hand_error_cm\n"
         "reach-v3,8,8,30,25,1,1\nreach-v3,8,35,27,20,2,3\npush-v3,8,35,28,22,3,1\nreach-v3,1,35,26.5,20,2,3\n"
     )
+    (folder / "open_loop_rlbench.csv").write_text(
+        "task,f_g,decision,episodes,psnr_db,copy_psnr_db,gripper_error_cm,success_accuracy,solved,solved_seen\n"
+        "rlbench/a,8,1,4,30,25,1,1,0.5,0.5\nrlbench/a,8,20,2,27,20,2,0.5,0.5,0\nrlbench/b,8,20,2,28,22,3,1,0,0\n"
+    )
     (folder / "speed.csv").write_text(
         "name,device,value,unit,command\nimagine,NVIDIA H100,26000,decisions/s,make bench\n"
     )
@@ -53,6 +57,8 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: P
     assert "| all tasks | 8 | +25 [" in block
     assert "Open-loop rollouts at decision 35" in block
     assert "| 1 | 26.5 | 20.0 | 2.0 | 3.0 |\n| 8 | 27.5 | 21.0 | 2.5 | 2.0 |" in block
+    assert "rollouts of RLBench at decision 20" in block
+    assert "| 8 | 27.5 | 21.0 | 2.5 | 87.5 | 62.5 | 67 |" in block
     assert "| imagine | 26,000 decisions/s | NVIDIA H100 | `make bench` |" in block
 
 

@@ -6,66 +6,16 @@ import dataclasses
 import json
 from pathlib import Path
 
-import imageio_ffmpeg
 import minari
 import numpy as np
 import pytest
+from recordings import LENGTHS, SIZE, grey, write_recording
 from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.data.episodes import load_episodes, read_metadata
 from sfvgen_plan.data.rlbench import convert, load_recordings
 from sfvgen_plan.data.rlbench_state import STATE_SIZE, estimates_of, pack_state
 from sfvgen_plan.errors import UserError
-
-SIZE = 32
-LENGTHS = (3, 5, 2, 4)
-
-
-def grey(task: int, frame: int) -> int:
-    """Grey level of a frame of the files below, far enough from its neighbours to survive compression."""
-    return 30 + 100 * task + 5 * frame
-
-
-def write_recording(folder: Path, task: str, number: int, difference: float = 0.0) -> None:
-    """Four episodes, the last of them for testing; every number tells its row."""
-    lengths = np.array(LENGTHS, np.int32)
-    frame_ends, action_ends = np.cumsum(lengths + 1), np.cumsum(lengths)
-    frames, actions = int(frame_ends[-1]), int(action_ends[-1])
-    rows = np.arange(frames, dtype=np.float32)
-    turns = Rotation.from_euler("z", rows[:, None] / 10).as_quat()
-    np.savez_compressed(
-        folder / f"{task}.npz",
-        task=task,
-        cameras=np.array(["front"]),
-        lengths=lengths,
-        frame_ends=frame_ends,
-        action_ends=action_ends,
-        gripper_pose=np.concatenate([rows[:, None] * [0.01, 0.02, 0.03], turns], axis=1).astype(np.float32),
-        gripper_open=(rows % 2).astype(np.float32),
-        joint_positions=np.tile(rows[:, None], (1, 7)),
-        task_low_dim_state=np.tile(rows[:, None], (1, 3 + number)),
-        action=np.tile(np.arange(actions, dtype=np.float32)[:, None] / 100, (1, 7)),
-        expert_action=np.tile(np.arange(actions, dtype=np.float32)[:, None] / 50, (1, 7)),
-        reward=np.eye(actions, dtype=np.float32)[action_ends[0] - 1],
-        success=np.arange(actions) == action_ends[0] - 1,
-        seed=1000 + np.arange(4),
-        kind=np.array(["clean", "noise0.3", "noise0.6", "clean"]),
-        split=np.array(["train", "train", "train", "test"]),
-        reset_state_difference=np.array([0, 0, difference, 0], np.float32),
-    )
-    writer = imageio_ffmpeg.write_frames(
-        str(folder / f"{task}_front.mp4"),
-        (SIZE, SIZE),
-        fps=10,
-        pix_fmt_out="yuv444p",
-        quality=None,
-        output_params=["-crf", "1"],
-        macro_block_size=1,
-    )
-    writer.send(None)
-    for frame in range(frames):
-        writer.send(np.full((SIZE, SIZE, 3), grey(number, frame), np.uint8))
-    writer.close()
 
 
 @pytest.fixture(scope="module")

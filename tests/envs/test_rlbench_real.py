@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.agents.rlbench_demos import play_demonstrated
+from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
 from sfvgen_plan.envs.rlbench.diagnosis import examine
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
 
 pytestmark = pytest.mark.rlbench
 
@@ -63,4 +65,29 @@ def test_a_demonstration_followed_without_noise_solves_the_task(task: str):
     episode = play_demonstrated(env, 100_000, 60)  # a clean one
     assert episode.kind == "clean"
     assert episode.success[-1]
+    env.close()
+
+
+def test_the_return_task_is_made_on_the_table():
+    env = RLBenchReturnEnv()
+    for seed in (3, 4, 3):  # what was made is removed again
+        frame, info = env.reset(seed=seed)
+        np.testing.assert_allclose(info["positions"], info["places"], atol=0.01)
+    _, other = env.reset(seed=4)
+    assert len(other["positions"]) == len(other["places"])
+    empty, _ = env.reset(seed=5)
+    assert np.abs(frame.astype(int) - empty).max() > 60  # the objects are seen
+    env.close()
+
+
+def test_the_return_task_can_be_solved():
+    env, agent = RLBenchReturnEnv(objects=1), ReturnExpert()
+    solved = []
+    for seed in range(4):
+        _, info = env.reset(seed=seed)
+        truncated = False
+        while not (truncated or info["success"]):
+            *_, truncated, info = env.step(agent.act(env))
+        solved.append(info["success"])
+    assert sum(solved) >= 3
     env.close()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SHAPED, SUITES, TASKS, canonical, suite_of
+from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, MADE, PREFIX, SHAPED, SUITES, TASKS, canonical, suite_of
 from sfvgen_plan.errors import UserError
 
 
 def test_there_are_106_upstream_tasks_and_three_of_the_fork():
     assert len(TASKS - set(FORK_ONLY)) == 106
     assert set(SHAPED) < TASKS
-    assert all(set(tasks) < TASKS for tasks in SUITES.values())
+    assert not TASKS.intersection(MADE)
+    assert all(set(tasks) < TASKS.union(MADE) for tasks in SUITES.values())
     assert {name: len(tasks) for name, tasks in SUITES.items()} == {
         "rlbench-data": 10,
         "rlbench-wiw4": 4,
         "rlbench-18": 18,
+        "rlbench-return": 1,
     }
 
 

@@ -11,7 +11,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning import train
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
-STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10")
+STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_latents_of_the_data_have_unit_scale(trained, dataset):
 def test_training_changes_every_network(trained, config, tmp_path):
     before = train.Training({**config, "out": str(tmp_path)}).pipeline
     after = load_checkpoint(trained[0]).pipeline
-    for name in ("vae", "unet", "heads", "prior", "prior10"):
+    for name in ("vae", "unet", "heads", "prior", "prior10"):  # inverse is made when its stage begins
         first = torch.cat([p.flatten() for p in getattr(before, name).parameters()])
         second = torch.cat([p.flatten() for p in getattr(after, name).parameters()])
         assert (first - second).abs().max() > 1e-4, name

@@ -115,6 +115,7 @@ def test_after_the_other_stages_in_one_command_or_later(run, tmp_path):
     )
     small += ("train.denoiser.windows.lengths=[3,6]",)
     small += tuple(f"train.{stage}.fit.steps=2" for stage in ("autoencoder", "denoiser", "heads", "prior", "prior10"))
+    small += ("train.inverse.fit.steps=0",)
     reports = []
     at_once = run(
         tmp_path / "once", *small, *LOOP, checkpoint=None, on_progress=lambda *report: reports.append(report[:2])

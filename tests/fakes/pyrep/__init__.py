@@ -5,6 +5,7 @@ import os
 import signal
 
 from pyrep.errors import PyRepError
+from pyrep.objects.object import TABLE
 
 __version__ = "4.1.0.3"
 
@@ -37,6 +38,7 @@ class PyRep:
 
         fault("shutdown")
         PyRep.running = False
+        TABLE.clear()
 
     def step(self) -> None:
         """Physics; the toy scene moves in ``Scene.step``."""

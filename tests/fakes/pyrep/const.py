@@ -6,3 +6,10 @@ class RenderMode(Enum):
     OPENGL_AUXILIARY = 1
     OPENGL3 = 5
     OPENGL3_WINDOWED = 6
+
+
+class PrimitiveShape(Enum):
+    CUBOID = 3
+    SPHERE = 4
+    CYLINDER = 5
+    CONE = 6

@@ -12,3 +12,11 @@ class ConfigurationPathError(Exception):
 
 class IKError(Exception):
     pass
+
+
+class WrongObjectTypeError(Exception):
+    pass
+
+
+class ObjectAlreadyRemovedError(Exception):
+    pass

@@ -40,7 +40,8 @@ class Environment:
         if self._pyrep is None:
             self.launch()
         task = task_class(self._pyrep, self._scene.robot)
-        self._scene.task = task
+        self._scene.unload()
+        self._scene.load(task)
         return TaskEnvironment(self._scene, task, self._action_mode, self._shaped_rewards)
 
     @property

@@ -1,4 +1,4 @@
-from rlbench.backend.scene import Task
+from rlbench.backend.toy_task import ToyTask
 
 VARIATIONS = {
     "reach_target": 20,
@@ -27,4 +27,4 @@ def name_to_task_class(task_file):
     if name not in VARIATIONS:
         raise InvalidTaskName(f"The task file '{name}' does not exist or cannot be compiled.")
     class_name = "".join(word.capitalize() for word in name.split("_"))
-    return type(class_name, (Task,), {"name": name, "variations": VARIATIONS[name], "shaped": name in SHAPED})
+    return type(class_name, (ToyTask,), {"name": name, "variations": VARIATIONS[name], "shaped": name in SHAPED})

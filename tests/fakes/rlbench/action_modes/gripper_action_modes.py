@@ -16,6 +16,11 @@ class Discrete(GripperActionMode):
         wanted = float(action[0] > 0.5)
         opened = all(amount > 0.9 for amount in scene.robot.gripper.get_open_amount())
         if float(opened) != wanted:
+            if wanted:
+                scene.robot.gripper.release()
+            else:
+                for thing in scene.task.get_graspable_objects():
+                    scene.robot.gripper.grasp(thing)
             while not scene.robot.gripper.actuate(wanted, velocity=0.2):
                 scene.pyrep.step()
                 scene.task.step()

@@ -99,9 +99,32 @@ class Arm:
 
 class Gripper:
     joints = ("left finger", "right finger")
+    REACH = 0.03
 
-    def __init__(self):
+    def __init__(self, arm):
+        self._arm = arm
         self.amount, self.closing = 1.0, 0.0
+        self._held = []
+
+    def grasp(self, obj):
+        """Holds what its sensor detects between the fingers."""
+        near = np.linalg.norm(obj.get_position() - self._place()) < self.REACH
+        if near and obj.record.detectable:
+            self._held.append((obj, obj.record.parent, obj.get_position() - self._place()))
+            obj.record.parent = -2
+        return bool(near)
+
+    def release(self):
+        for obj, parent, _ in self._held:
+            if obj.still_exists():
+                obj.record.parent = parent
+        self._held = []
+
+    def holds(self, obj):
+        return any(obj == held for held, _, _ in self._held)
+
+    def _place(self):
+        return self._arm.get_tip().get_matrix()[:3, 3]
 
     def get_open_amount(self):
         return [self.amount, self.amount]
@@ -116,8 +139,11 @@ class Gripper:
 
     def step(self):
         self.amount = max(0.0, self.amount - self.closing)
+        for obj, _, offset in self._held:
+            obj.set_position(self._place() + offset)
 
 
 class Robot:
     def __init__(self):
-        self.arm, self.gripper = Arm(), Gripper()
+        self.arm = Arm()
+        self.gripper = Gripper(self.arm)

@@ -1,7 +1,8 @@
-"""The toy scene: carry an object to a goal, or for reach_target only go there. Drawn as coloured squares."""
+"""The scene around a task, drawn as coloured squares; shapes fall onto the table at once."""
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+from pyrep.objects.object import TABLE as OBJECTS
+from pyrep.objects.object import Object
 
 from rlbench.backend.exceptions import BoundaryError
 from rlbench.backend.observation import CAMERAS, Observation
@@ -9,7 +10,7 @@ from rlbench.backend.robot import HOME, Robot
 from rlbench.demo import Demo
 
 LOW, HIGH = np.array([-0.275, -0.655, 0.752]), np.array([0.775, 0.655, 1.752])
-NEAR = 0.04
+TABLE_HEIGHT = 0.75
 AXES = {"left_shoulder": (0, 1), "right_shoulder": (0, 1), "overhead": (1, 0), "wrist": (0, 2), "front": (1, 2)}
 DEMO_STEP = 0.02
 
@@ -20,19 +21,43 @@ class Scene:
     def __init__(self, pyrep, obs_config):
         self.pyrep, self.robot, self.config = pyrep, Robot(), obs_config
         self.task = None
+        self._initial_task_state = None
+        self._has_init_task = False
         self._backgrounds = {
             camera: np.full((*getattr(obs_config, camera + "_camera").image_size, 3), 60 + 20 * number, np.uint8)
             for number, camera in enumerate(CAMERAS)
         }
 
+    def load(self, task):
+        task.load()
+        task.get_base().set_position([0.25, 0.0, 0.752])
+        self._initial_task_state = task.get_state()
+        self.task, self._has_init_task = task, False
+
+    def unload(self):
+        if self.task is not None:
+            self.robot.gripper.release()
+            if self._has_init_task:
+                self.task.cleanup_()
+            self.task.unload()
+        self.task = None
+
     def reset(self):
+        self.robot.gripper.release()
         self.robot.arm.q, self.robot.arm.target = np.array(HOME), np.array(HOME)
         self.robot.arm.velocity = np.zeros(7)
         self.robot.gripper.amount, self.robot.gripper.closing = 1.0, 0.0
+        if self._has_init_task:
+            self.task.cleanup_()
+            self.task.restore_state(self._initial_task_state)
+        self.task.set_initial_objects_in_scene()
 
     def step(self):
         self.robot.arm.step()
         self.robot.gripper.step()
+        for handle, record in OBJECTS.items():
+            if record.size and not self.robot.gripper.holds(Object(handle)):
+                record.position[2] = TABLE_HEIGHT + record.size[2] / 2  # falls
         self.task.step()
 
     def tip(self):
@@ -44,7 +69,21 @@ class Scene:
     def init_episode(self, variation):
         if self.task is None:
             raise BoundaryError("no task")
-        return self.task.init_episode(variation)
+        if not self._has_init_task:
+            self.task.init_task()
+            self._initial_task_state = self.task.get_state()
+            self._has_init_task = True
+        descriptions = self.task.init_episode(variation)
+        if not self.task.is_static_workspace():
+            self._place_task()
+        self.task.validate()
+        return descriptions
+
+    def _place_task(self):
+        """Somewhere else in the workspace. The toy tasks have drawn their places themselves."""
+        base = self.task.get_base()
+        for thing in base.get_objects_in_tree():
+            thing.set_position(np.add(thing.get_position(), [0.1, 0.0, 0.0]))
 
     def get_observation(self):
         fields = {}
@@ -64,13 +103,13 @@ class Scene:
             "task_low_dim_state": self.task.get_low_dim_state(),
         }
         fields.update({name: value for name, value in numbers.items() if getattr(self.config, name)})
-        return Observation(misc={"variation_index": self.task.variation}, **fields)
+        return Observation(misc={"variation_index": getattr(self.task, "variation", 0)}, **fields)
 
     def get_demo(self):
         """A straight path, closing the gripper at the object."""
+        stops = self.task.stops()
         start, opened = self.robot.arm.get_tip().get_pose(), 1.0
         observations = []
-        stops = [self.task.goal] if self.task.only_reach else [self.task.object.copy(), self.task.goal]
         position, quaternion = start[:3], start[3:]
         for number, stop in enumerate(stops):
             if number:
@@ -90,66 +129,12 @@ class Scene:
         frame = self._backgrounds[camera].copy()
         height, width = frame.shape[:2]
         across, up = AXES[camera]
-        colour = ((200, 40 + 30 * (self.task.variation % 6), 40), (40, 160, 40), (40, 40, 220))
-        places = (self.task.goal, self.task.object, self.tip())
-        for place, paint in zip(places, colour):  # noqa: B905 - runs on Python 3.8
+        marks = [*getattr(self.task, "marks", list)(), (self.tip(), (40, 40, 220))]
+        for record in OBJECTS.values():
+            if record.color:
+                marks.append((record.position, [int(255 * part) for part in record.color]))
+        for place, paint in marks:
             part = (place - LOW) / (HIGH - LOW)
             x, y = int(part[across] * (width - 9)), int((1 - part[up]) * (height - 9))
             frame[max(y, 0) : y + 9, max(x, 0) : x + 9] = paint
         return frame
-
-
-class Task:
-    """Made per task name by ``name_to_task_class``."""
-
-    name = "reach_target"
-    variations = 20
-    shaped = True
-
-    def __init__(self, pyrep, robot):
-        self._robot = robot
-        self.variation, self.carried = 0, False
-        self.only_reach = self.name == "reach_target"
-        self.goal = self.object = np.zeros(3)
-
-    def get_name(self):
-        return self.name
-
-    def variation_count(self):
-        return self.variations
-
-    def init_episode(self, variation):
-        self.variation, self.carried = variation, False
-        self.goal = np.random.uniform([0.15, -0.3, 0.95], [0.4, 0.3, 1.3])
-        self.object = self.goal if self.only_reach else np.random.uniform([0.15, -0.3, 0.9], [0.4, 0.3, 1.1])
-        words = self.name.replace("_", " ")
-        return [words, f"{words}, number {variation}"]
-
-    def step(self):
-        tip = self._robot.arm.get_tip().get_matrix()[:3, 3]
-        closed = self._robot.gripper.amount < 0.5
-        self.carried = closed and (self.carried or bool(np.linalg.norm(tip - self.object) < NEAR))
-        if self.carried and not self.only_reach:
-            self.object = tip.copy()
-
-    def success(self):
-        place = self._robot.arm.get_tip().get_matrix()[:3, 3] if self.only_reach else self.object
-        met = bool(np.linalg.norm(place - self.goal) < NEAR)
-        # What a task counts as lost: the object dropped far away.
-        lost = not self.only_reach and bool(np.linalg.norm(self.object - self.goal) > 1.0)
-        return met, met or lost
-
-    def reward(self):
-        if not self.shaped:
-            return None
-        tip = self._robot.arm.get_tip().get_matrix()[:3, 3]
-        return float(-np.linalg.norm(tip - self.goal))
-
-    def get_low_dim_state(self):
-        if self.only_reach:
-            return self.goal.copy()
-        turn = Rotation.identity().as_quat()
-        return np.concatenate([self.object, turn, self.goal, turn])
-
-    def get_graspable_objects(self):
-        return []

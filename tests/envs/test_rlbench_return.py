@@ -1,0 +1,134 @@
+"""``rlbench/return``, played against the stand-in."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import sfvgen_plan.envs  # noqa: F401 - registers the environments
+from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
+from sfvgen_plan.envs.memory.return_task import draw_layout
+from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+from sfvgen_plan.envs.rlbench.process import SimulatorDiedError
+from sfvgen_plan.envs.rlbench.return_env import WORKSPACE, RLBenchReturnEnv
+from sfvgen_plan.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("fake_rlbench")
+
+STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+
+
+@pytest.fixture
+def env() -> Iterator[RLBenchReturnEnv]:
+    env = RLBenchReturnEnv(size=64)
+    yield env
+    env.close()
+
+
+def test_the_id_makes_it_and_gymnasiums_checker_has_no_complaint():
+    env = gym.make("sfvgen/RLBench-v0", task="rlbench/return", size=64)
+    assert isinstance(env.unwrapped, RLBenchReturnEnv)
+    assert env.unwrapped.instruction == return_task.INSTRUCTION
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_there_is_room_for_every_layout_on_the_table():
+    drawn = [draw_layout(np.random.default_rng(seed), WORKSPACE) for seed in range(200)]
+    assert {len(layout.objects) for layout in drawn} == {1, 2, 3}
+
+
+def test_the_seed_decides_what_lies_on_the_table(env: RLBenchReturnEnv):
+    first, info = env.reset(seed=3)
+    layout = draw_layout(np.random.default_rng(3), WORKSPACE)
+    np.testing.assert_allclose(info["positions"], layout.places, atol=1e-6)
+    np.testing.assert_array_equal(info["places"], layout.places)
+    assert info["descriptions"] == [goal.text for goal in layout.sub_goals]
+    assert env.max_decisions == layout.decisions
+    other, _ = env.reset(seed=4)
+    again, again_info = env.reset(seed=3)
+    assert (first != other).any()
+    np.testing.assert_array_equal(first, again)  # and nothing was left of what lay there before
+    np.testing.assert_array_equal(info["state"], again_info["state"])
+
+
+def test_info_is_that_of_the_same_task_in_the_other_simulator(env: RLBenchReturnEnv):
+    _, info = env.reset(seed=0)
+    memory = MemoryReturnEnv(pixels=False)
+    _, other = memory.reset(seed=0)
+    memory.close()
+    assert set(other) <= set(info)
+
+
+def test_an_object_is_carried_away_and_back(env: RLBenchReturnEnv):
+    _, info = env.reset(seed=11)
+    (place,) = info["places"]
+    away = env.sub_goal.place
+    assert not env.sub_goal.back
+
+    def go(target: np.ndarray, gripper: float) -> dict:
+        for _ in range(25):
+            shift = (target - env.state[:3]) / 0.05
+            *_, info = env.step(np.array([*np.clip(shift, -1, 1), 0, 0, 0, gripper]))
+            if np.abs(shift).max() < 0.1:
+                break
+        return info
+
+    high = np.array([0, 0, 0.1])
+    go(place + high, 1)
+    go(place, 1)
+    go(place, -1)
+    info = go(away, -1)
+    np.testing.assert_allclose(info["positions"][0], away, atol=0.02)
+    assert info["moved"].all()
+    assert not info["success"]
+    info = go(place, -1)
+    assert info["distance"] < 0.02
+    assert info["success"]
+    _, reward, terminated, _, info = env.step(STILL)
+    assert (reward, terminated, info["success_latched"]) == (1.0, False, True)
+
+
+def test_what_was_never_moved_is_not_back_and_time_runs_out():
+    env = RLBenchReturnEnv(objects=1, max_decisions=3, pixels=False)
+    env.reset(seed=0)
+    outcomes = [env.step(STILL) for _ in range(3)]
+    assert [(reward, truncated) for _, reward, _, truncated, _ in outcomes] == [(0, False), (0, False), (0, True)]
+    assert outcomes[-1][-1]["distance"] == return_task.AWAY_DISTANCE
+    env.close()
+
+
+def test_after_a_crash_the_table_is_laid_again(fake_rlbench: pytest.MonkeyPatch):
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:abort")
+    env = RLBenchReturnEnv(size=64)
+    first, _ = env.reset(seed=5)
+    env.step(STILL)
+    with pytest.raises(SimulatorDiedError):
+        env.step(STILL)
+    again, _ = env.reset(seed=5)
+    np.testing.assert_array_equal(first, again)
+    env.close()
+
+
+def test_bad_input_is_named(env: RLBenchReturnEnv):
+    with pytest.raises(UserError, match="objects=4"):
+        RLBenchReturnEnv(objects=4)
+    with pytest.raises(UserError, match="max_decisions=0"):
+        RLBenchReturnEnv(max_decisions=0)
+    with pytest.raises(UserError, match=r"sfvgen/RLBench-v0"):
+        RLBenchEnv("return")
+    with pytest.raises(UserError, match=r"sfvgen/RLBench-v0"):
+        RLBenchReturnEnv("reach_target")
+    with pytest.raises(UserError, match="no demonstrations"):
+        env.demonstrate(0)
+    env.reset(seed=0)
+    with pytest.raises(UserError, match=r"variation=1 is out of range"):
+        env.reset(seed=0, options={"variation": 1})

@@ -1,0 +1,82 @@
+"""Texts of sub-goals on their way from a dataset into the denoiser and the checkpoint's card."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from sfvgen_plan.cli.options import compose
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.data.minari_writer import DATA_FILE
+from sfvgen_plan.learning import train
+from sfvgen_plan.learning.data import BY_EXPERT, to_training_data
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+LEFT, RIGHT = "push the square to the left", "shove the square to the right"
+DECISIONS = 12
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, write_small_dataset):
+    """reach-v3 has two sub-goals, in another order in every second episode; push-v3 has none."""
+    folder = write_small_dataset(tmp_path_factory.mktemp("data") / "set", 30, DECISIONS)
+    with h5py.File(folder / DATA_FILE, "r+") as file:
+        for number in range(30):
+            group = file[f"episode_{number}"]
+            group.attrs["sub_goals"] = json.dumps([LEFT, RIGHT] if number % 4 < 2 else [RIGHT, LEFT])
+            group["infos/sub_goal"] = np.arange(DECISIONS + 1) // 8
+    return folder
+
+
+def test_decisions_know_their_text(dataset):
+    episodes = load_episodes(dataset)
+    assert episodes.sub_goals == [LEFT, RIGHT]
+    for e in range(len(episodes)):
+        told = episodes.sub_goal[episodes.action_start[e] : episodes.action_start[e] + DECISIONS]
+        expected = [0] * 8 + [1] * 4 if e % 4 < 2 else [1] * 8 + [0] * 4
+        assert told.tolist() == (expected if e < 30 else [-1] * DECISIONS)
+
+
+def test_a_dataset_without_has_none(dataset):
+    episodes = load_episodes(dataset, tasks=["push-v3"])
+    assert episodes.sub_goals == [] and (episodes.sub_goal == -1).all()
+    data = to_training_data(episodes, torch.device("cpu"))
+    assert data.text.equal(data.task)
+
+
+def test_frames_of_the_expert_have_either_text(dataset):
+    episodes = load_episodes(dataset)
+    data = to_training_data(episodes, torch.device("cpu"))
+    told = {"sub-goal": 0, "instruction": 0}
+    for e in range(len(episodes)):
+        start, action = int(episodes.episode_start[e]), int(episodes.action_start[e])
+        assert data.text[start] == episodes.task[e]  # nothing led there
+        for t in range(DECISIONS):
+            text, expert = int(data.text[start + t + 1]), episodes.kind[e] in BY_EXPERT and e < 30
+            if text != episodes.task[e]:
+                assert expert and text == len(episodes.tasks) + episodes.sub_goal[action + t]
+            if expert:
+                told["sub-goal" if text != episodes.task[e] else "instruction"] += 1
+    assert min(told.values()) > 0.4 * sum(told.values())
+
+
+def test_a_model_is_trained_on_them_and_says_so(dataset, tmp_path, monkeypatch):
+    seen = []
+    stage = train.DenoiserStage
+    monkeypatch.setattr(train, "DenoiserStage", lambda *given: seen.append(given) or stage(*given))
+    steps = [f"train.{s}.fit.steps=1" for s in ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")]
+    config = compose("train", ["train=tiny", f"data={dataset}", f"out={tmp_path / 'out'}", *steps])
+    folder = train.Training(config).run()
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.card.sub_goals == [LEFT, RIGHT]
+    assert f"- {LEFT}" in (folder / "README.md").read_text()
+    data, _, text, _ = seen[0]
+    assert data.task.max() == 3 and len(text) == 4
+    words = checkpoint.pipeline.tokenizer.tokenize(RIGHT)
+    assert words == [word + "</w>" for word in RIGHT.split()]  # in its vocabulary, not spelt in letters
+    loop = ["loop=slowfast", "loop.fit.steps=1", "loop.fit.batch=2", "loop.episodes=2", "loop.chunk=3"]
+    files = [f"data={dataset}", f"out={tmp_path / 'looped'}", f"checkpoint={folder}"]
+    looped = compose("train", ["train=tiny", *files, *loop, "row=no_temp_lora"])
+    assert load_checkpoint(train.Training(looped).run()).card.sub_goals == [LEFT, RIGHT]

@@ -1,0 +1,88 @@
+"""A checkpoint of RLBench's tasks says what its numbers mean, and under which terms it may be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import sfvgen_plan.envs  # noqa: F401 - registers the environments
+from sfvgen_plan.cli.options import compose
+from sfvgen_plan.data.minari_writer import write_dataset
+from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, estimates_of, pack_state
+from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.learning.train import Training
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+TASK, DECISIONS = "rlbench/reach_target", 9
+STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10")
+
+
+def episode(seed: int) -> StagedEpisode:
+    """Ends with success, as recorded ones do."""
+    random = np.random.default_rng(seed)
+    count = DECISIONS + 1
+    pose = np.concatenate([random.uniform(0, 1, (count, 3)), np.tile([0, 0, 0, 1.0], (count, 1))], axis=1)
+    state = pack_state(pose, np.ones(count), np.zeros((count, 7)), np.zeros((count, 3)))
+    return StagedEpisode.from_frames(
+        random.integers(0, 256, (count, 32, 32, 3), np.uint8),
+        task=TASK,
+        instruction="reach target",
+        kind="clean",
+        seed=seed,
+        state=state,
+        estimates=estimates_of(state),
+        actions=random.uniform(-1, 1, (DECISIONS, 7)).astype(np.float32),
+        expert_actions=random.uniform(-1, 1, (count, 7)).astype(np.float32),
+        rewards=np.eye(DECISIONS)[-1],
+        success=np.arange(count) == DECISIONS,
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rlbench")
+    settings = {"camera": "front", "size": 32, "repeat": 1, "split": "train", "tasks": [TASK]}
+    write_dataset(folder / "data", "recorded", [episode(1001 + n) for n in range(4)], settings)
+    small = [
+        "train.text_steps=2",
+        "train.model.unet_widths=[8,8]",
+        "train.model.head_dim=4",
+        "train.model.norm_groups=4",
+        *(f"train.{stage}.fit.steps=2" for stage in STAGES),
+    ]
+    config = compose("train", ["train=tiny", f"data={folder / 'data'}", f"out={folder / 'out'}", *small])
+    return Training(config).run()
+
+
+def test_the_numbers_are_rlbenchs(checkpoint: Path):
+    loaded = load_checkpoint(checkpoint)
+    assert loaded.card.readouts == list(ESTIMATE_NAMES)
+    assert loaded.card.action_dim == 7
+    assert loaded.pipeline.heads.config.reward_scale == 1.0
+
+
+def test_the_card_carries_the_licence_of_the_data(checkpoint: Path):
+    page = (checkpoint / "README.md").read_text()
+    assert "non-commercial" in page
+    assert "Imperial College London" in page
+    assert "x_axis_x" in page
+
+
+def test_its_tasks_are_imagined_like_any_other(checkpoint: Path):
+    env = gym.make("sfvgen/Imagined-v0", task=TASK, checkpoint=checkpoint, sampler_steps=1, device="cpu")
+    frame, info = env.reset(seed=0)
+    assert frame.shape == (32, 32, 3)
+    frame, reward, _, _, info = env.step(np.zeros(7, np.float32))
+    assert info["estimates"].shape == (10,)
+    assert np.isfinite(reward)
+    assert env.unwrapped.metadata["render_fps"] == 10
+
+
+def test_the_recipe_is_shorter_than_the_default():
+    recipe, default = (compose("train", [f"train={name}"])["train"] for name in ("rlbench", "default"))
+    assert recipe["model"] == default["model"]
+    assert all(recipe[stage]["fit"]["steps"] < default[stage]["fit"]["steps"] for stage in STAGES)
+    assert recipe["denoiser"]["windows"]["dream_from"] < recipe["denoiser"]["fit"]["steps"]

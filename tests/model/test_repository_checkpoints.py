@@ -1,0 +1,38 @@
+"""Checkpoints in the repository's own folder, which is not part of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.data.sources import source_of
+from sfvgen_plan.envs.imagined import ImaginedEnv
+from sfvgen_plan.envs.rlbench.tasks import PREFIX, SUITES
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2] / "checkpoints"
+FOLDERS = sorted(file.parent for file in ROOT.glob("*/checkpoint.json"))
+LARGEST = 40_000_000
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_it_is_small_carries_its_licence_and_imagines(folder: Path) -> None:
+    files = [file for file in folder.rglob("*") if file.is_file() and "training" not in file.parts]
+    assert sum(file.stat().st_size for file in files) <= LARGEST
+    checkpoint = load_checkpoint(folder)
+    source = source_of(checkpoint.tasks)
+    assert source.licence in (folder / "README.md").read_text()
+    assert checkpoint.card.readouts == list(source.readouts)
+    assert checkpoint.pipeline.heads.config.reward_scale == source.reward_scale
+    env = ImaginedEnv(checkpoint.tasks[0], checkpoint, sampler_steps=1)
+    env.reset(seed=0)
+    frame, *_ = env.step(np.zeros(checkpoint.card.action_dim, np.float32))
+    assert frame.std() > 5
+
+
+@pytest.mark.skipif(not (ROOT / "rlbench").is_dir(), reason="checkpoints/rlbench is not there")
+def test_rlbenchs_has_all_tasks_with_recorded_episodes() -> None:
+    tasks = load_checkpoint(ROOT / "rlbench").tasks
+    assert set(tasks) == {PREFIX + task for task in SUITES["rlbench-data"]}
