@@ -110,6 +110,8 @@ class Training:
         self.encode()
         if self.base is None:
             self.fit_denoiser()
+            if self.recipe["rollouts"]["fit"]["steps"] > 0:
+                self.fit_rollouts()
             if self.pipeline.heads is not None:
                 self.dream()
                 self.fit_heads()
@@ -153,13 +155,21 @@ class Training:
     def fit_denoiser(self) -> None:
         """Stage 2."""
         settings = self.recipe["denoiser"]
-        windows = WindowSettings(**{**settings["windows"], "lengths": tuple(settings["windows"]["lengths"])})
+        self._fit_denoiser("denoiser", settings["windows"], settings["fit"])
+
+    def fit_rollouts(self) -> None:
+        """Stage 2, once more on context that the denoiser has made itself, as in long rollouts."""
+        settings = self.recipe["rollouts"]
+        self._fit_denoiser("rollouts", {**self.recipe["denoiser"]["windows"], **settings["windows"]}, settings["fit"])
+
+    def _fit_denoiser(self, name: str, windows: dict[str, Any], fit: dict[str, Any]) -> None:
         objective = DenoiserObjective(self.pipeline.unet, self.pipeline.scheduler)
         data, text = self._told()
-        stage = DenoiserStage(data, objective, text, windows)
-        if self.speedups.get(stage.name) == "graphs":
+        settings = WindowSettings(**{**windows, "lengths": tuple(windows["lengths"])})
+        stage = DenoiserStage(data, objective, text, settings, name=name)
+        if self.speedups.get(name) == "graphs":
             stage.denoise = CapturedFunction(stage.denoise)
-        self._fit(stage, settings["fit"])
+        self._fit(stage, fit)
 
     def dream(self, chunk: int = 8) -> None:
         """Every episode again as the model imagines it, in chunks from real context: what heads will have to read."""

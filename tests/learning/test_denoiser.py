@@ -131,6 +131,28 @@ def test_dreams_replace_the_context_but_not_the_truth(make_pipeline, data, text)
     assert (late["latents"] == late["latents"].round()).all()
 
 
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_a_dream_reaches_the_frames_that_may_be_shown_clean_and_starts_from_real_ones(
+    make_pipeline, data, text, passes
+):
+    stage = stage_of(make_pipeline, data, text, SHARP)
+    seen = []
+
+    def denoise(frames, clean, actions, given, timestep, words):
+        seen.append(frames[:, : SHARP.context])
+        return torch.full_like(frames, 50.0)
+
+    stage.denoise = denoise
+    newest = data.last[data.first == torch.arange(len(data.first))][:4]
+    dreamt = stage._dream(newest, 6, passes)
+    truth = data.latents[data.window(newest, 6)]
+    assert len(seen) == passes
+    assert (dreamt[:, :4] != truth[:, :4]).all()
+    assert dreamt[:, 4:].equal(truth[:, 4:])
+    assert (seen[0] == seen[0].round()).all()  # latents here are whole numbers, where they are real
+    assert all((frames != frames.round()).any() for frames in seen[1:])
+
+
 def test_the_loss_is_on_new_frames_only(make_pipeline, data, text):
     stage = stage_of(make_pipeline, data, text, SHARP)
     batch = next(batches(stage, 1, 4))

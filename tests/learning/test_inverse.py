@@ -97,7 +97,9 @@ def test_killed_and_resumed_equals_uninterrupted(run, tmp_path):
 
 
 def test_a_recipe_can_leave_it_out(run, tmp_path):
-    steps = [f"train.{stage}.fit.steps=1" for stage in ("autoencoder", "denoiser", "heads", "prior", "prior10")]
+    steps = [
+        f"train.{stage}.fit.steps=1" for stage in ("autoencoder", "denoiser", "rollouts", "heads", "prior", "prior10")
+    ]
     folder = run(tmp_path / "out", "train.inverse.fit.steps=0", *steps, checkpoint=None)
     assert not (folder / "inverse").exists()
     assert load_checkpoint(folder).pipeline.inverse is None
