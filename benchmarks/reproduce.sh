@@ -39,21 +39,28 @@ few() {
     for agent in prior10 default10; do play "$agent" "$agent"; done
 }
 
-# Each ingredient of the default agent on its own: what it is without it.
+# The ingredients of the default agent, one changed at a time, where planning matters.
+alone() { # label, agent, task, settings ...
+    label=$1 agent=$2 task=$3
+    shift 3
+    sfvgen-plan eval --task "$task" --episodes 20 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
+        --out "$WORK/$label-$task" --resume agent.acceptance.patience=0 agent.sampler_steps=2 "$@"
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label-$task" --into benchmarks/results/ablations/metaworld-10.csv
+}
+
 ablations() {
-    play default-no-value default agent.objective.value=0.0
-    play default-no-confirm default agent.confirm=0
-    play default-no-margin default agent.acceptance.margin=0.0 agent.acceptance.margin_futures=0.0
-    play default-no-trust default agent.trust.radius=2.0
-    play default-no-shared-noise default agent.shared_noise=false
-    play default-no-warm-start default agent.warm_start=false
-    play default-futures default agent.futures=4
-    play default-feedback default agent.feedback=true
-    play default-revisits default agent.revisits=0.03
-    play default-no-patience default agent.acceptance.patience=0
-    play default-doubt default agent.acceptance.patience=0 agent.acceptance.doubt=1.5
-    play default-execute-4 default agent.replan_every=4
-    play default-memory default agent.memory=true
+    for task in reach-v3 push-v3; do
+        alone p0 default "$task"
+        alone p0-no-value default "$task" agent.objective.value=0.0
+        alone p0-no-confirm default "$task" agent.confirm=0
+        alone p0-no-margin default "$task" agent.acceptance.margin=0.0 agent.acceptance.margin_futures=0.0
+        alone p0-no-trust default "$task" agent.trust.radius=2.0
+        alone p0-no-shared-noise default "$task" agent.shared_noise=false
+        alone p0-no-warm-start default "$task" agent.warm_start=false
+        alone p0-futures default "$task" agent.futures=4
+        alone p0-doubt default "$task" agent.acceptance.doubt=1.5
+    done
+    for task in reach-v3 push-v3 door-open-v3; do alone p0-10 default10 "$task"; done
 }
 
 open_loop() {

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sfvgen_plan.benchmarks import open_loop_rows
+from sfvgen_plan.benchmarks import ingredients, open_loop_rows
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.results import EpisodeRow, newest, read_rows
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
@@ -42,6 +42,7 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if _holds_episodes(path):
             sections += protocol_sections(path.stem, list(newest(read_rows(path))))
+            sections += _ingredients_sections(folder / ingredients.FOLDER / path.name)
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
     sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
     sections += _section_of(folder / SPEED, speed_section)
@@ -83,6 +84,14 @@ def task_order(protocol: str, rows: Iterable[EpisodeRow]) -> list[str]:
     base = protocol.partition("~")[0]
     known = list(load_protocol(base).tasks) if base in protocol_names() else []
     return known + sorted({row.task for row in rows} - set(known))
+
+
+def _ingredients_sections(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    rows = list(newest(read_rows(path)))
+    header, lines = ingredients.ingredients_table(rows, task_order(path.stem, rows))
+    return ["**The ingredients of planning, one changed at a time** (any-time success %)\n\n" + markdown(header, lines)]
 
 
 def _agent_rank(agent: str) -> tuple[int, str]:

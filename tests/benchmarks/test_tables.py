@@ -40,6 +40,19 @@ def results_folder(folder: Path) -> Path:
     return folder
 
 
+def test_ingredients_stand_in_their_own_table_and_are_never_ranked(tmp_path: Path) -> None:
+    rows = [row(label, "push-v3", seed, seed < 3) for label in ("new", "p0-no-trust", "p0") for seed in range(4)]
+    rows += [row("p0", "reach-v3", seed, True) for seed in range(4)]
+    (results_folder(tmp_path) / "ablations").mkdir()
+    write_rows(tmp_path / "ablations" / "metaworld-10.csv", rows)
+    ranked, table = results_block(tmp_path).split("**The ingredients of planning, one changed at a time**")
+    assert "p0" not in ranked
+    lines = [line for line in table.split("**")[0].splitlines() if line.startswith("| `")]
+    assert [line.split("|")[1].strip() for line in lines] == ["`p0`", "`p0-no-trust`", "`new`"]
+    assert lines[0].endswith("| 100 [51, 100] | 75 [30, 95] |")
+    assert lines[1].endswith("| no trust region |  | 75 [30, 95] |")
+
+
 def readme(folder: Path) -> Path:
     path = folder / "README.md"
     path.write_text(f"# Title\n{BEGIN}\nold\n{END}\nfooter\n")
