@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sfvgen_plan.anchors import ANCHOR_EVERY
 from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.loading import load_on
@@ -40,6 +41,7 @@ class Settings(TypedDict, total=False):
     obs_mode: str
     futures: int
     exact: bool
+    anchor_every: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ class Episodes:
         """The episodes named by ``index``, in that order; memories are shared, not copied."""
         state, where = self.imagination, _tensor(index, self.imagination.seed.device)
         memory = state.memory.select(where) if state.memory is not None else None
-        chosen = Imagination(state.context[where], state.task[where], state.seed[where], state.step[where], memory)
+        anchor = state.anchor.select(where) if state.anchor is not None else None
+        chosen = Imagination(
+            state.context[where], state.task[where], state.seed[where], state.step[where], memory, anchor=anchor
+        )
         return Episodes(chosen, self.lengths[index], self.decisions[index], self.latched[index])
 
     def replaced(self, index: np.ndarray, part: Episodes) -> Episodes:
@@ -78,12 +83,16 @@ class Episodes:
         memory = None
         if old.memory is not None and new.memory is not None:
             memory = old.memory.replaced(where, new.memory)
+        anchor = None
+        if old.anchor is not None and new.anchor is not None:
+            anchor = old.anchor.replaced(where, new.anchor)
         state = Imagination(
             _padded(old.context, frames).index_copy(0, where, _padded(new.context, frames)),
             old.task.index_copy(0, where, new.task),
             old.seed.index_copy(0, where, new.seed),
             old.step.index_copy(0, where, new.step),
             memory,
+            anchor=anchor,
         )
         merged = Episodes(
             state,
@@ -134,6 +143,8 @@ class ImaginedBatch:
         futures: possible futures imagined of each decision, under different noise. The first is what happens; how far
             the others' rewards lie apart is ``info["uncertainty"]``.
         exact: compute in float32 even where bfloat16 is faster.
+        anchor_every: decisions imagined from the same clean frames, see ``LearnedSimulator``; 1 is twice as fast, and
+            drifts away sooner.
 
     Raises:
         UserError: a task that is not in the checkpoint, a missing or damaged checkpoint, an unusable device, a number
@@ -152,6 +163,7 @@ class ImaginedBatch:
         obs_mode: str = "pixels",
         futures: int = 1,
         exact: bool = False,
+        anchor_every: int = ANCHOR_EVERY,
     ) -> None:
         check_at_least_one(max_decisions=max_decisions, futures=futures, memory_every=memory_every)
         self.checkpoint = load_on(checkpoint, device)
@@ -163,7 +175,7 @@ class ImaginedBatch:
         self.checkpoint.task_index(self.task)
         self.instruction = card.tasks[self.task]
         self.memory = FastLearning() if memory is True else memory or None
-        self.simulator = self.checkpoint.simulator(sampler_steps, self.memory, exact)
+        self.simulator = self.checkpoint.simulator(sampler_steps, self.memory, exact, anchor_every=anchor_every)
         self.memory_every, self.max_decisions, self.futures = memory_every, max_decisions, futures
         self.observer = Observer(self.simulator, obs_mode)
         self.observation_space = self.observer.space

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sfvgen_plan.anchors import Anchor
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.weights import Memory
@@ -25,6 +26,7 @@ from sfvgen_plan.simulator import Imagination
 
 FORMAT = "sfvgen-plan imagined state 1"
 _IMAGINED = ("context", "task", "seed", "step")
+_ANCHORED = tuple(field.name for field in fields(Anchor))
 _COUNTERS = ("lengths", "decisions", "latched")
 
 
@@ -149,7 +151,8 @@ def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
     newest = imagined.context[:, -max(simulator.context_frames, 2) :]
     begun = simulator.begin_latents(newest, [state.task] * len(state), imagined.seed)
     lengths = np.full(len(state), newest.shape[1])
-    episodes = replace(state.episodes, imagination=replace(begun, step=imagined.step), lengths=lengths)
+    begun = replace(begun, step=imagined.step, anchor=imagined.anchor)
+    episodes = replace(state.episodes, imagination=begun, lengths=lengths)
     return replace(state, memory=_learning(batch), episodes=episodes)
 
 
@@ -219,8 +222,9 @@ def _moved(episodes: Episodes, device: torch.device) -> Episodes:
             memory.owner.to(device),
             memory.scale,
         )
-    fields = {name: getattr(state, name).to(device) for name in _IMAGINED}
-    return replace(episodes, imagination=Imagination(**fields, memory=memory))
+    moved = {name: getattr(state, name).to(device) for name in _IMAGINED}
+    anchor = state.anchor.to(device) if state.anchor is not None else None
+    return replace(episodes, imagination=Imagination(**moved, memory=memory, anchor=anchor))
 
 
 def _packed(state: ImaginedState) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -229,6 +233,8 @@ def _packed(state: ImaginedState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {name: getattr(imagined, name) for name in _IMAGINED}
     tensors |= {name: torch.from_numpy(np.asarray(getattr(episodes, name))) for name in _COUNTERS}
     tensors["ended"] = torch.from_numpy(state.ended)
+    if imagined.anchor is not None:
+        tensors |= {f"anchor.{name}": getattr(imagined.anchor, name) for name in _ANCHORED}
     memory = imagined.memory
     if memory is not None:
         used, owner = memory.owner.unique(return_inverse=True)  # forks share one; others' are left out
@@ -261,7 +267,10 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Imagi
         memory = Memory(
             part("down"), part("up"), moments, tensors["memory.steps"], tensors["memory.owner"], header["scale"]
         )
-    imagined = Imagination(**{name: tensors[name] for name in _IMAGINED}, memory=memory)
+    anchor = None
+    if f"anchor.{_ANCHORED[0]}" in tensors:
+        anchor = Anchor(**{name: tensors[f"anchor.{name}"] for name in _ANCHORED})
+    imagined = Imagination(**{name: tensors[name] for name in _IMAGINED}, memory=memory, anchor=anchor)
     episodes = Episodes(imagined, *(tensors[name].numpy() for name in _COUNTERS))
     return ImaginedState(
         header["checkpoint"],

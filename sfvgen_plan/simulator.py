@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sfvgen_plan.anchors import Anchor
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning, Given, learn
 from sfvgen_plan.memory.weights import Memory, applied, fresh_memory, stack
@@ -37,6 +38,7 @@ class Imagination:
         memory: Temp-LoRA of the episodes, or None.
         actions: (N, K, A) the action that led into each frame of the context, zeros where none did; kept for the rule
             "output" alone.
+        anchor: where the next passes start; None: at the newest frames.
     """
 
     context: Tensor
@@ -45,6 +47,7 @@ class Imagination:
     step: Tensor
     memory: Memory | None = None
     actions: Tensor | None = None
+    anchor: Anchor | None = None
 
     def __len__(self) -> int:
         return len(self.context)
@@ -59,6 +62,8 @@ class LearnedSimulator:
         memory: hyperparameters of fast learning; None plays without memory.
         exact: compute in float32 even where bfloat16 is faster.
         context_frames: clean frames that a chunk is generated from; None: as many as the checkpoint was trained with.
+        anchor_every: decisions that are imagined from the same clean frames, the earlier ones anew with every pass:
+            one at a time, decisions come out as exact as in chunks of so many. 1: passes go on where the last ended.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class LearnedSimulator:
         memory: FastLearning | None = None,
         exact: bool = False,
         context_frames: int | None = None,
+        anchor_every: int = 1,
     ) -> None:
         if sampler_steps < 1:
             raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
@@ -85,6 +91,10 @@ class LearnedSimulator:
         self.exact = exact
         self.action_dim = checkpoint.card.action_dim
         self.context_frames = context_frames or checkpoint.card.context_frames
+        most = CONTEXT_WINDOW - self.context_frames
+        if not 1 <= anchor_every <= most:
+            raise UserError(f"anchor_every={anchor_every} is out of range; give 1 to {most} decisions")
+        self.anchor_every = anchor_every
         self.denoiser_calls = 0
         self.device = checkpoint.pipeline.device
         self._text, self._pooled = self.pipeline.embed(list(checkpoint.card.tasks.values()))
@@ -125,7 +135,10 @@ class LearnedSimulator:
         actions = None
         if self._keeps_actions:
             actions = latents.new_zeros(*latents.shape[:2], self.action_dim, dtype=torch.float32)
-        return Imagination(latents.float(), task, seed, torch.zeros_like(seed), memory, actions)
+        latents, step, anchor = latents.float(), torch.zeros_like(seed), None
+        if self.anchor_every > 1:
+            anchor = Anchor.at(latents[:, -self.context_frames :], step, self.action_dim, self.anchor_every)
+        return Imagination(latents, task, seed, step, memory, actions, anchor)
 
     @torch.inference_mode()
     def imagine(self, state: Imagination, actions: Tensor) -> tuple[Imagination, Outcome]:
@@ -144,18 +157,16 @@ class LearnedSimulator:
             raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
         actions = actions.clamp(-1, 1).to(state.context)
         context = state.context[:, -self.context_frames :]
-        drawn = noise.normal(state.seed, state.step, (actions.shape[1], *context.shape[2:]))
         with self._precision():
-            latents = self._generate(state, context, actions, drawn)
+            latents, anchor = self._continued(state, context, actions)
             outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task)
-        self.denoiser_calls += self.sampler_steps
         kept = context if state.memory is None else state.context  # a chunk to remember may take several passes
         newest = torch.cat([kept, latents], dim=1)
         led = torch.cat([state.actions, actions], dim=1) if state.actions is not None else None
         if not self._keeps_all:
             newest = newest[:, -CONTEXT_WINDOW:]
             led = led[:, -CONTEXT_WINDOW:] if led is not None else None
-        return replace(state, context=newest, step=state.step + 1, actions=led), outcome
+        return replace(state, context=newest, step=state.step + 1, actions=led, anchor=anchor), outcome
 
     @torch.inference_mode()
     def read(self, state: Imagination) -> Outcome:
@@ -249,8 +260,9 @@ class LearnedSimulator:
         index = as_long(index, self.device)
         memory = state.memory.select(index) if state.memory is not None else None
         actions = state.actions[index] if state.actions is not None else None
+        anchor = state.anchor.select(index) if state.anchor is not None else None
         return Imagination(
-            state.context[index], state.task[index], state.seed[index], state.step[index], memory, actions
+            state.context[index], state.task[index], state.seed[index], state.step[index], memory, actions, anchor
         )
 
     def reseed(self, state: Imagination, seeds: Sequence[int] | Tensor) -> Imagination:
@@ -261,6 +273,23 @@ class LearnedSimulator:
         """Latents (N, G, C, h, w) -> frames (N, G, H, W, 3) uint8."""
         with torch.inference_mode(), self._precision():
             return self.pipeline.decode(latents)
+
+    def _continued(self, state: Imagination, newest: Tensor, actions: Tensor) -> tuple[Tensor, Anchor | None]:
+        """The frames (N, G, C, h, w) after ``actions`` (N, G, A), and where the next pass starts."""
+        new, shape = actions.shape[1], newest.shape[2:]
+        if state.anchor is None:
+            self.denoiser_calls += self.sampler_steps
+            drawn = noise.normal(state.seed, state.step, (new, *shape))
+            return self._generate(state, newest, actions, drawn), None
+        anchor = state.anchor.moved(newest, state.step, new)
+        latents = newest.new_empty(len(state), new, *shape)
+        for taken, rows in anchor.groups():
+            self.denoiser_calls += self.sampler_steps
+            part, start = self.select(state, rows), anchor.select(rows)
+            led = torch.cat([start.actions[:, :taken], actions[rows]], dim=1)
+            drawn = noise.normal(part.seed, start.step, (taken + new, *shape))
+            latents[rows] = self._generate(part, start.context, led, drawn)[:, taken:].float()
+        return latents, anchor.taking(actions)
 
     def _generate(self, state: Imagination, context: Tensor, actions: Tensor, drawn: Tensor) -> Tensor:
         """New latents (N, G, C, h, w), in as many passes as the attention kernels need."""

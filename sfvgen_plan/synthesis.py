@@ -69,7 +69,7 @@ class Synthesis:
         simulator.denoiser_calls += simulator.sampler_steps
         video = torch.cat(parts)
         newest = torch.cat([state.context, video], dim=1)[:, -max(2, simulator.context_frames) :]
-        return replace(state, context=newest, step=state.step + 1, actions=None), video
+        return replace(state, context=newest, step=state.step + 1, actions=None, anchor=None), video
 
     @torch.inference_mode()
     def actions(self, state: Imagination, video: Tensor) -> Tensor:

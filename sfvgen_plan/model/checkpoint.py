@@ -143,11 +143,12 @@ class Checkpoint:
         memory: FastLearning | None = None,
         exact: bool = False,
         context_frames: int | None = None,
+        anchor_every: int = 1,
     ) -> LearnedSimulator:
         """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments."""
         from sfvgen_plan.simulator import LearnedSimulator
 
-        return LearnedSimulator(self, sampler_steps, memory, exact, context_frames)
+        return LearnedSimulator(self, sampler_steps, memory, exact, context_frames, anchor_every)
 
     def prior(self, name: str = "prior") -> LatentPrior:
         """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task)."""
