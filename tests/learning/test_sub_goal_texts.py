@@ -65,7 +65,7 @@ def test_frames_of_the_expert_have_either_text(dataset):
 def test_a_model_is_trained_on_them_and_says_so(dataset, tmp_path, monkeypatch):
     seen = []
     stage = train.DenoiserStage
-    monkeypatch.setattr(train, "DenoiserStage", lambda *given: seen.append(given) or stage(*given))
+    monkeypatch.setattr(train, "DenoiserStage", lambda *given, **named: seen.append(given) or stage(*given, **named))
     steps = [
         f"train.{s}.fit.steps=1"
         for s in ("autoencoder", "denoiser", "rollouts", "heads", "prior", "prior10", "inverse")

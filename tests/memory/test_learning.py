@@ -60,7 +60,7 @@ def test_learning_lowers_the_loss_of_a_repeated_sequence(pipeline, unet, seeds, 
 
     memory = fresh(unet, seeds)
     before = loss(memory)
-    for _ in range(8):
+    for _ in range(16):
         memory, _ = learn(unet, pipeline.scheduler, memory, chunks[0], seeds, EAGER)
     assert (loss(memory) < 0.97 * before).all()
     assert memory.steps.tolist() == [8] * len(seeds)
