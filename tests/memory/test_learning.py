@@ -63,7 +63,7 @@ def test_learning_lowers_the_loss_of_a_repeated_sequence(pipeline, unet, seeds, 
     for _ in range(16):
         memory, _ = learn(unet, pipeline.scheduler, memory, chunks[0], seeds, EAGER)
     assert (loss(memory) < 0.97 * before).all()
-    assert memory.steps.tolist() == [8] * len(seeds)
+    assert memory.steps.tolist() == [16] * len(seeds)
 
 
 def test_several_steps_per_chunk_are_as_many_calls(pipeline, unet, seeds, chunks):
