@@ -206,7 +206,7 @@ def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
 
 
 def _canonical(task: str) -> str:
-    if task.startswith(rlbench.PREFIX) and task.removeprefix(rlbench.PREFIX) in rlbench.MADE:
+    if rlbench.is_made(task):
         raise UserError(f"task={task!r} has no demonstrations by RLBench to collect; choose another task")
     named = {rlbench.PREFIX: rlbench.canonical, memory.PREFIX: memory.canonical}.get(_simulator(task), canonical)
     return named(task)

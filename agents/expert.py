@@ -11,7 +11,7 @@ from sfvgen_plan.agents import memory_expert
 from sfvgen_plan.agents.base import EnvAgent, PlanCost
 from sfvgen_plan.data.rlbench_state import TASK_PREFIX
 from sfvgen_plan.envs.rendering import import_mujoco
-from sfvgen_plan.envs.rlbench.tasks import MADE
+from sfvgen_plan.envs.rlbench.tasks import is_made
 from sfvgen_plan.envs.tasks import canonical
 
 
@@ -37,8 +37,7 @@ class ExpertAgent:
             from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
             from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
 
-            made = task.removeprefix(TASK_PREFIX) in MADE
-            self._demonstrated = ReturnExpert() if made else DemonstratedExpert()
+            self._demonstrated = ReturnExpert() if is_made(task) else DemonstratedExpert()
             self._demonstrated.reset(task, seed)
             return
         if task in memory_expert.TASKS:

@@ -69,7 +69,7 @@ def memory_seconds(
             imagined, outcome = plain.imagine(plain.select(alone, one), actions[n : n + 1])
             sequence = imagined.context.clone()
             adam.zero_grad()
-            with plain._precision():
+            with plain.precision():
                 losses = episode_losses(adapted.unet, checkpoint.pipeline.scheduler, sequence, one, one * 0)
             losses.sum().backward()
             adam.step()

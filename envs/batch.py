@@ -65,12 +65,8 @@ class Episodes:
 
     def select(self, index: np.ndarray) -> Episodes:
         """The episodes named by ``index``, in that order; memories are shared, not copied."""
-        state, where = self.imagination, _tensor(index, self.imagination.seed.device)
-        memory = state.memory.select(where) if state.memory is not None else None
-        anchor = state.anchor.select(where) if state.anchor is not None else None
-        chosen = Imagination(
-            state.context[where], state.task[where], state.seed[where], state.step[where], memory, anchor=anchor
-        )
+        chosen = self.imagination.select(_tensor(index, self.imagination.seed.device))
+        chosen = replace(chosen, actions=None)  # which ``replaced`` could not merge
         return Episodes(chosen, self.lengths[index], self.decisions[index], self.latched[index])
 
     def replaced(self, index: np.ndarray, part: Episodes) -> Episodes:

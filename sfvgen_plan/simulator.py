@@ -52,6 +52,15 @@ class Imagination:
     def __len__(self) -> int:
         return len(self.context)
 
+    def select(self, index: Tensor) -> Imagination:
+        """The episodes named by ``index``, in that order; memories are shared, not copied."""
+        memory = self.memory.select(index) if self.memory is not None else None
+        actions = self.actions[index] if self.actions is not None else None
+        anchor = self.anchor.select(index) if self.anchor is not None else None
+        return Imagination(
+            self.context[index], self.task[index], self.seed[index], self.step[index], memory, actions, anchor
+        )
+
 
 class LearnedSimulator:
     """``Simulator`` on a checkpoint; see ``sfvgen_plan.simulation`` for shapes.
@@ -114,7 +123,7 @@ class LearnedSimulator:
                 f"checkpoint's size: give ({len(tasks)}, P, {size}, {size}, 3) uint8 from camera "
                 f"{self.checkpoint.camera!r}"
             )
-        with self._precision():
+        with self.precision():
             latents = self.pipeline.encode(frames)
         return self.begin_latents(latents, tasks, seeds)
 
@@ -157,7 +166,7 @@ class LearnedSimulator:
             raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
         actions = actions.clamp(-1, 1).to(state.context)
         context = state.context[:, -self.context_frames :]
-        with self._precision():
+        with self.precision():
             latents, anchor = self._continued(state, context, actions)
             outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task)
         kept = context if state.memory is None else state.context  # a chunk to remember may take several passes
@@ -171,7 +180,7 @@ class LearnedSimulator:
     @torch.inference_mode()
     def read(self, state: Imagination) -> Outcome:
         """What the heads say of every episode's newest frame (G = 1)."""
-        with self._precision():
+        with self.precision():
             return self._read(state.context[:, -2:], state.task)
 
     def remember(self, state: Imagination) -> Imagination:
@@ -210,7 +219,7 @@ class LearnedSimulator:
                     "use LearnedSimulator's own methods, or rule='local'"
                 )
             given = Given(past, state.actions[:, spare:], self._text[state.task])
-        with self._precision():
+        with self.precision():
             memory, _ = learn(
                 self.pipeline.unet,
                 self.pipeline.scheduler,
@@ -257,13 +266,7 @@ class LearnedSimulator:
 
     def select(self, state: Imagination, index: Sequence[int] | Tensor) -> Imagination:
         """The episodes named by ``index``, in that order."""
-        index = as_long(index, self.device)
-        memory = state.memory.select(index) if state.memory is not None else None
-        actions = state.actions[index] if state.actions is not None else None
-        anchor = state.anchor.select(index) if state.anchor is not None else None
-        return Imagination(
-            state.context[index], state.task[index], state.seed[index], state.step[index], memory, actions, anchor
-        )
+        return state.select(as_long(index, self.device))
 
     def reseed(self, state: Imagination, seeds: Sequence[int] | Tensor) -> Imagination:
         """The same episodes with other possible futures."""
@@ -271,8 +274,38 @@ class LearnedSimulator:
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents (N, G, C, h, w) -> frames (N, G, H, W, 3) uint8."""
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), self.precision():
             return self.pipeline.decode(latents)
+
+    def generate(
+        self, state: Imagination, context: Tensor, actions: Tensor | None, text: Tensor, drawn: Tensor
+    ) -> Tensor:
+        """New latents (N, G, C, h, w) with the memories of ``state``, in as many passes as the attention kernels need.
+
+        Args:
+            state: N episodes.
+            context: (N, f_p, C, h, w) clean frames.
+            actions: (N, G, A), or None for what the text alone asks for.
+            text: (N, L, E) token features.
+            drawn: (N, G, C, h, w) noise.
+        """
+        passes = -(-len(state) * context.shape[-2] * context.shape[-1] // MOST_SEQUENCES)
+        if passes > 1:
+            parts = torch.arange(len(state), device=self.device).tensor_split(passes)
+            return torch.cat(
+                [
+                    self.generate(
+                        state.select(rows),
+                        context[rows],
+                        None if actions is None else actions[rows],
+                        text[rows],
+                        drawn[rows],
+                    )
+                    for rows in parts
+                ]
+            )
+        with applied(self.pipeline.unet, state.memory), short_attention(self.device):
+            return self.pipeline.generate(context, actions, text, drawn, self.sampler_steps)
 
     def _continued(self, state: Imagination, newest: Tensor, actions: Tensor) -> tuple[Tensor, Anchor | None]:
         """The frames (N, G, C, h, w) after ``actions`` (N, G, A), and where the next pass starts."""
@@ -280,27 +313,19 @@ class LearnedSimulator:
         if state.anchor is None:
             self.denoiser_calls += self.sampler_steps
             drawn = noise.normal(state.seed, state.step, (new, *shape))
-            return self._generate(state, newest, actions, drawn), None
+            return self.generate(state, newest, actions, self._text[state.task], drawn), None
         anchor = state.anchor.moved(newest, state.step, new)
         latents = newest.new_empty(len(state), new, *shape)
         for taken, rows in anchor.groups():
             self.denoiser_calls += self.sampler_steps
-            part, start = self.select(state, rows), anchor.select(rows)
-            led = torch.cat([start.actions[:, :taken], actions[rows]], dim=1)
+            part, start, held = state, anchor, actions
+            if len(rows) < len(state):
+                part, start, held = state.select(rows), anchor.select(rows), actions[rows]
+            led = torch.cat([start.actions[:, :taken], held], dim=1)
             drawn = noise.normal(part.seed, start.step, (taken + new, *shape))
-            latents[rows] = self._generate(part, start.context, led, drawn)[:, taken:].float()
+            made = self.generate(part, start.context, led, self._text[part.task], drawn)
+            latents[rows] = made[:, taken:].float()
         return latents, anchor.taking(actions)
-
-    def _generate(self, state: Imagination, context: Tensor, actions: Tensor, drawn: Tensor) -> Tensor:
-        """New latents (N, G, C, h, w), in as many passes as the attention kernels need."""
-        passes = -(-len(state) * context.shape[-2] * context.shape[-1] // MOST_SEQUENCES)
-        if passes > 1:
-            parts = torch.arange(len(state), device=self.device).tensor_split(passes)
-            return torch.cat(
-                [self._generate(self.select(state, rows), context[rows], actions[rows], drawn[rows]) for rows in parts]
-            )
-        with applied(self.pipeline.unet, state.memory), short_attention(self.device):
-            return self.pipeline.generate(context, actions, self._text[state.task], drawn, self.sampler_steps)
 
     def _read(self, latents: Tensor, task: Tensor) -> Outcome:
         """Heads on every pair of successive frames of (N, G + 1, C, h, w)."""
@@ -316,7 +341,8 @@ class LearnedSimulator:
             latents=latents[:, 1:],
         )
 
-    def _precision(self) -> AbstractContextManager[None]:
+    def precision(self) -> AbstractContextManager[None]:
+        """The arithmetic of imagination: float32 if it is to be exact, else what the device is fast at."""
         return nullcontext() if self.exact else precision(self.device)
 
 

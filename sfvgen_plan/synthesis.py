@@ -6,19 +6,16 @@ Nothing is executed in between: the denoiser is trained with actions dropped, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.weights import applied
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.inverse import InverseDynamics
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
-from sfvgen_plan.model.unet import short_attention
-from sfvgen_plan.simulator import MOST_SEQUENCES, Imagination, LearnedSimulator, precision
+from sfvgen_plan.simulator import Imagination, LearnedSimulator
 
 
 class Synthesis:
@@ -54,20 +51,13 @@ class Synthesis:
         """
         if not 1 <= frames <= self.most_frames:
             raise UserError(f"frames={frames} don't fit into one pass; give 1 to {self.most_frames}")
-        simulator, pipeline = self.simulator, self.simulator.pipeline
+        simulator = self.simulator
         context = state.context[:, -simulator.context_frames :]
         drawn = noise.normal(state.seed, state.step, (frames, *context.shape[2:]))
         text = torch.stack([self._tokens_of(one) for one in texts])
-        parts = []
-        together = max(1, MOST_SEQUENCES // (context.shape[-2] * context.shape[-1]))
-        for rows in torch.arange(len(state), device=simulator.device).split(together):
-            part = simulator.select(state, rows) if len(rows) < len(state) else state
-            with self._precision(), applied(pipeline.unet, part.memory), short_attention(simulator.device):
-                parts.append(
-                    pipeline.generate(context[rows], None, text[rows], drawn[rows], simulator.sampler_steps).float()
-                )
+        with simulator.precision():
+            video = simulator.generate(state, context, None, text, drawn).float()
         simulator.denoiser_calls += simulator.sampler_steps
-        video = torch.cat(parts)
         newest = torch.cat([state.context, video], dim=1)[:, -max(2, simulator.context_frames) :]
         return replace(state, context=newest, step=state.step + 1, actions=None, anchor=None), video
 
@@ -76,7 +66,7 @@ class Synthesis:
         """What leads from the state's newest frame along a video (N, G, C, h, w): actions (N, G, A) in [-1, 1]."""
         frames = torch.cat([state.context[:, -1:], video], dim=1)
         pairs = torch.stack([frames[:, :-1], frames[:, 1:]], dim=2)
-        with self._precision():
+        with self.simulator.precision():
             found = self.inverse(pairs.flatten(0, 1)).float()
         return found.clamp(-1, 1).unflatten(0, video.shape[:2])
 
@@ -86,6 +76,3 @@ class Synthesis:
             length = len(self._tokens[self._longest])
             self._tokens[text] = self.simulator.pipeline.embed([self._longest, text])[0][1, :length]
         return self._tokens[text]
-
-    def _precision(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.simulator.exact else precision(self.simulator.device)

@@ -9,7 +9,7 @@ import numpy as np
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.tasks import MADE, PREFIX, canonical
+from sfvgen_plan.envs.rlbench.tasks import PREFIX, canonical, is_made
 from sfvgen_plan.envs.rlbench.worker import MADE_TASK
 from sfvgen_plan.errors import UserError
 
@@ -124,5 +124,4 @@ def make_rlbench(task: str, **arguments: Any) -> RLBenchEnv:
     Raises:
         UserError: unknown task, and what the environments refuse.
     """
-    made = canonical(task).removeprefix(PREFIX) in MADE
-    return (RLBenchReturnEnv if made else RLBenchEnv)(task, **arguments)
+    return (RLBenchReturnEnv if is_made(canonical(task)) else RLBenchEnv)(task, **arguments)

@@ -91,6 +91,11 @@ def canonical(name: str) -> str:
     return PREFIX + plain
 
 
+def is_made(task: str) -> bool:
+    """Whether ``task`` (with prefix) is one that this package makes."""
+    return task.startswith(PREFIX) and task.removeprefix(PREFIX) in MADE
+
+
 def suite_of(task: str) -> str:
     """The first of ``SUITES`` that has ``task`` (with prefix).
 

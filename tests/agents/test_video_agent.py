@@ -86,7 +86,7 @@ def test_any_text_will_do_and_does_not_change_its_neighbours(synthesis):
 def test_large_batches_are_split(synthesis, monkeypatch):
     state = begin(synthesis)
     _, whole = synthesis.imagine(state, SUB_GOALS, 3)
-    monkeypatch.setattr("sfvgen_plan.synthesis.MOST_SEQUENCES", 64)
+    monkeypatch.setattr("sfvgen_plan.simulator.MOST_SEQUENCES", 64)
     _, split = synthesis.imagine(state, SUB_GOALS, 3)
     assert torch.allclose(whole, split, atol=1e-5)
 

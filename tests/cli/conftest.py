@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,29 +12,40 @@ CHECKPOINT_TASKS = ("reach-v3", "drawer-close-v3")
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a checkpoint that lists ``CHECKPOINT_TASKS``."""
+def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Function that saves one for tasks (name -> instruction) with a card of these further facts; its folder."""
     import torch
 
-    from sfvgen_plan.envs.tasks import TASKS
     from sfvgen_plan.model.build import build_pipeline
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    def save(tasks: dict[str, str], **facts: Any) -> Path:
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        card = CheckpointCard(tasks, size=128, **facts)
+        pipeline = build_pipeline(
+            list(tasks.values()),
+            action_dim=card.action_dim,
+            autoencoder_widths=(8, 8, 8, 8, 8),
+            latent_channels=4,
+            unet_widths=(8, 8),
+            head_dim=4,
+            norm_groups=4,
+            text_dim=16,
+            heads_width=8,
+            prior_width=8,
+        )
+        folder = tmp_path_factory.mktemp("checkpoint")
+        save_checkpoint(folder, pipeline, card, {task: torch.zeros(1, 4, 8, 8) for task in tasks})
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
+    """Folder of a checkpoint that lists ``CHECKPOINT_TASKS``."""
+    from sfvgen_plan.envs.tasks import TASKS
+
     tasks = {task: TASKS[task].instruction for task in CHECKPOINT_TASKS}
-    pipeline = build_pipeline(
-        list(tasks.values()),
-        autoencoder_widths=(8, 8, 8, 8, 8),
-        latent_channels=4,
-        unet_widths=(8, 8),
-        head_dim=4,
-        norm_groups=4,
-        text_dim=16,
-        heads_width=8,
-        prior_width=8,
-    )
-    folder = tmp_path_factory.mktemp("checkpoint")
-    card = CheckpointCard(tasks, size=128, camera="corner4", repeat=5)
-    save_checkpoint(folder, pipeline, card, {task: torch.zeros(1, 4, 8, 8) for task in tasks})
-    return folder
+    return untrained_checkpoint(tasks, camera="corner4", repeat=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -18,33 +19,11 @@ pytestmark = pytest.mark.usefixtures("fake_rlbench")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained, for frames of 128 pixels and actions of seven numbers."""
-    import torch
-
-    from sfvgen_plan.model.build import build_pipeline
-    from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    pipeline = build_pipeline(
-        ["reach target"],
-        action_dim=7,
-        autoencoder_widths=(8, 8, 8, 8, 8),
-        latent_channels=4,
-        unet_widths=(8, 8),
-        head_dim=4,
-        norm_groups=4,
-        text_dim=16,
-        heads_width=8,
-        prior_width=8,
+def checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
+    """For actions of seven numbers."""
+    return untrained_checkpoint(
+        {TASK: "reach target"}, camera="front", repeat=1, action_dim=7, readouts=list(ESTIMATE_NAMES)
     )
-    folder = tmp_path_factory.mktemp("checkpoint")
-    card = CheckpointCard(
-        {TASK: "reach target"}, size=128, camera="front", repeat=1, action_dim=7, readouts=list(ESTIMATE_NAMES)
-    )
-    save_checkpoint(folder, pipeline, card, {TASK: torch.zeros(1, 4, 8, 8)})
-    return folder
 
 
 def test_the_planner_plays_a_task(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

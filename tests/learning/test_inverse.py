@@ -1,14 +1,11 @@
 """Inverse dynamics learn the action that leads from frame to frame, and become part of a checkpoint."""
 
-from functools import partial
-
 import pytest
 import torch
 
 from sfvgen_plan.cli.options import compose
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning import train
 from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.heads import HeadSettings
 from sfvgen_plan.learning.inverse import InverseObjective, InverseStage
@@ -24,15 +21,13 @@ def dataset(tmp_path_factory, write_small_dataset):
 
 
 @pytest.fixture(scope="module")
-def run(dataset, small_checkpoint):
+def run(dataset, small_checkpoint, train_in_steps):
     """Function that trains into a folder; the stage's state is saved after every step."""
 
     def run(out, *overrides, on_progress=None, checkpoint=small_checkpoint):
         start = [f"checkpoint={checkpoint}"] if checkpoint else []
         config = compose("train", ["train=tiny", f"data={dataset}", f"out={out}", *start, *overrides])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "fit", partial(train.fit, log_every=1, save_every_seconds=0.0))
-            return train.Training(config, on_progress, overrides).run()
+        return train_in_steps(config, on_progress, overrides)
 
     return run
 

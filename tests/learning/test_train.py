@@ -1,7 +1,6 @@
 """From a dataset to a checkpoint in one call, which may be killed anywhere."""
 
 import json
-from functools import partial
 
 import pytest
 import torch
@@ -33,13 +32,11 @@ def config(dataset):
 
 
 @pytest.fixture(scope="module")
-def run(config):
+def run(config, train_in_steps):
     """Function that trains into a folder; each stage saves its state after every step."""
 
     def run(out, on_progress=None, **changes):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "fit", partial(train.fit, log_every=1, save_every_seconds=0.0))
-            return train.Training({**config, "out": str(out), **changes}, on_progress).run()
+        return train_in_steps({**config, "out": str(out), **changes}, on_progress)
 
     return run
 

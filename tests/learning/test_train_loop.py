@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 
 import h5py
 import pytest
@@ -13,7 +12,6 @@ import torch
 
 from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning import train
 from sfvgen_plan.learning.runs import has_split
 from sfvgen_plan.memory.rows import ROWS, simulator_of_row
 from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -35,15 +33,13 @@ def dataset(tmp_path_factory, write_small_dataset):
 
 
 @pytest.fixture(scope="module")
-def run(dataset, small_checkpoint):
+def run(dataset, small_checkpoint, train_in_steps):
     """Function that runs the loop into a folder; its state is saved after every step."""
 
     def run(out, *overrides, on_progress=None, data=dataset, checkpoint=small_checkpoint):
         start = [f"checkpoint={checkpoint}"] if checkpoint else []
         config = compose("train", ["train=tiny", f"data={data}", f"out={out}", *start, *overrides])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "fit", partial(train.fit, log_every=1, save_every_seconds=0.0))
-            return train.Training(config, on_progress, overrides).run()
+        return train_in_steps(config, on_progress, overrides)
 
     return run
 
