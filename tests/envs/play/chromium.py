@@ -71,6 +71,10 @@ class Page:
             assert time.monotonic() < end, f"never true: {script}\n{self.run('document.body.innerText')}\n{self.logged}"
             time.sleep(0.05)
 
+    def settle(self) -> None:
+        """Until the page has had nothing to do twice, half a second apart."""
+        self.run("new Promise(done => requestIdleCallback(() => setTimeout(() => requestIdleCallback(done), 500)))")
+
     def click(self, selector: str) -> None:
         """Press the mouse in the middle of an element."""
         place = f"document.querySelector({json.dumps(selector)})"

@@ -139,6 +139,13 @@ def test_memory_is_switched(page, player):
     page.wait("document.querySelector('#play-memory input').checked")
 
 
+def unfold(page, section, last):
+    """Open a folded section, and wait until its last part is there and takes part."""
+    page.click(f"{section} button")
+    page.wait(f"document.querySelector('{last}')?.offsetParent")
+    page.settle()  # Gradio shows a part some frames before it listens to it
+
+
 def drag(page, selector, value):
     """Move a slider as a hand does: input while moving, then let go."""
     page.run(
@@ -158,8 +165,7 @@ def test_sliders(page, player):
     at(page, 1)
     page.wait("document.querySelector('#play-timeline input[type=number]').value === '1'")
     assert len(player.session.branch.moments) == 4
-    page.click("#play-exact button")
-    page.wait("document.querySelector('#play-send')?.offsetParent")
+    unfold(page, "#play-exact", "#play-send")
     drag(page, "#play-axis-x", 0.25)
     drag(page, "#play-axis-gripper", 0.5)
     drag(page, "#play-times", 1)
@@ -170,8 +176,7 @@ def test_sliders(page, player):
 
 @needs_browser
 def test_other_scenes_and_refusals(page, player):
-    page.click("#play-scene button")
-    page.wait("document.querySelector('#play-restart')?.offsetParent")
+    unfold(page, "#play-scene", "#play-restart")
 
     def give(seed):
         page.run(
@@ -189,8 +194,7 @@ def test_other_scenes_and_refusals(page, player):
 
 @needs_browser
 def test_typing_moves_nothing(page, player):
-    page.click("#play-scene button")
-    page.wait("document.querySelector('#play-seed input')?.offsetParent")
+    unfold(page, "#play-scene", "#play-seed input")
     page.run("document.querySelector('#play-seed input').focus()")
     page.key("KeyW")
     page.key("Backspace")
