@@ -12,9 +12,8 @@ from typing import Any
 
 from sfvgen_plan.agents.workers import run_workers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.memory import tasks as memory
-from sfvgen_plan.envs.rlbench import tasks as rlbench
-from sfvgen_plan.envs.tasks import canonical
+from sfvgen_plan.envs.rlbench.tasks import is_made
+from sfvgen_plan.envs.simulators import MEMORY, RLBENCH, simulator_of
 from sfvgen_plan.errors import UserError
 
 STAGING_SUFFIX = ".partial"
@@ -52,7 +51,7 @@ class CollectionSettings:
         object.__setattr__(self, "tasks", tuple(dict.fromkeys(_canonical(task) for task in self.tasks)))
         if not self.tasks:
             raise UserError("tasks is empty; name at least one task")
-        if len({_simulator(task) for task in self.tasks}) > 1:
+        if len({simulator_of(task).prefix for task in self.tasks}) > 1:
             raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
         if self.rlbench and self.repeat != 1:
             raise UserError(f"repeat={self.repeat} has no meaning for RLBench; give 1")
@@ -67,12 +66,12 @@ class CollectionSettings:
     @property
     def rlbench(self) -> bool:
         """Whether the tasks are RLBench's."""
-        return _simulator(self.tasks[0]) == rlbench.PREFIX
+        return simulator_of(self.tasks[0]) is RLBENCH
 
     @property
     def memory(self) -> bool:
         """Whether they are the memory tasks."""
-        return _simulator(self.tasks[0]) == memory.PREFIX
+        return simulator_of(self.tasks[0]) is MEMORY
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -206,15 +205,9 @@ def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
 
 
 def _canonical(task: str) -> str:
-    if rlbench.is_made(task):
+    if is_made(task):
         raise UserError(f"task={task!r} has no demonstrations by RLBench to collect; choose another task")
-    named = {rlbench.PREFIX: rlbench.canonical, memory.PREFIX: memory.canonical}.get(_simulator(task), canonical)
-    return named(task)
-
-
-def _simulator(task: str) -> str:
-    """Prefix of the simulator that plays the task; empty for Metaworld's."""
-    return next((prefix for prefix in (rlbench.PREFIX, memory.PREFIX) if task.startswith(prefix)), "")
+    return simulator_of(task).canonical(task)
 
 
 def _usable_cores() -> int:

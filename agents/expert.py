@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents import memory_expert
 from sfvgen_plan.agents.base import EnvAgent, PlanCost
-from sfvgen_plan.data.rlbench_state import TASK_PREFIX
+from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.envs.rlbench.tasks import is_made
+from sfvgen_plan.envs.simulators import MEMORY, RLBENCH, simulator_of
 from sfvgen_plan.envs.tasks import canonical
 
 
@@ -24,7 +24,7 @@ class ExpertAgent:
 
     def __init__(self) -> None:
         self._policy: Any = None
-        self._demonstrated: EnvAgent | None = None
+        self._other: EnvAgent | None = None
 
     def reset(self, task: str, seed: int) -> None:
         """Choose the policy of ``task``; the seed is used by demonstrations only.
@@ -32,17 +32,9 @@ class ExpertAgent:
         Raises:
             UserError: unknown task.
         """
-        self._demonstrated = None
-        if task.startswith(TASK_PREFIX):
-            from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
-            from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
-
-            self._demonstrated = ReturnExpert() if is_made(task) else DemonstratedExpert()
-            self._demonstrated.reset(task, seed)
-            return
-        if task in memory_expert.TASKS:
-            self._demonstrated = memory_expert.MemoryExpert()
-            self._demonstrated.reset(task, seed)
+        self._other = _other_expert(task)
+        if self._other is not None:
+            self._other.reset(task, seed)
             return
         import_mujoco()
         from metaworld.policies import ENV_POLICY_MAP  # imports all of Metaworld: only when an expert is played
@@ -52,8 +44,8 @@ class ExpertAgent:
 
     def act(self, env: Any) -> np.ndarray:
         """The unwrapped environment -> action (4,), for RLBench (7,), float32 in [-1, 1]."""
-        if self._demonstrated is not None:
-            return self._demonstrated.act(env)
+        if self._other is not None:
+            return self._other.act(env)
         return self.act_on_state(env.state)
 
     def act_on_state(self, state: np.ndarray) -> np.ndarray:
@@ -67,3 +59,16 @@ class ExpertAgent:
     def stats(self) -> PlanCost:
         """A scripted policy plans nothing."""
         return PlanCost()
+
+
+def _other_expert(task: str) -> EnvAgent | None:
+    """Who plays the tasks that aren't Metaworld's."""
+    simulator = simulator_of(task)
+    if simulator is MEMORY:
+        return MemoryExpert()
+    if simulator is not RLBENCH:
+        return None
+    from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
+    from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
+
+    return ReturnExpert() if is_made(task) else DemonstratedExpert()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,17 @@ Progress = Callable[[int, dict[str, float]], None]
 """Told of the decisions imagined so far, and of what the latest episodes were like."""
 
 
+ONLY_IMAGINED = ("sampler_steps", "memory", "futures", "uncertainty_penalty")
+"""What ``Playing`` says of imagination, and means nothing in the real simulator."""
+
+
 @dataclass(frozen=True)
 class Playing:
-    """How episodes are played for training; the fields are explained in ``configs/train_agent.yaml``."""
+    """How episodes are played for training; the fields are explained in ``configs/train_agent.yaml``.
+
+    Raises:
+        UserError: ``real``, together with what only imagination has.
+    """
 
     real: bool = False
     obs_mode: str = "state"
@@ -46,6 +54,15 @@ class Playing:
     reward_scale: float = 0.1
     futures: int = 1
     uncertainty_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if self.real and field.name in ONLY_IMAGINED and value != field.default:
+                raise UserError(
+                    f"{field.name}={value} has no meaning with real=True, as only imagination has it; "
+                    f"leave it at {field.default}, or learn with real=False"
+                )
 
     def environment(self, task: str, checkpoint: Checkpoint) -> VecEnv:
         """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.

@@ -69,7 +69,8 @@ def play_episode(env: Any, expert: Any, settings: CollectionSettings, number: in
     frame, info = env.reset(seed=seed)
     # The layout of a memory task says how long its episode is; Metaworld's go on.
     decisions = min(settings.decisions, getattr(env, "length", settings.decisions))
-    behaviour = Behaviour(env.task, seed, decisions)
+    # The experts of memory tasks are led by their layouts, not by the state.
+    behaviour = Behaviour(env.task, seed, decisions, None if settings.memory else expert.act_on_state)
     frames, infos, rewards = [frame], [info], []
     expert_actions, actions = [expert.act(env)], []
     for _ in range(decisions):

@@ -8,36 +8,47 @@ Trains one candidate and measures it on held-out episodes:
 from __future__ import annotations
 
 import argparse
-import csv
+import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.cli.console import exit_code
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.data import TrainingData, to_training_data
 from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage
-from sfvgen_plan.learning.trainer import StageSettings, fit, training_precision
+from sfvgen_plan.learning.latents import encoded
+from sfvgen_plan.learning.trainer import Stage, StageSettings, fit, training_precision
 from sfvgen_plan.model.build import build_autoencoder
 from sfvgen_plan.model.heads import Heads
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 
-COLUMNS = (
-    "candidate",
-    "psnr_db",
-    "goal_error_cm",
-    "object_error_cm",
-    "hand_error_cm",
-    "parameters",
-    "steps",
-    "seconds",
-    "device",
-)
+Train = Callable[[Stage, StageSettings], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate, as the CSV file has it: ``parameters`` of the autoencoder, ``seconds`` of all that was trained."""
+
+    candidate: str
+    psnr_db: str
+    goal_error_cm: str
+    object_error_cm: str
+    hand_error_cm: str
+    parameters: str
+    steps: str
+    seconds: str
+    device: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,11 @@ class Candidate:
     size: int
     widths: tuple[int, ...]
     channels: int
+
+    @property
+    def latent_size(self) -> int:
+        """Edge of the latents."""
+        return self.size >> (len(self.widths) - 1)
 
 
 CANDIDATES = {
@@ -60,54 +76,56 @@ def measure(data: TrainingData, candidate: Candidate, steps: int, folder: Path, 
     """Train the autoencoder, then fresh heads on its frozen latents; errors on held-out frames."""
     accelerator = Accelerator()
     torch.manual_seed(seed)
-    tasks = int(data.task.max()) + 1
     if candidate.size != data.frames.shape[1]:
         data = replace(data, frames=_shrink(data.frames, candidate.size))
-    vae = build_autoencoder(candidate.size, candidate.widths, candidate.channels).to(accelerator.device)
-    mean, std = estimate_scale(data)
-    shape = (
-        candidate.channels,
-        candidate.size >> (len(candidate.widths) - 1),
-        candidate.size >> (len(candidate.widths) - 1),
-    )
+    train: Train = partial(fit, accelerator=accelerator, folder=folder, seed=seed)
+    codec = _trained_codec(data, candidate, steps, train)
+    data.latents = encoded(codec, data)
+    heads = _trained_heads(data, candidate, steps, train)
+    return {**_errors(data, codec, heads), "parameters": sum(p.numel() for p in codec.vae.parameters())}
 
-    def heads() -> Heads:
-        return Heads(
-            shape[0], shape[1], tasks, estimate_mean=tuple(mean.tolist()), estimate_std=tuple(std.tolist())
-        ).to(accelerator.device)
 
-    text = torch.eye(tasks, device=accelerator.device)
-    objective = AutoencoderObjective(vae, heads(), text * 0, foreground=4.0, large=10.0, readout=0.5, kl=1e-4)
-    fit(
-        AutoencoderStage(data, objective, shape),
-        StageSettings(steps, 128, 4e-4, weight_decay=0.0),
-        accelerator,
-        folder,
-        seed,
-    )
+def _trained_codec(data: TrainingData, candidate: Candidate, steps: int, train: Train) -> _Codec:
+    device = data.frames.device
+    vae = build_autoencoder(candidate.size, candidate.widths, candidate.channels).to(device)
+    heads, text = _fresh_heads(data, candidate), torch.zeros_like(_texts(data))
+    objective = AutoencoderObjective(vae, heads, text, foreground=4.0, large=10.0, readout=0.5, kl=1e-4)
+    shape = (candidate.channels, candidate.latent_size, candidate.latent_size)
+    train(AutoencoderStage(data, objective, shape), StageSettings(steps, 128, 4e-4, weight_decay=0.0))
     set_latent_scale(vae, data)
-    codec = _Codec(vae)
-    with training_precision(accelerator.device):
-        data.latents = torch.cat([codec.encode(part).half() for part in data.frames.split(4096)])
-    readout = HeadsObjective(heads(), 0.8)
-    fit(
-        HeadsStage(data, readout, text, HeadSettings(imagined=0.0)),
-        StageSettings(steps, 512, 1e-3),
-        accelerator,
-        folder,
-        seed,
-    )
+    return _Codec(vae)
+
+
+def _trained_heads(data: TrainingData, candidate: Candidate, steps: int, train: Train) -> Heads:
+    objective = HeadsObjective(_fresh_heads(data, candidate), 0.8)
+    train(HeadsStage(data, objective, _texts(data), HeadSettings(imagined=0.0)), StageSettings(steps, 512, 1e-3))
+    return objective.heads
+
+
+def _fresh_heads(data: TrainingData, candidate: Candidate) -> Heads:
+    mean, std = (tuple(values.tolist()) for values in estimate_scale(data))
+    size, tasks = candidate.latent_size, len(_texts(data))
+    heads = Heads(candidate.channels, size, tasks, estimate_mean=mean, estimate_std=std)
+    return heads.to(data.frames.device)
+
+
+def _texts(data: TrainingData) -> Tensor:
+    """Stand-ins (tasks, tasks) for the features of the instructions."""
+    return torch.eye(int(data.task.max()) + 1, device=data.task.device)
+
+
+@torch.no_grad()
+def _errors(data: TrainingData, codec: _Codec, heads: Heads) -> dict[str, float]:
+    """Of pictures and of what is read out of them, in held-out episodes."""
+    assert data.latents is not None
     index = data.indices(data.held_out)
-    with torch.no_grad(), training_precision(accelerator.device):
-        latents = data.latents[index].float()
-        units = torch.cat(
-            [
-                readout.heads.read(z, t)[2]
-                for z, t in zip(latents.split(1024), text[data.task[index]].split(1024), strict=True)
-            ]
-        )
+    latents, text = data.latents[index].float(), _texts(data)[data.task[index]]
+    with training_precision(latents.device):
+        parts = zip(latents.split(1024), text.split(1024), strict=True)
+        units = torch.cat([heads.read(z, t)[2] for z, t in parts])
         shown = torch.as_tensor(codec.decode(latents))
     squared = (shown.float() - data.frames[index].cpu().float()).square().flatten(1).mean(1)
+    mean, std = estimate_scale(data)
     gap = (units.float() * std + mean - data.estimates[index]) * 100
     marked = data.task[index] < 2  # reach and push, whose goal is a small marker, come first in the suite
     return {
@@ -115,7 +133,6 @@ def measure(data: TrainingData, candidate: Candidate, steps: int, folder: Path, 
         "goal_error_cm": float(gap[marked][:, 7:10].norm(dim=1).mean()),
         "object_error_cm": float(gap[:, 4:7].norm(dim=1).mean()),
         "hand_error_cm": float(gap[:, 0:3].norm(dim=1).mean()),
-        "parameters": sum(p.numel() for p in vae.parameters()),
     }
 
 
@@ -135,39 +152,41 @@ def _shrink(frames: Tensor, size: int) -> Tensor:
     return torch.cat(parts)
 
 
-def main() -> None:
-    """Measure one candidate and append its row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure one candidate and put its row into the file."""
+    program = "python -m sfvgen_plan.benchmarks.autoencoders"
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=program, description=__doc__, formatter_class=formatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--candidate", required=True, help=", ".join(CANDIDATES))
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/autoencoders"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and replace the row of the same candidate, steps and device.
+
+    Raises:
+        UserError: an unknown candidate, or a file of something else.
+    """
     if args.candidate not in CANDIDATES:
         raise unknown_name("candidate", args.candidate, CANDIDATES)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = to_training_data(load_episodes(args.data), device)
     started = time.monotonic()
-    row = measure(data, CANDIDATES[args.candidate], args.steps, args.work / args.candidate)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    new = not args.out.exists()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        rounded = {k: round(v, 3) for k, v in row.items()}
-        writer.writerow(
-            {
-                "candidate": args.candidate,
-                **rounded,
-                "steps": args.steps,
-                "seconds": round(time.monotonic() - started),
-                "device": name,
-            }
-        )
+    measured = measure(data, CANDIDATES[args.candidate], args.steps, args.work / args.candidate)
+    row = Row(
+        candidate=args.candidate,
+        **{name: str(round(value, 3)) for name, value in measured.items()},
+        steps=str(args.steps),
+        seconds=str(round(time.monotonic() - started)),
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+    )
+    merge_measurements(args.out, Row, ("candidate", "steps", "device"), [row])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.benchmarks import memory_return, memory_revisit
-from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory_rows import FEATURES, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory_videos import comparison
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
@@ -19,9 +19,6 @@ from sfvgen_plan.metrics.toolbox import Toolbox
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
 from sfvgen_plan.video import write_mp4
-
-FEATURES = "memory_features"
-"""Folder of the clips' features, which distances between sets of videos are computed from."""
 
 WITH, WITHOUT = "full", "no_temp_lora"
 """The rows that the videos show."""
@@ -49,6 +46,7 @@ class RevisitBench:
         toolbox: the metrics.
         sampler_steps: denoising steps of a chunk.
         chunk: decisions imagined, and learned from, at a time.
+        lanes: episodes side by side.
 
     Raises:
         UserError: a checkpoint of other tasks or another camera, a chunk that doesn't fit.
@@ -61,12 +59,13 @@ class RevisitBench:
         toolbox: Toolbox,
         sampler_steps: int = 3,
         chunk: int = memory_revisit.CHUNK,
+        lanes: int = 1,
     ) -> None:
         most = CONTEXT_WINDOW - checkpoint.card.context_frames
         if not 1 <= chunk <= most:
             raise UserError(f"chunk={chunk} doesn't fit into one pass; give 1 to {most}")
         self.checkpoint, self.folder, self.toolbox = checkpoint, folder, toolbox
-        self.sampler_steps, self.chunk = sampler_steps, chunk
+        self.sampler_steps, self.chunk, self.lanes = sampler_steps, chunk, lanes
         self.env = memory_revisit.revisit_env(checkpoint)
         self.rows, self.details = MemoryRows(folder, REVISIT), MemoryRows(folder, VIDEO)
 
@@ -88,18 +87,16 @@ class RevisitBench:
         """Measure what is missing. A true episode is played once for all rows."""
         missing = {row: set(self.missing(row, episodes)) for row in rows}
         simulators = {row: simulator_of_row(self.checkpoint, row, self.sampler_steps) for row in rows}
-        for seed in episodes:
-            wanted = [row for row in rows if seed in missing[row]]
-            if not wanted:
-                continue
-            episode = memory_revisit.true_episode(self.env, seed, memory_revisit.away_of(self.chunk))
-            for row in wanted:
-                dream = memory_revisit.imagine(simulators[row], episode, self.chunk)
-                scores = asdict(memory_revisit.score(episode, dream, self.toolbox))
-                self._save_features(row, seed, memory_revisit.set_features(episode, dream, self.toolbox))
-                self.details.add(row, seed, scores)
-                self.rows.add(row, seed, scores)  # last: it says that everything of the episode is there
-                on_episode(row, seed)
+        wanted = [seed for seed in episodes if any(seed in missing[row] for row in rows)]
+        for start in range(0, len(wanted), self.lanes):
+            away = memory_revisit.away_of(self.chunk)
+            played = [memory_revisit.true_episode(self.env, seed, away) for seed in wanted[start : start + self.lanes]]
+            for row in rows:
+                lacking = [episode for episode in played if episode.seed in missing[row]]
+                dreams = memory_revisit.imagine_all(simulators[row], lacking, self.chunk) if lacking else []
+                for episode, dream in zip(lacking, dreams, strict=True):
+                    self._store(row, episode, dream)
+                    on_episode(row, episode.seed)
         self.rows.sort()
         self.details.sort()
 
@@ -140,6 +137,12 @@ class RevisitBench:
             "away": memory_revisit.away_of(self.chunk),
             "encoder": self.toolbox.encoder,
         }
+
+    def _store(self, row: str, episode: memory_revisit.TrueEpisode, dream: memory_revisit.Dream) -> None:
+        scores = asdict(memory_revisit.score(episode, dream, self.toolbox))
+        self._save_features(row, episode.seed, memory_revisit.set_features(episode, dream, self.toolbox))
+        self.details.add(row, episode.seed, scores)
+        self.rows.add(row, episode.seed, scores)  # last: it says that everything of the episode is there
 
     def _features_file(self, row: str, seed: int) -> Path:
         return self.folder / FEATURES / f"{row}-{seed}.npz"

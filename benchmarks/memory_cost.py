@@ -77,6 +77,7 @@ def parse_memory(text: str) -> FastLearning | None:
         "targets": lambda value: tuple(value.split("+")),
         "rule": str,
         "window": int,
+        "log_mean": float,
     }
     assert converters.keys() == {field.name for field in fields(memory)}
     values = {}
@@ -175,12 +176,13 @@ def table(rows: Sequence[Row]) -> str:
         base = plain.get((row.steps, row.device))
         line = f"{row.steps:>3} steps  {row.memory:<40} {row.seconds:>9} s  {row.peak_mb or '-':>9} MB  {row.device}"
         if base is not None and base is not row:
-            line += f"  time {_added(row.seconds, base.seconds)}, memory {_added(row.peak_mb, base.peak_mb)}"
+            line += f"  time {added(row.seconds, base.seconds)}, memory {added(row.peak_mb, base.peak_mb)}"
         lines.append(line)
     return "\n".join(lines)
 
 
-def _added(value: str, base: str) -> str:
+def added(value: str, base: str) -> str:
+    """What a value has more than another, in percent; "-" where one is not known."""
     return f"{100 * (float(value) / float(base) - 1):+.1f} %" if value and base else "-"
 
 

@@ -8,6 +8,7 @@ then. Only places count that have left what the denoiser is given: a model witho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,38 +132,93 @@ def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
     return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, pairs[pairs[:, 1] > seen])
 
 
-def show(simulator: LearnedSimulator, episode: TrueEpisode, chunk: int = CHUNK) -> Imagination:
-    """The model's state after it has seen the first way out, with what it learned from it."""
-    tasks, seeds = [NAME], [episode.seed]
+def show(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int = CHUNK) -> Imagination:
+    """The model's states after it has seen the first ways out, with what it learned from them.
+
+    Episodes of one call are as far as each other for the rule "whole", whose states hold all frames.
+    """
+    tasks, seeds = [NAME] * len(episodes), [episode.seed for episode in episodes]
     newest = max(simulator.context_frames, 2)
-    frames, end = episode.frames[None], episode.seen + 1
     learning = simulator.fast_learning
+    keeps_all = learning is not None and learning.rule == "whole"
+
+    def frames_of(episode: TrueEpisode, first: int, end: int) -> np.ndarray:
+        return episode.frames[0 if keeps_all else max(0, first) : end]
+
+    shown = np.stack([frames_of(episode, episode.seen + 1 - newest, episode.seen + 1) for episode in episodes])
     if learning is None:
-        return simulator.begin(frames[:, max(0, end - newest) : end], tasks, seeds)
-    keeps_all = learning.rule == "whole"
-    memories: list = [None]
-    for start in range(0, episode.seen, chunk):
-        stop = min(start + chunk, episode.seen)
-        first = 0 if keeps_all else max(0, start + 1 - simulator.context_frames)
-        actions = episode.actions[None, start:stop]
-        memories = list(simulator.remember_frames(memories, frames[:, first : stop + 1], actions, tasks, seeds))
-    state = simulator.begin(frames[:, 0 if keeps_all else max(0, end - newest) : end], tasks, seeds)
-    return simulator.recall(state, memories)
+        return simulator.begin(shown, tasks, seeds)
+    memories: list = [None] * len(episodes)
+    for start in range(0, max(episode.seen for episode in episodes), chunk):
+        for stop, rows in _alike([min(start + chunk, episode.seen) for episode in episodes], above=start):
+            learned = simulator.remember_frames(
+                [memories[row] for row in rows],
+                np.stack([frames_of(episodes[row], start + 1 - simulator.context_frames, stop + 1) for row in rows]),
+                np.stack([episodes[row].actions[start:stop] for row in rows]),
+                [tasks[row] for row in rows],
+                [seeds[row] for row in rows],
+            )
+            for row, memory in zip(rows, learned, strict=True):
+                memories[row] = memory
+    return simulator.recall(simulator.begin(shown, tasks, seeds), memories)
 
 
 def imagine(simulator: LearnedSimulator, episode: TrueEpisode, chunk: int = CHUNK) -> Dream:
     """The rest of the episode as the model imagines it."""
-    state = show(simulator, episode, chunk)
-    actions = torch.from_numpy(episode.actions[episode.seen :]).to(simulator.device)[None]
-    frames, estimates = [], []
-    for start in range(0, actions.shape[1], chunk):
-        state, outcome = simulator.imagine(state, actions[:, start : start + chunk])
-        assert outcome.latents is not None
-        frames.append(simulator.decode(outcome.latents)[0])
-        estimates.append(outcome.estimates[0].float().cpu().numpy())
-        if simulator.fast_learning is not None:
-            state = simulator.remember(state)
-    return Dream(np.concatenate(frames), np.concatenate(estimates))
+    return imagine_all(simulator, [episode], chunk)[0]
+
+
+def imagine_all(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int = CHUNK) -> list[Dream]:
+    """The rests of several episodes in one batch. Episodes don't mix: each comes out as it would alone, but for how a
+    batch rounds."""
+    learning = simulator.fast_learning
+    if learning is not None and learning.rule == "whole":
+        dreams: dict[int, Dream] = {}
+        for _, rows in _alike([episode.seen for episode in episodes]):
+            dreams |= zip(rows, _imagined(simulator, [episodes[row] for row in rows], chunk), strict=True)
+        return [dreams[row] for row in range(len(episodes))]
+    return _imagined(simulator, episodes, chunk)
+
+
+def _imagined(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int) -> list[Dream]:
+    state = show(simulator, episodes, chunk)
+    rests = [episode.actions[episode.seen :] for episode in episodes]
+    frames: list[list[np.ndarray]] = [[] for _ in episodes]
+    estimates: list[list[np.ndarray]] = [[] for _ in episodes]
+    going, start = list(range(len(episodes))), 0
+    while going:
+        following: list[int] = []
+        for length, rows in _alike([min(chunk, len(rests[number]) - start) for number in going]):
+            numbers = [going[row] for row in rows]
+            actions = torch.from_numpy(np.stack([rests[number][start : start + length] for number in numbers]))
+            part, outcome = simulator.imagine(_part(simulator, state, rows, len(going)), actions.to(simulator.device))
+            assert outcome.latents is not None
+            seen, read = simulator.decode(outcome.latents), outcome.estimates.float().cpu().numpy()
+            for row, number in enumerate(numbers):
+                frames[number].append(seen[row])
+                estimates[number].append(read[row])
+            stays = [row for row, number in enumerate(numbers) if len(rests[number]) > start + chunk]
+            if stays:  # those of one length alone, a whole chunk
+                following = [numbers[row] for row in stays]
+                kept = _part(simulator, part, stays, len(rows))
+        if following:
+            state = simulator.remember(kept) if simulator.fast_learning is not None else kept
+        going, start = following, start + chunk
+    return [Dream(np.concatenate(parts), np.concatenate(read)) for parts, read in zip(frames, estimates, strict=True)]
+
+
+def _part(simulator: LearnedSimulator, state: Imagination, rows: list[int], count: int) -> Imagination:
+    """Of the ``count`` episodes of ``state`` those in these rows, which rise."""
+    return state if len(rows) == count else simulator.select(state, rows)
+
+
+def _alike(numbers: Sequence[int], above: int = 0) -> list[tuple[int, list[int]]]:
+    """The different numbers that are above ``above``, each with the places where it stands."""
+    return [
+        (number, [place for place, other in enumerate(numbers) if other == number])
+        for number in sorted(set(numbers))
+        if number > above
+    ]
 
 
 def score(episode: TrueEpisode, dream: Dream, toolbox: Toolbox) -> RevisitScores:

@@ -1,22 +1,30 @@
 """Files of ``sfvgen-plan bench memory``: one row per (row of the ablation, episode), on disk when the episode is done.
 
 Beside ``<name>.csv`` lies ``<name>.json``, which says of each ablation row what it was made with: rows of another
-checkpoint, or measured otherwise, are never mixed in.
+checkpoint, or measured otherwise, are never mixed in. Rows that were measured side by side, each in a folder of its
+own, come together with ``python -m sfvgen_plan.benchmarks.memory_rows FOLDER ... --into FOLDER``.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
 import os
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.benchmarks.files import write_text
+from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS
+
+FEATURES = "memory_features"
+"""Folder of the clips' features, which distances between sets of videos are computed from."""
 
 REVISIT, RETURN, VIDEO = "memory_revisit", "memory_return", "memory_video"
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -140,3 +148,43 @@ class MemoryRows:
 
 def _number(value: float | int | bool | None) -> float | None:
     return None if value is None else round(float(value), _DIGITS)
+
+
+def merge(source: Path, into: Path) -> int:
+    """Put the rows and features of one folder into another; how many rows there were.
+
+    Raises:
+        UserError: a folder without rows, or rows that were made with something else than those already there.
+    """
+    found = [MemoryRows(source, name) for name in COLUMNS if (source / f"{name}.csv").is_file()]
+    if not found:
+        raise UserError(f"folder={str(source)!r} holds no rows of sfvgen-plan bench memory; give one that does")
+    for rows in found:
+        whole = MemoryRows(into, rows.path.stem)
+        for row in dict.fromkeys(name for name, _ in rows.rows):
+            whole.claim(row, rows.settings(row))
+        whole.rows |= rows.rows
+        whole.sort()
+    if (source / FEATURES).is_dir():
+        shutil.copytree(source / FEATURES, into / FEATURES, dirs_exist_ok=True)
+    return sum(len(rows.rows) for rows in found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m sfvgen_plan.benchmarks.memory_rows", description="Bring rows of several folders together."
+    )
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of sfvgen-plan bench memory")
+    parser.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="made if it is missing")
+    add_output_arguments(parser)
+    args = parser.parse_args(arguments)
+
+    def run() -> None:
+        counts = {str(folder): merge(folder, args.into) for folder in args.folders}
+        Output.of(args).result({"into": str(args.into), "rows": counts}, f"{sum(counts.values())} rows: {args.into}")
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

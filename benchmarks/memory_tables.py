@@ -105,8 +105,8 @@ def verdicts(revisit: MemoryRows, returned: MemoryRows) -> list[str]:
     alike = comparisons(revisit, "cosine_revisit").get("full")
     if quality is not None:
         met = quality.mean >= TARGET_PSNR_DB or (alike is not None and 100 * alike.mean >= TARGET_COSINE)
-        text = f"full against {BASE} on revisited frames: {_span(quality, 1, 2)} dB"
-        text += f", {_span(alike, 100, 2)} points of cosine" if alike is not None else ""
+        text = f"full against {BASE} on revisited frames: {span(quality, 1, 2)} dB"
+        text += f", {span(alike, 100, 2)} points of cosine" if alike is not None else ""
         said.append(f"{text} (target {TARGET_PSNR_DB:g} dB or {TARGET_COSINE:g} points): {_met(met)}")
     cuts = _means(revisit, "scene_cuts")
     if cuts is not None:
@@ -126,14 +126,14 @@ def consistency_table(lines: Sequence[Numbers], beside: Numbers) -> Table:
     sets = {name: heading for name, heading in DISTANCES.items() if any(name in line for line in lines)}
     table = _table("Video consistency, memory/revisit", [*(spec[0] for spec in columns.values()), *sets.values()])
     for line in lines:
-        cells = [_span(line.get(name), factor, digits) for name, (_, factor, digits) in columns.items()]
+        cells = [span(line.get(name), factor, digits) for name, (_, factor, digits) in columns.items()]
         cells += [f"{line[name]:.2f}" if name in line else "" for name in sets]
         table.add_row(line["row"], str(line["episodes"]), *cells)
     notes = []
     if "copy_psnr_db" in beside:
-        notes.append(f"the last frame shown, kept up: {_span(beside['copy_psnr_db'], 1, 2)} dB")
+        notes.append(f"the last frame shown, kept up: {span(beside['copy_psnr_db'], 1, 2)} dB")
     if "true_scene_cuts" in beside:
-        notes.append(f"cuts found in the true videos: {_span(beside['true_scene_cuts'], 1, 2)}")
+        notes.append(f"cuts found in the true videos: {span(beside['true_scene_cuts'], 1, 2)}")
     table.caption = "95 % intervals over episodes; " + "; ".join(notes) if notes else None
     return table
 
@@ -142,7 +142,7 @@ def details_table(lines: Sequence[Numbers]) -> Table:
     """For a terminal: consistency with itself, and read-outs."""
     table = _table("The same videos", [heading for heading, _, _ in DETAILS.values()])
     for line in lines:
-        cells = [_span(line.get(name), factor, digits) for name, (_, factor, digits) in DETAILS.items()]
+        cells = [span(line.get(name), factor, digits) for name, (_, factor, digits) in DETAILS.items()]
         table.add_row(line["row"], str(line["episodes"]), *cells)
     return table
 
@@ -151,7 +151,7 @@ def distance_table(lines: Sequence[Numbers]) -> Table:
     """For a terminal."""
     table = _table("Long-horizon planning, memory/return", ["Dist m ↓", "within 5 cm %"])
     for line in lines:
-        cells = [_span(line["distance_m"], 1, 3), _span(line["success_5cm"], 100, 0)]
+        cells = [span(line["distance_m"], 1, 3), span(line["success_5cm"], 100, 0)]
         table.add_row(line["row"], str(line["episodes"]), *cells)
     return table
 
@@ -179,7 +179,8 @@ def _means(rows: MemoryRows, column: str) -> tuple[float, float] | None:
     return float(np.mean([own[e] for e in shared])), float(np.mean([base[e] for e in shared]))
 
 
-def _span(estimate: Estimate | None, factor: float, digits: int) -> str:
+def span(estimate: Estimate | None, factor: float, digits: int) -> str:
+    """A mean and its interval, in units of 1 / ``factor``; empty for None."""
     if estimate is None:
         return ""
     middle, low, high = (f"{factor * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))

@@ -64,6 +64,9 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
     """Means over tasks at the last decision, one for each f_g, and whether they meet the targets.
 
     What the success head is worth is counted over all decisions, as few episodes end at the last.
+
+    Raises:
+        ValueError: an f_g whose rollouts are shorter than the others'.
     """
     rows = list(rows)
     kind = kind_of(str(row["task"]) for row in rows)
@@ -72,6 +75,8 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, float]]:
     for f_g in dict.fromkeys(int(row["f_g"]) for row in rows):
         every = [row for row in rows if int(row["f_g"]) == f_g]
         at_end = [row for row in every if int(row["decision"]) == last]
+        if not at_end:
+            raise ValueError(f"f_g={f_g} has no row of decision {last}")
         means = {name: sum(float(row[name]) for row in at_end) / len(at_end) for name in kind.measures}
         if kind is RLBENCH:
             means = {name: mean for name, mean in means.items() if not name.startswith(("solved", "success"))}

@@ -15,7 +15,7 @@ import yaml
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError, unknown_name
 
-FOR_SINGLE_TASKS = ("metaworld-10", "mt50", "rlbench-data", "rlbench-18")
+FOR_SINGLE_TASKS = ("metaworld-10", "mt50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
 """Where tasks that are asked for by name are looked for first; several protocols may have the same task."""
 
 
@@ -124,17 +124,6 @@ def load_protocol(name: str) -> Protocol:
     values: dict[str, Any] = yaml.safe_load(text)
     tasks: Sequence[str] = values.pop("tasks")
     return Protocol(tasks=tuple(tasks), **values)
-
-
-def protocol_page(name: str) -> str:
-    """The Markdown page of the protocol with id ``name``: its rules, where they come from, what differs.
-
-    Raises:
-        UserError: no such protocol.
-    """
-    if name not in protocol_names():
-        raise unknown_name("suite", name, protocol_names())
-    return (resources.files(__package__) / "protocols" / f"{name}.md").read_text()
 
 
 def known_rules_hash(name: str) -> str:

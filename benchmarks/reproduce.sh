@@ -2,6 +2,7 @@
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
+#   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
 #
 # RLBENCH_DATA is a folder of recorded, action-labelled RLBench episodes (<task>.npz, <task>_front.mp4), which are for
@@ -67,6 +68,39 @@ open_loop() {
     # Fresh seeds, all kinds of episodes; one denoising step is the most exact.
     sfvgen-plan collect --suite metaworld-10 --episodes 10 --decisions 40 --seed 700000 --out "$WORK/fresh"
     python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/fresh" --all --sampler-steps 1 --checkpoint "$CHECKPOINT"
+}
+
+memory_data() { # the loop has episodes of its own
+    sfvgen-plan collect --suite memory --episodes 600 --out "$WORK/memory-data"
+    sfvgen-plan collect --suite memory --episodes 120 --seed 400000 --out "$WORK/memory-loop-data"
+}
+
+memory_train() {
+    sfvgen-plan train --data "$WORK/memory-data" --out "$WORK/memory-base" train=memory
+    [ -d "$WORK/memory-encoder" ] ||
+        python -m sfvgen_plan.metrics.train_encoder --data "$WORK/memory-loop-data" --out "$WORK/memory-encoder" --steps 2000
+}
+
+memory_loops() { # what is learnt, and how, says configs/row; no_loop shares the loop without memory
+    for row in full no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
+        sfvgen-plan train --data "$WORK/memory-loop-data" --checkpoint "$WORK/memory-base" --out "$WORK/memory-$row" \
+            loop=slowfast row="$row" loop.fit.steps=250 loop.episodes=128 loop.passes=4
+    done
+}
+
+memory_rows() { # no agent can play no_local_rule
+    for row in full no_loop no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
+        looped=$WORK/memory-$row
+        [ "$row" != no_loop ] || looped=$WORK/memory-no_temp_lora
+        sfvgen-plan bench memory --part revisit --row "$row" --checkpoint "$looped" --encoder "$WORK/memory-encoder" --videos 0 \
+            --out "$WORK/memory-rows"
+        [ "$row" = no_local_rule ] ||
+            sfvgen-plan bench memory --part return --row "$row" --checkpoint "$looped" --agent video --out "$WORK/memory-rows"
+    done
+    cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/results/
+    python -m sfvgen_plan.benchmarks.memory_cost --checkpoint "$WORK/memory-full" --memory full full,window=4
+    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full
+    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-no_temp_lora" --row no_temp_lora
 }
 
 rlbench_data() { # their test split is left out

@@ -153,7 +153,9 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-COLUMNS = tuple("return" if field.name == "return_" else field.name for field in dataclasses.fields(EpisodeRow))
+COLUMNS: tuple[str, ...] = tuple(
+    "return" if field.name == "return_" else field.name for field in dataclasses.fields(EpisodeRow)
+)
 
 
 def read_rows(path: Path) -> list[EpisodeRow]:

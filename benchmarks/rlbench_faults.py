@@ -10,7 +10,6 @@ and with no process left behind.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import os
 import re
@@ -30,6 +29,7 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.agents.random import RandomAgent
+from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
 from sfvgen_plan.benchmarks.runner import Contestant, evaluate, jobs_for
 from sfvgen_plan.cli.console import Output, add_output_arguments
@@ -210,11 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in _all(args.faults):
             rows.append(row)
             bar.advance()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Row)])
-        writer.writerows(astuple(row) for row in rows)
+    write_text(args.out, csv_text([[field.name for field in fields(Row)], *map(astuple, rows)]))
     wrong = [row for row in rows if not row.ok]
     summary = [f"{row.test}: {row.case}: {row.seconds} s" for row in rows if row.test != "fault"]
     summary.append(f"{sum(row.test == 'fault' for row in rows)} faults, {len(wrong)} rows not as they should be")

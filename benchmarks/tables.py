@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sfvgen_plan.benchmarks import ingredients, open_loop_rows
+from sfvgen_plan.benchmarks.memory_section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.results import EpisodeRow, newest, read_rows
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
@@ -45,6 +46,7 @@ def results_block(folder: Path) -> str:
             sections += _ingredients_sections(folder / ingredients.FOLDER / path.name)
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
     sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
+    sections += memory_sections(folder, markdown)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -175,14 +177,11 @@ def _difference_cells(estimate: Estimate) -> tuple[str, str]:
 def open_loop_section(records: Sequence[Mapping[str, str]]) -> str:
     """Open-loop rollouts at their last decision, one line per chunk length, means over tasks."""
     columns = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm")
-    last = max(int(record["decision"]) for record in records)
-    lines = []
-    for length in sorted({int(record["f_g"]) for record in records}):
-        at_end = [record for record in records if int(record["f_g"]) == length and int(record["decision"]) == last]
-        means = [sum(float(record[column]) for record in at_end) / len(at_end) for column in columns] if at_end else []
-        lines.append((str(length), *(f"{mean:.1f}" for mean in means)))
+    summary = sorted(open_loop_rows.summarise(records), key=lambda line: line["f_g"])
+    lines = [(f"{line['f_g']}", *(f"{line[column]:.1f}" for column in columns)) for line in summary]
     header = ("f_g", "PSNR dB", "PSNR dB, copying the last frame", "object error cm", "hand error cm")
-    return f"**Open-loop rollouts at decision {last}**, held-out episodes\n\n" + markdown(header, lines)
+    title = f"**Open-loop rollouts at decision {summary[0]['decision']}**, held-out episodes"
+    return f"{title}\n\n" + markdown(header, lines)
 
 
 def open_loop_rlbench_section(records: Sequence[Mapping[str, str]]) -> str:

@@ -99,7 +99,6 @@ class FrameRenderer:
         cameras = [model.camera(i).name for i in range(model.ncam)]
         if camera not in cameras:
             raise unknown_name("camera", camera, cameras)
-        self._size = size
         self._flip = (slice(None), slice(None, None, -1)) if camera in ROTATED_CAMERAS else slice(None, None, -1)
         raw = size * SUPERSAMPLING
         self._gl = _gl_context(backend, raw)

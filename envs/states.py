@@ -54,8 +54,12 @@ class ImaginedState:
         return len(self.episodes)
 
     def select(self, index: Sequence[int] | np.ndarray) -> ImaginedState:
-        """The episodes named by ``index``, in that order."""
-        chosen = np.asarray(index, dtype=np.int64)
+        """The episodes named by ``index``, in that order; negative numbers count from the end.
+
+        Raises:
+            UserError: anything but numbers of episodes.
+        """
+        chosen = _checked_index(index, len(self))
         generators = tuple(self.generators[n] for n in chosen)
         return replace(self, episodes=self.episodes.select(chosen), ended=self.ended[chosen], generators=generators)
 
@@ -203,6 +207,16 @@ def _check_copies(copies: int) -> None:
         raise UserError(f"n={copies!r} is no whole number of forks; give 1 or more")
     if copies < 1:
         raise UserError(f"n={copies} forks make no sense; give 1 or more")
+
+
+def _checked_index(index: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    chosen = np.asarray(index)
+    if chosen.ndim != 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
+        raise UserError(f"index={index!r} is no list of whole numbers; give those of the episodes to select")
+    outside = chosen[(chosen < -count) | (chosen >= count)]
+    if outside.size:
+        raise UserError(f"index={outside[0]} is out of range; the state holds {count} episodes, give 0 to {count - 1}")
+    return chosen.astype(np.int64)
 
 
 def _learning(batch: ImaginedBatch) -> dict[str, Any] | None:

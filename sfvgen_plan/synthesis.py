@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sfvgen_plan.anchors import Anchor
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.inverse import InverseDynamics
@@ -59,7 +60,11 @@ class Synthesis:
             video = simulator.generate(state, context, None, text, drawn).float()
         simulator.denoiser_calls += simulator.sampler_steps
         newest = torch.cat([state.context, video], dim=1)[:, -max(2, simulator.context_frames) :]
-        return replace(state, context=newest, step=state.step + 1, actions=None, anchor=None), video
+        step, anchor = state.step + 1, None
+        if state.anchor is not None:  # it moves to the video's end: no actions are known that would imagine that anew
+            kept, most = newest[:, -simulator.context_frames :], state.anchor.actions.shape[1]
+            anchor = Anchor.at(kept, step, simulator.action_dim, most)
+        return replace(state, context=newest, step=step, actions=None, anchor=anchor), video
 
     @torch.inference_mode()
     def actions(self, state: Imagination, video: Tensor) -> Tensor:

@@ -166,16 +166,6 @@ def range_of(repeat: int) -> Range:
     )
 
 
-def true_frames(env: MemoryRevisitEnv, seed: int) -> np.ndarray:
-    """Every frame of the episode of ``seed`` when its path is followed: (T + 1, size, size, 3) uint8.
-
-    ``env.layout.revisits(away)`` then says which of them show the same place.
-    """
-    frame, info = env.reset(seed=seed)
-    frames = [frame, *(env.step(action)[0] for action in info["path"])]
-    return np.stack(frames)
-
-
 def _body(index: int) -> str:
     return f"object{index}"
 

@@ -94,16 +94,3 @@ def canonical(name: str) -> str:
 def is_made(task: str) -> bool:
     """Whether ``task`` (with prefix) is one that this package makes."""
     return task.startswith(PREFIX) and task.removeprefix(PREFIX) in MADE
-
-
-def suite_of(task: str) -> str:
-    """The first of ``SUITES`` that has ``task`` (with prefix).
-
-    Raises:
-        UserError: none has; the message lists the nearest tasks of theirs.
-    """
-    plain = task.removeprefix(PREFIX)
-    for suite, tasks in SUITES.items():
-        if plain in tasks:
-            return suite
-    raise unknown_name("task", plain, {name for tasks in SUITES.values() for name in tasks})

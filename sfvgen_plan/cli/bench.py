@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="video encoder, for cosine and Fréchet distance")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="published weights of LPIPS, SRC, FVD")
     parser.add_argument("--agent", default="default", help="who puts objects back (default: %(default)s)")
-    parser.add_argument("--lanes", type=positive_int, help="its episodes side by side (default: 1, on a GPU 16)")
+    parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
     parser.add_argument("--videos", type=non_negative_int, default=1, help="episodes to film (default: 1)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
@@ -104,16 +104,16 @@ def open_benches(
     from sfvgen_plan.cli.contestants import compose_settings
 
     revisit = returned = None
+    lanes = args.lanes or (1 if checkpoint.pipeline.device.type == "cpu" else LANES_ON_GPU)
     if args.part != "revisit":
         settings, label = compose_settings(args.agent, args.overrides)
-        lanes = args.lanes or (1 if checkpoint.pipeline.device.type == "cpu" else LANES_ON_GPU)
         returned = ReturnBench(checkpoint, args.out, args.agent, settings, label, lanes)
     elif args.overrides:
         raise UserError(
             f"override {args.overrides[0]!r} is a setting of the agent of memory/return; leave --part revisit out"
         )
     if args.part != "return":
-        revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk)
+        revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk, lanes)
     return revisit, returned
 
 

@@ -61,6 +61,7 @@ def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.agents.collection import STAGING_SUFFIX, collect
     from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.envs.simulators import simulator_of
 
     out = Output.of(args)
     tasks = chosen_tasks(args)
@@ -68,9 +69,7 @@ def run(args: Namespace) -> int:
         return convert_recordings(args, tasks, out)
     if tasks is None:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
-    camera, repeat, decisions = next(
-        (found for prefix, found in DEFAULTS.items() if tasks[0].startswith(prefix)), DEFAULTS["metaworld/"]
-    )
+    camera, repeat, decisions = DEFAULTS[simulator_of(tasks[0]).prefix]
     total = len(tasks) * args.episodes
     done = 0
     try:
@@ -107,15 +106,9 @@ def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:
     Raises:
         UserError: unknown suite.
     """
-    from sfvgen_plan.envs import tasks as metaworld
-    from sfvgen_plan.envs.memory import tasks as memory
-    from sfvgen_plan.envs.rlbench import tasks as rlbench
+    from sfvgen_plan.envs.simulators import SIMULATORS
 
-    suites = {
-        **metaworld.SUITES,
-        **memory.SUITES,
-        **{suite: tuple(rlbench.PREFIX + task for task in tasks) for suite, tasks in rlbench.SUITES.items()},
-    }
+    suites = {suite: tasks for simulator in SIMULATORS for suite, tasks in simulator.suites.items()}
     if args.suite is None:
         return tuple(dict.fromkeys(args.task)) if args.task else None
     if args.suite not in suites:

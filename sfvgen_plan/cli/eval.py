@@ -185,19 +185,13 @@ def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
         UserError: unknown task or suite, or seeds that belong to training data.
     """
     from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
-    from sfvgen_plan.envs.memory import tasks as memory
-    from sfvgen_plan.envs.rlbench import tasks as rlbench
-    from sfvgen_plan.envs.tasks import canonical
+    from sfvgen_plan.envs.simulators import simulator_of
 
     if args.suite:
         protocol = load_protocol(args.suite)
         tasks, episodes = list(protocol.tasks), protocol.episodes
-    elif args.task.startswith(rlbench.PREFIX):
-        tasks, episodes = [rlbench.canonical(args.task)], EPISODES_OF_A_TASK
-        protocol = load_protocol(rlbench.suite_of(tasks[0]))
     else:
-        named = memory.canonical if args.task.startswith(memory.PREFIX) else canonical
-        tasks, episodes = [named(args.task)], EPISODES_OF_A_TASK
+        tasks, episodes = [simulator_of(args.task).canonical(args.task)], EPISODES_OF_A_TASK
         protocol = protocol_for_task(tasks[0])
     episodes = args.episodes or episodes
     return protocol.variant(max_decisions=args.max_decisions, first_seed=args.seed, episodes=episodes), tasks
@@ -257,13 +251,15 @@ def make_clips(
     args: Namespace, store: Path, contestant: Contestant, protocol: Protocol, tasks: Sequence[str]
 ) -> ClipMaker:
     """What keeps clips; it imagines with the agent's checkpoint, or else with the given or bundled one if it fits."""
+    from sfvgen_plan.anchors import ANCHOR_EVERY
     from sfvgen_plan.benchmarks.clips import ClipMaker
     from sfvgen_plan.cli.contestants import checkpoint_for
     from sfvgen_plan.cli.devices import resolve_device
 
     simulator = None
     try:
-        simulator = checkpoint_for(protocol, tasks, args.checkpoint, resolve_device(args.device)).simulator()
+        checkpoint = checkpoint_for(protocol, tasks, args.checkpoint, resolve_device(args.device))
+        simulator = checkpoint.simulator(anchor_every=ANCHOR_EVERY)
     except UserError as error:
         if args.checkpoint:
             raise

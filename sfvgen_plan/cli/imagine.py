@@ -97,12 +97,13 @@ def played(task: str) -> tuple[str, str]:
     Raises:
         UserError: unknown task.
     """
-    from sfvgen_plan.envs.rlbench import tasks as rlbench
+    from sfvgen_plan.benchmarks.protocols import protocol_for_task
+    from sfvgen_plan.envs.simulators import RLBENCH, simulator_of
     from sfvgen_plan.envs.tasks import canonical
 
-    if task.startswith(rlbench.PREFIX):
-        name = rlbench.canonical(task)
-        return name, rlbench.suite_of(name)
+    if simulator_of(task) is RLBENCH:
+        name = RLBENCH.canonical(task)
+        return name, protocol_for_task(name).id
     return canonical(task), REAL_PROTOCOL
 
 

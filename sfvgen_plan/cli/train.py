@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,8 @@ def run(args: Namespace) -> int:
         raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")
     if not Path(config["data"]).is_dir():
         raise UserError(f"data={config['data']!r} is no folder; make a dataset with sfvgen-plan collect --out DIR")
+    first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+    args.quiet = args.quiet or not first
     out = Output.of(args)
     out.note(f"reading {config['data']}")
     from sfvgen_plan.learning.train import Training
@@ -42,7 +45,8 @@ def run(args: Namespace) -> int:
         folder = Training(config, stages.update, args.overrides).run()
     finally:
         stages.close()
-    out.result({"checkpoint": str(folder)}, f"checkpoint written to {folder}")
+    if first:
+        out.result({"checkpoint": str(folder)}, f"checkpoint written to {folder}")
     return 0
 
 

@@ -58,6 +58,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.agents.training import Playing, states_of, train
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
+    playing = Playing(**{name: config[name] for name in Playing.__dataclass_fields__})
     unfinished = states_of(folder / AGENT_FILE).exists()
     trained = (folder / AGENT_FILE).exists() and not unfinished
     if trained and _played(folder / REAL_FOLDER) >= args.episodes:
@@ -69,7 +70,6 @@ def run(args: Namespace) -> int:
         _check_same(folder, record)
         out.note(f"{folder / AGENT_FILE} is trained; going on with its real episodes")
         return _evaluate(args, task, folder / AGENT_FILE, config["real"], resume=True)
-    playing = Playing(**{name: config[name] for name in Playing.__dataclass_fields__})
     title = f"{args.algo} {'plays' if playing.real else 'imagines'}"
     _write(folder, record, unfinished)
     with out.progress(title, total=config["decisions"]) as bar:

@@ -19,8 +19,9 @@ from sfvgen_plan.data.chunks import chunk_offsets, decompress_chunk
 from sfvgen_plan.data.minari_writer import DATA_FILE, METADATA_FILE
 from sfvgen_plan.errors import UserError, unknown_name
 
-KINDS = ("clean", "noise0.3", "noise0.7", "random")
-"""How an episode was played: by the expert, by the expert with noise (0.7: random after a while), at random."""
+KINDS = ("clean", "noise0.3", "noise0.7", "random", "misled")
+"""How an episode was played: by the expert, by the expert with noise (0.7: random after a while), at random, by the
+expert with a wrong idea of where things are."""
 
 _PENDING_PER_THREAD = 4
 

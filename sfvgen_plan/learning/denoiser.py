@@ -26,8 +26,7 @@ class WindowSettings:
         unconditional: share of samples with f_p = 0 and no condition, as fast learning sees them (eq. 3).
         drop_text, drop_action: share of samples without that condition.
         context_noise: largest standard deviation of the noise on clean frames: generated context is never exact.
-        dream: share of steps whose context the model has made itself, once ``dream_from`` steps are done, in up to
-            ``dream_passes`` passes, one after the other.
+        dream: share of steps whose context the model has made itself, once ``dream_from`` steps are done.
         log_mean, log_std: of ln sigma (EDM).
     """
 
@@ -41,7 +40,6 @@ class WindowSettings:
     context_noise: float = 0.2
     dream: float = 0.3
     dream_from: int = 2000
-    dream_passes: int = 1
     log_mean: float = 0.2
     log_std: float = 1.6
 
@@ -114,14 +112,13 @@ class DenoiserStage:
         host = torch.Generator().manual_seed(step)
         length = s.lengths[int(torch.randint(len(s.lengths), (1,), generator=host))]
         dreamt = step >= s.dream_from and float(torch.rand(1, generator=host)) < s.dream
-        passes = 1 + int(torch.randint(s.dream_passes, (1,), generator=host))
         count = max(1, size * max(s.lengths) // length)  # the same number of frames at every length
         newest = pick(self.newest[length], count, generator)
         # A window may start one frame before the episode: the first frame stands still, as at every reset.
         newest = torch.maximum(newest, data.first[newest] + length - 2)
         window = data.window(newest, length)
         latents = data.latents[window].float()
-        context = self._dream(newest, length, passes) if dreamt else latents
+        context = self._dream(newest, length) if dreamt else latents
         past = torch.full((count,), min(s.context, length - 1), device=device)
         longest = min(s.longest_context, length - 1)
         varied = (uniform(count) * longest).long() + 1
@@ -138,19 +135,18 @@ class DenoiserStage:
         )
 
     @torch.no_grad()
-    def _dream(self, newest: Tensor, length: int, passes: int) -> Tensor:
-        """The window's frames (B, length, C, h, w), those that may be shown clean as the model makes them in ``passes``
-        passes from the frames before them: what it will see of itself."""
+    def _dream(self, newest: Tensor, length: int) -> Tensor:
+        """The window's frames (B, length, C, h, w), those that may be shown clean as the model makes them from the
+        frames before them: what it will see of itself."""
         data, s = self.data, self.settings
         assert data.latents is not None
         new, shown = max(1, length - s.context), min(s.longest_context, length - 1)
-        before = max(0, s.context + passes * new - shown)
+        before = max(0, s.context + new - shown)
         window = data.window(newest, before + length)
         frames, actions, text = data.latents[window].float(), data.action[window], self.text[data.task[newest]]
-        first = before + shown - passes * new
-        for start in range(first, first + passes * new, new):
-            part = slice(start - s.context, start + new)
-            frames[:, start : start + new] = self._continued(frames[:, part], actions[:, part], text)
+        first = before + shown - new
+        part = slice(first - s.context, first + new)
+        frames[:, first : first + new] = self._continued(frames[:, part], actions[:, part], text)
         return frames[:, before:]
 
     def _continued(self, frames: Tensor, actions: Tensor, text: Tensor) -> Tensor:

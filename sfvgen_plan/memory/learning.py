@@ -33,6 +33,7 @@ class FastLearning:
             its actions and its text, as the original Temp-LoRA does; "whole": eq. 3 on samples of the episode so far.
         window: frames of the sample that a step learns from, at a place drawn anew for every step; None: all frames.
             A step costs in proportion. Must be given for "whole" and not for "output".
+        log_mean: of ln sigma, the noise that is learnt from (EDM). A sampler of few steps begins where there is much.
 
     Raises:
         UserError: an unknown rule, or a window that does not go with it.
@@ -45,6 +46,7 @@ class FastLearning:
     targets: tuple[str, ...] = ATTENTION_PROJECTIONS
     rule: Rule = "local"
     window: int | None = None
+    log_mean: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in get_args(Rule):
@@ -79,6 +81,7 @@ def episode_losses(
     seeds: Tensor,
     counter: Tensor,
     given: Given | None = None,
+    log_mean: float = 0.0,
 ) -> Tensor:
     """Denoising loss on the whole sequence, eq. 3: every frame noised, no clean frame, no text, no action.
 
@@ -86,12 +89,13 @@ def episode_losses(
         sequence: (N, T, C, h, w) input chunk joined with the generated chunk.
         seeds, counter: (N,) what each episode's noise is drawn from.
         given: what it was generated from; the loss is then that of the new frames given the past ones, eq. 2.
+        log_mean: of ln sigma.
 
     Returns:
         (N,) mean squared error per episode.
     """
     eps = noise.normal(seeds, counter, tuple(sequence.shape[1:]), NOISE_STREAM)
-    level = diffusion.noise_level(scheduler, noise.uniform(seeds, counter, 1, LEVEL_STREAM)[:, 0])
+    level = diffusion.noise_level(scheduler, noise.uniform(seeds, counter, 1, LEVEL_STREAM)[:, 0], log_mean)
     noisy, timestep, target = diffusion.corrupt(scheduler, sequence, eps, level)
     none = sequence.new_zeros(sequence.shape[:2])
     if given is None:
@@ -136,7 +140,7 @@ def learn(
             live = Memory(down, up, memory.moments, memory.steps.clone(), memory.owner.clone(), memory.scale)
             with applied(unet, live):
                 part = _sample(sequence, seeds, live.steps, settings.window)
-                losses = episode_losses(unet, scheduler, part, seeds, live.steps, given)
+                losses = episode_losses(unet, scheduler, part, seeds, live.steps, given, settings.log_mean)
             weights = {f"{k}.down": v for k, v in down.items()} | {f"{k}.up": v for k, v in up.items()}
             gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
             memory = _adam(live, weights, dict(zip(weights, gradients, strict=True)), settings.learning_rate)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # diffusers looks ModelMixin up here to load a VideoUNet
-__all__ = ["ModelMixin", "VideoUNet", "parameter_count", "short_attention"]
+__all__ = ["ModelMixin", "VideoUNet", "short_attention"]
 
 SUMMED = 4.0
 """Sums of actions are divided by this: about unit variance over a usual chunk of 8 decisions."""
@@ -158,11 +158,6 @@ class VideoUNet(UNet3DConditionModel):
         weights["conv_in.weight"] = wide
         new.load_state_dict(weights)
         return new
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Number of weights."""
-    return sum(p.numel() for p in module.parameters())
 
 
 def short_attention(device: torch.device) -> AbstractContextManager[None]:

@@ -14,18 +14,23 @@ EXPERT = np.array([0.5, -0.5, 1.0, -1.0], np.float32)
 
 
 def seed_of(kind, skip=0):
-    return [seed for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 100) if kind_of(seed) == kind][skip]
+    return [seed for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 400) if kind_of(seed) == kind][skip]
+
+
+def towards_the_object(state):
+    """An expert whose action says where it believes the object to be."""
+    return np.append(state[4:7] - STATE[4:7], 1.0)
 
 
 def actions_of(kind, decisions=40, task="reach-v3", skip=0):
-    behaviour = Behaviour(task, seed_of(kind, skip), decisions)
+    behaviour = Behaviour(task, seed_of(kind, skip), decisions, towards_the_object)
     assert behaviour.kind == kind
     return np.stack([behaviour.act(STATE, EXPERT) for _ in range(decisions)])
 
 
 def test_shares_of_the_kinds():
     counts = Counter(kind_of(FIRST_TRAINING_SEED + number) for number in range(100))
-    assert counts == {"clean": 30, "noise0.3": 25, "noise0.7": 20, "random": 25}
+    assert counts == {"clean": 25, "noise0.3": 20, "noise0.7": 15, "random": 20, "misled": 20}
     assert set(counts) == set(KINDS)
 
 
@@ -46,7 +51,7 @@ def test_noise_is_around_the_expert():
 def test_high_noise_turns_random():
     """After the turn, the fourth action no longer follows the expert's -1."""
     early, late = (
-        np.mean([actions_of("noise0.7", skip=skip)[part, 3] for skip in range(20)])
+        np.mean([actions_of("noise0.7", skip=skip)[part, 3] for skip in range(50)])
         for part in (slice(0, 1), slice(39, 40))
     )
     assert early < -0.6
@@ -57,6 +62,18 @@ def test_random_is_smooth_and_ignores_the_expert():
     actions = actions_of("random", 2000)
     assert np.abs(actions.mean(0)).max() < 0.25
     assert np.corrcoef(actions[1:, 3], actions[:-1, 3])[0, 1] > 0.6
+
+
+def test_the_misled_are_wrong_by_centimetres_for_a_while():
+    errors = np.stack([actions_of("misled", skip=skip)[:, :3] for skip in range(50)])
+    assert 0.015 < errors[..., :2].std() < 0.045
+    right = np.abs(errors).max(-1) == 0
+    assert 0.1 < right.mean() < 0.4 and right[:, 0].mean() < 0.2
+    assert 0.03 < (np.abs(np.diff(errors, axis=1)).max(-1) > 0).mean() < 0.15
+
+
+def test_an_expert_that_can_not_be_misled_has_low_noise_instead():
+    assert Behaviour("memory/return", seed_of("misled"), 40).kind == "noise0.3"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -29,11 +30,12 @@ def checkpoint(small_checkpoint):
     return load_checkpoint(small_checkpoint)
 
 
-@pytest.fixture
-def run(checkpoint, tmp_path):
-    """Trains; with ``killed_at`` until so many decisions. What was reported on the way, and the agent's file."""
+@pytest.fixture(scope="module")
+def run_in(checkpoint):
+    """Trains into a folder; with ``killed_at`` until so many decisions. What was reported on the way, and the agent's
+    file."""
 
-    def start(algorithm="ppo", name="agent.zip", killed_at=None, playing=PLAYING, decisions=DECISIONS, **arguments):
+    def start(folder, algorithm="ppo", killed_at=None, playing=PLAYING, decisions=DECISIONS, **arguments):
         told = []
 
         def progress(decisions, numbers):
@@ -41,7 +43,7 @@ def run(checkpoint, tmp_path):
             if decisions == killed_at:
                 raise KeyboardInterrupt
 
-        out = tmp_path / name
+        out = folder / "agent.zip"
         settings = {**SETTINGS[algorithm], **arguments.pop("settings", {})}
         more = {"save_every": 8, "seed": 3, **arguments}
         try:
@@ -49,6 +51,22 @@ def run(checkpoint, tmp_path):
         except KeyboardInterrupt:
             assert killed_at
         return told, out
+
+    return start
+
+
+@pytest.fixture
+def run(run_in, tmp_path):
+    return partial(run_in, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run_in, tmp_path_factory):
+    """Trains without being killed, each training once."""
+
+    @cache
+    def start(algorithm, playing):
+        return run_in(tmp_path_factory.mktemp("whole"), algorithm, playing=playing)
 
     return start
 
@@ -91,8 +109,8 @@ def learned(out):
         ("td3", 22, PLAYING),
     ],
 )
-def test_a_killed_training_ends_as_if_it_had_not_been(run, algorithm, killed_at, playing):
-    told, whole = run(algorithm, "whole.zip", playing=playing)
+def test_a_killed_training_ends_as_if_it_had_not_been(run, uninterrupted, algorithm, killed_at, playing):
+    told, whole = uninterrupted(algorithm, playing)
     before, out = run(algorithm, killed_at=killed_at, playing=playing)
     assert before == told[: len(before)]
     assert states_of(out).is_dir()
@@ -106,16 +124,16 @@ def test_a_killed_training_ends_as_if_it_had_not_been(run, algorithm, killed_at,
     assert not states_of(out).exists() and not states_of(whole).exists()
 
 
-def test_it_may_be_killed_again_and_again(run):
-    _, whole = run(name="whole.zip")
+def test_it_may_be_killed_again_and_again(run, uninterrupted):
+    _, whole = uninterrupted("ppo", PLAYING)
     for killed_at in (4, 14, 22):
         _, out = run(killed_at=killed_at)
     run()
     assert torch.equal(learned(out), learned(whole))
 
 
-def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, monkeypatch):
-    _, whole = run(name="whole.zip")
+def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, uninterrupted, monkeypatch):
+    _, whole = uninterrupted("ppo", PLAYING)
     rename = os.replace
 
     def killed(source, target):
@@ -126,8 +144,8 @@ def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(resume.os, "replace", killed)
-        run(killed_at=DECISIONS)  # it doesn't come that far
-    (out,) = whole.parent.glob("agent.zip")
+        _, out = run(killed_at=DECISIONS)  # it doesn't come that far
+    assert out.is_file()
     names = sorted(path.name for path in states_of(out).iterdir() if path.is_dir())
     assert len(names) == 2 and names[0].startswith(".saving-") and names[1] == "8"
     after, _ = run()

@@ -73,6 +73,21 @@ def test_a_video_is_generated_from_the_text_without_actions(synthesis):
     assert not torch.allclose(video, other, atol=1e-2)
 
 
+def test_an_anchor_moves_to_the_end_of_the_video(checkpoint):
+    synthesis = Synthesis(checkpoint.simulator(2, exact=True, anchor_every=3), checkpoint.inverse())
+    simulator = synthesis.simulator
+    end, video = synthesis.imagine(simulator.imagine(begin(synthesis), torch.ones(2, 1, 4))[0], SUB_GOALS, 4)
+    assert end.anchor.context.equal(video[:, -2:]) and not end.anchor.taken.any()
+    actions = torch.linspace(-1, 1, 24).view(2, 3, 4)
+    whole = simulator.imagine(end, actions)[1].latents
+    plain = simulator.imagine(replace(end, anchor=None), actions)[1].latents
+    assert torch.allclose(whole, plain, atol=1e-5)
+    state = end
+    for t in range(3):
+        state, newest = simulator.imagine(state, actions[:, t : t + 1])
+    assert torch.allclose(newest.latents, whole[:, -1:], atol=1e-4)
+
+
 def test_any_text_will_do_and_does_not_change_its_neighbours(synthesis):
     state = begin(synthesis)
     _, alone = synthesis.imagine(synthesis.simulator.select(state, [0]), SUB_GOALS[:1], 3)

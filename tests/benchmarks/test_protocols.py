@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +12,13 @@ from sfvgen_plan.benchmarks.protocols import (
     load_protocol,
     protocol_for_task,
     protocol_names,
-    protocol_page,
 )
 from sfvgen_plan.envs.memory.tasks import LONGEST
 from sfvgen_plan.envs.memory.tasks import SUITES as MEMORY_SUITES
 from sfvgen_plan.envs.tasks import SUITES, TASKS
 from sfvgen_plan.errors import UserError
+
+PAGES = Path(__file__).resolve().parents[2] / "benchmarks" / "protocols"
 
 
 def test_metaworld_10_plays_the_suite_on_twenty_seeds() -> None:
@@ -37,6 +39,16 @@ def test_the_rules_behind_committed_rows_do_not_change() -> None:
 def test_every_metaworld_task_has_a_protocol_and_suites_come_first() -> None:
     assert {protocol_for_task(task).id for task in SUITES["metaworld-10"]} == {"metaworld-10"}
     assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "mt50"}
+
+
+@pytest.mark.parametrize(
+    ("task", "protocol"),
+    [("open_drawer", "rlbench-data"), ("stack_cups", "rlbench-wiw4"), ("turn_tap", "rlbench-18")],
+)
+def test_a_task_of_rlbench_is_played_under_the_rules_of_its_first_suite(task: str, protocol: str) -> None:
+    assert protocol_for_task(f"rlbench/{task}").id == protocol
+    with pytest.raises(UserError, match="rlbench/lamp_on"):
+        protocol_for_task("rlbench/lamp_on")
 
 
 def test_any_change_changes_the_hash() -> None:
@@ -88,7 +100,7 @@ def test_unknown_names_come_with_the_nearest() -> None:
 
 def test_every_protocol_has_a_page_with_its_rules() -> None:
     for name in protocol_names():
-        protocol, page = load_protocol(name), protocol_page(name)
+        protocol, page = load_protocol(name), (PAGES / f"{name}.md").read_text()
         assert page.startswith(f"# `{name}`\n")
         if protocol.env_id != "sfvgen/Metaworld-v0":
             continue
@@ -101,8 +113,6 @@ def test_every_protocol_has_a_page_with_its_rules() -> None:
         assert f"{protocol.max_decisions * protocol.repeat} raw steps" in page
         assert f"seeds 0 to {protocol.episodes - 1}" in page
         assert f"--suite {name}" in page
-    with pytest.raises(UserError, match="mt50"):
-        protocol_page("mt51")
 
 
 def test_protocols_are_what_they_are_named_after() -> None:

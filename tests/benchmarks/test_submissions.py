@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,29 @@ COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "me
 PROTOCOL = load_protocol("metaworld-10")
 
 
-@pytest.fixture
-def entry(tmp_path: Path) -> Path:
-    with Store(tmp_path / "all.sqlite", create=True) as store:
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the committed rows."""
+    path = tmp_path_factory.mktemp("results") / "all.sqlite"
+    with Store(path, create=True) as store:
         bring_in(store, [COMMITTED])
-        write_submission(store, "random", PROTOCOL, tmp_path / "mine.json", {"authors": "me", "url": ""})
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(results: Path) -> Path:
+    """Folder of a submission: ``mine.json`` and its rows."""
+    folder = results.parent / "submission"
+    folder.mkdir()
+    with Store(results) as store:
+        write_submission(store, "random", PROTOCOL, folder / "mine.json", {"authors": "me", "url": ""})
+    return folder
+
+
+@pytest.fixture
+def entry(written: Path, tmp_path: Path) -> Path:
+    """The submission in a folder of one's own, to change."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path / "mine.json"
 
 
@@ -112,9 +131,8 @@ def test_files_of_something_else_are_refused(text: str, entry: Path) -> None:
         check_submission(entry)
 
 
-def test_an_incomplete_agent_is_not_submitted(tmp_path: Path) -> None:
-    with Store(tmp_path / "all.sqlite", create=True) as store:
-        bring_in(store, [COMMITTED])
+def test_an_incomplete_agent_is_not_submitted(results: Path, tmp_path: Path) -> None:
+    with Store(results) as store:
         with pytest.raises(UserError, match="0 checkpoints"):
             write_submission(store, "nobody", PROTOCOL, tmp_path / "mine.json", {})
         with pytest.raises(UserError, match=r"\.json"):

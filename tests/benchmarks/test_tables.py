@@ -120,7 +120,7 @@ def test_without_rows_the_block_says_so(tmp_path: Path) -> None:
     assert results_block(tmp_path) == "No results are committed yet."
 
 
-@pytest.mark.parametrize("spoil", ["marks", "folder", "readme", "columns"])
+@pytest.mark.parametrize("spoil", ["marks", "folder", "readme", "columns", "short"])
 def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, folder = readme(tmp_path), results_folder(tmp_path)
     if spoil == "marks":
@@ -129,8 +129,11 @@ def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsy
         folder = tmp_path / "none"
     elif spoil == "readme":
         path = tmp_path / "none.md"
-    else:
+    elif spoil == "columns":
         (folder / "open_loop.csv").write_text("task,f_g\nreach-v3,8\n")
+    else:
+        with (folder / "open_loop.csv").open("a") as file:
+            file.write("reach-v3,4,20,27,20,2,3\n")
     before = path.read_text() if path.exists() else None
     assert main([str(path), str(folder)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -17,14 +18,24 @@ import torch
 from stable_baselines3 import PPO
 
 from sfvgen_plan import cli
+from sfvgen_plan.agents import resume
+from sfvgen_plan.benchmarks import protocols
 
 torch.set_num_threads(1)
 FEW = ("decisions=8", "num_envs=2", "horizon=4", "sampler_steps=1", "algo.n_steps=4", "algo.batch_size=8")
+FEW_REAL = (*FEW[:3], *FEW[4:], "real=true")
 
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that has hardly learned anything would play real episodes to the protocol's limit."""
+    whole = protocols.protocol_for_task
+    monkeypatch.setattr(protocols, "protocol_for_task", lambda task: whole(task).variant(max_decisions=8))
 
 
 def train(checkpoint: Path, *options: str) -> int:
@@ -60,7 +71,7 @@ def test_learns_in_imagination_and_plays_in_the_real_simulator(
 
 
 def test_learns_in_the_real_simulator_to_compare(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--task", "drawer-close-v3", "--episodes", "1", "--out", "mine", "--json", *FEW, "real=true"]
+    options = ["--task", "drawer-close-v3", "--episodes", "1", "--out", "mine", "--json", *FEW_REAL]
     assert train(tiny_checkpoint, *options) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["agent"] == "ppo-real"
@@ -68,33 +79,60 @@ def test_learns_in_the_real_simulator_to_compare(tiny_checkpoint: Path, capsys: 
     assert not list(Path("mine").glob("*.state"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("only", ["sampler_steps=1", "memory=true", "futures=2", "uncertainty_penalty=0.5"])
+def test_what_only_imagination_has_is_refused_in_the_real_simulator(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], only: str
+) -> None:
+    line = refusal(capsys, tiny_checkpoint, "--task", "reach-v3", "--out", "mine", "real=true", only)
+    assert f"{only} has no meaning with real=True".lower() in line.lower() and "real=False" in line
+    assert not Path("mine").exists()
+
+
+LONG = ("--task", "reach-v3", "--episodes", "0", "decisions=64", *FEW[1:], "save_every=8")
+"""Long enough to be killed on the way."""
+
+
 def test_a_killed_training_goes_on(
-    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In another process, and it ends with the agent of a training that nobody killed."""
-    few = ["decisions=64", *FEW[1:], "save_every=8"]
-    options = ["--task", "reach-v3", "--episodes", "0", "--device", "cpu", "--checkpoint", str(tiny_checkpoint), *few]
+    options = ["--device", "cpu", "--checkpoint", str(tiny_checkpoint), *LONG]
     command = [sys.executable, "-m", "sfvgen_plan.cli", "train-agent", *options, "--out", "mine"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while not list(Path("mine/agent.state").glob("[0-9]*")):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.005)
-        process.send_signal(number)
-        assert process.wait(timeout=20) == code
+        process.kill()
+        assert process.wait(timeout=20) == -signal.SIGKILL
     assert Path("mine/agent.state").is_dir()
-    if number == signal.SIGTERM:  # which leaves time to save what was learned so far
-        assert 0 < PPO.load("mine/agent.zip").num_timesteps < 64
-        return
-    line = refusal(capsys, tiny_checkpoint, *options[:4], "--out", "mine", *few, "num_envs=4")
+    line = refusal(capsys, tiny_checkpoint, "--out", "mine", *LONG, "num_envs=4")
     assert "num_envs=4, but the unfinished training in 'mine/agent.state' has 2" in line
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "going on with the training in mine/agent.state at decision" in done.stderr
+    with monkeypatch.context() as patched:
+        patched.setattr(logging.root, "handlers", [])  # as in a process of its own, where nothing else listens
+        assert train(tiny_checkpoint, "--out", "mine", *LONG) == 0
+    assert "going on with the training in mine/agent.state at decision" in capsys.readouterr().err
     assert not Path("mine/agent.state").exists()
-    assert train(tiny_checkpoint, *options[:4], "--out", "whole", *few) == 0
+    assert train(tiny_checkpoint, "--out", "whole", *LONG) == 0
     killed, whole = (PPO.load(f"{name}/agent.zip").get_parameters()["policy"] for name in ("mine", "whole"))
     assert all(torch.equal(killed[key], whole[key]) for key in whole)
+
+
+def test_a_terminated_training_saves_what_it_has_learned(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = resume.SavedStates.save
+
+    def terminated(*arguments: Any) -> None:
+        save(*arguments)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(resume.SavedStates, "save", terminated)
+    with pytest.raises(SystemExit) as ended:
+        train(tiny_checkpoint, "--out", "mine", *LONG)
+    assert ended.value.code == 143
+    assert Path("mine/agent.state").is_dir()
+    assert 0 < PPO.load("mine/agent.zip").num_timesteps < 64
 
 
 def test_real_episodes_that_are_missing_are_played(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

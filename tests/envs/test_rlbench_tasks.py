@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, MADE, PREFIX, SHAPED, SUITES, TASKS, canonical, suite_of
+from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, MADE, SHAPED, SUITES, TASKS, canonical
 from sfvgen_plan.errors import UserError
 
 
@@ -25,11 +25,3 @@ def test_names_with_and_without_prefix_are_the_same():
     assert canonical("reach_target") == canonical("rlbench/reach_target") == "rlbench/reach_target"
     with pytest.raises(UserError, match="did you mean close_box"):
         canonical("rlbench/close_boxx")
-
-
-def test_a_task_is_played_under_the_rules_of_its_first_suite():
-    assert suite_of(PREFIX + "open_drawer") == "rlbench-data"
-    assert suite_of(PREFIX + "stack_cups") == "rlbench-wiw4"
-    assert suite_of(PREFIX + "turn_tap") == "rlbench-18"
-    with pytest.raises(UserError, match="lamp_on"):
-        suite_of(PREFIX + "lamp_on")

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from sfvgen_plan.learning import train
+from sfvgen_plan.learning import fitting, train
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,7 @@ def train_in_steps():
 
     def run(*arguments):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "fit", partial(train.fit, log_every=1, save_every_seconds=0.0))
+            patch.setattr(fitting, "fit", partial(fitting.fit, log_every=1, save_every_seconds=0.0))
             return train.Training(*arguments).run()
 
     return run

@@ -131,10 +131,7 @@ def test_dreams_replace_the_context_but_not_the_truth(make_pipeline, data, text)
     assert (late["latents"] == late["latents"].round()).all()
 
 
-@pytest.mark.parametrize("passes", [1, 2, 3])
-def test_a_dream_reaches_the_frames_that_may_be_shown_clean_and_starts_from_real_ones(
-    make_pipeline, data, text, passes
-):
+def test_a_dream_reaches_the_frames_that_may_be_shown_clean_and_starts_from_real_ones(make_pipeline, data, text):
     stage = stage_of(make_pipeline, data, text, SHARP)
     seen = []
 
@@ -144,13 +141,12 @@ def test_a_dream_reaches_the_frames_that_may_be_shown_clean_and_starts_from_real
 
     stage.denoise = denoise
     newest = data.last[data.first == torch.arange(len(data.first))][:4]
-    dreamt = stage._dream(newest, 6, passes)
+    dreamt = stage._dream(newest, 6)
     truth = data.latents[data.window(newest, 6)]
-    assert len(seen) == passes
+    assert len(seen) == 1
     assert (dreamt[:, :4] != truth[:, :4]).all()
     assert dreamt[:, 4:].equal(truth[:, 4:])
     assert (seen[0] == seen[0].round()).all()  # latents here are whole numbers, where they are real
-    assert all((frames != frames.round()).any() for frames in seen[1:])
 
 
 def test_the_loss_is_on_new_frames_only(make_pipeline, data, text):

@@ -66,10 +66,7 @@ def test_a_model_is_trained_on_them_and_says_so(dataset, tmp_path, monkeypatch):
     seen = []
     stage = train.DenoiserStage
     monkeypatch.setattr(train, "DenoiserStage", lambda *given, **named: seen.append(given) or stage(*given, **named))
-    steps = [
-        f"train.{s}.fit.steps=1"
-        for s in ("autoencoder", "denoiser", "rollouts", "heads", "prior", "prior10", "inverse")
-    ]
+    steps = [f"train.{s}.fit.steps=1" for s in ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")]
     config = compose("train", ["train=tiny", f"data={dataset}", f"out={tmp_path / 'out'}", *steps])
     folder = train.Training(config).run()
     checkpoint = load_checkpoint(folder)

@@ -10,7 +10,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning import train
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
-STAGES = ("autoencoder", "denoiser", "rollouts", "heads", "prior", "prior10", "inverse")
+STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")
 
 
 @pytest.fixture(scope="module")

@@ -110,9 +110,7 @@ def test_after_the_other_stages_in_one_command_or_later(run, tmp_path):
         "train.model.norm_groups=4",
     )
     small += ("train.denoiser.windows.lengths=[3,6]",)
-    small += tuple(
-        f"train.{stage}.fit.steps=2" for stage in ("autoencoder", "denoiser", "rollouts", "heads", "prior", "prior10")
-    )
+    small += tuple(f"train.{stage}.fit.steps=2" for stage in ("autoencoder", "denoiser", "heads", "prior", "prior10"))
     small += ("train.inverse.fit.steps=0",)
     reports = []
     at_once = run(
@@ -121,7 +119,6 @@ def test_after_the_other_stages_in_one_command_or_later(run, tmp_path):
     assert list(dict.fromkeys(name for name, _ in reports)) == [
         "autoencoder",
         "denoiser",
-        "rollouts",
         "heads",
         "prior",
         "prior10",

@@ -17,7 +17,7 @@ from sfvgen_plan.learning.train import Training
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 TASK, DECISIONS = "rlbench/reach_target", 9
-STAGES = ("autoencoder", "denoiser", "rollouts", "heads", "prior", "prior10")
+STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10")
 
 
 def episode(seed: int) -> StagedEpisode:

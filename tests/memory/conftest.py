@@ -15,7 +15,8 @@ EPISODES = 3
 
 @pytest.fixture(scope="session")
 def pipeline(make_pipeline) -> SlowFastVGenPipeline:
-    return make_pipeline()
+    """With all kinds of blocks that a denoiser has, since each of them has layers to adapt."""
+    return make_pipeline(unet_widths=(16, 16), head_dim=8, norm_groups=8)
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +24,12 @@ def unet(pipeline):
     return pipeline.unet
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def seeds() -> torch.Tensor:
     return torch.arange(EPISODES) * 7 + 3
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chunks() -> torch.Tensor:
     """Six chunks of every episode, (6, N, T, C, h, w)."""
     return torch.randn(6, EPISODES, 5, 4, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -24,19 +25,26 @@ def denoise(model, frames, memory=None):
         return model.denoise(frames, *condition, torch.ones(len(frames), 2, 16))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def memory(pipeline, unet, seeds, chunks):
-    """Two chunks learnt; the output differs clearly from that without memory."""
+    """Two chunks learnt; the output differs clearly from that without memory. Don't change it."""
     memory = fresh_memory(unet, seeds, SETTINGS.rank, SETTINGS.alpha, SETTINGS.targets)
     for chunk in chunks[:2]:
         memory, _ = learn(unet, pipeline.scheduler, memory, chunk, seeds, SETTINGS)
     return memory
 
 
+@pytest.fixture(scope="module")
+def saved(memory, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory") / "adapter"
+    save_memory(memory, folder, episode=1, base="abc")
+    return folder
+
+
 @pytest.fixture
-def folder(memory, tmp_path):
-    save_memory(memory, tmp_path / "adapter", episode=1, base="abc")
-    return tmp_path / "adapter"
+def folder(saved, tmp_path):
+    """Of one's own, to spoil."""
+    return shutil.copytree(saved, tmp_path / "adapter")
 
 
 def test_peft_plays_it_the_same(unet, memory, folder, chunks):
@@ -93,7 +101,7 @@ def test_an_adapter_that_peft_saved_starts_adam_afresh(unet, tmp_path):
 
 
 def test_an_adapter_of_a_wider_model_is_refused(unet, folder):
-    wider = VideoUNet.from_config({**unet.config, "block_out_channels": (64, 64)})
+    wider = VideoUNet.from_config({**unet.config, "block_out_channels": (32, 32)})
     with pytest.raises(UserError, match=r"another model: .* shape"):
         load_memory(folder, wider)
 

@@ -58,6 +58,16 @@ def test_an_unknown_row_is_refused():
         memory_of_row("no_loops")
 
 
+def test_the_recipe_of_the_memory_tasks_trains_what_they_need():
+    """Text without actions for video plans, inverse dynamics, and a loop at the noise of the denoiser before it."""
+    config = compose("train", ["train=memory", "loop=slowfast"])
+    recipe, usual = config["train"], compose("train", [])["train"]
+    windows = recipe["denoiser"]["windows"]
+    assert windows["drop_action"] > usual["denoiser"]["windows"]["drop_action"]
+    assert recipe["inverse"]["fit"]["steps"] > 0
+    assert config["loop"]["windows"]["log_mean"] == windows["log_mean"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

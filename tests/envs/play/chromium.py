@@ -25,11 +25,9 @@ class Page:
 
     Args:
         profile: empty folder for what the browser keeps.
-        width, height: of the window in CSS pixels.
-        touch: behave like a phone.
     """
 
-    def __init__(self, profile: Path, width: int = 1200, height: int = 1000, touch: bool = False) -> None:
+    def __init__(self, profile: Path) -> None:
         program = find_chromium()
         assert program, "no Chromium"
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
@@ -51,6 +49,10 @@ class Page:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")
+        self.resize(1200, 1000)
+
+    def resize(self, width: int, height: int, touch: bool = False) -> None:
+        """Give the window a size in CSS pixels; with ``touch``, behave like a phone."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self._call("Emulation.setTouchEmulationEnabled", enabled=touch)
 

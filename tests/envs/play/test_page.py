@@ -48,7 +48,7 @@ def address(player):
 @pytest.fixture(scope="module")
 def desk(address, tmp_path_factory):
     """A window of a desktop's width."""
-    page = Page(tmp_path_factory.mktemp("profile"), 1200, 1000)
+    page = Page(tmp_path_factory.mktemp("profile"))
     yield page
     page.close()
 
@@ -216,9 +216,12 @@ def test_a_reload_keeps_the_game(page, address):
 
 @needs_browser
 @pytest.mark.parametrize(("width", "touch"), [(1200, False), (390, True)])
-def test_it_fits_the_screen(address, tmp_path, width, touch):
+def test_it_fits_the_screen(address, page, width, touch):
     """Nothing is wider than the window, the frames stand side by side, and nothing comes from elsewhere."""
-    page = Page(tmp_path / "profile", width, 844, touch)
+    page.open("about:blank")
+    page.wait("location.href === 'about:blank'")
+    page.resize(width, 844, touch)
+    page.logged.clear()
     try:
         page.open(address)
         page.wait("document.querySelector('#play-decision')")
@@ -238,7 +241,7 @@ def test_it_fits_the_screen(address, tmp_path, width, touch):
         assert [name for name in loaded if not re.match(rf"{re.escape(address)}|data:|blob:", name)] == []
         assert page.logged == []
     finally:
-        page.close()
+        page.resize(1200, 1000)
 
 
 def test_a_port_that_was_taken_meanwhile_is_named(player):

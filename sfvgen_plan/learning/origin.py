@@ -1,0 +1,166 @@
+"""What a training run starts from, and what its checkpoint will say of that."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfvgen_plan.data.episodes import EpisodeArrays
+from sfvgen_plan.data.sources import source_of
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.runs import check_same_run, data_record, flat
+from sfvgen_plan.memory.rows import MemoryRow
+from sfvgen_plan.model.build import build_pipeline
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint
+from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
+from sfvgen_plan.model.text import fit_text_encoder
+
+logger = logging.getLogger(__name__)
+
+
+def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device) -> Checkpoint | None:
+    """The checkpoint that the loop or what is added starts from, if it is not this run's own.
+
+    Raises:
+        UserError: settings that don't go together, or a checkpoint that can't be started from.
+    """
+    folder, added, looping = config["checkpoint"], config["add"], config["loop"]["fit"] is not None
+    if added is not None:
+        _check_added(added, folder, looping)
+    elif not looping and folder is not None:
+        raise UserError(f"checkpoint={folder!r} is what to start from; add loop=slowfast or add=inverse")
+    if not looping and row.name != "full":
+        raise UserError(f"row={row.name!r} is for the slow-fast loop alone; add loop=slowfast")
+    if folder is None:
+        return None
+    if Path(folder).resolve() == Path(config["out"]).resolve():
+        raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
+    base = load_checkpoint(folder, device)
+    if added is not None and base.pipeline.heads is None:
+        raise UserError(f"checkpoint={folder!r} has no heads, so nothing can be planned in it; give one with heads")
+    return base
+
+
+def _check_added(added: str, folder: str | None, looping: bool) -> None:
+    if added != "inverse":
+        raise UserError(f"add={added!r} is unknown; choose inverse, or null")
+    if folder is None or looping:
+        raise UserError("add=inverse takes a --checkpoint and no loop; without a checkpoint it is one of the stages")
+
+
+def new_record(
+    config: Mapping[str, Any],
+    base: Checkpoint | None,
+    row: MemoryRow,
+    episodes: EpisodeArrays,
+    overrides: Sequence[str],
+) -> dict[str, Any]:
+    """What the card says of the run; ``losses`` and ``seconds`` are filled while it goes on."""
+    start = [] if base is None else ["--checkpoint CHECKPOINT"]
+    record: dict[str, Any] = {
+        "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *start, *overrides]),
+        "seed": int(config["seed"]),
+        "losses": {},
+        "seconds": {},
+        "data": data_record(episodes),
+    }
+    if licence := source_of(episodes.tasks).licence:
+        record["licence"] = licence
+    if base is None:
+        record["recipe"] = config["train"]
+    if config["loop"]["fit"] is not None:
+        record["loop"] = _loop_record(config, base, row)
+    elif base is not None:
+        record["added"] = {
+            "stage": config["add"],
+            "settings": config["train"]["inverse"],
+            "checkpoint": base.hash,
+            "trained": base.card.training,
+        }
+    return record
+
+
+def _loop_record(config: Mapping[str, Any], base: Checkpoint | None, row: MemoryRow) -> dict[str, Any]:
+    """What the card says of the loop, and of the checkpoint that it started from."""
+    record = {"row": row.name, "memory": row.loop_memory, "row settings": config["row"], "settings": config["loop"]}
+    if base is not None:
+        record |= {"checkpoint": base.hash, "trained": base.card.training}
+    return record
+
+
+def card_of(
+    config: Mapping[str, Any], base: Checkpoint | None, episodes: EpisodeArrays, record: dict[str, Any]
+) -> CheckpointCard:
+    """The card of what will be trained. The record in it goes on being filled.
+
+    Raises:
+        UserError: data that the checkpoint to start from was not trained for.
+    """
+    actions = episodes.actions.shape[-1]
+    if base is None:
+        return CheckpointCard(
+            tasks=dict(zip(episodes.tasks, episodes.instructions, strict=True)),
+            size=episodes.size,
+            camera=episodes.camera,
+            repeat=episodes.repeat,
+            action_dim=actions,
+            context_frames=config["train"]["denoiser"]["windows"]["context"],
+            readouts=list(source_of(episodes.tasks).readouts),
+            training=record,
+            sub_goals=episodes.sub_goals,
+        )
+    base.check_fits(episodes.tasks, episodes, "the data", "collect data like the checkpoint's")
+    if actions != base.card.action_dim:
+        raise UserError(
+            f"checkpoint={str(base.path)!r} takes actions of {base.card.action_dim} numbers, "
+            f"the data has {actions}; collect data like the checkpoint's"
+        )
+    card = replace(base.card, training=record)
+    if config["add"] is not None:
+        return card
+    return replace(card, sub_goals=list(dict.fromkeys([*card.sub_goals, *episodes.sub_goals])))
+
+
+def check_resumable(
+    config: Mapping[str, Any], base: Checkpoint | None, card: CheckpointCard, episodes: EpisodeArrays, write: bool
+) -> None:
+    """Refuse to go on with the training state of another model or another loop; the first run leaves a note of its
+    own, if it may ``write``.
+
+    Raises:
+        UserError: the folder holds another run.
+    """
+    recipe = config["train"]
+    model = {"base": recipe["base"], "tasks": list(card.tasks), **recipe["model"]}
+    if episodes.sub_goals:
+        model["sub-goals"] = episodes.sub_goals
+    if base is not None:
+        model = {"checkpoint": base.hash}
+    states = {"model": model}
+    if config["add"] is not None:
+        states["added"] = {"tasks": episodes.tasks}
+    if config["loop"]["fit"] is not None:
+        loop = {name: value for name, value in config["loop"].items() if name != "fit"}
+        states["loop"] = json.loads(json.dumps({"tasks": episodes.tasks, **flat({**loop, "row": config["row"]})}))
+    for name, state in states.items():
+        check_same_run(Path(config["out"]), name, state, write)
+
+
+def fresh_pipeline(
+    recipe: Mapping[str, Any], card: CheckpointCard, seed: int, device: torch.device
+) -> SlowFastVGenPipeline:
+    """The recipe's networks, untrained but for the text encoder; or ModelScope's, if the recipe starts from those."""
+    if recipe["base"] is not None:
+        return SlowFastVGenPipeline.from_modelscope(recipe["base"], card.action_dim).to(device)
+    texts = [*card.tasks.values(), *card.sub_goals]
+    pipeline = build_pipeline(texts, card.size, card.action_dim, **recipe["model"])
+    cosine = fit_text_encoder(pipeline.tokenizer, pipeline.text_encoder, texts, recipe["text_steps"], seed)
+    logger.info("text encoder: largest cosine between two texts %.3f", cosine)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)

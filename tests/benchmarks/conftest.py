@@ -1,0 +1,62 @@
+"""An untrained model of the memory tasks with an episode to revisit, and an untrained encoder of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.memory_revisit import TrueEpisode
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+
+@pytest.fixture(scope="session")
+def memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Callable[..., Any]) -> Path:
+    """Folder of an untrained checkpoint of the memory tasks, for frames of 32 pixels; don't change it."""
+    import torch
+
+    from sfvgen_plan.envs.memory.tasks import TASKS
+    from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
+
+    folder = tmp_path_factory.mktemp("memory") / "checkpoint"
+    texts = ("reach the red goal", "push the puck to the green goal")
+    card = CheckpointCard(dict(zip(TASKS, texts, strict=True)), size=32, camera="own", repeat=5)
+    save_checkpoint(folder, make_pipeline(), card, {task: torch.randn(2, 4, 8, 8) for task in TASKS})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def memory_checkpoint(memory_folder: Path) -> Checkpoint:
+    import torch
+
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
+    torch.set_num_threads(1)
+    return load_checkpoint(memory_folder)
+
+
+@pytest.fixture(scope="session")
+def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
+    """Of ``memory/revisit``, with revisits further apart than a chunk of 8; don't change it."""
+    from sfvgen_plan.benchmarks.memory_revisit import away_of, revisit_env, true_episode
+
+    env = revisit_env(memory_checkpoint)
+    found = true_episode(env, 3, away_of(8))
+    env.close()
+    return found
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an untrained encoder of videos."""
+    import torch
+
+    from sfvgen_plan.metrics.encoder import VideoEncoder
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("encoder") / "encoder"
+    VideoEncoder((8, 8), 16).save_pretrained(folder)
+    return folder

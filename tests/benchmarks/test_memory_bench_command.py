@@ -1,0 +1,108 @@
+"""``sfvgen-plan bench memory``: both tables, going on after a stop, refusals."""
+
+import csv
+import json
+
+import pytest
+
+from sfvgen_plan.benchmarks.memory_bench import RevisitBench
+from sfvgen_plan.benchmarks.memory_rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.cli import main
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.memory.rows import ROWS
+
+
+def run(folder, out, *options):
+    known = ["--checkpoint", str(folder), "--device", "cpu", "--sampler-steps", "1", "--out", str(out)]
+    return main(["bench", "memory", *known, *options])
+
+
+CEM = (
+    "--agent",
+    "cem",
+    "agent.samples=2",
+    "agent.elites=1",
+    "agent.iterations=1",
+    "agent.horizon=1",
+    "agent.knots=1",
+    "agent.memory_every=32",
+)
+
+
+def test_both_tables(memory_folder, encoder, tmp_path, capsys):
+    rows = ("--row", "no_temp_lora", "--row", "full")
+    options = (*rows, "--episodes", "1", "--seed", "23", "--chunk", "24", "--encoder", str(encoder), *CEM)
+    assert run(memory_folder, tmp_path, *options, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [line["row"] for line in said["consistency"]] == ["full", "no_temp_lora"]
+    assert all(line["episodes"] == 1 and line["frechet"] > 0 for line in said["consistency"])
+    assert [line["row"] for line in said["planning"]] == ["full", "no_temp_lora"]
+    assert len(said["targets"]) == 3
+    for name in (REVISIT, RETURN, VIDEO):
+        with (tmp_path / f"{name}.csv").open() as file:
+            lines = list(csv.DictReader(file))
+        assert tuple(lines[0]) == COLUMNS[name]
+        assert [(line["row"], line["episode"]) for line in lines] == [
+            ("full", "23"),
+            ("no_temp_lora", "23"),
+        ]
+    with (tmp_path / "memory_revisit.csv").open() as file:
+        assert all(cell for line in csv.DictReader(file) for cell in line.values())
+    assert (tmp_path / "memory_revisit_seed23.mp4").stat().st_size > 1000
+
+
+def test_rows_that_the_agent_can_not_play(memory_checkpoint, memory_folder, tmp_path, capsys):
+    """Left out and said where all are asked for, refused where they are named."""
+    from sfvgen_plan.benchmarks.memory_bench import ReturnBench
+    from sfvgen_plan.cli.bench import playable
+    from sfvgen_plan.cli.console import Output
+
+    bench = ReturnBench(memory_checkpoint, tmp_path, "cem", {"samples": 2, "elites": 1}, "cem")
+    assert {"full", "no_loop", "no_temp_lora"} <= set(playable(bench, ROWS, False, Output())) < set(ROWS)
+    assert "left out of memory/return: no_chunk_input" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no_chunk_input"):
+        playable(bench, ("full", "no_chunk_input"), True, Output())
+    bench.close()
+
+
+def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
+    options = ("--row", "no_temp_lora", "--part", "revisit", "--videos", "0", "--chunk", "24")
+    assert run(memory_folder, tmp_path / "whole", *options, "--episodes", "2") == 0
+    done = []
+
+    def killed(self, row, seed, features):
+        done.append(seed)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RevisitBench, "_save_features", killed)
+        assert run(memory_folder, tmp_path / "stopped", *options, "--episodes", "2") == 130
+    assert list(MemoryRows(tmp_path / "stopped", REVISIT).rows) == [("no_temp_lora", 0)]
+    capsys.readouterr()
+    assert run(memory_folder, tmp_path / "stopped", *options, "--episodes", "2") == 0
+    captured = capsys.readouterr()
+    assert "1 of 2 episodes are there already" in captured.err
+    assert "no video encoder was given" in captured.err
+    assert "Video consistency" in captured.out
+    whole, stopped = ((tmp_path / name / "memory_revisit.csv").read_text() for name in ("whole", "stopped"))
+    assert whole == stopped
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--row", "ful"), "full"),
+        (("--chunk", "40"), "chunk=40"),
+        (("--seed", "99999"), "training data"),
+        (("--agent", "expert"), "rows don't differ"),
+        (("--encoder", "nowhere"), "encoder='nowhere'"),
+        (("--part", "revisit", "agent.samples=3"), "--part revisit"),
+    ],
+)
+def test_bad_input_is_one_line(memory_folder, tmp_path, capsys, options, message):
+    assert run(memory_folder, tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out" / "memory_revisit.csv").exists()

@@ -1,0 +1,91 @@
+"""``memory/return``: what agents score, whatever the lanes, and whose memory they play with."""
+
+import numpy as np
+import pytest
+
+from sfvgen_plan.benchmarks import memory_return
+from sfvgen_plan.envs.memory.tasks import make_memory
+from sfvgen_plan.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = make_memory("memory/return", size=16, objects=1)
+    yield env
+    env.close()
+
+
+def test_the_expert_brings_objects_back(env):
+    from sfvgen_plan.agents.memory_expert import MemoryExpert
+
+    ((seed, scores),) = memory_return.play(MemoryExpert(), [env], [0])
+    assert seed == 0
+    assert scores.distance_m < 0.02
+    assert scores.success_5cm
+
+
+def test_who_does_nothing_has_brought_nothing_back(env):
+    class Idle:
+        def __init__(self):
+            self.seen = []
+
+        def reset(self, lanes, tasks, seeds):
+            assert (lanes, tasks, seeds) == ([0], ["memory/return"], [1])
+
+        def act(self, lanes, frames):
+            self.seen.append(frames.shape)
+            return np.zeros((1, 4), np.float32)
+
+        def stats(self, lane):
+            raise AssertionError
+
+    agent = Idle()
+    ((seed, scores),) = memory_return.play(agent, [env], [1])
+    assert seed == 1
+    assert scores == memory_return.ReturnScores(0.17, False)
+    assert agent.seen == [(1, 16, 16, 3)] * 60
+
+
+def test_lanes_change_nothing():
+    """A hand that goes where the frame and its own count say, in two places and in one."""
+
+    class Pusher:
+        def __init__(self):
+            self.counts, self.together = {}, []
+
+        def reset(self, lanes, tasks, seeds):
+            self.counts |= dict.fromkeys(lanes, 0)
+
+        def act(self, lanes, frames):
+            self.together.append(len(lanes))
+            actions = np.zeros((len(lanes), 4), np.float32)
+            for row, lane in enumerate(lanes):
+                self.counts[lane] += 1
+                actions[row] = [np.cos(self.counts[lane] / 5), frames[row].mean() / 128 - 0.5, -0.3, 1.0]
+            return actions
+
+        def stats(self, lane):
+            raise AssertionError
+
+    envs = [make_memory("memory/return", size=16, objects=1) for _ in range(2)]
+    alone, together = Pusher(), Pusher()
+    assert dict(memory_return.play(alone, envs[:1], [0, 1, 2])) == dict(memory_return.play(together, envs, [0, 1, 2]))
+    assert set(alone.together) == {1}
+    assert set(together.together) == {1, 2}
+    for made in envs:
+        made.close()
+
+
+def test_rows_become_the_agents_memory(memory_checkpoint):
+    full = memory_return.agent_of_row("cem", "full", memory_checkpoint, {"samples": 4, "elites": 2})
+    assert full.simulator.simulator.fast_learning.rank == 32
+    assert (
+        memory_return.agent_of_row("cem", "no_temp_lora", memory_checkpoint, {}).simulator.simulator.fast_learning
+        is None
+    )
+    with pytest.raises(UserError, match="no_chunk_input"):
+        memory_return.agent_of_row("cem", "no_chunk_input", memory_checkpoint, {})
+    with pytest.raises(UserError, match="rows don't differ"):
+        memory_return.agent_of_row("expert", "full", memory_checkpoint, {})
+    with pytest.raises(UserError, match="has no memory"):
+        memory_return.agent_of_row("prior", "full", memory_checkpoint, {})
