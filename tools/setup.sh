@@ -89,7 +89,8 @@ wants_cpu_torch() {
 }
 
 install_project() {
-    pip="$VENV/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt"
+    # Not compiled: most modules of these packages are never imported, and those that are get compiled then.
+    pip="$VENV/bin/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt"
     say "installing packages into $VENV (a few minutes the first time)"
     if wants_cpu_torch; then
         $pip torch --index-url "$CPU_INDEX" || say "no torch from $CPU_INDEX; taking it from the package index"
