@@ -54,11 +54,10 @@ class Behaviour:
     ) -> None:
         kind = kind_of(seed)
         self.kind = NOISE_LOW if kind == MISLED and advise is None else kind
-        self._advise = advise
         self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
         self._wandering = SmoothRandom(self._random)
         self._random_from = {RANDOM: 0, NOISE_HIGH: int(self._random.integers(1, decisions + 1))}.get(self.kind)
-        self._misled = Misled(self._random)
+        self._misled = Misled(self._random, advise) if kind == MISLED and advise is not None else None
         self._decision = 0
 
     def act(self, state: np.ndarray, expert_action: np.ndarray) -> np.ndarray:
@@ -66,9 +65,8 @@ class Behaviour:
         now, self._decision = self._decision, self._decision + 1
         if self._random_from is not None and now >= self._random_from:
             return self._wandering.act(state)
-        if self.kind == MISLED:
-            assert self._advise is not None
-            return self._advise(self._misled.see(state)).astype(np.float32)
+        if self._misled is not None:
+            return self._misled.act(state)
         noise = _NOISE[self.kind] * self._random.standard_normal(4)
         return np.clip(expert_action + noise, -1.0, 1.0).astype(np.float32)
 
@@ -96,20 +94,21 @@ class SmoothRandom:
 
 
 class Misled:
-    """Sees object and goal some centimetres beside where they are; changes its mind now and then, and may be right."""
+    """The expert, who sees object and goal some centimetres beside where they are; changes its mind now and then, and
+    may be right."""
 
-    def __init__(self, random: np.random.Generator) -> None:
-        self._random = random
+    def __init__(self, random: np.random.Generator, advise: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._random, self._advise = random, advise
         self._errors = self._drawn()
 
-    def see(self, state: np.ndarray) -> np.ndarray:
-        """State (39,) -> the state that is believed."""
+    def act(self, state: np.ndarray) -> np.ndarray:
+        """State (39,) -> action (4,) float32 in [-1, 1]."""
         if self._random.random() < CHANGE_OF_MIND:
             self._errors = self._drawn() * (self._random.random() >= RIGHT)
         believed = state.copy()
         believed[_OBJECT] += self._errors[0]
         believed[_GOAL] += self._errors[1]
-        return believed
+        return self._advise(believed).astype(np.float32)
 
     def _drawn(self) -> np.ndarray:
         """Errors (2, 3) of object and goal in metres."""

@@ -33,6 +33,22 @@ def csv_text(lines: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
+def read_measurements(path: Path, kind: type[Row]) -> list[Row]:
+    """The rows, dataclasses of text, of a CSV file; none if it is missing.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    if not path.exists():
+        return []
+    columns = tuple(field.name for field in fields(kind))
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or columns) != columns:
+            raise UserError(f"out={str(path)!r} holds no rows of {','.join(columns)}; give another file")
+        return [kind(**line) for line in reader]
+
+
 def merge_measurements(path: Path, kind: type[Row], key: Sequence[str], rows: Iterable[Row]) -> None:
     """Put rows, dataclasses of text, into a CSV file, in place of those whose fields ``key`` are the same.
 
@@ -40,13 +56,5 @@ def merge_measurements(path: Path, kind: type[Row], key: Sequence[str], rows: It
         UserError: the file holds something else.
     """
     columns = tuple(field.name for field in fields(kind))
-    kept: dict[tuple[str, ...], Row] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or columns) != columns:
-                raise UserError(f"out={str(path)!r} holds no rows of {','.join(columns)}; give another file")
-            kept = {tuple(line[name] for name in key): kind(**line) for line in reader}
-    for row in rows:
-        kept[tuple(getattr(row, name) for name in key)] = row
+    kept = {tuple(getattr(row, name) for name in key): row for row in [*read_measurements(path, kind), *rows]}
     write_text(path, csv_text([columns, *map(astuple, kept.values())]))

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.benchmarks.files import merge_measurements
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
-from sfvgen_plan.cli.devices import cpu_cores, device_name, make_threads_patient, resolve_device
+from sfvgen_plan.cli.console import Output, run_script
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.devices import cpu_cores, device_name, resolve_device
 from sfvgen_plan.cli.options import positive_int
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import memory_of_row
@@ -213,8 +214,8 @@ def run(args: argparse.Namespace) -> None:
     out.note(f"rows: {args.out}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n")[0])
+def add_memory_argument(parser: argparse.ArgumentParser) -> None:
+    """``--memory``, whose values ``parse_memory`` reads."""
     parser.add_argument(
         "--memory",
         nargs="+",
@@ -222,18 +223,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="ROW[,key=value...]",
         help=f"rows of the ablation, settings changed; {WITHOUT} is always measured (default: full)",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n")[0])
+    add_memory_argument(parser)
     parser.add_argument("--steps", type=positive_int, nargs="+", default=[3, 50], help="sampler steps (default: 3 50)")
     parser.add_argument("--chunks", type=positive_int, default=4, help="of a sample (default: 4)")
     parser.add_argument("--chunk", type=positive_int, default=8, help="decisions of a chunk (default: 8)")
     parser.add_argument("--batch", type=positive_int, default=1, help="videos of a sample (default: 1)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of measuring each, at least (default: 10)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory_cost.csv"), metavar="FILE.csv")
-    parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add_output_arguments(parser)
-    args = parser.parse_args(arguments)
-    make_threads_patient()
-    return exit_code(lambda: run(args))
+    add_model_arguments(parser)
+    return run_script(parser, run, arguments)
 
 
 if __name__ == "__main__":

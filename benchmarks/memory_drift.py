@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sfvgen_plan.benchmarks.files import merge_measurements
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
-from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+from sfvgen_plan.cli.console import Output, run_script
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.devices import resolve_device
 from sfvgen_plan.cli.options import non_negative_int, positive_int
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.memory.rows import ROWS
@@ -135,20 +136,23 @@ def run(args: argparse.Namespace) -> None:
     out.note(f"rows: {args.out}")
 
 
-def table(rows: Sequence[Row]) -> str:
-    """A line for every row of the ablation and span: means over episodes."""
+def summary(rows: Sequence[Row]) -> list[tuple[str, int, Span]]:
+    """Of every row of the ablation and span: name, episodes, and means over them."""
     lines = []
-    for name in dict.fromkeys(row.row for row in rows):
-        for last in dict.fromkeys(row.decision for row in rows if row.row == name):
-            part = [row for row in rows if (row.row, row.decision) == (name, last)]
-            quality, kept, error = (
-                np.mean([float(getattr(row, column)) for row in part])
-                for column in ("psnr_db", "copy_psnr_db", "hand_error_cm")
-            )
-            lines.append(
-                f"{name:<20} to decision {last:>5}  {quality:5.2f} dB  (kept up {kept:5.2f} dB)  hand {error:5.2f} cm"
-            )
-    return "\n".join(lines)
+    for name, last in dict.fromkeys((row.row, row.decision) for row in rows):
+        part = [row for row in rows if (row.row, row.decision) == (name, last)]
+        numbers = np.array([(row.psnr_db, row.copy_psnr_db, row.hand_error_cm) for row in part], float)
+        lines.append((name, len(part), Span(int(last), *numbers.mean(0).tolist())))
+    return lines
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line for every row of the ablation and span."""
+    return "\n".join(
+        f"{name:<20} to decision {span.decision:>5}  {span.psnr_db:5.2f} dB  "
+        f"(kept up {span.copy_psnr_db:5.2f} dB)  hand {span.hand_error_cm:5.2f} cm"
+        for name, _, span in summary(rows)
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,12 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--span", type=positive_int, default=SPAN, help="decisions of a mean (default: 100)")
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory_drift.csv"), metavar="FILE.csv")
-    parser.add_argument("--checkpoint", metavar="PATH", required=True, help="checkpoint of the memory tasks")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add_output_arguments(parser)
-    args = parser.parse_args(arguments)
-    make_threads_patient()
-    return exit_code(lambda: run(args))
+    add_model_arguments(parser, "the memory tasks")
+    return run_script(parser, run, arguments)
 
 
 if __name__ == "__main__":

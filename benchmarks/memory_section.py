@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sfvgen_plan.benchmarks import memory_cost, memory_settings, memory_tables
+from sfvgen_plan.benchmarks import memory_cost, memory_drift, memory_settings, memory_tables
 from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory_tables import span
 
@@ -14,7 +14,6 @@ Markdown = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
 """Header and lines to a table."""
 
 COST, DRIFT, SETTINGS = "memory_cost.csv", "memory_drift.csv", "memory_settings.csv"
-DRIFT_COLUMNS = ("psnr_db", "copy_psnr_db", "hand_error_cm")
 
 
 def memory_sections(folder: Path, markdown: Markdown) -> list[str]:
@@ -87,11 +86,10 @@ def _settings(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
 
 
 def _drift(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
-    lines = []
-    for row, decision in dict.fromkeys((record["row"], record["decision"]) for record in records):
-        own = [record for record in records if (record["row"], record["decision"]) == (row, decision)]
-        means = (sum(float(record[column]) for record in own) / len(own) for column in DRIFT_COLUMNS)
-        lines.append((f"`{row}`", decision, str(len(own)), *(f"{mean:.1f}" for mean in means)))
+    lines = [
+        (f"`{name}`", str(span.decision), str(episodes), *(f"{mean:.1f}" for mean in span[1:]))
+        for name, episodes, span in memory_drift.summary([memory_drift.Row(**record) for record in records])
+    ]
     header = ("row", "up to decision", "episodes", "PSNR dB", "PSNR dB, the last frame shown", "hand error cm")
     return "**Memory: drift of long imaginations**, means over the decisions before\n\n" + markdown(header, lines)
 

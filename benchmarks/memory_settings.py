@@ -7,18 +7,18 @@ protocol: settings may be chosen by them. What is there already is not measured 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.benchmarks.files import merge_measurements
-from sfvgen_plan.benchmarks.memory_cost import WITHOUT, parse_memory
+from sfvgen_plan.benchmarks.files import merge_measurements, read_measurements
+from sfvgen_plan.benchmarks.memory_cost import WITHOUT, add_memory_argument, parse_memory
 from sfvgen_plan.benchmarks.statistics import paired_difference
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
-from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+from sfvgen_plan.cli.console import Output, run_script
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.devices import resolve_device
 from sfvgen_plan.cli.options import non_negative_int, positive_int
 
 COMMAND = "python -m sfvgen_plan.benchmarks.memory_settings"
@@ -62,7 +62,11 @@ def run(args: argparse.Namespace) -> None:
     gl_backend()
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     same = (checkpoint.hash, str(args.sampler_steps))
-    known = {(row.memory, row.episode): row for row in read(args.out) if (row.checkpoint, row.sampler_steps) == same}
+    known = {
+        (row.memory, row.episode): row
+        for row in read_measurements(args.out, Row)
+        if (row.checkpoint, row.sampler_steps) == same
+    }
     lacking = [name for name in memories if any((name, str(seed)) not in known for seed in seeds)]
     env = memory_revisit.revisit_env(checkpoint)
     try:
@@ -87,14 +91,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 KEY = ("checkpoint", "sampler_steps", "memory", "episode")
-
-
-def read(path: Path) -> list[Row]:
-    """The rows that are there."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [Row(**line) for line in csv.DictReader(file)]
 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -126,25 +122,15 @@ def said(line: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--memory",
-        nargs="+",
-        default=["full"],
-        metavar="ROW[,key=value...]",
-        help=f"rows of the ablation, settings changed; {WITHOUT} is always measured (default: full)",
-    )
+    add_memory_argument(parser)
     parser.add_argument("--episodes", type=positive_int, default=16, help="side by side (default: 16)")
     parser.add_argument(
         "--seed", type=non_negative_int, default=FIRST_SEED, help="of the first episode (default: %(default)s)"
     )
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory_settings.csv"), metavar="FILE.csv")
-    parser.add_argument("--checkpoint", metavar="PATH", required=True, help="checkpoint of the memory tasks")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add_output_arguments(parser)
-    args = parser.parse_args(arguments)
-    make_threads_patient()
-    return exit_code(lambda: run(args))
+    add_model_arguments(parser, "the memory tasks")
+    return run_script(parser, run, arguments)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.benchmarks.files import merge_measurements
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
-from sfvgen_plan.cli.devices import cpu_cores, device_name, make_threads_patient, resolve_device
+from sfvgen_plan.cli.console import Output, run_script
+from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.devices import cpu_cores, device_name, resolve_device
 from sfvgen_plan.cli.options import positive_int
 from sfvgen_plan.errors import UserError, unknown_name
 
@@ -248,16 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=f"some of {', '.join(MEASUREMENTS)}")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.csv"), metavar="FILE.csv")
-    parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add_model_arguments(parser)
     parser.add_argument("--compile", action="store_true", help="imagine with torch.compile (a name of its own)")
     parser.add_argument("--batch", type=positive_int, help="imagined episodes (default: by measurement and device)")
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a pass (default: 3)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of measuring, at least (default: 3)")
-    add_output_arguments(parser)
-    args = parser.parse_args(arguments)
-    make_threads_patient()
-    return exit_code(lambda: run(args))
+    return run_script(parser, run, arguments)
 
 
 def _clock(args: argparse.Namespace, gpu: bool) -> Callable[[Callable[[], object]], float]:

@@ -10,11 +10,12 @@ import logging
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sfvgen_plan.cli.devices import make_threads_patient
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ def exit_code(program: Callable[[], object]) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
+
+
+def run_script(
+    parser: ArgumentParser, run: Callable[[Namespace], object], arguments: Sequence[str] | None = None
+) -> int:
+    """Parse ``arguments`` (None: those of the process) with the options of the output added, and ``run`` with them; the
+    exit code. For programs beside the verbs."""
+    add_output_arguments(parser)
+    args = parser.parse_args(arguments)
+    make_threads_patient()
+    return exit_code(lambda: run(args))
 
 
 class Bar(Protocol):

@@ -76,6 +76,8 @@ class DenoiserObjective(nn.Module):
 class DenoiserStage:
     """Trains ``unet`` on windows of several lengths, with every split into past and new frames."""
 
+    name = "denoiser"
+
     def __init__(
         self,
         data: TrainingData,
@@ -83,10 +85,8 @@ class DenoiserStage:
         text: Tensor,
         settings: WindowSettings,
         dream_steps: int = 1,
-        name: str = "denoiser",
     ) -> None:
         assert data.latents is not None
-        self.name = name
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
         self.dream_steps = dream_steps
         self.denoise: Callable[..., Tensor] = objective.unet.denoise
