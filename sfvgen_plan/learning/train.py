@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -54,7 +55,8 @@ class Training:
         self.seed = int(config["seed"])
         self.out = Path(config["out"])
         # Precision is set around each objective: accelerate's own wrapping would hide the forward from torch.compile.
-        self.accelerator = Accelerator()
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # on CPU cores accelerate must be told, or each is alone
+        self.accelerator = Accelerator(cpu=several and not torch.cuda.is_available())
         self.device = self.accelerator.device
         speedups = checked_speedups(config["speedups"])
         self.speedups = speedups if self.device.type == "cuda" else {}

@@ -213,7 +213,7 @@ def test_two_processes_train_one_denoiser(dataset, small_checkpoint, tmp_path):
                 *("--out", str(out), *options, f"loop.fit.steps={steps}"),
             ],
             check=True,
-            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             timeout=250,
         )
         return weights(out)["unet/diffusion_pytorch_model.safetensors"]
