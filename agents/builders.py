@@ -80,8 +80,6 @@ def build_video(checkpoint: Any, device: str, seed: int, settings: Settings) -> 
     if not settings["memory"]:
         simulator = loaded.simulator(settings["sampler_steps"], context_frames=simulator.context_frames)
     learning = simulator.fast_learning
-    if learning is not None and learning.rule == "whole":
-        raise UserError(f"row={settings['row']!r} learns from whole episodes, of which agents keep the newest frames")
     sub_goals: SubGoals
     if settings["sub_goals"] == "language_model":
         model = make(LanguageModel, language)
@@ -96,6 +94,7 @@ def build_video(checkpoint: Any, device: str, seed: int, settings: Settings) -> 
         context=loaded.card.context_frames,
         replan_every=settings["replan_every"],
         memory_every=settings["memory_every"] if learning is not None else None,
+        memory_whole=learning is not None and learning.rule == "whole",
         seed=seed,
     )
 

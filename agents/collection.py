@@ -109,6 +109,7 @@ def collect(
 
     Raises:
         UserError: bad settings; ``out`` or its partial folder is there with other settings, or is something else.
+        SimulatorError: RLBench kept failing. Finished episodes are kept.
     """
     settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat)
     if workers is not None and workers < 1:

@@ -61,9 +61,9 @@ class Lane:
 
 
 class Lanes:
-    """Lanes by number. ``history`` is how many of the newest frames are kept of each."""
+    """Lanes by number. ``history`` is how many of the newest frames are kept of each; None: all of the episode."""
 
-    def __init__(self, history: int) -> None:
+    def __init__(self, history: int | None) -> None:
         self.history = history
         self._lanes: dict[int, Lane] = {}
 
@@ -73,7 +73,8 @@ class Lanes:
             if seed < 0:
                 raise UserError(f"seed={seed} must be at least 0")
             frames: deque[np.ndarray] = deque(maxlen=self.history)
-            self._lanes[int(lane)] = Lane(task, int(seed), frames, deque(maxlen=max(1, self.history - 1)))
+            actions: deque[np.ndarray] = deque(maxlen=None if self.history is None else max(1, self.history - 1))
+            self._lanes[int(lane)] = Lane(task, int(seed), frames, actions)
 
     def __getitem__(self, lane: int) -> Lane:
         try:

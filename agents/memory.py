@@ -7,6 +7,7 @@ memory it returns; at every plan it puts the lane's memory into the imagined sta
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,8 +33,8 @@ class RememberingSimulator(Protocol):
 
         Args:
             memories: what was learned before, None for nothing yet.
-            frames: (E, T+1, H, W, 3) uint8, oldest first.
-            actions: (E, T, A) in [-1, 1] that led from each frame to the next.
+            frames: (E, T+1, H, W, 3) uint8, oldest first; more of them where it learns from whole episodes.
+            actions: (E, T, A) in [-1, 1] that led to each of the last T frames.
             tasks: task names (E,).
             seeds: random seeds (E,) of the learning noise.
         """
@@ -43,25 +44,37 @@ class RememberingSimulator(Protocol):
 
 
 class EpisodeMemory:
-    """Calls fast learning for the lanes that are due. ``every`` = T, the decisions of a chunk."""
+    """Calls fast learning for the lanes that are due.
 
-    def __init__(self, simulator: Any, every: int) -> None:
+    Args:
+        simulator: that remembers.
+        every: T, the decisions of a chunk.
+        whole: show it all frames since the episode's start with every chunk; the lanes have to keep them.
+    """
+
+    def __init__(self, simulator: Any, every: int, whole: bool = False) -> None:
         if every < 1:
             raise UserError(f"memory_every={every} must be at least 1")
         if not isinstance(simulator, RememberingSimulator):
             raise UserError(
                 f"memory=true needs a simulator that remembers, {type(simulator).__name__} does not; use memory=false"
             )
-        self.simulator, self.every = simulator, every
+        self.simulator, self.every, self.whole = simulator, every, whole
 
     def learn(self, lanes: Sequence[Lane]) -> None:
         """Learn from the newest chunk of every lane that has just finished one."""
-        due = [lane for lane in lanes if lane.decision and lane.decision % self.every == 0]
-        if not due:
-            return
+        due: dict[int, list[Lane]] = defaultdict(list)
+        for lane in lanes:
+            if lane.decision and lane.decision % self.every == 0:
+                due[lane.decision if self.whole else self.every].append(lane)
+        for length, group in due.items():
+            self._learn(group, length)
+
+    def _learn(self, due: Sequence[Lane], length: int) -> None:
+        """One batch, of the newest ``length`` decisions."""
         learned = self.simulator.remember_frames(
             [lane.memory for lane in due],
-            np.stack([lane.context(self.every + 1) for lane in due]),
+            np.stack([lane.context(length + 1) for lane in due]),
             np.stack([np.stack(list(lane.actions)[-self.every :]) for lane in due]),
             [lane.task for lane in due],
             [lane.seed for lane in due],

@@ -47,6 +47,7 @@ class PlanningAgent:
         revisits: length scale in metres within which places visited count as no success; None to forget them. Needs a
             simulator with ``read(state) -> Outcome`` (G = 1, the newest real frame).
         memory_every: fast learning after every so many decisions; None for no memory (see ``memory``).
+        memory_whole: learn from all frames of the episode, not from the newest chunk alone.
         seed: of the agent's own random numbers, at least 0.
     """
 
@@ -59,6 +60,7 @@ class PlanningAgent:
         replan_every: int = 1,
         revisits: float | None = None,
         memory_every: int | None = None,
+        memory_whole: bool = False,
         seed: int = 0,
     ) -> None:
         if context < 1:
@@ -70,8 +72,8 @@ class PlanningAgent:
         self.simulator = CountedSimulator(simulator)
         self.planner = planner
         self.context, self.replan_every, self.revisits, self.seed = context, replan_every, revisits, seed
-        self.memory = None if memory_every is None else EpisodeMemory(simulator, memory_every)
-        self.lanes = Lanes(history=max(context, (memory_every or 0) + 1))
+        self.memory = None if memory_every is None else EpisodeMemory(simulator, memory_every, memory_whole)
+        self.lanes = Lanes(history=None if memory_whole else max(context, (memory_every or 0) + 1))
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""

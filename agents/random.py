@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.envs.rlbench.tasks import PREFIX as RLBENCH
+from sfvgen_plan.envs.simulators import simulator_of
 from sfvgen_plan.errors import UserError
 
 
@@ -30,7 +30,7 @@ class RandomAgent:
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""
         for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
-            self._sizes[int(lane)] = self.action_dim or (7 if task.startswith(RLBENCH) else 4)
+            self._sizes[int(lane)] = self.action_dim or simulator_of(task).action_dim
             self._generators[int(lane)] = np.random.default_rng([self.seed, int(seed)])
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:

@@ -78,6 +78,7 @@ def make_agent(
     device: str = "cpu",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    action_dim: int = 4,
 ) -> BatchAgent | EnvAgent:
     """Make an agent.
 
@@ -90,6 +91,7 @@ def make_agent(
         device: where the checkpoint is loaded to.
         seed: of the agent's own random numbers, at least 0.
         settings: changes to the settings in ``configs/agent/<name>.yaml``.
+        action_dim: A of the environment, which policies and agents of the user's own are held to.
 
     Returns:
         A ``BatchAgent``, or for agents that run beside the environment an ``EnvAgent`` (see ``acts_on_env``).
@@ -101,16 +103,19 @@ def make_agent(
         raise UserError(f"seed={seed} must be at least 0")
     if name.startswith(POLICY_PREFIX):
         check_agent(name)
-        return import_module("sfvgen_plan.agents.sb3").build_policy(name, checkpoint, device, dict(settings or {}))
+        build = import_module("sfvgen_plan.agents.sb3").build_policy
+        return build(name, checkpoint, device, dict(settings or {}), action_dim)
     if ":" in name:
-        return _make_from(name, checkpoint, device, seed, dict(settings or {}))
+        return _make_from(name, checkpoint, device, seed, dict(settings or {}), action_dim)
     check_agent(name)
     full = changed(name, packaged_settings(name), settings or {})
     builders = import_module("sfvgen_plan.agents.builders")
     return getattr(builders, AGENTS[name])(checkpoint, device, seed, full)
 
 
-def _make_from(name: str, checkpoint: Any, device: str, seed: int, settings: dict[str, Any]) -> BatchAgent | EnvAgent:
+def _make_from(
+    name: str, checkpoint: Any, device: str, seed: int, settings: dict[str, Any], action_dim: int
+) -> BatchAgent | EnvAgent:
     found = _import(name)
     offered = {"checkpoint": checkpoint, "device": device, "seed": seed, "settings": settings}
 
@@ -121,7 +126,7 @@ def _make_from(name: str, checkpoint: Any, device: str, seed: int, settings: dic
     kind = kind_of(first)
     if kind in ("batch", "env"):
         return first
-    action_dim = int(settings.get("action_dim", 4))
+    action_dim = int(settings.get("action_dim", action_dim))
     if kind is None:
         # Policies keep no episode: one serves all lanes, where a copy a lane might not fit into memory.
         shared = as_agent(first)

@@ -25,9 +25,14 @@ NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.6, RANDOM: 0.0}
 _MIXTURE = tuple("CLRCLHCLCLRCLHCLCLRH")
 _LETTERS = {"C": CLEAN, "L": NOISE_LOW, "H": NOISE_HIGH, "R": RANDOM}
 
+SLOW_WHILE_CLOSED = {"rlbench/open_drawer": 0.5}
+"""Largest share of a full step while the gripper is closed: a drawer's handle slips out of a faster hand."""
+
 CAREFUL_WITHIN, LEAST_NOISE = 0.08, 0.1
 """Metres from a gripper change within which the noise shrinks, and the share of it that always stays."""
 LATEST_SWITCH = 15
+LONGEST_RANDOM = 40
+"""Most decisions of an episode that ends at random."""
 CORRELATION, INNOVATION, TOGGLE = 0.8, 0.36, 0.08
 """Of smooth random motion: first-order autoregression, and the chance that the gripper toggles in a decision."""
 
@@ -60,10 +65,12 @@ class DemoFollower:
     Args:
         poses: (T, 7) tip poses of the demonstration, position and quaternion xyzw.
         opening: (T,) its gripper, 1 open.
+        while_closed: largest share of a full step, in (0, 1], while the gripper is closed.
     """
 
-    def __init__(self, poses: np.ndarray, opening: np.ndarray) -> None:
-        self.waypoints = waypoints(poses, opening)
+    def __init__(self, poses: np.ndarray, opening: np.ndarray, while_closed: float = 1.0) -> None:
+        self._while_closed = while_closed
+        self.waypoints = waypoints(poses, opening, while_closed)
         self._first_gripper = float(opening[0])
         direction = poses[-1, :3] - self.waypoints[max(0, len(self.waypoints) - 3)].pose[:3]
         length = float(np.linalg.norm(direction))
@@ -81,11 +88,11 @@ class DemoFollower:
             arrived = self.waypoints[self._next]
             self._next, self._tries = self._next + 1, 0
             if arrived.stop and not self.finished:
-                return step_towards(pose, arrived.pose, arrived.gripper)  # The gripper acts before the arm goes on.
+                return self._step(pose, arrived.pose, arrived.gripper)  # The gripper acts before the arm goes on.
         if self.finished:
             return self._past_the_end(pose)
         self._tries += 1
-        return step_towards(pose, self.waypoints[self._next].pose, self._gripper())
+        return self._step(pose, self.waypoints[self._next].pose, self._gripper())
 
     def distance_to_change(self, pose: np.ndarray) -> float:
         """Metres from the tip (7,) to the nearest place where the gripper changes; infinite without one."""
@@ -113,7 +120,10 @@ class DemoFollower:
         self.decisions_after += 1
         end = self.waypoints[-1].pose.copy()
         end[:3] += self._beyond * min(1.0, self.decisions_after / OVERSHOOT_STEPS)
-        return step_towards(pose, end, self.waypoints[-1].gripper)
+        return self._step(pose, end, self.waypoints[-1].gripper)
+
+    def _step(self, pose: np.ndarray, target: np.ndarray, gripper: float) -> np.ndarray:
+        return step_towards(pose, target, gripper, 1.0 if gripper > 0.5 else self._while_closed)
 
 
 class DemonstratedExpert:
@@ -137,7 +147,7 @@ class DemonstratedExpert:
             found = env.demonstrate(self._seed)  # which leaves it in the same scene, as after a reset
             if found is None:
                 raise SimulatorError(f"RLBench does not solve scene {self._seed} of {env.task}")
-            self._follower = DemoFollower(*found[2:])
+            self._follower = DemoFollower(*found[2:], SLOW_WHILE_CLOSED.get(env.task, 1.0))
         return self._follower.act(env.state[:7])
 
     def stats(self) -> PlanCost:
@@ -198,19 +208,21 @@ def play_demonstrated(env: RLBenchEnv, seed: int, decisions: int) -> StagedEpiso
                 found = env.demonstrate(scene)
                 if found is not None:
                     return _follow(env, found, scene, seed, decisions)
-            raise RuntimeError(f"RLBench solves none of {ATTEMPTS} scenes of {env.task}, the first {seed}")
+            break
         except SimulatorError:
             if crash == CRASHES - 1:
                 raise
-    raise AssertionError("unreachable")
+    raise SimulatorError(f"RLBench solves none of {ATTEMPTS} scenes of {env.task}, the first {seed}")
 
 
 def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, decisions: int) -> StagedEpisode:
     frame, info, poses, opening = found
-    follower, behaviour = DemoFollower(poses, opening), RLBenchBehaviour(env.task, seed)
+    follower = DemoFollower(poses, opening, SLOW_WHILE_CLOSED.get(env.task, 1.0))
+    behaviour = RLBenchBehaviour(env.task, seed)
     frames, infos, rewards, actions = [frame], [info], [], []
     advice = [follower.act(info["state"][:7])]
-    for _ in range(decisions):
+    limit = min(decisions, LONGEST_RANDOM) if behaviour.kind == RANDOM else decisions
+    for _ in range(limit):
         actions.append(behaviour.act(advice[-1], follower.distance_to_change(info["state"][:7])))
         frame, reward, terminated, _, info = env.step(actions[-1])
         frames.append(frame)
@@ -233,8 +245,9 @@ def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, deci
     )
 
 
-def waypoints(poses: np.ndarray, opening: np.ndarray) -> list[Waypoint]:
-    """Thin out a demonstration (T, 7), (T,): points at most a full step apart, all its stops and gripper changes."""
+def waypoints(poses: np.ndarray, opening: np.ndarray, while_closed: float = 1.0) -> list[Waypoint]:
+    """Thin out a demonstration (T, 7), (T,): points at most a full step apart, or that share of one where the gripper
+    is closed; all its stops and gripper changes."""
     points: list[Waypoint] = []
     last = poses[0]
     for t in range(1, len(poses)):
@@ -244,7 +257,8 @@ def waypoints(poses: np.ndarray, opening: np.ndarray) -> list[Waypoint]:
         moved = difference(last, poses[t])[0]
         if not end:
             ahead, turn_ahead = difference(last, poses[t + 1])
-            far = np.abs(ahead).max() > MAX_DISPLACEMENT or np.abs(turn_ahead).max() > MAX_TURN
+            share = 1.0 if opening[t] > 0.5 else while_closed
+            far = np.abs(ahead).max() > share * MAX_DISPLACEMENT or np.abs(turn_ahead).max() > share * MAX_TURN
         if end or change or far or (resting and np.linalg.norm(moved) > ARRIVED[0]):
             stop = bool(end or change or resting)
             points.append(Waypoint(poses[t], float(opening[min(t + 1, len(poses) - 1)]), stop))
@@ -252,11 +266,12 @@ def waypoints(poses: np.ndarray, opening: np.ndarray) -> list[Waypoint]:
     return points or [Waypoint(poses[-1], float(opening[-1]), True)]
 
 
-def step_towards(pose: np.ndarray, target: np.ndarray, gripper: float) -> np.ndarray:
-    """The action (7,) float32 that leads from one pose (7,) straight towards another, as far as one decision goes."""
+def step_towards(pose: np.ndarray, target: np.ndarray, gripper: float, share: float = 1.0) -> np.ndarray:
+    """The action (7,) float32 that leads from one pose (7,) straight towards another, as far as ``share`` of a full
+    step goes."""
     shift, turn = difference(pose, target)
-    shift, turn = shift / MAX_DISPLACEMENT, turn / MAX_TURN
-    motion = np.concatenate([shift / max(1.0, np.abs(shift).max()), turn / max(1.0, np.abs(turn).max())])
+    shift, turn = shift / (share * MAX_DISPLACEMENT), turn / (share * MAX_TURN)
+    motion = share * np.concatenate([shift / max(1.0, np.abs(shift).max()), turn / max(1.0, np.abs(turn).max())])
     return np.append(motion, 1.0 if gripper > 0.5 else -1.0).astype(np.float32)
 
 

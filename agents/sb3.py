@@ -146,7 +146,7 @@ class PolicyAgent:
         return frames
 
 
-def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, Any]) -> PolicyAgent:
+def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, Any], action_dim: int = 4) -> PolicyAgent:
     """The agent that ``sb3:path.zip`` names.
 
     Raises:
@@ -160,7 +160,7 @@ def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, An
 
         checkpoint = load_checkpoint(checkpoint, device)
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else None
-    return PolicyAgent(model, loaded, loaded.card.action_dim if loaded else 4, name)
+    return PolicyAgent(model, loaded, loaded.card.action_dim if loaded else action_dim, name)
 
 
 def needs_checkpoint(name: str) -> bool:

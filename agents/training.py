@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +20,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
+from sfvgen_plan.envs.simulators import METAWORLD, simulator_of
 from sfvgen_plan.envs.twin import make_metaworld
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError, unknown_name
@@ -42,7 +45,7 @@ class Playing:
     """How episodes are played for training; the fields are explained in ``configs/train_agent.yaml``.
 
     Raises:
-        UserError: ``real``, together with what only imagination has.
+        UserError: ``real``, together with what only imagination has; a number that makes no sense.
     """
 
     real: bool = False
@@ -56,6 +59,10 @@ class Playing:
     uncertainty_penalty: float = 0.0
 
     def __post_init__(self) -> None:
+        check_at_least_one(num_envs=self.num_envs, horizon=self.horizon)
+        for name in ("reward_scale", "uncertainty_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"{name}={getattr(self, name)} is no finite number; give one")
         for field in fields(self):
             value = getattr(self, field.name)
             if self.real and field.name in ONLY_IMAGINED and value != field.default:
@@ -86,6 +93,8 @@ class Playing:
         return ImaginedVecEnv(vector, self.reward_scale, self.uncertainty_penalty)
 
     def _real(self, task: str, checkpoint: Checkpoint) -> Any:
+        if simulator_of(task) is not METAWORLD:
+            raise UserError(f"task={task!r} is not of Metaworld, which real=True is for; learn with real=False")
         env = make_metaworld(
             task,
             self.obs_mode,

@@ -33,7 +33,8 @@ def run_workers(
     However this ends, no process is left running, and no file is half-written.
 
     Raises:
-        RuntimeError: a worker failed; the message holds its traceback. UserError: it met bad input.
+        RuntimeError: a worker failed; the message holds its traceback. UserError: it met bad input. SimulatorError:
+            RLBench kept failing.
     """
     context = multiprocessing.get_context("spawn")  # A fork would inherit an OpenGL context and hang in it.
     processes = []
@@ -117,6 +118,7 @@ def _work(reports: Connection, settings: CollectionSettings, staging: Path, epis
     """A worker process: one environment, and so one renderer, at a time."""
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from sfvgen_plan.envs.rlbench.process import SimulatorError
     from sfvgen_plan.errors import UserError
 
     # A broken pipe means that the parent is gone, killed perhaps: leave the rest to the next run.
@@ -126,7 +128,7 @@ def _work(reports: Connection, settings: CollectionSettings, staging: Path, epis
             reports.send(None)
         except BrokenPipeError:
             raise
-        except UserError as error:
+        except (UserError, SimulatorError) as error:
             reports.send(error)
         except Exception:
             reports.send(traceback.format_exc())

@@ -103,7 +103,7 @@ class _Episode:
     return_: float = 0.0
     flag: bool = False
     first_success: int | None = None
-    truncated: bool = False
+    at_end: bool = False
     frames: list[np.ndarray] = field(default_factory=list)
     flags: list[bool] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
@@ -118,9 +118,9 @@ class _Episode:
             if "estimates" in info:
                 self.estimates.append(info["estimates"])
 
-    def add(self, reward: float, flag: bool, truncated: bool) -> None:
+    def add(self, reward: float, flag: bool, ended: bool) -> None:
         self.decisions += 1
-        self.truncated = truncated
+        self.at_end = ended
         self.return_ += reward
         self.flag = flag
         if flag and self.first_success is None:
@@ -129,7 +129,7 @@ class _Episode:
     def over(self, protocol: Protocol) -> bool:
         if self.first_success is not None and self.decisions >= self.first_success + protocol.linger:
             return True
-        return self.truncated or self.decisions >= protocol.max_decisions
+        return self.at_end or self.decisions >= protocol.max_decisions
 
     def ended(self, cost: PlanCost | None) -> Ended:
         return Ended(
@@ -206,8 +206,8 @@ class Player:
         return self._episode.ended(self._agent.stats())
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
-        frame, reward, _, truncated, info = env.step(action)
-        self._episode.add(float(reward), bool(info["success"]), bool(truncated))
+        frame, reward, terminated, truncated, info = env.step(action)
+        self._episode.add(float(reward), bool(info["success"]), bool(terminated or truncated))
         self._episode.see(frame, info, action)
         return frame
 

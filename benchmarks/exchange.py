@@ -133,10 +133,11 @@ def stores_of(paths: Sequence[Path]) -> list[Path]:
 
 @contextmanager
 def combined(paths: Sequence[Path]) -> Iterator[Store]:
-    """A store to read the rows of all ``paths`` from: the only one of them, or a temporary one with everything.
+    """A store to read the rows of all ``paths`` from: the only one of them, or a temporary one with everything. Where
+    two of them tell different outcomes of an episode the first one counts, and a warning says so.
 
     Raises:
-        UserError: something that can't be read, or two of them that tell different outcomes of an episode.
+        UserError: something that can't be read.
     """
     sources = [source for path in paths for source in sources_in(path)]
     single = sources[0] / STORE if sources[0].is_dir() and (sources[0] / STORE).exists() else sources[0]
@@ -158,7 +159,7 @@ def _run_folder(path: Path) -> list[Path]:
 
 def _holds_rows(path: Path) -> bool:
     if path.suffix == ".csv":
-        with path.open(newline="") as file:
+        with path.open(newline="", errors="replace") as file:
             return set(next(csv.reader(file), ())) >= {"protocol", "task", "agent", "seed", "success_any"}
     return path.suffix in (".sqlite", ".parquet")
 
@@ -177,7 +178,7 @@ def _attempts_and_runs(path: Path) -> tuple[list[EpisodeRow], list[Run]]:
     if path.suffix == ".json":
         return _read_json(path)
     if path.suffix == ".parquet":
-        return _rows_of(path, _pyarrow_parquet().read_table(path).to_pylist()), []
+        return _read_parquet(path), []
     return read_rows(path), []
 
 
@@ -188,11 +189,24 @@ def _read_json(path: Path) -> tuple[list[EpisodeRow], list[Run]]:
             raise ValueError(f"format={document['format']!r}")
         records = document["runs"]
         runs = [Run(run.pop("id"), run["protocol"], run["agent"], run.pop("checkpoint"), run) for run in records]
+        "".join(text for run in runs for text in (run.id, run.protocol, run.agent, run.checkpoint)).encode()
         return _rows_of(path, document["rows"]), runs
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"rows={str(path)!r} is no export of results ({error!r}); give one written by export") from None
+
+
+def _read_parquet(path: Path) -> list[EpisodeRow]:
+    parquet = _pyarrow_parquet()
+    from pyarrow import ArrowException
+
+    try:
+        records = parquet.read_table(path).to_pylist()
+    except (OSError, ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"rows={str(path)!r} can't be read ({reason}); give one written by export") from None
+    return _rows_of(path, records)
 
 
 def _rows_of(path: Path, records: Sequence[dict[str, Any]]) -> list[EpisodeRow]:
@@ -265,7 +279,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for verb, meaning in (("check", "look for damage"), ("recover", "save what is whole of a damaged store")):
         verbs.add_parser(verb, help=meaning).add_argument("store", type=Path)
     args = parser.parse_args(arguments)
-    return exit_code(lambda: sys.stdout.write(_carry_out(args) + "\n"))
+
+    def run() -> None:
+        try:
+            sys.stdout.write(_carry_out(args) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"file={error.filename!r} can't be written ({error.strerror}); give another place"
+            ) from error
+
+    return exit_code(run)
 
 
 def _carry_out(args: argparse.Namespace) -> str:

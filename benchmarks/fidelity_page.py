@@ -40,6 +40,7 @@ def _parts(summary: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[st
         f"{len(summary['policies'])} policies on the same {summary['episodes_per_policy']} start frames "
         f"({len(summary['tasks'])} tasks), at most {record['max_decisions']} decisions. Imagined success: "
         f"the success head gives a decision more than {record['threshold']:g}. {summary['errors']} episodes broke off."
+        + _broken(summary)
         + ("" if record.get("finished", True) else " **Not all episodes have been played yet.**")
     )
     yield _agreement(summary)
@@ -76,6 +77,11 @@ def _parts(summary: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[st
     )
     names = ("actions", "episodes", "hand cm", "object cm", "PSNR dB", "copy", "false %", "missed %")
     yield markdown(names, [_unusual_line(line) for line in summary["unusual_actions"]])
+
+
+def _broken(summary: Mapping[str, Any]) -> str:
+    names = ", ".join(plain(name) for name in summary["broken_policies"])
+    return f" **Left out, as they played no episode to its end: {names}.**" if names else ""
 
 
 def _agreement(summary: Mapping[str, Any]) -> str:

@@ -59,6 +59,10 @@ def summarise(rows: Sequence[FidelityRow], moments: Sequence[Moment], resamples:
         "episodes_per_policy": len(shared),
         "tasks": list(dict.fromkeys(strata)),
         "errors": len(rows) - len(whole),
+        # Their scores can't be compared, so nothing below is about them.
+        "broken_policies": list(
+            dict.fromkeys(row.policy for row in rows if row.kind != PROBE and row.policy not in of)
+        ),
         "policies": [_policy(name, kinds[name], scores, place) for place, name in enumerate(names)],
         "agreement": _plain(found),
         "agreement_without_planners": _plain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,12 +49,20 @@ def read_measurements(path: Path, kind: type[Row]) -> list[Row]:
         return [kind(**line) for line in reader]
 
 
-def merge_measurements(path: Path, kind: type[Row], key: Sequence[str], rows: Iterable[Row]) -> None:
-    """Put rows, dataclasses of text, into a CSV file, in place of those whose fields ``key`` are the same.
+def merge_measurements(
+    path: Path,
+    kind: type[Row],
+    key: Sequence[str],
+    rows: Iterable[Row],
+    stays: Callable[[Row], bool] = lambda row: True,
+) -> None:
+    """Put rows, dataclasses of text, into a CSV file, in place of those whose fields ``key`` are the same, and of those
+    that shall not stay.
 
     Raises:
         UserError: the file holds something else.
     """
     columns = tuple(field.name for field in fields(kind))
-    kept = {tuple(getattr(row, name) for name in key): row for row in [*read_measurements(path, kind), *rows]}
+    before = [row for row in read_measurements(path, kind) if stays(row)]
+    kept = {tuple(getattr(row, name) for name in key): row for row in [*before, *rows]}
     write_text(path, csv_text([columns, *map(astuple, kept.values())]))

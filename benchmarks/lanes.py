@@ -133,7 +133,7 @@ class WorkerLanes:
         process, pipe = self._workers[lane]
         try:
             return pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # its end, or half of a message
             pipe.close()
             process.join()
             error = f"WorkerDied: the episode's process ended with exit code {process.exitcode}"

@@ -47,6 +47,7 @@ class RevisitBench:
         sampler_steps: denoising steps of a chunk.
         chunk: decisions imagined, and learned from, at a time.
         lanes: episodes side by side.
+        without: who imagines the videos' picture without memory, a checkpoint for the same frames; None: the same one.
 
     Raises:
         UserError: a checkpoint of other tasks or another camera, a chunk that doesn't fit.
@@ -60,12 +61,20 @@ class RevisitBench:
         sampler_steps: int = 3,
         chunk: int = memory_revisit.CHUNK,
         lanes: int = 1,
+        without: Checkpoint | None = None,
     ) -> None:
         most = CONTEXT_WINDOW - checkpoint.card.context_frames
         if not 1 <= chunk <= most:
             raise UserError(f"chunk={chunk} doesn't fit into one pass; give 1 to {most}")
         self.checkpoint, self.folder, self.toolbox = checkpoint, folder, toolbox
         self.sampler_steps, self.chunk, self.lanes = sampler_steps, chunk, lanes
+        self.without = without or checkpoint
+        self.without.task_index(memory_revisit.NAME)
+        if (self.without.size, self.without.camera) != (checkpoint.size, checkpoint.camera):
+            raise UserError(
+                f"without={str(self.without.path)!r} was trained on frames of {self.without.size} pixels from camera "
+                f"{self.without.camera!r}, not of {checkpoint.size} from {checkpoint.camera!r}; give another checkpoint"
+            )
         self.env = memory_revisit.revisit_env(checkpoint)
         self.rows, self.details = MemoryRows(folder, REVISIT), MemoryRows(folder, VIDEO)
 
@@ -101,17 +110,17 @@ class RevisitBench:
         self.details.sort()
 
     def film(self, seeds: Sequence[int]) -> list[Path]:
-        """Videos of these episodes: first visit, revisit, imagined with and without memory. Those there are kept."""
+        """Videos of these episodes: first visit, revisit, imagined with and without memory. They are named for who
+        imagined; those there are kept."""
         made = []
+        by = "-".join(dict.fromkeys([self.checkpoint.hash, self.without.hash]))
         for seed in seeds:
-            path = self.folder / f"memory_revisit_seed{seed}.mp4"
+            path = self.folder / f"memory_revisit_seed{seed}_{by}.mp4"
             if not path.exists():
                 episode = memory_revisit.true_episode(self.env, seed, memory_revisit.away_of(self.chunk))
                 dreams = [
-                    memory_revisit.imagine(
-                        simulator_of_row(self.checkpoint, row, self.sampler_steps), episode, self.chunk
-                    )
-                    for row in (WITH, WITHOUT)
+                    memory_revisit.imagine(simulator_of_row(who, row, self.sampler_steps), episode, self.chunk)
+                    for who, row in ((self.checkpoint, WITH), (self.without, WITHOUT))
                 ]
                 write_mp4(path, comparison(episode, *dreams))
             made.append(path)

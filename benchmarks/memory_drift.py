@@ -129,11 +129,28 @@ def run(args: argparse.Namespace) -> None:
                 for episode, dream in zip(episodes, dreams, strict=True)
                 for found in spans(episode, dream, args.span)
             ]
-            merge_measurements(args.out, Row, ("row", "episode", "decision"), rows)
+            store(args.out, rows)
             measured += rows
             bar.advance()
     out.result([dict(zip(COLUMNS, astuple(row), strict=True)) for row in measured], table(measured))
     out.note(f"rows: {args.out}")
+
+
+def store(path: Path, rows: Sequence[Row]) -> None:
+    """Put rows into the file. Those that another checkpoint has made for the same row of the ablation go: the table's
+    means are over all episodes of a row.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    makers = {row.row: row.checkpoint for row in rows}
+    merge_measurements(
+        path,
+        Row,
+        ("row", "episode", "decision"),
+        rows,
+        lambda row: makers.get(row.row, row.checkpoint) == row.checkpoint,
+    )
 
 
 def summary(rows: Sequence[Row]) -> list[tuple[str, int, Span]]:

@@ -162,7 +162,13 @@ def merge(source: Path, into: Path) -> int:
     for rows in found:
         whole = MemoryRows(into, rows.path.stem)
         for row in dict.fromkeys(name for name, _ in rows.rows):
-            whole.claim(row, rows.settings(row))
+            if rows.settings(row):
+                whole.claim(row, rows.settings(row))
+            elif rows.path.stem != VIDEO:  # those stand beside rows of memory/revisit, which say it
+                raise UserError(
+                    f"folder={str(source)!r} doesn't say in {rows.path.stem}.json what row {row!r} was made with; "
+                    "give the whole folder that sfvgen-plan bench memory wrote"
+                )
         whole.rows |= rows.rows
         whole.sort()
     if (source / FEATURES).is_dir():

@@ -111,7 +111,8 @@ def verdicts(revisit: MemoryRows, returned: MemoryRows) -> list[str]:
     cuts = _means(revisit, "scene_cuts")
     if cuts is not None:
         text = f"scene cuts: {cuts[0]:.2f} with memory, {cuts[1]:.2f} without"
-        said.append(f"{text} (target: a fifth): {_met(cuts[0] <= TARGET_CUTS * cuts[1])}")
+        verdict = _met(cuts[0] <= TARGET_CUTS * cuts[1]) if cuts[1] else "nothing to tell them apart by"
+        said.append(f"{text} (target: a fifth): {verdict}")
     metres = _means(returned, "distance_m")
     if metres is not None:
         met = metres[0] <= min(TARGET_DISTANCE_M, TARGET_DISTANCE_SHARE * metres[1])

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sfvgen_plan.anchors import ANCHOR_EVERY
 from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.benchmarks.open_loop_rows import Row, kind_of, summarise, summary_text
 from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
@@ -183,7 +182,9 @@ def run(args: argparse.Namespace) -> None:
     checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
     real = choose(episodes, args.decisions or kind.decisions, args.episodes, held_out_only)
     simulator = checkpoint.simulator(
-        args.sampler_steps, context_frames=args.context_frames, anchor_every=args.anchor_every
+        args.sampler_steps,
+        context_frames=args.context_frames,
+        anchor_every=args.anchor_every,
     )
     with out.progress("rollouts", total=len(real) * len(args.chunks)) as bar:
 
@@ -222,9 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--anchor-every",
         type=positive_int,
-        default=ANCHOR_EVERY,
         metavar="N",
-        help=f"decisions imagined from the same clean frames; 1: passes go on from the last (default: {ANCHOR_EVERY})",
+        help="decisions imagined from the same clean frames; 1: passes go on from the last (default: as in training)",
     )
     parser.add_argument("--batch", type=positive_int, default=32, help="episodes side by side (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")

@@ -46,10 +46,15 @@ def recover(path: Path) -> Recovery:
                 f"store={str(path)!r} can't be read at all ({error}); it was left as it is, play the episodes again"
             ) from error
         staged = path.with_name(f"{path.name}.recovering")
-        staged.unlink(missing_ok=True)
+        for ending in ("", "-wal", "-shm"):  # of an attempt that was killed: its log would become part of the new store
+            staged.with_name(staged.name + ending).unlink(missing_ok=True)
         wanted = _wanted(db)
         with Store(staged, create=True) as store:
             saved = store.extend(_whole_rows(db, wanted), _whole_runs(db))
+        if staged.with_name(staged.name + "-wal").exists():
+            raise UserError(
+                f"store={str(path)!r} was left as it is: there is no room for its rows beside it; make some, then go on"
+            )
     finally:
         with suppress(sqlite3.Error):
             db.close()

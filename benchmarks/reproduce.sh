@@ -88,15 +88,16 @@ memory_loops() { # what is learnt, and how, says configs/row; no_loop shares the
     done
 }
 
-memory_rows() { # no agent can play no_local_rule
+memory_rows() {
     for row in full no_loop no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
         looped=$WORK/memory-$row
         [ "$row" != no_loop ] || looped=$WORK/memory-no_temp_lora
         sfvgen-plan bench memory --part revisit --row "$row" --checkpoint "$looped" --encoder "$WORK/memory-encoder" --videos 0 \
             --out "$WORK/memory-rows"
-        [ "$row" = no_local_rule ] ||
-            sfvgen-plan bench memory --part return --row "$row" --checkpoint "$looped" --agent video --out "$WORK/memory-rows"
+        sfvgen-plan bench memory --part return --row "$row" --checkpoint "$looped" --agent video --out "$WORK/memory-rows"
     done
+    sfvgen-plan bench memory --part revisit --row full --checkpoint "$WORK/memory-full" --without "$WORK/memory-no_temp_lora" \
+        --encoder "$WORK/memory-encoder" --videos 3 --out "$WORK/memory-rows"
     cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/results/
     python -m sfvgen_plan.benchmarks.memory_cost --checkpoint "$WORK/memory-full" --memory full full,window=4
     python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full
@@ -126,6 +127,7 @@ rlbench_open_loop() { # of the test split, 20 decisions
 speed() {
     python -m sfvgen_plan.benchmarks.speed
     python -m sfvgen_plan.benchmarks.speed --only imagine --compile
+    python -m sfvgen_plan.benchmarks.speed --only workers
 }
 
 tables() {

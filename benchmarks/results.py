@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import math
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,11 @@ from typing import NamedTuple
 
 from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+LARGEST = 2**63 - 1
+"""Integer that a store can hold."""
 
 
 class EpisodeKey(NamedTuple):
@@ -80,14 +85,19 @@ class EpisodeRow:
         """This row, if it makes sense.
 
         Raises:
-            ValueError: a number that is not finite or negative where none can be, or a success nobody saw.
+            ValueError: a number that is not finite, too large, or negative where none can be; text that no file can
+                hold; a success nobody saw.
         """
         for name in ("return_", "plan_seconds"):
-            if not math.isfinite(getattr(self, name)):
+            if not abs(getattr(self, name)) <= sys.float_info.max:
                 raise ValueError(f"{name.rstrip('_')}={getattr(self, name)} is not finite")
         for name in ("seed", "decisions", "plan_seconds", "denoiser_calls", "imagined_decisions"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is negative")
+        for name in ("seed", "decisions", "denoiser_calls", "imagined_decisions"):
+            if getattr(self, name) > LARGEST:
+                raise ValueError(f"{name}={getattr(self, name)} is too large")
+        "".join(value for value in vars(self).values() if isinstance(value, str)).encode()  # surrogates can't be
         if self.success_final and not self.success_any:
             raise ValueError("success_final=1 without success_any=1")
         if self.first_success is not None and not 1 <= self.first_success <= max(1, self.decisions):
@@ -169,9 +179,11 @@ def read_rows(path: Path) -> list[EpisodeRow]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"rows={str(path)!r} can't be read ({reason}); give a CSV of episode rows") from None
-    text = text[: text.rfind("\n") + 1]
+    text, end, torn = text.rpartition("\n")
+    if torn:
+        logger.warning("the last line of %s has no end; it is left out", path)
     rows = []
-    for number, values in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+    for number, values in enumerate(csv.DictReader(io.StringIO(text + end)), start=2):
         try:
             rows.append(EpisodeRow.from_dict(values))
         except (KeyError, ValueError, TypeError) as error:
@@ -190,6 +202,17 @@ def write_rows(path: Path, rows: Iterable[EpisodeRow]) -> None:
     write_text(path, csv_text([COLUMNS, *(row.to_dict().values() for row in rows)]))
 
 
+def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:
+    """Refuse rows of one protocol whose rules were changed between them; rows from before there were hashes have none.
+
+    Raises:
+        UserError: naming ``where`` they would stand together.
+    """
+    hashes = sorted({row.protocol_hash for row in rows} - {""})
+    if len(hashes) > 1:
+        raise UserError(f"{where} has rows under other rules of the same name ({', '.join(hashes)}); keep those apart")
+
+
 def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
     """Add the rows of ``sources`` (CSV files, stores, run folders), oldest first, to the CSV file ``into`` and return
     all that it holds now.
@@ -197,7 +220,7 @@ def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
     Episodes are told apart by protocol, task, agent and seed: committed rows show one checkpoint per agent.
 
     Raises:
-        UserError: rows of a protocol other than the one that ``into`` is named for.
+        UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
     """
     from sfvgen_plan.benchmarks.exchange import read_source
 
@@ -211,6 +234,7 @@ def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
             )
     merged = {row.key[:4]: row for row in rows}
     ordered = [merged[key] for key in sorted(merged)]
+    check_same_rules(ordered, f"into={str(into)!r}")
     write_rows(into, ordered)
     return ordered
 

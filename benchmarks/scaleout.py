@@ -142,7 +142,7 @@ class _Crew:
     def _hear(self, worker: _Worker) -> None:
         try:
             kind, content = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # its end, or half of a message
             self._replace(worker)
             return
         if kind == "row":

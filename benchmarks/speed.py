@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.benchmarks.throughput import EPISODES, episodes_per_minute
 from sfvgen_plan.cli.console import Output, run_script
 from sfvgen_plan.cli.contestants import add_model_arguments
 from sfvgen_plan.cli.devices import cpu_cores, device_name, resolve_device
@@ -71,6 +72,14 @@ def measure_eval(args: argparse.Namespace) -> Numbers:
     with tempfile.TemporaryDirectory() as folder:
         finished = run_program([*EVAL, *options, "--out", str(Path(folder) / "run")])
     return {"eval_seconds": (finished.seconds, "s"), "eval_peak_memory": (finished.gigabytes, "GB")}
+
+
+def measure_workers(args: argparse.Namespace) -> Numbers:
+    """Episodes per minute with one and two processes, and on a Ray of its own."""
+    options = ["--checkpoint", args.checkpoint] if args.checkpoint else []
+    options += ["--device", args.device] if args.device != "auto" else []
+    rates = episodes_per_minute(lambda given: run_program(given).seconds, args.agent, args.episodes, options)
+    return {f"{args.agent}_{name}": (rate, "episodes/min") for name, rate in rates.items()}
 
 
 def measure_rendering(args: argparse.Namespace) -> Numbers:
@@ -151,6 +160,7 @@ def measure_memory(args: argparse.Namespace) -> Numbers:
 MEASUREMENTS: Mapping[str, Callable[[argparse.Namespace], Numbers]] = {
     "help": measure_help,
     "eval": measure_eval,
+    "workers": measure_workers,
     "rendering": measure_rendering,
     "imagine": measure_imagine,
     "plan": measure_plan,
@@ -159,6 +169,10 @@ MEASUREMENTS: Mapping[str, Callable[[argparse.Namespace], Numbers]] = {
 }
 """In this order: programs are started while this process is still small, since Linux counts the memory of the process
 that starts a program among the program's own peak."""
+
+
+ONLY_BY_NAME = ("workers",)
+"""They take minutes."""
 
 
 def seconds_per_call(call: Callable[[], object], warm_up: int, at_least: float) -> float:
@@ -203,9 +217,11 @@ def run_program(arguments: Sequence[str]) -> Finished:
 def rows_of(name: str, numbers: Numbers, args: argparse.Namespace) -> list[Row]:
     """Rows for the numbers of the measurement ``name``."""
     options = ["--only", name]
-    if name in ("eval", *ON_CHECKPOINT):
+    if name in ("eval", "workers", *ON_CHECKPOINT):
         options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
         options += ["--device", args.device] if args.device != "auto" else []
+    if name == "workers":
+        options += ["--agent", args.agent, "--episodes", str(args.episodes)]
     if name == "imagine":
         options += ["--compile"] if args.compile else []
     if name in ON_CHECKPOINT and name != "plan":
@@ -231,7 +247,7 @@ def run(args: argparse.Namespace) -> None:
     for name in args.only:
         if name not in MEASUREMENTS:
             raise unknown_name("only", name, MEASUREMENTS)
-    wanted = [name for name in MEASUREMENTS if not args.only or name in args.only]
+    wanted = [name for name in MEASUREMENTS if name in args.only or not (args.only or name in ONLY_BY_NAME)]
     measured: list[Row] = []
     with out.progress("measuring", total=len(wanted)) as bar:
         for name in wanted:
@@ -248,6 +264,8 @@ def run(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=f"some of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--agent", default="default", help="who plays for --only workers (default: %(default)s)")
+    parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each way (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.csv"), metavar="FILE.csv")
     add_model_arguments(parser)
     parser.add_argument("--compile", action="store_true", help="imagine with torch.compile (a name of its own)")

@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
         entry = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise UserError(f"submission={str(path)!r} can't be read ({error.strerror}); give a JSON file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"submission={str(path)!r} is no JSON ({error})") from None
     schema = json.loads((resources.files(__package__) / "submission.schema.json").read_text())
     problem = next(iter(sorted(Draft202012Validator(schema).iter_errors(entry), key=lambda item: item.json_path)), None)

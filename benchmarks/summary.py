@@ -92,10 +92,12 @@ def percentage(estimate: Estimate) -> str:
 def terminal_table(rows: Sequence[EpisodeRow], tasks: Sequence[str]) -> Table:
     """Table of one agent's rows under one protocol: a line per task and one for all."""
     from rich.table import Table
+    from rich.text import Text
 
     first = rows[0]
     devices = ", ".join(sorted({row.device for row in rows if row.device}))
-    table = Table(title=f"{first.agent} · protocol {first.protocol}" + (f" · {devices}" if devices else ""))
+    # Names may come from anywhere: as Text, brackets in them are no markup.
+    table = Table(title=Text(f"{first.agent} · protocol {first.protocol}" + (f" · {devices}" if devices else "")))
     table.add_column("task", no_wrap=True)
     columns = ("episodes", "success %\nany-time", "success %\nfinal", "return", "seconds\nper plan")
     for column in (*columns, "denoiser calls\nper plan", "imagined dec.\nper plan", "errors"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from sfvgen_plan.benchmarks import ingredients, open_loop_rows
 from sfvgen_plan.benchmarks.memory_section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.results import EpisodeRow, newest, read_rows
+from sfvgen_plan.benchmarks.results import EpisodeRow, check_same_rules, newest, read_rows
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.benchmarks.summary import OVERALL, grouped, per_task, percentage, summarise
 from sfvgen_plan.errors import UserError
@@ -52,7 +52,7 @@ def results_block(folder: Path) -> str:
 
 
 def _holds_episodes(path: Path) -> bool:
-    with path.open(newline="") as file:
+    with path.open(newline="", errors="replace") as file:
         return set(next(csv.reader(file), ())) >= {"protocol", "task", "agent", "seed"}
 
 
@@ -73,6 +73,7 @@ def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
     if strangers:
         other = sorted(strangers)[0]
         raise UserError(f"results={protocol + '.csv'!r} holds rows of protocol {other!r}; keep those apart")
+    check_same_rules(rows, f"results={protocol + '.csv'!r}")
     agents = grouped(rows, lambda row: row.agent)
     agents = {name: agents[name] for name in sorted(agents, key=_agent_rank)}
     tasks = task_order(protocol, rows)

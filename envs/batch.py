@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfvgen_plan.anchors import ANCHOR_EVERY
 from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.loading import load_on
@@ -139,8 +138,8 @@ class ImaginedBatch:
         futures: possible futures imagined of each decision, under different noise. The first is what happens; how far
             the others' rewards lie apart is ``info["uncertainty"]``.
         exact: compute in float32 even where bfloat16 is faster.
-        anchor_every: decisions imagined from the same clean frames, see ``LearnedSimulator``; 1 is twice as fast, and
-            drifts away sooner.
+        anchor_every: decisions imagined from the same clean frames, see ``LearnedSimulator``; None: as many as in
+            training. 1 is at least twice as fast, and drifts away sooner.
 
     Raises:
         UserError: a task that is not in the checkpoint, a missing or damaged checkpoint, an unusable device, a number
@@ -159,9 +158,11 @@ class ImaginedBatch:
         obs_mode: str = "pixels",
         futures: int = 1,
         exact: bool = False,
-        anchor_every: int = ANCHOR_EVERY,
+        anchor_every: int | None = None,
     ) -> None:
         check_at_least_one(max_decisions=max_decisions, futures=futures, memory_every=memory_every)
+        if memory is not None and not isinstance(memory, (bool, FastLearning)):
+            raise UserError(f"memory={memory!r} is neither True nor False; give one of them, or a FastLearning")
         self.checkpoint = load_on(checkpoint, device)
         card = self.checkpoint.card
         longest = CONTEXT_WINDOW - card.context_frames

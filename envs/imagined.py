@@ -123,7 +123,8 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
             Observation and info of that moment.
 
         Raises:
-            UserError: a state of another checkpoint, task or memory, of several episodes, or a damaged file.
+            UserError: a state of another checkpoint, task, memory or ``anchor_every``, of several episodes, or a
+                damaged file.
         """
         self._episodes, _, (self.np_random,) = restored(state, self.batch, 1)
         seen: Seen = self.batch.look(self._episodes)

@@ -18,20 +18,23 @@ class RealSimulator:
         prefix: that the names of its tasks begin with.
         canonical: the full name of a task; a UserError if there is none.
         suites: task sets, by full names.
+        action_dim: numbers in a default action.
     """
 
     prefix: str
     canonical: Callable[[str], str]
     suites: Mapping[str, tuple[str, ...]]
+    action_dim: int
 
 
-METAWORLD = RealSimulator(metaworld.PREFIX, metaworld.canonical, metaworld.SUITES)
+METAWORLD = RealSimulator(metaworld.PREFIX, metaworld.canonical, metaworld.SUITES, 4)
 RLBENCH = RealSimulator(
     rlbench.PREFIX,
     rlbench.canonical,
     {suite: tuple(rlbench.PREFIX + task for task in tasks) for suite, tasks in rlbench.SUITES.items()},
+    7,
 )
-MEMORY = RealSimulator(memory.PREFIX, memory.canonical, memory.SUITES)
+MEMORY = RealSimulator(memory.PREFIX, memory.canonical, memory.SUITES, 4)
 
 SIMULATORS = (METAWORLD, MEMORY, RLBENCH)
 

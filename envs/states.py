@@ -24,7 +24,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.weights import Memory
 from sfvgen_plan.simulator import Imagination
 
-FORMAT = "sfvgen-plan imagined state 1"
+FORMAT = "sfvgen-plan imagined state 2"
 _IMAGINED = ("context", "task", "seed", "step")
 _ANCHORED = tuple(field.name for field in fields(Anchor))
 _COUNTERS = ("lengths", "decisions", "latched")
@@ -52,6 +52,12 @@ class ImaginedState:
 
     def __len__(self) -> int:
         return len(self.episodes)
+
+    @property
+    def anchor_every(self) -> int:
+        """Decisions that are imagined from the same clean frames."""
+        anchor = self.episodes.imagination.anchor
+        return 1 if anchor is None else anchor.actions.shape[1]
 
     def select(self, index: Sequence[int] | np.ndarray) -> ImaginedState:
         """The episodes named by ``index``, in that order; negative numbers count from the end.
@@ -124,7 +130,8 @@ def restored(
     """Episodes on the device of ``batch``, which have ended, and new generators, for ``count`` environments.
 
     Raises:
-        UserError: a state of another checkpoint, task, memory or number of episodes, or a damaged file.
+        UserError: a state of another checkpoint, task, memory, ``anchor_every`` or number of episodes, or a damaged
+            file.
     """
     if isinstance(state, (str, os.PathLike)):
         state = ImaginedState.load(state)
@@ -132,7 +139,7 @@ def restored(
         raise UserError(
             f"state is of type {type(state).__name__}, not ImaginedState; give what get_state() returned, or its file"
         )
-    _check_origin(state, batch, ("checkpoint", "task", "memory"))
+    _check_origin(state, batch, ("checkpoint", "task", "memory", "anchor_every"))
     if len(state) != count:
         raise _misfit("number of episodes", len(state), count)
     generators = []
@@ -189,7 +196,12 @@ def fork_of(env: Env, copies: int, spaces: Sequence[str]) -> list[Env]:
 
 def _check_origin(state: ImaginedState, batch: ImaginedBatch, named: Sequence[str]) -> None:
     """Refuse a state whose attributes ``named`` aren't those of the environment."""
-    own = {"checkpoint": batch.checkpoint.hash, "task": batch.task, "memory": _learning(batch)}
+    own = {
+        "checkpoint": batch.checkpoint.hash,
+        "task": batch.task,
+        "memory": _learning(batch),
+        "anchor_every": batch.simulator.anchor_every,
+    }
     for name in named:
         if getattr(state, name) != own[name]:
             raise _misfit(name, getattr(state, name), own[name])

@@ -1,10 +1,11 @@
-"""The real twin of an imagined task: Metaworld behind the observations that a checkpoint makes of its frames.
+"""The real twin of an imagined task: a simulator behind the observations that a checkpoint makes of its frames.
 
 Imports torch only where a checkpoint is needed, so that workers which only render stay small.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,21 @@ def make_metaworld(
     Raises:
         UserError: what ``MetaworldEnv`` refuses, an unknown mode, a checkpoint for other tasks or frames.
     """
+    return seen_through(MetaworldEnv, task, obs_mode, checkpoint, device, exact, arguments)
+
+
+def seen_through(
+    make: Callable[..., gym.Env[np.ndarray, np.ndarray]],
+    task: str,
+    obs_mode: str,
+    checkpoint: str | Path | Checkpoint | None,
+    device: str,
+    exact: bool,
+    arguments: dict[str, Any],
+) -> gym.Env[np.ndarray, np.ndarray]:
+    """``make(task, **arguments)`` in an observation mode; see ``make_metaworld``."""
     if obs_mode == "pixels":
-        return MetaworldEnv(task, **arguments)
+        return make(task, **arguments)
     if obs_mode not in OBS_MODES:
         raise unknown_name("obs_mode", obs_mode, OBS_MODES)
     if not arguments.get("pixels", True):
@@ -53,4 +67,4 @@ def make_metaworld(
 
     loaded = load_on(checkpoint, device)
     frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
-    return CheckpointObservation(MetaworldEnv(task, **{**frames, **arguments}), loaded, obs_mode, exact)
+    return CheckpointObservation(make(task, **{**frames, **arguments}), loaded, obs_mode, exact)

@@ -157,7 +157,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             Observations and infos of that moment.
 
         Raises:
-            UserError: a state of another checkpoint, task, memory or number of episodes, or a damaged file.
+            UserError: a state of another checkpoint, task, memory, ``anchor_every`` or number of episodes, or a damaged
+                file.
         """
         self._episodes, self._ended, generators = restored(state, self.batch, self.num_envs)
         self._random, self._seeds = list(generators), [-1] * self.num_envs

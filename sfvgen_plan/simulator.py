@@ -146,7 +146,7 @@ class LearnedSimulator:
             actions = latents.new_zeros(*latents.shape[:2], self.action_dim, dtype=torch.float32)
         latents, step, anchor = latents.float(), torch.zeros_like(seed), None
         if self.anchor_every > 1:
-            anchor = Anchor.at(latents[:, -self.context_frames :], step, self.action_dim, self.anchor_every)
+            anchor = Anchor.at(latents[:, -self.context_frames :], seed, step, self.action_dim, self.anchor_every)
         return Imagination(latents, task, seed, step, memory, actions, anchor)
 
     @torch.inference_mode()
@@ -270,7 +270,9 @@ class LearnedSimulator:
 
     def reseed(self, state: Imagination, seeds: Sequence[int] | Tensor) -> Imagination:
         """The same episodes with other possible futures."""
-        return replace(state, seed=as_long(seeds, self.device))
+        seed = as_long(seeds, self.device)
+        anchor = state.anchor.reseeded(seed) if state.anchor is not None else None
+        return replace(state, seed=seed, anchor=anchor)
 
     def decode(self, latents: Tensor) -> np.ndarray:
         """Latents (N, G, C, h, w) -> frames (N, G, H, W, 3) uint8."""
@@ -314,7 +316,7 @@ class LearnedSimulator:
             self.denoiser_calls += self.sampler_steps
             drawn = noise.normal(state.seed, state.step, (new, *shape))
             return self.generate(state, newest, actions, self._text[state.task], drawn), None
-        anchor = state.anchor.moved(newest, state.step, new)
+        anchor = state.anchor.moved(newest, state.seed, state.step, new)
         latents = newest.new_empty(len(state), new, *shape)
         for taken, rows in anchor.groups():
             self.denoiser_calls += self.sampler_steps
@@ -322,10 +324,10 @@ class LearnedSimulator:
             if len(rows) < len(state):
                 part, start, held = state.select(rows), anchor.select(rows), actions[rows]
             led = torch.cat([start.actions[:, :taken], held], dim=1)
-            drawn = noise.normal(part.seed, start.step, (taken + new, *shape))
+            drawn = start.drawn(part.seed, taken, (taken + new, *shape))
             made = self.generate(part, start.context, led, self._text[part.task], drawn)
             latents[rows] = made[:, taken:].float()
-        return latents, anchor.taking(actions)
+        return latents, anchor.taking(actions, state.seed)
 
     def _read(self, latents: Tensor, task: Tensor) -> Outcome:
         """Heads on every pair of successive frames of (N, G + 1, C, h, w)."""

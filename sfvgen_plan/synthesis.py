@@ -63,7 +63,7 @@ class Synthesis:
         step, anchor = state.step + 1, None
         if state.anchor is not None:  # it moves to the video's end: no actions are known that would imagine that anew
             kept, most = newest[:, -simulator.context_frames :], state.anchor.actions.shape[1]
-            anchor = Anchor.at(kept, step, simulator.action_dim, most)
+            anchor = Anchor.at(kept, state.seed, step, simulator.action_dim, most)
         return replace(state, context=newest, step=step, actions=None, anchor=anchor), video
 
     @torch.inference_mode()

@@ -87,6 +87,31 @@ def test_episodes_of_one_batch_may_stand_at_different_decisions(simulator, state
     torch.testing.assert_close(frames, torch.cat([first, second]), atol=1e-5, rtol=0)
 
 
+def test_another_future_begins_at_the_newest_decision(simulator, state, actions, monkeypatch):
+    """What was imagined since the anchor led up to both."""
+    _, late = play(simulator, state, actions[:, :2], [1, 1])
+    noises = []
+    generate = simulator.generate
+    monkeypatch.setattr(simulator, "generate", lambda *given: noises.append(given[-1]) or generate(*given))
+    frames, _ = play(simulator, late, actions[:, 2:3], [1])
+    same, _ = play(simulator, simulator.reseed(late, late.seed), actions[:, 2:3], [1])
+    others, after = play(simulator, simulator.reseed(late, [7, 6]), actions[:, 2:3], [1])
+    assert same.equal(frames)
+    before, _, other = noises
+    assert other[0, :2].equal(before[0, :2]) and not other[0, 2:].allclose(before[0, 2:])
+    assert others[1].allclose(frames[1], atol=1e-5) and not others[0].allclose(frames[0], atol=1e-3)
+    _, next_one = play(simulator, after, actions[:, 3:4], [1])
+    assert next_one.anchor.taken.tolist() == [1, 4]
+    assert next_one.anchor.context[0].equal(after.context[0, -2:])
+
+
+def test_other_futures_from_the_start_are_those_of_their_seeds(simulator, state, actions):
+    begun = simulator.begin_latents(state.context, TASKS, [7, 8])
+    ours, _ = play(simulator, simulator.reseed(state, [7, 8]), actions[:, :4], [1, 1, 2])
+    theirs, _ = play(simulator, begun, actions[:, :4], [1, 1, 2])
+    assert ours.equal(theirs)
+
+
 @pytest.mark.parametrize("every", [0, 31])
 def test_bad_numbers(checkpoint, every):
     with pytest.raises(UserError, match=f"anchor_every={every} is out of range"):

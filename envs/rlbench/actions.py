@@ -9,6 +9,7 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.envs.decisions import as_numbers
 from sfvgen_plan.errors import UserError, unknown_name
 
 MAX_DISPLACEMENT = 0.05
@@ -63,9 +64,9 @@ def checked_action(action: np.ndarray, mode: ActionMode) -> np.ndarray:
     """``action`` as float64, clipped to the mode's box.
 
     Raises:
-        UserError: wrong shape, a number that is not finite, a quaternion without direction.
+        UserError: no numbers, wrong shape, or a number that is not finite.
     """
-    values = np.asarray(action, dtype=np.float64)
+    values = as_numbers(action).astype(np.float64)
     if values.shape != mode.box.shape:
         raise UserError(f"action has shape {values.shape}; give {mode.box.shape}: {mode.layout}")
     if not np.isfinite(values).all():

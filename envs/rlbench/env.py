@@ -194,12 +194,12 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         values = checked_action(action, self._mode)
         if self._process is None or not self._process.alive:
             raise SimulatorError("no simulator is running; call reset first")
-        self._decisions += 1
         reward = 0.0
         if self._over:
             self._success, self._refused, self._clipped = False, "", False
         else:
             reward = self._execute(values)
+        self._decisions += 1
         truncated = self._decisions >= self.max_decisions
         return self._observe(), reward, self._over, truncated, self._info()
 

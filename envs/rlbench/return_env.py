@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.memory import return_task
@@ -11,7 +13,11 @@ from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.tasks import PREFIX, canonical, is_made
 from sfvgen_plan.envs.rlbench.worker import MADE_TASK
+from sfvgen_plan.envs.twin import seen_through
 from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
 
 NAME = PREFIX + MADE_TASK
 TABLE_HEIGHT = 0.75
@@ -118,10 +124,23 @@ class RLBenchReturnEnv(RLBenchEnv):
         return super()._info() | facts | {"descriptions": list(facts["sub_goals"])}
 
 
-def make_rlbench(task: str, **arguments: Any) -> RLBenchEnv:
-    """``sfvgen/RLBench-v0``: an ``RLBenchEnv``, or an ``RLBenchReturnEnv`` for "return".
+def make_rlbench(
+    task: str,
+    obs_mode: str = "pixels",
+    checkpoint: str | Path | Checkpoint | None = None,
+    device: str = "auto",
+    exact: bool = False,
+    **arguments: Any,
+) -> gym.Env[np.ndarray, np.ndarray]:
+    """``sfvgen/RLBench-v0``: an ``RLBenchEnv``, or an ``RLBenchReturnEnv`` for "return"; behind a
+    ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
+
+    Args:
+        task, arguments: of the environments.
+        obs_mode, checkpoint, device, exact: see ``sfvgen_plan.envs.twin.make_metaworld``.
 
     Raises:
-        UserError: unknown task, and what the environments refuse.
+        UserError: unknown task, what the environments refuse, an unknown mode, a checkpoint for other tasks or frames.
     """
-    return (RLBenchReturnEnv if is_made(canonical(task)) else RLBenchEnv)(task, **arguments)
+    make = RLBenchReturnEnv if is_made(canonical(task)) else RLBenchEnv
+    return seen_through(make, task, obs_mode, checkpoint, device, exact, arguments)

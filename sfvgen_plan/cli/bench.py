@@ -40,11 +40,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
     parser.add_argument("--chunk", type=positive_int, default=8, help="decisions imagined at a time (default: 8)")
-    parser.add_argument("--encoder", type=Path, metavar="DIR", help="video encoder, for cosine and Fréchet distance")
+    parser.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="DIR",
+        help="video encoder, for cosine and Fréchet distance (default: the package's, if it has one)",
+    )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="published weights of LPIPS, SRC, FVD")
     parser.add_argument("--agent", default="default", help="who puts objects back (default: %(default)s)")
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
     parser.add_argument("--videos", type=non_negative_int, default=1, help="episodes to film (default: 1)")
+    parser.add_argument(
+        "--without",
+        type=Path,
+        metavar="DIR",
+        help="checkpoint of the videos' picture without memory (default: the same)",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
     )
@@ -58,6 +69,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.memory.rows import ROWS
+    from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
@@ -72,7 +84,8 @@ def run(args: Namespace) -> int:
     gl_backend()
     device = resolve_device(args.device)
     checkpoint = load_checkpoint(args.checkpoint, device)
-    toolbox = Toolbox.open(checkpoint.size, args.encoder, args.weights, device)
+    bundled = encoder.BUNDLED if encoder.BUNDLED.is_dir() else None
+    toolbox = Toolbox.open(checkpoint.size, args.encoder or bundled, args.weights, device)
     revisit, returned = open_benches(args, checkpoint, toolbox)
     work: list[Work] = [(revisit, rows)] if revisit is not None else []
     if returned is not None:
@@ -89,6 +102,8 @@ def run(args: Namespace) -> int:
         report(args, revisit, returned, toolbox, out)
     for path in videos:
         out.note(f"video: {path}")
+    if videos and revisit is not None and revisit.without is revisit.checkpoint:
+        out.note("one checkpoint imagined with and without memory; --without DIR gives the latter one of its own")
     return 0
 
 
@@ -102,6 +117,7 @@ def open_benches(
     """
     from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
     from sfvgen_plan.cli.contestants import compose_settings
+    from sfvgen_plan.model.checkpoint import load_checkpoint
 
     revisit = returned = None
     lanes = args.lanes or (1 if checkpoint.pipeline.device.type == "cpu" else LANES_ON_GPU)
@@ -113,7 +129,10 @@ def open_benches(
             f"override {args.overrides[0]!r} is a setting of the agent of memory/return; leave --part revisit out"
         )
     if args.part != "return":
-        revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk, lanes)
+        without = load_checkpoint(args.without, checkpoint.pipeline.device) if args.without else None
+        revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk, lanes, without)
+    elif args.without:
+        raise UserError(f"without={str(args.without)!r} is for the videos of memory/revisit; leave --part return out")
     return revisit, returned
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
 
-DEFAULTS = {"metaworld/": ("corner4", 5, 40), "rlbench/": ("front", 1, 40), "memory/": ("own", 5, 200)}
+DEFAULTS = {"metaworld/": ("corner4", 5, 40), "rlbench/": ("front", 1, 50), "memory/": ("own", 5, 200)}
 """Camera, raw steps per decision, and most decisions per episode, by simulator."""
 
 
@@ -41,7 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--decisions",
         type=int,
-        help="per episode (default 40; of the memory tasks at most, default as long as they are)",
+        help="per episode (default 40); of RLBench and the memory tasks at most so many (default 50, or as long as the "
+        "task is)",
     )
     parser.add_argument(
         "--seed",
@@ -61,6 +62,7 @@ def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.agents.collection import STAGING_SUFFIX, collect
     from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.envs.rlbench.process import SimulatorError
     from sfvgen_plan.envs.simulators import simulator_of
 
     out = Output.of(args)
@@ -71,7 +73,7 @@ def run(args: Namespace) -> int:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
     camera, repeat, decisions = DEFAULTS[simulator_of(tasks[0]).prefix]
     total = len(tasks) * args.episodes
-    done = 0
+    done, partial = 0, f"{args.out}{STAGING_SUFFIX}"
     try:
         with out.progress("episodes", total=total) as bar:
 
@@ -92,8 +94,12 @@ def run(args: Namespace) -> int:
                 args.repeat or repeat,
                 on_episode=count,
             )
+    except SimulatorError as error:
+        raise UserError(
+            f"RLBench keeps failing ({error}); {done} of {total} episodes are kept in {partial}, and the same command "
+            "goes on from there"
+        ) from error
     except (KeyboardInterrupt, SystemExit):
-        partial = f"{args.out}{STAGING_SUFFIX}"
         out.note(f"stopped with {done} of {total} episodes kept in {partial}; the same command goes on from there")
         raise
     report(args, tasks, out)

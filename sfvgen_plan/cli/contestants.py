@@ -74,6 +74,7 @@ def make_contestant(
     from sfvgen_plan.agents.registry import WITHOUT_CHECKPOINT, acts_on_env, make_agent, sees_through_checkpoint
     from sfvgen_plan.benchmarks.runner import Contestant
     from sfvgen_plan.cli.devices import device_name, resolve_device
+    from sfvgen_plan.envs.simulators import simulator_of
 
     if acts_on_env(agent):
         # Made in the workers; a checkpoint, if it takes one, is loaded there.
@@ -86,7 +87,7 @@ def make_contestant(
     loaded = None
     if checkpoint is not None or sees_through_checkpoint(agent):
         loaded = checkpoint_for(protocol, tasks, checkpoint, device)
-    made = make_agent(agent, loaded, device, 0, settings)
+    made = make_agent(agent, loaded, device, 0, settings, simulator_of(tasks[0]).action_dim)
     if kind_of(made) != "batch":
         raise UserError(
             f"agent={agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
@@ -125,7 +126,7 @@ def learning_cost(agent: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
             record = json.loads(file.read_text())
             own = {
                 "algorithm": record.get("algo"),
-                "decisions": record.get("settings", {}).get("decisions"),
+                "decisions": record.get("decisions", record.get("settings", {}).get("decisions")),
                 "seconds": record.get("seconds"),
             }
             cost["agent"] = {name: value for name, value in own.items() if value is not None}

@@ -13,7 +13,14 @@ from pathlib import Path
 HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
 
 REQUIRED = ("torch", "diffusers", "transformers", "peft", "gymnasium", "metaworld", "mujoco", "minari", "hydra-core")
-OPTIONAL = {"stable-baselines3": "sb3", "ray": "ray", "tensorboard": "log"}
+OPTIONAL = {
+    "stable-baselines3": "sb3",
+    "gradio": "play",
+    "ray": "ray",
+    "tensorboard": "log",
+    "pyarrow": "parquet",
+    "torchmetrics": "metrics",
+}
 """Packages of the extras, and the extra that installs them."""
 
 CHECKPOINT = "metaworld10"

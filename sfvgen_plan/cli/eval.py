@@ -123,7 +123,8 @@ def run(args: Namespace) -> int:
         finished = True
     finally:
         wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
-        rows = [row for row in recorder.rows(protocol.id) if row.key in wanted]
+        found = [row for row in recorder.rows(protocol.id) if row.protocol_hash == protocol.rules_hash]
+        rows = [row for row in found if row.key in wanted]
         where = finish(recorder)
         if recordings:
             from sfvgen_plan.video import write_mp4
@@ -251,7 +252,6 @@ def make_clips(
     args: Namespace, store: Path, contestant: Contestant, protocol: Protocol, tasks: Sequence[str]
 ) -> ClipMaker:
     """What keeps clips; it imagines with the agent's checkpoint, or else with the given or bundled one if it fits."""
-    from sfvgen_plan.anchors import ANCHOR_EVERY
     from sfvgen_plan.benchmarks.clips import ClipMaker
     from sfvgen_plan.cli.contestants import checkpoint_for
     from sfvgen_plan.cli.devices import resolve_device
@@ -259,7 +259,7 @@ def make_clips(
     simulator = None
     try:
         checkpoint = checkpoint_for(protocol, tasks, args.checkpoint, resolve_device(args.device))
-        simulator = checkpoint.simulator(anchor_every=ANCHOR_EVERY)
+        simulator = checkpoint.simulator(anchor_every=None)
     except UserError as error:
         if args.checkpoint:
             raise

@@ -209,11 +209,10 @@ def play(
     block: int,
 ) -> None:
     """All episodes that the run doesn't have yet, block by block."""
-    from sfvgen_plan.anchors import ANCHOR_EVERY
     from sfvgen_plan.benchmarks.episodes import Job
     from sfvgen_plan.benchmarks.fidelity import compare
 
-    simulator = checkpoint.simulator(args.sampler_steps, anchor_every=ANCHOR_EVERY)
+    simulator = checkpoint.simulator(args.sampler_steps, anchor_every=None)
     episodes = [(task, seed) for task in tasks for seed in protocol.seeds]
     missing = [(policy, run.missing(policy.name, episodes)) for policy in policies]
     left = sum(len(found) for _, found in missing)

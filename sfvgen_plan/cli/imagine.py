@@ -66,7 +66,6 @@ def run(args: Namespace) -> int:
     if metaworld:
         gl_backend()
 
-    from sfvgen_plan.anchors import ANCHOR_EVERY
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     device = resolve_device(args.device)
@@ -81,7 +80,7 @@ def run(args: Namespace) -> int:
             given = iter(actions)
             agent = lambda env, frame: next(given)  # noqa: E731
         real, executed = act(checkpoint, real_protocol, task, args.seed, decisions, agent, bar)
-        simulator = checkpoint.simulator(sampler_steps=args.sampler_steps, anchor_every=ANCHOR_EVERY)
+        simulator = checkpoint.simulator(sampler_steps=args.sampler_steps, anchor_every=None)
         imagined = imagine(simulator, real[0], executed, task, args.seed, args.chunk, bar)
     scores = compare(real, imagined, args.chunk)
     write_mp4(args.out, side_by_side(task, args.seed, real, imagined))

@@ -29,7 +29,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         help=f"stores, run folders, CSVs, or folders of those (default: {' or '.join(DEFAULT_SOURCES)})",
     )
-    parser.add_argument("--protocol", metavar="ID", help="only this protocol (default: each has a table of its own)")
+    parser.add_argument(
+        "--protocol", action="append", metavar="ID", help="only this protocol (default: each has a table of its own)"
+    )
     parser.add_argument("--top", type=positive_int, metavar="N", help="show the first N agents of each protocol")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the tables as Markdown")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="write a report that needs no network")
@@ -53,6 +55,7 @@ def run(args: Namespace) -> int:
     if args.check:
         return check(out, args.check)
     check_files(args)
+    args.protocol = ",".join(args.protocol) if args.protocol else None  # several are refused where they are looked for
     with combined(args.store or default_sources()) as store:
         return submit(out, store, args) if args.submit else show(out, store, args)
 
@@ -111,8 +114,6 @@ def submit(out: Output, store: Store, args: Namespace) -> int:
 
 def check(out: Output, path: Path) -> int:
     """Recompute a submission from its rows."""
-    from rich.markup import escape
-
     from sfvgen_plan.benchmarks.protocols import load_protocol
     from sfvgen_plan.benchmarks.submissions import check_submission
     from sfvgen_plan.benchmarks.summary import terminal_table
@@ -120,7 +121,7 @@ def check(out: Output, path: Path) -> int:
     entry, rows = check_submission(path)
     protocol = load_protocol(entry["protocol"])
     out.result({"valid": True, **entry}, terminal_table(rows, protocol.tasks))
-    out.note(f"{escape(str(path))}: {len(rows)} episodes bear out every figure")
+    out.note(f"{path}: {len(rows)} episodes bear out every figure")
     return 0
 
 

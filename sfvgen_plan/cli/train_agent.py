@@ -41,8 +41,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Train, save ``agent.zip`` and ``train.json``, and evaluate like ``eval --agent sb3:agent.zip``.
 
-    The same command again goes on where it was killed: in the training, or in the real episodes after it.
+    The same command again goes on where it was killed: in the training, or in the real episodes after it. A training
+    that leaves no states, as one in the real simulator, begins anew.
     """
+    import time
+
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
 
@@ -60,32 +63,43 @@ def run(args: Namespace) -> int:
 
     playing = Playing(**{name: config[name] for name in Playing.__dataclass_fields__})
     unfinished = states_of(folder / AGENT_FILE).exists()
-    trained = (folder / AGENT_FILE).exists() and not unfinished
+    stopped = (folder / AGENT_FILE).exists() and not unfinished
+    trained = stopped and _is_complete(_read(folder))
     if trained and _played(folder / REAL_FOLDER) >= args.episodes:
         raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     checkpoint.task_index(task)
     record = _record(args, task, config, checkpoint.hash)
-    if trained:
+    if stopped:
         _check_same(folder, record)
+    if trained:
         out.note(f"{folder / AGENT_FILE} is trained; going on with its real episodes")
         return _evaluate(args, task, folder / AGENT_FILE, config["real"], resume=True)
     title = f"{args.algo} {'plays' if playing.real else 'imagines'}"
-    _write(folder, record, unfinished)
+    if unfinished:
+        record = _read(folder) or record  # the note that it began with
+    _write(folder, record)
+    before, started, ended = record.get("seconds", 0.0), time.monotonic(), False
     with out.progress(title, total=config["decisions"]) as bar:
-        file = train(
-            args.algo,
-            task,
-            checkpoint,
-            playing,
-            config["decisions"],
-            config["algo"],
-            folder / AGENT_FILE,
-            args.seed,
-            config["policy_device"],
-            _Watch(bar, title).update,
-            config["save_every"],
-        )
+        watch = _Watch(bar, title)
+        try:
+            file = train(
+                args.algo,
+                task,
+                checkpoint,
+                playing,
+                config["decisions"],
+                config["algo"],
+                folder / AGENT_FILE,
+                args.seed,
+                config["policy_device"],
+                watch.update,
+                config["save_every"],
+            )
+            ended = True
+        finally:
+            taken = max(watch.done, config["decisions"] if ended else record.get("decisions", 0))
+            _write(folder, record | {"decisions": taken, "seconds": round(before + time.monotonic() - started, 1)})
     out.note(f"agent: {file}")
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
@@ -97,13 +111,13 @@ class _Watch:
     """Moves the bar to the number of decisions taken so far."""
 
     def __init__(self, bar: Bar, title: str) -> None:
-        self._bar, self._title, self._done = bar, title, 0
+        self._bar, self._title, self.done = bar, title, 0
 
     def update(self, decisions: int, numbers: dict[str, float]) -> None:
         """Show the newest means."""
-        self._bar.advance(decisions - self._done)
+        self._bar.advance(decisions - self.done)
         self._bar.describe(" ".join([self._title, *(f"{name} {value:.3g}" for name, value in numbers.items())]))
-        self._done = decisions
+        self.done = decisions
 
 
 def _need_package() -> None:
@@ -129,24 +143,39 @@ def _record(args: Namespace, task: str, config: dict[str, Any], checkpoint: str)
     }
 
 
-def _write(folder: Path, record: dict[str, Any], unfinished: bool) -> None:
-    """Note beside the agent how it is trained; an unfinished training keeps the note that it began with."""
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    """Note beside the agent how it is trained, and what that took."""
     import json
 
-    if unfinished and (folder / RECORD_FILE).exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
+    from sfvgen_plan.benchmarks.files import write_text
+
+    try:
+        write_text(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"out={str(folder)!r} can't be written to ({error}); give another folder") from error
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The note beside an agent; empty if there is none."""
+    import json
+
+    try:
+        found = json.loads((folder / RECORD_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_complete(record: dict[str, Any]) -> bool:
+    """Whether all decisions were taken; notes of earlier versions don't say how many were."""
+    return "decisions" not in record or record["decisions"] >= record.get("settings", {}).get("decisions", 0)
 
 
 def _check_same(folder: Path, record: dict[str, Any]) -> None:
     """UserError if the agent there was trained in another way than is asked for now."""
-    import json
-
-    try:
-        theirs = json.loads((folder / RECORD_FILE).read_text())
-    except (OSError, ValueError):
-        raise UserError(f"out={str(folder)!r} holds an agent without {RECORD_FILE}; give another folder") from None
+    theirs = _read(folder)
+    if not theirs:
+        raise UserError(f"out={str(folder)!r} holds an agent without {RECORD_FILE}; give another folder")
     for name in ("algo", "task", "seed", "checkpoint", "settings"):
         if theirs.get(name) != record[name]:
             raise UserError(

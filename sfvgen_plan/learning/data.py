@@ -38,6 +38,7 @@ class TrainingData:
         few: (F,) True in the episodes that prior10 may learn from.
         text: (F,) what the denoiser is told of a window that ends there: index into the task's instructions followed by
             the sub-goals (see ``told_texts``).
+        told: (F,) True where that is a sub-goal.
         latents: (F, C, h, w) standardised, set after the autoencoder stage; ``imagined`` likewise after the denoiser.
     """
 
@@ -55,6 +56,7 @@ class TrainingData:
     held_out: Tensor
     few: Tensor
     text: Tensor
+    told: Tensor
     latents: Tensor | None = None
     imagined: Tensor | None = None
 
@@ -112,6 +114,8 @@ def to_training_data(
     ended = number == first + lengths[episode]  # no action follows
     action_number = number - episode - 1  # of the action that led here: frames minus one first frame per episode
 
+    text = told_texts(episodes)
+
     def scatter(values: object, mask: Tensor, shift: int) -> Tensor:
         source = torch.as_tensor(values, dtype=torch.float32)
         out = torch.zeros(frame_count, *source.shape[1:])
@@ -135,7 +139,8 @@ def to_training_data(
         last=place(first + lengths[episode]),
         held_out=place(held_out[episode]),
         few=place(few[episode]),
-        text=place(told_texts(episodes)),
+        text=place(text),
+        told=place(text >= len(episodes.tasks)),
     )
 
 

@@ -25,6 +25,8 @@ class WindowSettings:
         context: the usual f_p; other values up to ``longest_context`` are drawn with probability ``vary``.
         unconditional: share of samples with f_p = 0 and no condition, as fast learning sees them (eq. 3).
         drop_text, drop_action: share of samples without that condition.
+        drop_action_told: as ``drop_action``, of samples that are told of a sub-goal: video plans know no actions, and
+            a sub-goal's text says what an expert does next. None: as the others.
         context_noise: largest standard deviation of the noise on clean frames: generated context is never exact.
         dream: share of steps whose context the model has made itself, once ``dream_from`` steps are done.
         log_mean, log_std: of ln sigma (EDM).
@@ -37,6 +39,7 @@ class WindowSettings:
     unconditional: float = 0.1
     drop_text: float = 0.1
     drop_action: float = 0.05
+    drop_action_told: float | None = None
     context_noise: float = 0.2
     dream: float = 0.3
     dream_from: int = 2000
@@ -131,6 +134,7 @@ class DenoiserStage:
             past,
             data.action[window],
             self.text[data.task[newest]],
+            data.told[newest],
             generator,
         )
 
@@ -172,6 +176,7 @@ def corrupted(
     past: Tensor,
     actions: Tensor,
     text: Tensor,
+    told: Tensor,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """The arguments of ``DenoiserObjective`` for windows of which the first ``past`` frames are clean.
@@ -181,6 +186,7 @@ def corrupted(
         past: (B,).
         actions: (B, T, A).
         text: (B, L, E).
+        told: (B,) True where that is the text of a sub-goal.
         generator: decides what is dropped, and the noise.
     """
     count, device = len(latents), latents.device
@@ -191,7 +197,10 @@ def corrupted(
     free = uniform(count) < settings.unconditional
     past = torch.where(free, 0, past)
     clean = (torch.arange(latents.shape[1], device=device) < past[:, None]).float()
-    given = (1 - clean) * ((~free) & (uniform(count) >= settings.drop_action)).float()[:, None]
+    dropped = torch.full((count,), settings.drop_action, device=device)
+    if settings.drop_action_told is not None:
+        dropped[told] = settings.drop_action_told
+    given = (1 - clean) * ((~free) & (uniform(count) >= dropped)).float()[:, None]
     with_text = ((~free) & (uniform(count) >= settings.drop_text)).float()
     blur = settings.context_noise * uniform(count).view(-1, 1, 1, 1, 1)
     noise = torch.randn(latents.shape, generator=generator, device=device)

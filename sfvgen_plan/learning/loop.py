@@ -170,6 +170,7 @@ class LoopStage:
             past,
             self.data.action[window],
             self.text[self.data.task[newest]],
+            self.data.told[newest],
             generator,
         )
         theta = {f"down.{layer}": values[chosen] for layer, values in triples.down.items()}

@@ -104,13 +104,15 @@ def card_of(
     """
     actions = episodes.actions.shape[-1]
     if base is None:
+        windows = config["train"]["denoiser"]["windows"]
         return CheckpointCard(
             tasks=dict(zip(episodes.tasks, episodes.instructions, strict=True)),
             size=episodes.size,
             camera=episodes.camera,
             repeat=episodes.repeat,
             action_dim=actions,
-            context_frames=config["train"]["denoiser"]["windows"]["context"],
+            context_frames=windows["context"],
+            longest_chunk=max(windows["lengths"]) - windows["context"],
             readouts=list(source_of(episodes.tasks).readouts),
             training=record,
             sub_goals=episodes.sub_goals,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class FastLearning:
         log_mean: of ln sigma, the noise that is learnt from (EDM). A sampler of few steps begins where there is much.
 
     Raises:
-        UserError: an unknown rule, or a window that does not go with it.
+        UserError: a number out of its range, an unknown rule, or a window that does not go with it.
     """
 
     rank: int = 32
@@ -49,6 +50,13 @@ class FastLearning:
     log_mean: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.rank < 1 or self.steps < 1:
+            raise UserError(f"rank={self.rank} and steps={self.steps} must be 1 or more")
+        if not (math.isfinite(self.alpha) and math.isfinite(self.log_mean) and 0 < self.learning_rate < math.inf):
+            raise UserError(
+                f"alpha={self.alpha}, log_mean={self.log_mean} and learning_rate={self.learning_rate} must be finite, "
+                "the last of them above 0"
+            )
         if self.rule not in get_args(Rule):
             raise unknown_name("rule", self.rule, get_args(Rule))
         if self.window is not None and (self.window < 1 or self.rule == "output"):

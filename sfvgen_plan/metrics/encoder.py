@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError
 
+BUNDLED = Path(__file__).parents[1] / "checkpoints" / "video-encoder"
+"""Where the package holds an encoder, if it does."""
+
 SIDE = 128
 """Pixels that frames are resized to: one encoder serves all sizes."""
 

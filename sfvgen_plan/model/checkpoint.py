@@ -39,6 +39,8 @@ class CheckpointCard:
         size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
         action_dim: numbers in an action.
         context_frames: clean frames that a generation is conditioned on.
+        longest_chunk: the most frames of training that were generated in one pass after that many clean ones. Anchors
+            move after so many decisions: each pass that begins at imagined frames costs more than a longer pass.
         readouts: names of the state numbers that the heads read out of a frame.
         training: free-form record of data, seeds, command, device, time and losses.
         sub_goals: texts beside the instructions that parts of episodes were described by.
@@ -53,6 +55,7 @@ class CheckpointCard:
     readouts: list[str] = field(default_factory=lambda: list(STATE_NAMES))
     training: dict[str, Any] = field(default_factory=dict)
     sub_goals: list[str] = field(default_factory=list)
+    longest_chunk: int = 8
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,16 @@ class Checkpoint:
         memory: FastLearning | None = None,
         exact: bool = False,
         context_frames: int | None = None,
-        anchor_every: int = 1,
+        anchor_every: int | None = 1,
     ) -> LearnedSimulator:
-        """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments."""
+        """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments.
+
+        ``anchor_every`` None: the longest chunk of training.
+        """
         from sfvgen_plan.simulator import LearnedSimulator
 
-        return LearnedSimulator(self, sampler_steps, memory, exact, context_frames, anchor_every)
+        every = self.card.longest_chunk if anchor_every is None else anchor_every
+        return LearnedSimulator(self, sampler_steps, memory, exact, context_frames, every)
 
     def prior(self, name: str = "prior") -> LatentPrior:
         """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task)."""

@@ -18,12 +18,14 @@ from sfvgen_plan.agents.rlbench_demos import (
     RLBenchBehaviour,
     difference,
     kind_of,
+    play_demonstrated,
     step_towards,
     waypoints,
 )
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
+from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.process import SimulatorError
 from sfvgen_plan.errors import UserError
 
@@ -87,6 +89,15 @@ def test_the_follower_reaches_the_end_and_closes_the_gripper_only_at_its_place()
     closed = grippers.index(-1.0)
     assert set(grippers[closed:]) == {-1.0}
     assert 4 <= closed < 10
+
+
+def test_the_follower_pulls_with_half_steps_where_it_is_told_to():
+    poses, opening = demonstration()
+    pose, actions = follow(DemoFollower(poses, opening, while_closed=0.5), poses[0], 60)
+    assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.03 + 1e-6
+    moved = np.array([[np.abs(action[:6]).max(), action[6]] for action in actions])
+    assert moved[moved[:, 1] > 0, 0].max() == pytest.approx(1.0)
+    assert moved[moved[:, 1] < 0, 0].max() == pytest.approx(0.5)
 
 
 def test_the_follower_gets_there_from_off_its_path():
@@ -156,8 +167,42 @@ def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_stops
     whole, again = load_episodes(tmp_path / "whole"), load_episodes(tmp_path / "again")
     np.testing.assert_array_equal(whole.frames, again.frames)
     fake_rlbench.delenv("FAKE_RLBENCH_ONCE")
-    with pytest.raises(RuntimeError, match=SimulatorError.__name__.removesuffix("Error")):
+    with pytest.raises(SimulatorError, match="exit code 134 during 'step'"):
         collect(tmp_path / "never", ["rlbench/reach_target"], 1, 10, workers=1, size=16, camera="front", repeat=1)
+
+
+def test_a_simulator_that_keeps_failing_is_one_line(
+    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    command = ["collect", "--task", "rlbench/reach_target", "--out", str(tmp_path / "set"), "--episodes", "2"]
+    command += ["--workers", "1", "--size", "16", "--decisions", "5"]
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:3:abort")
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "exit code 134" in line and "0 of 2 episodes are kept in" in line
+    fake_rlbench.delenv("FAKE_RLBENCH_FAULTS")
+    assert main(command) == 0
+
+
+def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypatch: pytest.MonkeyPatch):
+    env = RLBenchEnv("reach_target", size=16)
+    tried: list[int] = []
+    monkeypatch.setattr(env, "demonstrate", tried.append)  # None: no solution
+    with pytest.raises(SimulatorError, match="solves none of 10 scenes of rlbench/reach_target, the first 3"):
+        play_demonstrated(env, 3, 5)
+    assert len(tried) == len(set(tried)) == 10
+
+
+@pytest.mark.usefixtures("fake_rlbench")
+def test_random_motion_is_cut_short():
+    env = RLBenchEnv("pick_and_lift", size=16)
+    lengths = {}
+    for seed in (100_000, 100_002):
+        episode = play_demonstrated(env, seed, 50)
+        lengths[episode.kind] = len(episode.actions)
+    env.close()
+    assert lengths["random"] == 40
+    assert lengths["clean"] < 40  # solved
 
 
 def test_two_simulators_dont_mix_in_a_dataset(tmp_path: Path):

@@ -13,6 +13,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from sfvgen_plan.model.inverse import build_inverse
+from sfvgen_plan.simulator import LearnedSimulator
 from sfvgen_plan.synthesis import Synthesis
 
 TASKS = {"reach-v3": "reach the red goal", "memory/return": "put things back"}
@@ -158,12 +159,38 @@ def test_fast_learning_goes_on_across_sub_goals(checkpoint):
         assert without.lanes[0].memory is None
 
 
-@pytest.mark.parametrize(("row", "context"), [("no_loop", 2), ("original_temp_lora", 2), ("no_chunk_input", 1)])
+@pytest.mark.parametrize(
+    ("row", "context"), [("no_loop", 2), ("original_temp_lora", 2), ("no_local_rule", 2), ("no_chunk_input", 1)]
+)
 def test_rows_of_the_ablation_play(row, context, checkpoint):
     agent = make_agent("video", checkpoint, settings={"row": row, "replan_every": 1, "memory_every": 2})
     assert np.isfinite(play(agent, [0, 1])).all()
     assert agent.lanes[0].memory is not None
     assert agent.planner.synthesis.simulator.context_frames == context
+
+
+def test_without_the_local_rule_all_frames_since_the_start_are_learnt_from(checkpoint, monkeypatch):
+    agent = make_agent("video", checkpoint, settings={"row": "no_local_rule", "replan_every": 1, "memory_every": 2})
+    shown, remember = [], LearnedSimulator.remember_frames
+    monkeypatch.setattr(
+        LearnedSimulator, "remember_frames", lambda s, *given: shown.append(given) or remember(s, *given)
+    )
+    frames = np.random.default_rng(1).integers(0, 255, (2, 7, 32, 32, 3), np.uint8)
+    for t in range(7):  # lane 1 starts two decisions later
+        lanes = [0, 1] if t >= 2 else [0]
+        started = [lane for lane in lanes if t == 2 * lane]
+        agent.reset(started, ["memory/return"] * len(started), started)
+        agent.act(lanes, np.stack([frames[lane, t - 2 * lane] for lane in lanes]))
+    episodes = [(int(given[4][0]), given[1][0], given[2].shape[1]) for given in shown]
+    assert [(lane, len(seen), decisions) for lane, seen, decisions in episodes] == [
+        (0, 3, 2),
+        (0, 5, 2),
+        (1, 3, 2),
+        (0, 7, 2),
+        (1, 5, 2),
+    ]
+    assert all(np.array_equal(seen, frames[lane, : len(seen)]) for lane, seen, _ in episodes)
+    assert agent.lanes[0].memory.steps.item() == 3
 
 
 def test_each_decision_asks_for_its_sub_goal(checkpoint, monkeypatch):
@@ -205,7 +232,6 @@ def test_checkpoints_that_lack_what_it_needs(small_checkpoint, checkpoint):
     [
         ({"horizon": 31}, "horizon=31 doesn't fit; give 1 to 30"),
         ({"videos": 0}, "videos=0"),
-        ({"row": "no_local_rule"}, "whole episodes"),
         ({"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
         ({"sub_goals": "language_model"}, "language_model.name is empty"),
     ],

@@ -48,6 +48,7 @@ def world() -> TrainingData:
         held_out=nothing > 0,
         few=nothing > 0,
         text=text.repeat_interleave(LENGTH + 1),
+        told=nothing > 0,
         latents=blobs(places.flatten()),
     )
 

@@ -110,6 +110,14 @@ def test_page_and_pictures_say_it_and_escape_names() -> None:
     assert "&lt;script&gt;" in scatter(summary)
 
 
+def test_policies_that_always_broke_off_are_named() -> None:
+    rows = [replace(row, error="Boom") for row in rows_of("<g>", 0.5)] + all_rows()
+    summary = summarise(rows, moments_of("a", 0.02))
+    assert (len(summary["policies"]), summary["errors"], summary["broken_policies"]) == (6, 20, ["<g>"])
+    assert "played no episode to its end: &lt;g&gt;." in page(summary, RECORD)
+    assert "to its end" not in page(summarise(all_rows(), moments_of("a", 0.02)), RECORD)
+
+
 def test_a_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     rows, moments = rows_of("a", 0.5), moments_of("a", 0.01)
     run = FidelityRun(tmp_path, RECORD)

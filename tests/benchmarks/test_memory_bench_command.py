@@ -1,15 +1,18 @@
 """``sfvgen-plan bench memory``: both tables, going on after a stop, refusals."""
 
 import csv
+import dataclasses
 import json
 
 import pytest
 
+from sfvgen_plan.benchmarks import memory_bench
 from sfvgen_plan.benchmarks.memory_bench import RevisitBench
 from sfvgen_plan.benchmarks.memory_rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.cli import main
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS
+from sfvgen_plan.metrics.toolbox import Toolbox
 
 
 def run(folder, out, *options):
@@ -48,7 +51,56 @@ def test_both_tables(memory_folder, encoder, tmp_path, capsys):
         ]
     with (tmp_path / "memory_revisit.csv").open() as file:
         assert all(cell for line in csv.DictReader(file) for cell in line.values())
-    assert (tmp_path / "memory_revisit_seed23.mp4").stat().st_size > 1000
+    (video,) = tmp_path.glob("memory_revisit_seed23_*.mp4")
+    assert video.stat().st_size > 1000
+
+
+def test_videos_of_two_checkpoints_show_both_and_are_kept_apart(memory_checkpoint, tmp_path, monkeypatch):
+    other = dataclasses.replace(memory_checkpoint, path=tmp_path / "other")
+    other.__dict__["hash"] = "another"
+    asked = []
+    simulator_of_row = memory_bench.simulator_of_row
+    monkeypatch.setattr(
+        memory_bench,
+        "simulator_of_row",
+        lambda who, *given: asked.append((who, given[0])) or simulator_of_row(who, *given),
+    )
+    names = []
+    for without in (None, other, other):
+        bench = RevisitBench(memory_checkpoint, tmp_path, Toolbox(), 1, 24, without=without)
+        names += [path.name for path in bench.film([23])]
+        bench.close()
+    own = memory_checkpoint.hash
+    assert names[0] == f"memory_revisit_seed23_{own}.mp4"
+    assert names[1] == names[2] == f"memory_revisit_seed23_{own}-another.mp4"
+    known = memory_checkpoint
+    assert asked == [(known, "full"), (known, "no_temp_lora"), (known, "full"), (other, "no_temp_lora")]
+    with pytest.raises(UserError, match=r"without=.*16 pixels"):
+        RevisitBench(
+            memory_checkpoint, tmp_path, Toolbox(),
+            without=dataclasses.replace(other, card=dataclasses.replace(other.card, size=16)),
+        )  # fmt: skip
+
+
+def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, encoder, tmp_path, capsys, monkeypatch):
+    options = (
+        "--row",
+        "no_temp_lora",
+        "--part",
+        "revisit",
+        "--videos",
+        "0",
+        "--chunk",
+        "24",
+        "--episodes",
+        "1",
+        "--json",
+    )
+    for there, columns in ((tmp_path / "nowhere", 0), (encoder, 1)):
+        monkeypatch.setattr("sfvgen_plan.metrics.encoder.BUNDLED", there)
+        assert run(memory_folder, tmp_path / "rows", *options) == 0
+        (line,) = json.loads(capsys.readouterr().out)["consistency"]
+        assert ("cosine_revisit" in line, "frechet" in line) == (bool(columns),) * 2
 
 
 def test_rows_that_the_agent_can_not_play(memory_checkpoint, memory_folder, tmp_path, capsys):
@@ -66,6 +118,7 @@ def test_rows_that_the_agent_can_not_play(memory_checkpoint, memory_folder, tmp_
 
 
 def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sfvgen_plan.metrics.encoder.BUNDLED", tmp_path / "nowhere")
     options = ("--row", "no_temp_lora", "--part", "revisit", "--videos", "0", "--chunk", "24")
     assert run(memory_folder, tmp_path / "whole", *options, "--episodes", "2") == 0
     done = []
@@ -98,6 +151,8 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
         (("--agent", "expert"), "rows don't differ"),
         (("--encoder", "nowhere"), "encoder='nowhere'"),
         (("--part", "revisit", "agent.samples=3"), "--part revisit"),
+        (("--part", "return", "--without", "other"), "--part return"),
+        (("--without", "nowhere"), "nowhere"),
     ],
 )
 def test_bad_input_is_one_line(memory_folder, tmp_path, capsys, options, message):

@@ -100,6 +100,11 @@ def test_drift_is_measured_with_and_without(folder, tmp_path, capsys):
         (name, seed, last) for name in ("full", "no_temp_lora") for seed in "01" for last in ("32", "64")
     ]
     assert len(json.loads(capsys.readouterr().out)) == 8
+    out.write_text(out.read_text().replace(rows[0]["checkpoint"], "another"))
+    assert memory_drift.main(["--row", "full", *arguments, "--episodes", "1"]) == 0
+    found = [(row["row"], row["episode"], row["checkpoint"]) for row in lines_of(out)]
+    known = [("no_temp_lora", seed, "another") for seed in "0011"]
+    assert found == known + [("full", "0", rows[0]["checkpoint"])] * 2, "no row is by two checkpoints"
 
 
 VALUES = {"psnr_revisit_db": 20.0, "cosine_revisit": 0.5, "scene_cuts": 2}
@@ -129,6 +134,10 @@ def test_rows_measured_side_by_side_come_together(tmp_path, capsys):
     assert memory_rows.main([str(tmp_path / "c"), "--into", str(tmp_path / "all")]) == 2
     assert "checkpoint=b" in capsys.readouterr().err
     assert memory_rows.main([str(tmp_path), "--into", str(tmp_path / "all")]) == 2
+    (tmp_path / "c" / "memory_revisit.json").unlink()
+    assert memory_rows.main([str(tmp_path / "c"), "--into", str(tmp_path / "all")]) == 2
+    assert "doesn't say in memory_revisit.json" in capsys.readouterr().err
+    assert MemoryRows(tmp_path / "all", REVISIT).settings("full") == {"checkpoint": "b"}
 
 
 def test_the_noise_learnt_from(monkeypatch, make_pipeline):

@@ -61,6 +61,9 @@ def test_targets(tmp_path):
     quality, cuts, metres = verdicts(rows, returned)
     assert "4.00 [4.00, 4.00] dB, 2.00 [2.00, 2.00] points" in quality
     assert quality.endswith("met") and cuts.endswith("met") and metres.endswith("missed")
+    for episode in range(3):  # nothing to cut to a fifth
+        rows.add("no_temp_lora", episode, {"psnr_revisit_db": 21.0, "cosine_revisit": 0.88, "scene_cuts": 0})
+    assert verdicts(rows, returned)[1].endswith("0.00 without (target: a fifth): nothing to tell them apart by")
     full, without = distances(returned)
     assert full["distance_m"].mean == pytest.approx(0.03)
     assert (full["success_5cm"].mean, without["success_5cm"].mean) == (1.0, 0.0)

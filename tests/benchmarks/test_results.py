@@ -49,12 +49,15 @@ def test_errors_with_commas_quotes_and_line_breaks_stay_one_line(tmp_path: Path)
     assert read_rows(path)[0].error == 'ValueError: "a", b'
 
 
-def test_a_row_torn_by_a_crash_is_dropped_and_the_others_kept(tmp_path: Path) -> None:
+def test_a_row_torn_by_a_crash_is_dropped_with_a_word_and_the_others_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "episodes.csv"
     write_rows(path, [ROW])
     with path.open("a") as file:
         file.write("metaworld-10,reach-v3,def")
     assert read_rows(path) == [ROW]
+    assert "episodes.csv has no end; it is left out" in caplog.text
 
 
 def test_files_from_before_the_last_columns_are_read(tmp_path: Path) -> None:
@@ -78,6 +81,7 @@ def test_of_an_episode_played_twice_the_newest_row_counts() -> None:
         ("success_any", "2", "neither 0 nor 1"),
         ("decisions", "-1", "negative"),
         ("seed", "", "invalid literal"),
+        ("seed", "9" * 20, "too large"),
         ("first_success", "18", "outside the 17 decisions"),
         ("success_any", "0", "without success_any"),
         ("error", "Boom: no", "counts as a failure"),

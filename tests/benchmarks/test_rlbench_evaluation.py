@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from sfvgen_plan.benchmarks import rlbench_faults
+from sfvgen_plan.benchmarks.episodes import Awaiting, Ended, Job, Player
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.cli import main
+from sfvgen_plan.envs.rlbench.return_env import make_rlbench
 from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +51,23 @@ def test_the_expert_follows_rlbenchs_own_solution(tmp_path: Path, capsys: pytest
     assert main([*command, "--out", str(tmp_path / "run"), "--json"]) == 0
     episodes = json.loads(capsys.readouterr().out)["episodes"]
     assert [episode["success_any"] for episode in episodes] == [True, True]
+
+
+def test_an_episode_that_the_environment_ends_is_over(fake_rlbench: pytest.MonkeyPatch) -> None:
+    def strict(**arguments: Any) -> gym.Env:
+        return make_rlbench(**arguments, on_refusal="leaderboard")
+
+    spec = EnvSpec("test/Strict-v0", entry_point=strict)
+    fake_rlbench.setitem(gym.registry, spec.id, spec)
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:invalid")
+    player = Player(replace(load_protocol("rlbench-data"), env_id=spec.id))
+    still = np.zeros(7, np.float32)
+    assert isinstance(player.start(Job("rlbench/reach_target", 0)), Awaiting)
+    assert isinstance(player.act(still), Awaiting)
+    ended = player.act(still)
+    player.close()
+    assert isinstance(ended, Ended)
+    assert (ended.decisions, ended.success_any, ended.error) == (2, False, "")
 
 
 def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 
 import pytest
-from players import Dancing, Dying, Refusing, Stumbling, Unhurried
+from players import Dancing, Dying, Refusing, Stumbling, Torn, Unhurried
 
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.benchmarks.episodes import Job, Player, Recording
@@ -88,8 +88,9 @@ def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on(lanes
     assert rows[1].decisions == 2
 
 
-def test_a_worker_that_dies_becomes_a_row_and_is_replaced() -> None:
-    rows = play(Contestant("dying", env_agent=Dying), 2, FULL)
+@pytest.mark.parametrize("agent", [Dying, Torn])
+def test_a_worker_that_dies_becomes_a_row_and_is_replaced(agent: type) -> None:
+    rows = play(Contestant("dying", env_agent=agent), 2, FULL)
     assert [bool(row.error) for row in rows] == [False, True, False]
     assert "exit code 3" in rows[1].error
     assert [row.success_any for row in rows] == [True, False, True]

@@ -12,7 +12,7 @@ from typing import Any
 
 import players
 import pytest
-from players import Dying, Refusing, Stumbling
+from players import Dying, Refusing, Stumbling, Torn
 
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.benchmarks.episodes import Recording
@@ -69,8 +69,9 @@ def test_an_error_is_a_row_and_its_traceback_is_told() -> None:
     assert "Traceback" in told[0]
 
 
-def test_an_episode_that_kills_its_process_gets_a_row_and_the_others_are_played() -> None:
-    rows = play(partial(by, Dying))
+@pytest.mark.parametrize("agent", [Dying, Torn])
+def test_an_episode_that_kills_its_process_gets_a_row_and_the_others_are_played(agent: type) -> None:
+    rows = play(partial(by, agent))
     assert [(row.seed, row.error) for row in rows if row.error] == [
         (1, "WorkerDied: the episode's process ended with exit code 3")
     ] * 2

@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 
+from sfvgen_plan.benchmarks import throughput
 from sfvgen_plan.benchmarks.speed import COLUMNS, Row, main, merge, run_program
 from sfvgen_plan.benchmarks.tables import speed_section
 from sfvgen_plan.errors import UserError
@@ -61,6 +62,17 @@ def test_batches_are_measured_beside_what_they_replace(small_checkpoint, tmp_pat
     seconds = (float(rows[name]["value"]) for name in ("memory_chunk_2_peft", "memory_chunk_2"))
     assert float(rows["memory_speedup_2"]["value"]) == pytest.approx(next(seconds) / next(seconds), rel=1e-2)
     assert shlex.split(rows["memory_chunk_2"]["command"])[-4:] == ["--batch", "2", "--sampler-steps", "1"]
+
+
+def test_ways_to_spread_out_are_measured_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.delitem(throughput.WAYS, "ray_2")  # takes as long to start as all the rest
+    path = tmp_path / "speed.csv"
+    assert main(["--only", "workers", "--agent", "expert", "--episodes", "2", "--out", str(path)]) == 0
+    rows = {row["name"]: row for row in read(path)}
+    assert list(rows) == ["expert_workers_1", "expert_workers_2"]
+    assert all(0 < float(row["value"]) < 1000 and row["unit"] == "episodes/min" for row in rows.values())
+    command = shlex.split(rows["expert_workers_1"]["command"])
+    assert command[3:] == ["--only", "workers", "--agent", "expert", "--episodes", "2"]
 
 
 def test_unknown_measurements(tmp_path, capsys):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stored_rows import BROKEN, ROW, seeds, spoil, store_with
 
-from sfvgen_plan.benchmarks.exchange import bring_in, export, main, read_source
+from sfvgen_plan.benchmarks.exchange import bring_in, combined, export, main, read_source, sources_in
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import read_rows, write_rows
 from sfvgen_plan.benchmarks.store import Run, Store
@@ -54,6 +56,57 @@ def test_committed_rows_can_be_brought_in_and_get_the_hash_of_their_protocol(tmp
         result = bring_in(store, [committed])
         assert result.added == len(read_rows(committed)) > 0
         assert {row.protocol_hash for row in store.rows()} == {load_protocol("metaworld-10").rules_hash}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("cut.parquet", b"PAR1 and then nothing", "can't be read"),
+        ("empty.parquet", b"", "can't be read"),
+        ("latin.csv", b"protocol,task,agent,seed,success_any,\xff\n", "it is no text"),
+        ("deep.json", b"[" * 100_000, "no export of results"),
+        ("cut.json", b'{"format": "sfvgen-plan res', "no export of results"),
+    ],
+)
+def test_files_that_can_not_be_read_are_one_line(
+    name: str, content: bytes, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(content)
+    assert main(["merge", str(tmp_path / name), "--into", str(tmp_path / "all.sqlite")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert name in line and named in line
+    with pytest.raises(UserError, match=named), combined(sources_in(tmp_path / name)):
+        pass
+
+
+def test_places_that_can_not_be_written_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(store_with(tmp_path / "a.sqlite", seeds(2)))
+    (tmp_path / "file").touch()
+    for name in ("rows.csv", "rows.json"):
+        assert main(["export", store, str(tmp_path / "file" / name)]) == 2
+    assert main(["merge", store, "--into", str(tmp_path / "file" / "metaworld-10.csv")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and all("file' can't be written" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"seed": 10**30}, "too large"), ({"agent": "\ud800"}, "surrogates"), ({"return": 10**400}, "not finite")],
+)
+def test_values_that_no_store_can_hold_are_refused_with_their_row(
+    change: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with Store(tmp_path / "a.sqlite", create=True) as store:
+        store.extend(seeds(2))
+        export(store, tmp_path / "rows.json")
+        document = json.loads((tmp_path / "rows.json").read_text())
+        document["rows"][1].update(change)
+        (tmp_path / "rows.json").write_text(json.dumps(document))
+        with pytest.raises(UserError, match=f"row 2 .*{named}"):
+            bring_in(store, [tmp_path / "rows.json"])
+        assert store.count() == 2
 
 
 def test_a_source_with_a_bad_row_adds_nothing(tmp_path: Path) -> None:

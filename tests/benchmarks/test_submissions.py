@@ -124,7 +124,7 @@ def test_rows_have_to_be_the_whole_protocol(edit: Callable[[list[Any]], list[Any
         check_submission(entry)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"x"', "null"])
+@pytest.mark.parametrize("text", ["{", "[]", '"x"', "null", "[" * 100_000])
 def test_files_of_something_else_are_refused(text: str, entry: Path) -> None:
     entry.write_text(text)
     with pytest.raises(UserError, match="submission="):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sfvgen_plan.benchmarks.results import EpisodeRow, write_rows
+from sfvgen_plan.benchmarks.results import EpisodeRow, merge, write_rows
 from sfvgen_plan.benchmarks.summary import per_task, summarise
 from sfvgen_plan.benchmarks.tables import BEGIN, END, main, markdown, results_block
 from sfvgen_plan.errors import UserError
@@ -86,6 +86,22 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
         results_block(folder)
     with pytest.raises(ValueError, match="one protocol"):
         summarise([other, row("default", "reach-v3", 0, True)])
+
+
+def test_other_rules_of_the_same_name_never_share_a_table(tmp_path: Path) -> None:
+    old, new = (row("default", "reach-v3", seed, True, protocol_hash=f"rules{seed}") for seed in range(2))
+    path = tmp_path / "metaworld-10.csv"
+    write_rows(path, [old, row("default", "reach-v3", 2, True)])  # one of them from before there were hashes
+    before = path.read_text()
+    assert "Success" in results_block(tmp_path)
+    write_rows(tmp_path / "more.csv", [new])
+    with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
+        merge([tmp_path / "more.csv"], path)
+    assert path.read_text() == before
+    (tmp_path / "more.csv").unlink()
+    write_rows(path, [old, new])
+    with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
+        results_block(tmp_path)
 
 
 def test_tables_of_other_things_may_lie_in_the_folder(tmp_path: Path) -> None:

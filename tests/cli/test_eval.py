@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ import numpy as np
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.anchors import ANCHOR_EVERY
 from sfvgen_plan.benchmarks import clips
 from sfvgen_plan.benchmarks.episodes import Recording
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import read_rows
 from sfvgen_plan.benchmarks.store import Store
 from sfvgen_plan.envs.tasks import TASKS
+from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.simulator import LearnedSimulator
 
 PLAYERS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -73,6 +74,20 @@ def test_json_holds_summaries_and_episodes(capsys: pytest.CaptureFixture[str]) -
     assert [episode["seed"] for episode in data["episodes"]] == [7, 8]
     assert data["summaries"][0]["success_any"]["count"] == 2
     assert {"return", "plan_seconds", "denoiser_calls", "imagined_decisions"} <= data["episodes"][0].keys()
+
+
+def test_rows_under_other_rules_of_the_same_name_are_played_again_and_not_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = ("--task", "reach-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1", "--label", "[/x]")
+    (played,) = report(capsys, *known, "--store", "new.sqlite")["episodes"]
+    with Store(Path("new.sqlite")) as new, Store(Path("all.sqlite"), create=True) as store:
+        store.extend(replace(row, protocol_hash="ffffffffffff", success_any=False, success_final=False,
+                             first_success=None) for row in new.rows())  # fmt: skip
+    (again,) = report(capsys, *known, "--store", "all.sqlite")["episodes"]
+    assert (again["success_any"], again["decisions"]) == (True, played["decisions"])
+    assert evaluate(*known, "--store", "all.sqlite") == 0
+    assert "[/x] · protocol metaworld-10" in capsys.readouterr().out  # brackets are no markup
 
 
 def test_a_suite_plays_every_task_under_its_own_protocol(capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,7 +305,7 @@ def test_clips_are_kept_for_the_report(
     options = ("--task", "drawer-close-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--clips", "1")
     report(capsys, *options, "--checkpoint", str(tiny_checkpoint), "--store", "all.sqlite")
     assert len(list(Path("all.clips").glob("*.mp4"))) == 1
-    assert anchors == [ANCHOR_EVERY]
+    assert anchors == [load_checkpoint(tiny_checkpoint).card.longest_chunk]
     assert cli.main(["leaderboard", "--store", "all.sqlite", "--html", "board.html"]) == 0
     assert Path("board.html").read_text(encoding="utf-8").count("<video ") == 1
 

@@ -70,6 +70,22 @@ def test_a_run_has_rows_summary_and_pictures_and_is_gone_on_with(
     assert "threshold=0.5, not 0.9" in capsys.readouterr().err
 
 
+def test_policies_of_stable_baselines_play_in_both_simulators(
+    tiny_checkpoint: Path, loaded: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sb3 = pytest.importorskip("stable_baselines3")
+    from sfvgen_plan.envs.imagined import ImaginedEnv
+
+    env = ImaginedEnv("reach-v3", loaded, obs_mode="state")
+    sb3.PPO("MlpPolicy", env, n_steps=2, batch_size=2, device="cpu").save("agent.zip")
+    short = ("--episodes", "1", "--max-decisions", "2", "--sampler-steps", "1", "--out", "run", "--probes")
+    policies = ("random", "sb3:agent.zip", "sb3:agent.zip+noise=0.5")
+    assert fidelity(tiny_checkpoint, "--task", "reach-v3", *short, "--policies", *policies, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(item["policy"], item["kind"]) for item in found["policies"]] == [(name, "policy") for name in policies]
+    assert (found["episodes_per_policy"], found["errors"]) == (1, 0)
+
+
 def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, named in (
         (("--policies", "expert"), "readout"),

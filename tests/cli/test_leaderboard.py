@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -80,6 +82,12 @@ def test_a_submission_is_written_and_checked(store: str, capsys: pytest.CaptureF
     assert leaderboard("--check", "mine.json", "--json") == 0
     output = capsys.readouterr().out
     assert json.loads(output[output.index("{") :])["valid"] is True
+    for name in ("mine.json", "mine.csv"):  # brackets are no markup, wherever an entry comes from
+        Path(name).write_text(Path(name).read_text().replace('"random"', '"[/red]"').replace(",random,", ",[/red],"))
+    digest = hashlib.sha256(Path("mine.csv").read_bytes()).hexdigest()
+    Path("mine.json").write_text(re.sub(r'"sha256": "\w+"', f'"sha256": "{digest}"', Path("mine.json").read_text()))
+    assert leaderboard("--check", "mine.json") == 0
+    assert "[/red] · protocol metaworld-10" in capsys.readouterr().out
     Path("mine.json").write_text(Path("mine.json").read_text().replace('"episodes": 200', '"episodes": 201'))
     assert "its rows give 200" in refusal(capsys, "--check", "mine.json")
 
@@ -97,6 +105,7 @@ def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -
         (("--store", "none.sqlite"), "has no rows"),
         (("--store", store, "--protocol", "metaworld10"), "metaworld-10"),
         (("--store", store, "--protocol", "metaworld-10,mt50"), "never ranked together"),
+        (("--store", store, "--protocol", "metaworld-10", "--protocol", "mt50"), "never ranked together"),
         (("--store", store, "--html", "no/board.html"), "doesn't exist"),
         (("--store", store, "--html", "empty"), "is a folder"),
         (("--store", store, "--submit", "random"), "--protocol"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium as gym
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
 
 from sfvgen_plan import cli
 from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES
@@ -37,6 +40,38 @@ def test_the_planner_plays_a_task(checkpoint: Path, tmp_path: Path, capsys: pyte
     assert episode["denoiser_calls"] > 0
 
 
+def play(capsys: pytest.CaptureFixture[str], folder: Path, agent: str) -> dict:
+    options = ["--episodes", "1", "--max-decisions", "2", "--device", "cpu", "--out", str(folder / "run"), "--json"]
+    assert cli.main(["eval", "--task", TASK, "--agent", agent, *options]) == 0
+    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    return episode
+
+
+def test_a_function_of_ones_own_plays_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "seven_numbers.py").write_text("def still(frame):\n  return [0] * 7\n")
+    episode = play(capsys, tmp_path, "seven_numbers:still")
+    assert (episode["decisions"], episode["error"]) == (2, "")
+
+
+def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for numbers in (7, 4):
+        env = gym.Env()
+        env.observation_space = gym.spaces.Box(0, 255, (128, 128, 3), np.uint8)
+        env.action_space = gym.spaces.Box(-1, 1, (numbers,), np.float32)
+        PPO("CnnPolicy", env, n_steps=2, batch_size=2, device="cpu").save(tmp_path / f"{numbers}.zip")
+    episode = play(capsys, tmp_path, f"sb3:{tmp_path / '7.zip'}")
+    assert (episode["decisions"], episode["error"]) == (2, "")
+    assert cli.main(["eval", "--task", TASK, "--agent", f"sb3:{tmp_path / '4.zip'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "(4,)" in line and "(7,)" in line
+
+
 def test_what_an_expert_does_is_imagined(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = tmp_path / "seen.mp4"
     options = ["--checkpoint", str(checkpoint), "--device", "cpu", "--sampler-steps", "1", "--json"]
@@ -53,3 +88,15 @@ def test_given_actions_have_seven_numbers(checkpoint: Path, tmp_path: Path, caps
     assert "an action of 7 numbers" in capsys.readouterr().err
     assert cli.main(["imagine", "--task", "rlbench/reach_targte"]) == 2
     assert "did you mean reach_target" in capsys.readouterr().err
+
+
+def test_an_agent_learns_in_imagination_alone(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["decisions=4", "num_envs=2", "horizon=2", "algo.n_steps=2", "algo.batch_size=4", "--episodes", "0"]
+    command = ["train-agent", "--task", TASK, "--checkpoint", str(checkpoint), "--device", "cpu"]
+    assert cli.main([*command, *few, "--out", str(tmp_path / "agent")]) == 0
+    assert PPO.load(tmp_path / "agent" / "agent.zip").action_space.shape == (7,)
+    capsys.readouterr()
+    assert cli.main([*command, *few, "--out", str(tmp_path / "real"), "real=true"]) == 2
+    assert "is not of Metaworld, which real=True is for" in capsys.readouterr().err

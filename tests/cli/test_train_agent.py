@@ -20,6 +20,7 @@ from stable_baselines3 import PPO
 from sfvgen_plan import cli
 from sfvgen_plan.agents import resume
 from sfvgen_plan.benchmarks import protocols
+from sfvgen_plan.cli import train_agent
 
 torch.set_num_threads(1)
 FEW = ("decisions=8", "num_envs=2", "horizon=4", "sampler_steps=1", "algo.n_steps=4", "algo.batch_size=8")
@@ -60,6 +61,7 @@ def test_learns_in_imagination_and_plays_in_the_real_simulator(
     assert episode["checkpoint"] == data["checkpoint"] != ""
     record = json.loads(Path("mine/train.json").read_text())
     assert record["settings"]["num_envs"] == 2
+    assert record["decisions"] == 8 and record["seconds"] > 0
     assert record["checkpoint"] == data["checkpoint"]
     # The same agent again, from its file.
     options = ["--task", "reach-v3", "--agent", "sb3:mine/agent.zip", "--episodes", "1", "--json", "--device", "cpu"]
@@ -77,6 +79,28 @@ def test_learns_in_the_real_simulator_to_compare(tiny_checkpoint: Path, capsys: 
     assert data["agent"] == "ppo-real"
     assert [(episode["seed"], episode["error"]) for episode in data["episodes"]] == [(0, "")]
     assert not list(Path("mine").glob("*.state"))
+
+
+def test_a_real_training_that_was_stopped_is_not_taken_for_a_whole_one(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--task", "drawer-close-v3", "--out", "mine", "--episodes", "0", *FEW_REAL]
+    update = train_agent._Watch.update
+
+    def stop(self: Any, decisions: int, numbers: dict[str, float]) -> None:
+        update(self, decisions, numbers)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_agent._Watch, "update", stop)
+        assert train(tiny_checkpoint, *options) == 130
+    assert PPO.load("mine/agent.zip").num_timesteps == json.loads(Path("mine/train.json").read_text())["decisions"] == 2
+    capsys.readouterr()
+    assert "'gamma': 0.5" in refusal(capsys, tiny_checkpoint, *options, "algo.gamma=0.5")
+    assert train(tiny_checkpoint, *options) == 0
+    assert PPO.load("mine/agent.zip").num_timesteps == 8
+    capsys.readouterr()
+    assert "holds an agent already" in refusal(capsys, tiny_checkpoint, *options)
 
 
 @pytest.mark.parametrize("only", ["sampler_steps=1", "memory=true", "futures=2", "uncertainty_penalty=0.5"])
@@ -112,6 +136,7 @@ def test_a_killed_training_goes_on(
         patched.setattr(logging.root, "handlers", [])  # as in a process of its own, where nothing else listens
         assert train(tiny_checkpoint, "--out", "mine", *LONG) == 0
     assert "going on with the training in mine/agent.state at decision" in capsys.readouterr().err
+    assert json.loads(Path("mine/train.json").read_text())["decisions"] == 64
     assert not Path("mine/agent.state").exists()
     assert train(tiny_checkpoint, "--out", "whole", *LONG) == 0
     killed, whole = (PPO.load(f"{name}/agent.zip").get_parameters()["policy"] for name in ("mine", "whole"))
@@ -133,6 +158,7 @@ def test_a_terminated_training_saves_what_it_has_learned(
     assert ended.value.code == 143
     assert Path("mine/agent.state").is_dir()
     assert 0 < PPO.load("mine/agent.zip").num_timesteps < 64
+    assert json.loads(Path("mine/train.json").read_text())["decisions"] == PPO.load("mine/agent.zip").num_timesteps
 
 
 def test_real_episodes_that_are_missing_are_played(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,6 +224,10 @@ def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixt
     assert "decisions" in line("--task", "reach-v3", "decision=4")
     assert "--algo" in line("--task", "reach-v3", "algo=sac")
     assert "num_envs=0" in line("--task", "reach-v3", "num_envs=0")
+    assert "horizon=0" in line("--task", "reach-v3", "horizon=0")
+    assert "reward_scale=nan" in line("--task", "reach-v3", "reward_scale=nan")
     assert "uncertainty_penalty=0.5" in line("--task", "reach-v3", "uncertainty_penalty=0.5")
     assert "obs_mode='states'" in line("--task", "reach-v3", "obs_mode=states")
     assert not list(Path().rglob("agent.zip"))
+    Path("file").touch()
+    assert "out='file' can't be written to" in line("--task", "reach-v3", "--out", "file", *FEW)

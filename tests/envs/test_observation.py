@@ -14,7 +14,7 @@ import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.observation import STATE_READOUTS, Observer, observation_space
 from sfvgen_plan.envs.twin import OBS_MODES
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 
 torch.set_num_threads(1)
 ENVIRONMENTS = ("sfvgen/Imagined-v0", "sfvgen/Metaworld-v0")
@@ -109,6 +109,30 @@ def test_a_real_frame_looks_alike_when_imagination_starts_from_it(checkpoint):
         np.testing.assert_allclose(seen, began, atol=1e-4)
         twin.close()
     real.close()
+
+
+def test_rlbench_is_shown_in_every_mode_as_it_is_imagined(fake_rlbench, make_pipeline, tmp_path):
+    """Its real frames, its spaces."""
+    task = "rlbench/reach_target"
+    card = CheckpointCard({task: "reach the target"}, size=32, camera="front", repeat=1, action_dim=7, training={})
+    save_checkpoint(tmp_path / "checkpoint", make_pipeline(action_dim=7), card, {task: torch.randn(1, 4, 8, 8)})
+    own = load_checkpoint(tmp_path / "checkpoint")
+    plain = gym.make("sfvgen/RLBench-v0", task=task, size=32)
+    frame, _ = plain.reset(seed=0)
+    plain.close()
+    for mode in ("latent", "state"):
+        real = gym.make("sfvgen/RLBench-v0", task="reach_target", checkpoint=own, obs_mode=mode)
+        imagined = gym.make("sfvgen/Imagined-v0", task=task, checkpoint=own, obs_mode=mode)
+        assert real.observation_space == imagined.observation_space
+        assert real.action_space == imagined.action_space
+        seen, _ = real.reset(seed=0)
+        np.testing.assert_allclose(seen, imagined.reset(seed=0, options={"frames": frame})[0], atol=1e-4)
+        assert real.step(real.action_space.sample())[0] in real.observation_space
+        real.close()
+    with pytest.raises(UserError, match=r"camera='front'.*camera='wrist'"):
+        gym.make("sfvgen/RLBench-v0", task=task, checkpoint=own, obs_mode="state", camera="wrist")
+    with pytest.raises(UserError, match="task='rlbench/open_drawer' is not in the checkpoint"):
+        gym.make("sfvgen/RLBench-v0", task="open_drawer", checkpoint=own, obs_mode="state")
 
 
 def test_many_real_twins_side_by_side(checkpoint):

@@ -149,6 +149,7 @@ def test_absolute_poses_are_normalised_and_held_inside_the_workspace():
     assert (info["clips"], info["refusals"]) == (1, 1)
     with pytest.raises(UserError, match="quaternion of length 0"):
         env.step(np.array([0.3, 0, 1, 0, 0, 0, 0, 1]))
+    assert env.decisions == 2
     env.close()
 
 
@@ -221,12 +222,20 @@ def test_bad_arguments_are_named_before_anything_is_started(arguments: dict, mes
 
 
 @pytest.mark.parametrize(
-    ("action", "message"), [(np.zeros(4), "shape"), (np.full(7, np.nan), "not finite"), (np.zeros((1, 7)), "shape")]
+    ("action", "message"),
+    [
+        (np.zeros(4), "shape"),
+        (np.full(7, np.nan), "not finite"),
+        (np.zeros((1, 7)), "shape"),
+        ("left", "no array of numbers"),
+        ([1, [2]], "no array of numbers"),
+    ],
 )
 def test_bad_actions_are_refused_and_the_episode_goes_on(reach: RLBenchEnv, action: np.ndarray, message: str):
     reach.reset(seed=0)
     with pytest.raises(UserError, match=message):
         reach.step(action)
+    assert reach.decisions == 0
     reach.step(STILL)
 
 

@@ -177,6 +177,8 @@ def test_other_tasks_checkpoints_memories_and_numbers_are_refused(make, make_pip
         make(task="push-v3").set_state(state)
     with pytest.raises(UserError, match=r"memory \{.*memory None"):
         make(memory=False).set_state(state)
+    with pytest.raises(UserError, match=r"anchor_every 8.*anchor_every 1"):
+        make(anchor_every=1).set_state(state)
     with pytest.raises(UserError, match=rf"number of episodes {7 * len(state)} .*number of episodes {len(state)}"):
         env.set_state(state.fork(7))
     other = Checkpoint(checkpoint.pipeline, checkpoint.card, checkpoint.starts, tmp_path)

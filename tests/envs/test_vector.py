@@ -275,6 +275,7 @@ def test_actions_of_environments_that_reset_are_not_looked_at(make):
         ({"num_envs": 1, "autoreset_mode": "next"}, "autoreset_mode='next'.*NextStep"),
         ({"num_envs": 1, "obs_mode": "pixel"}, "obs_mode='pixel'.*pixels"),
         ({"num_envs": 1, "futures": 0}, "futures=0"),
+        ({"num_envs": 1, "memory": "off"}, "memory='off' is neither"),
     ],
 )
 def test_bad_arguments_are_refused(small_checkpoint, arguments, message):

@@ -63,7 +63,8 @@ def test_the_recipe_of_the_memory_tasks_trains_what_they_need():
     config = compose("train", ["train=memory", "loop=slowfast"])
     recipe, usual = config["train"], compose("train", [])["train"]
     windows = recipe["denoiser"]["windows"]
-    assert windows["drop_action"] > usual["denoiser"]["windows"]["drop_action"]
+    assert windows["drop_action_told"] > usual["denoiser"]["windows"]["drop_action"]
+    assert config["loop"]["windows"]["drop_action_told"] == windows["drop_action_told"]
     assert recipe["inverse"]["fit"]["steps"] > 0
     assert config["loop"]["windows"]["log_mean"] == windows["log_mean"]
 
@@ -75,9 +76,13 @@ def test_the_recipe_of_the_memory_tasks_trains_what_they_need():
         ({"rule": "whole"}, "window"),
         ({"rule": "output", "window": 4}, "window"),
         ({"window": 0}, "window"),
+        ({"rank": 0}, "rank=0"),
+        ({"steps": 0}, "steps=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"alpha": float("nan")}, "alpha=nan"),
     ],
 )
-def test_rules_and_windows_that_do_not_go_together(settings, message):
+def test_settings_that_do_not_go_together(settings, message):
     with pytest.raises(UserError, match=message):
         FastLearning(**settings)
 

@@ -56,6 +56,11 @@ class Page:
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self._call("Emulation.setTouchEmulationEnabled", enabled=touch)
 
+    def colours(self, scheme: str) -> None:
+        """Let the system prefer "light" or "dark"."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._call("Emulation.setEmulatedMedia", features=features)
+
     def open(self, address: str) -> None:
         """Go there."""
         self._call("Page.navigate", url=address)
