@@ -33,7 +33,7 @@ class RememberingSimulator(Protocol):
 
         Args:
             memories: what was learned before, None for nothing yet.
-            frames: (E, T+1, H, W, 3) uint8, oldest first; more of them where it learns from whole episodes.
+            frames: (E, P+T, H, W, 3) uint8, oldest first; more of them where it learns from whole episodes.
             actions: (E, T, A) in [-1, 1] that led to each of the last T frames.
             tasks: task names (E,).
             seeds: random seeds (E,) of the learning noise.
@@ -49,17 +49,18 @@ class EpisodeMemory:
     Args:
         simulator: that remembers.
         every: T, the decisions of a chunk.
+        context: P, the frames before it that it is joined with: the input that such a chunk is imagined from.
         whole: show it all frames since the episode's start with every chunk; the lanes have to keep them.
     """
 
-    def __init__(self, simulator: Any, every: int, whole: bool = False) -> None:
+    def __init__(self, simulator: Any, every: int, context: int, whole: bool = False) -> None:
         if every < 1:
             raise UserError(f"memory_every={every} must be at least 1")
         if not isinstance(simulator, RememberingSimulator):
             raise UserError(
                 f"memory=true needs a simulator that remembers, {type(simulator).__name__} does not; use memory=false"
             )
-        self.simulator, self.every, self.whole = simulator, every, whole
+        self.simulator, self.every, self.context, self.whole = simulator, every, context, whole
 
     def learn(self, lanes: Sequence[Lane]) -> None:
         """Learn from the newest chunk of every lane that has just finished one."""
@@ -72,9 +73,10 @@ class EpisodeMemory:
 
     def _learn(self, due: Sequence[Lane], length: int) -> None:
         """One batch, of the newest ``length`` decisions."""
+        before = 1 if self.whole else self.context
         learned = self.simulator.remember_frames(
             [lane.memory for lane in due],
-            np.stack([lane.context(length + 1) for lane in due]),
+            np.stack([lane.context(before + length) for lane in due]),
             np.stack([np.stack(list(lane.actions)[-self.every :]) for lane in due]),
             [lane.task for lane in due],
             [lane.seed for lane in due],

@@ -72,8 +72,8 @@ class PlanningAgent:
         self.simulator = CountedSimulator(simulator)
         self.planner = planner
         self.context, self.replan_every, self.revisits, self.seed = context, replan_every, revisits, seed
-        self.memory = None if memory_every is None else EpisodeMemory(simulator, memory_every, memory_whole)
-        self.lanes = Lanes(history=None if memory_whole else max(context, (memory_every or 0) + 1))
+        self.memory = None if memory_every is None else EpisodeMemory(simulator, memory_every, context, memory_whole)
+        self.lanes = Lanes(history=None if memory_whole else (memory_every or 0) + context)
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""

@@ -239,7 +239,8 @@ class LearnedSimulator:
         tasks: Sequence[str],
         seeds: Sequence[int],
     ) -> list[Memory]:
-        """Fast learning on one real chunk (E, T+1, H, W, 3) uint8 of each of E episodes; None is no memory yet.
+        """Fast learning on one real chunk of each of E episodes, (E, P+T, H, W, 3) uint8 with the P frames before it;
+        None is no memory yet.
 
         Algorithm 1a gives fast learning no condition, so ``actions`` (E, T, A) and ``tasks`` matter to the rule
         "output" alone. For the rule "whole" give all frames since the episode's start.

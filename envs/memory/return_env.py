@@ -17,13 +17,19 @@ WORKSPACE = Workspace(
     high=(0.28, 0.82),
     height=return_task.OBJECT_SIZE / 2,
     directions={
-        "to the left": (-0.550, -0.835),
-        "to the right": (0.550, 0.835),
-        "to the front": (0.835, -0.550),
-        "to the back": (-0.835, 0.550),
+        "to the left": (0.0, -1.0),
+        "to the right": (0.0, 1.0),
+        "to the front": (1.0, 0.0),
+        "to the back": (-1.0, 0.0),
     },
 )
-"""The directions are those of corner4's picture, in which the table lies diagonally."""
+"""The directions are those of the picture."""
+
+CAMERA = "side"
+"""Sees the workspace and little else, both fingers beside each other: an object is 9 to 13 of 128 pixels wide, from
+corner4 it is 5 to 7."""
+_CAMERA_AT, _CAMERA_TOWARDS = np.array([0.79, 0.65, 0.81]), np.array([0.08, 0.65, 0.10])
+_FIELD_OF_VIEW = 29.0
 
 HOME = (0.0, 0.6, 0.2)
 _MASS = 0.2
@@ -46,7 +52,7 @@ class MemoryReturnEnv(MemoryEnv):
 
     Args:
         objects: 1 to 3, or None: every seed draws it.
-        size, camera, repeat, render_mode, pixels: as of ``MetaworldEnv``.
+        size, camera, repeat, render_mode, pixels: as of ``MetaworldEnv``; the camera may be "side", too.
 
     Raises:
         UserError: unknown camera, a number out of its range, no OpenGL library.
@@ -59,7 +65,7 @@ class MemoryReturnEnv(MemoryEnv):
         self,
         objects: int | None = None,
         size: int = 128,
-        camera: str = "corner4",
+        camera: str = CAMERA,
         repeat: int = 5,
         render_mode: str | None = "rgb_array",
         pixels: bool = True,
@@ -134,8 +140,14 @@ def _parked(index: int) -> np.ndarray:
 
 
 def _add_objects(spec: Any) -> None:
-    """Three boxes on free joints; an episode decides their colours and which of them are pucks."""
+    """The camera, and three boxes on free joints; an episode decides their colours and which of them are pucks."""
     mujoco = import_mujoco()
+    backwards = _CAMERA_AT - _CAMERA_TOWARDS
+    right = np.cross([0.0, 0.0, 1.0], backwards)
+    axes = np.stack([axis / np.linalg.norm(axis) for axis in (right, np.cross(backwards, right), backwards)], axis=1)
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, axes.ravel())
+    spec.worldbody.add_camera(name=CAMERA, pos=_CAMERA_AT, quat=quaternion, fovy=_FIELD_OF_VIEW)
     half, inertia = return_task.OBJECT_SIZE / 2, _MASS * return_task.OBJECT_SIZE**2 / 6
     for i in range(return_task.MAX_OBJECTS):
         # Without ipos and iquat MjSpec takes the centre of mass from the body's own position.

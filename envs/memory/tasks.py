@@ -21,7 +21,7 @@ TASKS: dict[str, str] = {
 SUITES: dict[str, tuple[str, ...]] = {"memory": tuple(TASKS)}
 
 OWN_CAMERA = "own"
-"""Stands for each task's own view: corner4 for ``memory/return``, the carried camera for ``memory/revisit``. Data,
+"""Stands for each task's own view: the side camera for ``memory/return``, the carried one for ``memory/revisit``. Data,
 checkpoint or protocol of both tasks names it."""
 
 LONGEST = 200

@@ -18,7 +18,7 @@ from sfvgen_plan.learning.runs import check_same_run, data_record, flat
 from sfvgen_plan.memory.rows import MemoryRow
 from sfvgen_plan.model.build import build_pipeline
 from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint
-from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
+from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def card_of(
             repeat=episodes.repeat,
             action_dim=actions,
             context_frames=windows["context"],
-            longest_chunk=max(windows["lengths"]) - windows["context"],
+            anchor_every=min(max(windows["lengths"]), CONTEXT_WINDOW - windows["context"]),
             readouts=list(source_of(episodes.tasks).readouts),
             training=record,
             sub_goals=episodes.sub_goals,

@@ -39,8 +39,9 @@ class CheckpointCard:
         size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
         action_dim: numbers in an action.
         context_frames: clean frames that a generation is conditioned on.
-        longest_chunk: the most frames of training that were generated in one pass after that many clean ones. Anchors
-            move after so many decisions: each pass that begins at imagined frames costs more than a longer pass.
+        anchor_every: decisions that are imagined from the same clean frames unless told otherwise: the frames of
+            training's longest window. A pass that is longer by the clean frames loses less than one that begins anew
+            at imagined frames.
         readouts: names of the state numbers that the heads read out of a frame.
         training: free-form record of data, seeds, command, device, time and losses.
         sub_goals: texts beside the instructions that parts of episodes were described by.
@@ -55,7 +56,7 @@ class CheckpointCard:
     readouts: list[str] = field(default_factory=lambda: list(STATE_NAMES))
     training: dict[str, Any] = field(default_factory=dict)
     sub_goals: list[str] = field(default_factory=list)
-    longest_chunk: int = 8
+    anchor_every: int = 8
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,11 @@ class Checkpoint:
     ) -> LearnedSimulator:
         """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments.
 
-        ``anchor_every`` None: the longest chunk of training.
+        ``anchor_every`` None: the card's.
         """
         from sfvgen_plan.simulator import LearnedSimulator
 
-        every = self.card.longest_chunk if anchor_every is None else anchor_every
+        every = self.card.anchor_every if anchor_every is None else anchor_every
         return LearnedSimulator(self, sampler_steps, memory, exact, context_frames, every)
 
     def prior(self, name: str = "prior") -> LatentPrior:

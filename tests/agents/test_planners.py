@@ -299,9 +299,9 @@ def test_real_chunks_are_remembered_and_recalled(world):
     agent = PlanningAgent(simulator, SearchPlanner(CEM_SMALL, horizon=3, knots=2), memory_every=2)
     (played,) = world.play(agent, [6], decisions=6)
     assert [memories for memories, _, _ in simulator.chunks] == [[None], ["6:1"]]
-    assert [chunk.shape for _, chunk, _ in simulator.chunks] == [(1, 3, 1, 2, 3)] * 2
+    assert [chunk.shape for _, chunk, _ in simulator.chunks] == [(1, 2 + 2, 1, 2, 3)] * 2
     np.testing.assert_array_equal(simulator.chunks[1][2][0], played.actions[2:4])
-    np.testing.assert_array_equal(simulator.chunks[0][1][:, -1], simulator.chunks[1][1][:, 0])
+    np.testing.assert_array_equal(simulator.chunks[0][1][:, -2:], simulator.chunks[1][1][:, :2])
     assert simulator.recalled == [["6:1"]] * 2 + [["6:2"]] * 2
 
 

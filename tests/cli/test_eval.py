@@ -305,7 +305,7 @@ def test_clips_are_kept_for_the_report(
     options = ("--task", "drawer-close-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--clips", "1")
     report(capsys, *options, "--checkpoint", str(tiny_checkpoint), "--store", "all.sqlite")
     assert len(list(Path("all.clips").glob("*.mp4"))) == 1
-    assert anchors == [load_checkpoint(tiny_checkpoint).card.longest_chunk]
+    assert anchors == [load_checkpoint(tiny_checkpoint).card.anchor_every]
     assert cli.main(["leaderboard", "--store", "all.sqlite", "--html", "board.html"]) == 0
     assert Path("board.html").read_text(encoding="utf-8").count("<video ") == 1
 

@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.envs.memory import return_task
-from sfvgen_plan.envs.memory.return_env import WORKSPACE, MemoryReturnEnv
+from sfvgen_plan.envs.memory.return_env import CAMERA, WORKSPACE, MemoryReturnEnv
 from sfvgen_plan.envs.memory.return_task import AWAY_DISTANCE, SEPARATION, SUCCESS_DISTANCE, draw_layout
 from sfvgen_plan.errors import UserError
 
@@ -55,8 +55,8 @@ def test_sub_goals_are_language_actions():
 def test_directions_are_those_of_the_picture():
     scene = MemoryReturnEnv(pixels=False).scene
     scene.reset({})
-    axes = scene.data.camera("corner4").xmat.reshape(3, 3)
-    right = -axes[:2, 0]  # the picture is shown rotated by half a turn
+    axes = scene.data.camera(CAMERA).xmat.reshape(3, 3)
+    right = axes[:2, 0]
     towards = axes[:2, 2]
     words = {text: np.array(vector) for text, vector in WORKSPACE.directions.items()}
     assert words["to the right"] @ right > 0.9 > 0 > words["to the left"] @ right

@@ -78,8 +78,8 @@ def test_the_checkpoint_is_complete(trained, dataset):
     assert record["data"]["first seed"] == 100_000
     assert set(record["losses"]) == set(STAGES)
     assert record["device"] == "cpu"
-    assert checkpoint.card.longest_chunk == 6 - 2
-    assert checkpoint.simulator(anchor_every=None).anchor_every == 4
+    assert checkpoint.card.anchor_every == 6
+    assert checkpoint.simulator(anchor_every=None).anchor_every == 6
     simulator = checkpoint.simulator(2)
     starts = torch.stack([starts[:1] for starts in checkpoint.starts.values()])
     state, outcome = simulator.imagine(simulator.begin_latents(starts, checkpoint.tasks, [0, 1]), torch.zeros(2, 4, 4))
