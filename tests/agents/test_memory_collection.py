@@ -111,5 +111,5 @@ def test_the_id_takes_both_tasks_and_a_limit():
     assert [env.step(np.zeros(4, np.float32))[3] for _ in range(2)] == [False, True]
     env.close()
     env = gym.make("sfvgen/Memory-v0", task="memory/return", size=16)
-    assert env.unwrapped.camera == "corner4"
+    assert env.unwrapped.camera == "side"
     env.close()
