@@ -147,7 +147,7 @@ class DemonstratedExpert:
             found = env.demonstrate(self._seed)  # which leaves it in the same scene, as after a reset
             if found is None:
                 raise SimulatorError(f"RLBench does not solve scene {self._seed} of {env.task}")
-            self._follower = DemoFollower(*found[2:], SLOW_WHILE_CLOSED.get(env.task, 1.0))
+            self._follower = follower_of(env.task, *found[2:])
         return self._follower.act(env.state[:7])
 
     def stats(self) -> PlanCost:
@@ -217,8 +217,7 @@ def play_demonstrated(env: RLBenchEnv, seed: int, decisions: int) -> StagedEpiso
 
 def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, decisions: int) -> StagedEpisode:
     frame, info, poses, opening = found
-    follower = DemoFollower(poses, opening, SLOW_WHILE_CLOSED.get(env.task, 1.0))
-    behaviour = RLBenchBehaviour(env.task, seed)
+    follower, behaviour = follower_of(env.task, poses, opening), RLBenchBehaviour(env.task, seed)
     frames, infos, rewards, actions = [frame], [info], [], []
     advice = [follower.act(info["state"][:7])]
     limit = min(decisions, LONGEST_RANDOM) if behaviour.kind == RANDOM else decisions
@@ -243,6 +242,11 @@ def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, deci
         kind=behaviour.kind,
         seed=scene,
     )
+
+
+def follower_of(task: str, poses: np.ndarray, opening: np.ndarray) -> DemoFollower:
+    """Replays a demonstration of the task, (T, 7) and (T,), as fast as the task allows."""
+    return DemoFollower(poses, opening, SLOW_WHILE_CLOSED.get(task, 1.0))
 
 
 def waypoints(poses: np.ndarray, opening: np.ndarray, while_closed: float = 1.0) -> list[Waypoint]:

@@ -182,9 +182,7 @@ def run(args: argparse.Namespace) -> None:
     checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
     real = choose(episodes, args.decisions or kind.decisions, args.episodes, held_out_only)
     simulator = checkpoint.simulator(
-        args.sampler_steps,
-        context_frames=args.context_frames,
-        anchor_every=args.anchor_every,
+        args.sampler_steps, context_frames=args.context_frames, anchor_every=args.anchor_every
     )
     with out.progress("rollouts", total=len(real) * len(args.chunks)) as bar:
 

@@ -116,6 +116,15 @@ def test_conditions(drawn, data):
     assert 0 < dropped_text < both
 
 
+def test_samples_told_of_a_sub_goal_lose_their_actions_more_often(make_pipeline, data, text):
+    told = replace(data, told=data.task == 1)
+    settings = replace(SHARP, unconditional=0.0, drop_action=0.0, drop_action_told=1.0)
+    for batch in batches(stage_of(make_pipeline, told, text, settings), 4):
+        knows = ~told.told[numbers(batch["latents"])[:, -1]]
+        assert 0 < knows.sum() < len(knows)
+        assert batch["given"].equal((1 - batch["clean"]) * knows[:, None])
+
+
 def test_batches_are_functions_of_seed_and_step(make_pipeline, data, text):
     settings = replace(SHARP, context_noise=0.2, dream=1.0, dream_from=1)
     first, second = (list(batches(stage_of(make_pipeline, data, text, settings), 3, 4)) for _ in range(2))

@@ -54,6 +54,7 @@ def test_frames_of_the_expert_have_either_text(dataset):
         start, action = int(episodes.episode_start[e]), int(episodes.action_start[e])
         assert data.text[start] == episodes.task[e]  # nothing led there
         for t in range(DECISIONS):
+            assert data.told[start + t + 1] == (data.text[start + t + 1] != episodes.task[e])
             text, expert = int(data.text[start + t + 1]), episodes.kind[e] in BY_EXPERT and e < 30
             if text != episodes.task[e]:
                 assert expert and text == len(episodes.tasks) + episodes.sub_goal[action + t]
