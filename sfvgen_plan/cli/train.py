@@ -18,7 +18,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
-    parser.add_argument("--checkpoint", metavar="DIR", help="checkpoint that loop=slowfast or add=inverse starts from")
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="checkpoint that loop=slowfast, add=inverse or add=tasks starts from"
+    )
     add_overrides(parser)
 
 

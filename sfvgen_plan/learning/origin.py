@@ -23,6 +23,9 @@ from sfvgen_plan.model.text import fit_text_encoder
 
 logger = logging.getLogger(__name__)
 
+ADDED = ("inverse", "tasks")
+"""What can be added to a checkpoint."""
+
 
 def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device) -> Checkpoint | None:
     """The checkpoint that the loop or what is added starts from, if it is not this run's own.
@@ -34,7 +37,7 @@ def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device
     if added is not None:
         _check_added(added, folder, looping)
     elif not looping and folder is not None:
-        raise UserError(f"checkpoint={folder!r} is what to start from; add loop=slowfast or add=inverse")
+        raise UserError(f"checkpoint={folder!r} is what to start from; add loop=slowfast, add=inverse or add=tasks")
     if not looping and row.name != "full":
         raise UserError(f"row={row.name!r} is for the slow-fast loop alone; add loop=slowfast")
     if folder is None:
@@ -42,16 +45,16 @@ def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device
     if Path(folder).resolve() == Path(config["out"]).resolve():
         raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
     base = load_checkpoint(folder, device)
-    if added is not None and base.pipeline.heads is None:
+    if added == "inverse" and base.pipeline.heads is None:
         raise UserError(f"checkpoint={folder!r} has no heads, so nothing can be planned in it; give one with heads")
     return base
 
 
 def _check_added(added: str, folder: str | None, looping: bool) -> None:
-    if added != "inverse":
-        raise UserError(f"add={added!r} is unknown; choose inverse, or null")
+    if added not in ADDED:
+        raise UserError(f"add={added!r} is unknown; choose {' or '.join(ADDED)}, or null")
     if folder is None or looping:
-        raise UserError("add=inverse takes a --checkpoint and no loop; without a checkpoint it is one of the stages")
+        raise UserError(f"add={added} takes a --checkpoint and no loop; without a checkpoint all stages start anew")
 
 
 def new_record(
@@ -60,9 +63,11 @@ def new_record(
     row: MemoryRow,
     episodes: EpisodeArrays,
     overrides: Sequence[str],
+    further: Checkpoint | None = None,
 ) -> dict[str, Any]:
-    """What the card says of the run; ``losses`` and ``seconds`` are filled while it goes on."""
-    start = [] if base is None else ["--checkpoint CHECKPOINT"]
+    """What the card says of the run; ``losses`` and ``seconds`` are filled while it goes on. ``further`` is the
+    checkpoint whose weights all stages start from."""
+    start = ["--checkpoint CHECKPOINT"] if base or further else []
     record: dict[str, Any] = {
         "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *start, *overrides]),
         "seed": int(config["seed"]),
@@ -74,6 +79,8 @@ def new_record(
         record["licence"] = licence
     if base is None:
         record["recipe"] = config["train"]
+    if further is not None:
+        record["started from"] = {"checkpoint": further.hash, "trained": further.card.training}
     if config["loop"]["fit"] is not None:
         record["loop"] = _loop_record(config, base, row)
     elif base is not None:
@@ -130,7 +137,12 @@ def card_of(
 
 
 def check_resumable(
-    config: Mapping[str, Any], base: Checkpoint | None, card: CheckpointCard, episodes: EpisodeArrays, write: bool
+    config: Mapping[str, Any],
+    base: Checkpoint | None,
+    card: CheckpointCard,
+    episodes: EpisodeArrays,
+    write: bool,
+    further: Checkpoint | None = None,
 ) -> None:
     """Refuse to go on with the training state of another model or another loop; the first run leaves a note of its
     own, if it may ``write``.
@@ -142,10 +154,12 @@ def check_resumable(
     model = {"base": recipe["base"], "tasks": list(card.tasks), **recipe["model"]}
     if episodes.sub_goals:
         model["sub-goals"] = episodes.sub_goals
+    if further is not None:
+        model["started from"] = further.hash
     if base is not None:
         model = {"checkpoint": base.hash}
     states = {"model": model}
-    if config["add"] is not None:
+    if base is not None and config["add"] is not None:
         states["added"] = {"tasks": episodes.tasks}
     if config["loop"]["fit"] is not None:
         loop = {name: value for name, value in config["loop"].items() if name != "fit"}
@@ -155,14 +169,44 @@ def check_resumable(
 
 
 def fresh_pipeline(
-    recipe: Mapping[str, Any], card: CheckpointCard, seed: int, device: torch.device
+    recipe: Mapping[str, Any],
+    card: CheckpointCard,
+    seed: int,
+    device: torch.device,
+    further: Checkpoint | None = None,
 ) -> SlowFastVGenPipeline:
-    """The recipe's networks, untrained but for the text encoder; or ModelScope's, if the recipe starts from those."""
+    """The recipe's networks, untrained but for the text encoder; or ModelScope's, if the recipe starts from those; or
+    with the weights of ``further``, whose text encoder stays if it knows all texts.
+
+    Raises:
+        UserError: ``further`` has networks of other sizes.
+    """
     if recipe["base"] is not None:
         return SlowFastVGenPipeline.from_modelscope(recipe["base"], card.action_dim).to(device)
     texts = [*card.tasks.values(), *card.sub_goals]
     pipeline = build_pipeline(texts, card.size, card.action_dim, **recipe["model"])
+    if further is not None:
+        _take_weights(pipeline, further)
+        if set(texts) <= {*further.card.tasks.values(), *further.card.sub_goals}:
+            known = further.pipeline
+            pipeline.register_modules(tokenizer=known.tokenizer, text_encoder=known.text_encoder)
+            return pipeline.to(device)
     cosine = fit_text_encoder(pipeline.tokenizer, pipeline.text_encoder, texts, recipe["text_steps"], seed)
     logger.info("text encoder: largest cosine between two texts %.3f", cosine)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _take_weights(pipeline: SlowFastVGenPipeline, further: Checkpoint) -> None:
+    for name in ("vae", "unet", "heads", "prior", "prior10"):
+        theirs = getattr(further.pipeline, name)
+        if theirs is None:
+            continue
+        try:
+            getattr(pipeline, name).load_state_dict(theirs.state_dict())
+        except RuntimeError as error:
+            mismatch = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f"checkpoint={str(further.path)!r}: its {name} has other sizes than the recipe's model, or its frames "
+                f"or actions were of another size; choose the recipe that it was trained with ({mismatch})"
+            ) from None

@@ -35,8 +35,8 @@ from sfvgen_plan.model.inverse import build_inverse
 
 
 class Training:
-    """Runs the stages in order. Each method is one stage; ``run`` is all of them, or what is added to a checkpoint: the
-    slow-fast loop or inverse dynamics.
+    """Runs the stages in order. Each method is one stage; ``run`` is all of them, from new networks or from those of a
+    checkpoint (``add=tasks``), or what is added to a checkpoint: the slow-fast loop or inverse dynamics.
 
     Args:
         config: the values of ``configs/train.yaml`` with one recipe under ``train``.
@@ -63,20 +63,22 @@ class Training:
         folder = self.out / "training"
         self.fitting = Fitting(folder, self.accelerator, self.seed, self.speedups, config["log"], on_progress)
         self.row, self.loop, self.added = MemoryRow.of(config["row"]), config["loop"], config["add"]
-        self.base = checked_base(config, self.row, self.device)
+        start = checked_base(config, self.row, self.device)
+        further = start if self.added == "tasks" else None
+        self.base = None if further else start
         episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
         if not has_split(Path(config["data"])):
             check_training_seeds(episodes.seed, config["data"])
-        self.record = new_record(config, self.base, self.row, episodes, overrides)
+        self.record = new_record(config, self.base, self.row, episodes, overrides, further)
         self.card = card_of(config, self.base, episodes, self.record)
         self.task_names, self.sub_goals = episodes.tasks, episodes.sub_goals
         self.data = to_training_data(episodes, self.device)
-        check_resumable(config, self.base, self.card, episodes, write=self.accelerator.is_main_process)
+        check_resumable(config, self.base, self.card, episodes, self.accelerator.is_main_process, further)
         torch.manual_seed(self.seed)
         if self.base is not None:
             self.pipeline = self.base.pipeline
         else:
-            self.pipeline = fresh_pipeline(self.recipe, self.card, self.seed, self.device)
+            self.pipeline = fresh_pipeline(self.recipe, self.card, self.seed, self.device, further)
 
     def run(self) -> Path:
         """All stages; returns the checkpoint folder."""

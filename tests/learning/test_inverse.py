@@ -102,9 +102,9 @@ def test_a_recipe_can_leave_it_out(run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["add=prior"], "add='prior' is unknown; choose inverse"),
+        (["add=prior"], "add='prior' is unknown; choose inverse or tasks"),
         (["add=inverse", "loop=slowfast"], "no loop"),
-        ([], "add loop=slowfast or add=inverse"),
+        ([], "add loop=slowfast, add=inverse or add=tasks"),
     ],
 )
 def test_what_does_not_go_together(run, tmp_path, overrides, message):
