@@ -28,7 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a Metaworld task, rlbench/NAME or memory/NAME; may be given several times",
     )
     which.add_argument(
-        "--suite", metavar="NAME", help="all tasks of a suite, such as metaworld-10, rlbench-data or memory"
+        "--suite",
+        metavar="NAME",
+        help="all tasks of a suite or protocol: metaworld-10, avdc11-v3, rlbench-data, memory …",
     )
     parser.add_argument(
         "--from", type=Path, dest="source", metavar="DIR", help="play nothing: convert recorded RLBench episodes"
@@ -112,14 +114,17 @@ def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:
     Raises:
         UserError: unknown suite.
     """
+    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
     from sfvgen_plan.envs.simulators import SIMULATORS
 
-    suites = {suite: tasks for simulator in SIMULATORS for suite, tasks in simulator.suites.items()}
     if args.suite is None:
         return tuple(dict.fromkeys(args.task)) if args.task else None
-    if args.suite not in suites:
-        raise unknown_name("suite", args.suite, suites)
-    return suites[args.suite]
+    suites = {suite: tasks for simulator in SIMULATORS for suite, tasks in simulator.suites.items()}
+    if args.suite in suites:
+        return suites[args.suite]
+    if args.suite not in protocol_names():
+        raise unknown_name("suite", args.suite, {*suites, *protocol_names()})
+    return load_protocol(args.suite).tasks
 
 
 def convert_recordings(args: Namespace, tasks: tuple[str, ...] | None, out: Output) -> int:
