@@ -4,7 +4,7 @@
 and then again and again while it is disturbed at random moments: SIGKILL, a disk that is full (the kernel refuses to
 let files grow), the last page of the store or of its log overwritten after a kill. Each time it is resumed, after
 ``results recover`` where the store asks for it. Whenever it gets to the end its rows and its leaderboard are compared
-with the undisturbed ones. Prints a JSON document; exit 1 if any comparison failed.
+with the undisturbed ones. Prints and keeps a JSON document; exit 1 if any comparison failed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,11 +27,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.benchmarks.files import write_text
 from sfvgen_plan.benchmarks.results import EpisodeRow, read_rows
 from sfvgen_plan.benchmarks.standings import boards, ranked_rows
 from sfvgen_plan.benchmarks.store import Store
 from sfvgen_plan.errors import UserError
 
+COMMAND = ("python", "-m", "sfvgen_plan.benchmarks.kills")
 PAGE = 4096
 WAYS = ("kill", "kill", "full disk", "damaged store", "damaged log")
 
@@ -163,10 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=10, help="per task of metaworld-10 (default: 10)")
     parser.add_argument("--longest", type=float, default=5.0, help="seconds until a kill, at most (default: 5)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/robustness/kills.json"))
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         result = Trial(Path(folder), args.episodes, args.longest, args.seed).run(args.kills)
-    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    settings = sys.argv[1:] if arguments is None else arguments
+    text = json.dumps({"command": shlex.join([*COMMAND, *settings]), **result}, indent=1) + "\n"
+    write_text(args.out, text)
+    sys.stdout.write(text)
     return 1 if result["tables_that_differ"] else 0
 
 

@@ -2,6 +2,7 @@
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
+#   sh benchmarks/reproduce.sh scale kills    a store of a million rows; evaluations that are killed: 10 minutes on 2 cores
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
 #
@@ -128,6 +129,14 @@ speed() {
     python -m sfvgen_plan.benchmarks.speed
     python -m sfvgen_plan.benchmarks.speed --only imagine --compile
     python -m sfvgen_plan.benchmarks.speed --only workers
+}
+
+scale() {
+    python -m sfvgen_plan.benchmarks.scale --rows 1000000 --store "$WORK/scale.sqlite"
+}
+
+kills() {
+    python -m sfvgen_plan.benchmarks.kills --kills 100
 }
 
 tables() {

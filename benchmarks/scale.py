@@ -1,7 +1,7 @@
 """How long leaderboard and report take on a large store.
 
 ``python -m sfvgen_plan.benchmarks.scale --rows 1000000 --store /tmp/large.sqlite`` makes a store of invented episodes
-where there is none yet, and prints times in seconds and sizes in bytes as JSON.
+where there is none yet, prints times in seconds and sizes in bytes as JSON, and stores rows as ``speed`` does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.rendering import processor
 from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.speed import Row, merge
 from sfvgen_plan.benchmarks.store import Run, Store
+from sfvgen_plan.cli.devices import cpu_cores
 
 CHUNK = 50_000
 
@@ -86,11 +89,24 @@ def seconds_of(*options: str) -> float:
     return time.perf_counter() - begin
 
 
+def rows_of(result: dict[str, float]) -> list[Row]:
+    """What is kept of the numbers that ``main`` prints."""
+    count = int(result["rows"])
+    kept = [
+        ("leaderboard", result["leaderboard_seconds"], "s"),
+        ("report", result["report_seconds"], "s"),
+        ("report_size", result["report_bytes"] / 1e6, "MB"),
+    ]
+    device, command = f"{processor()}, {cpu_cores()} cores", f"python -m sfvgen_plan.benchmarks.scale --rows {count}"
+    return [Row(f"{name}_of_{count}_rows", device, f"{value:.4g}", unit, command) for name, value, unit in kept]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sfvgen_plan.benchmarks.scale", description="Time a large store.")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--agents", type=int, default=40)
     parser.add_argument("--store", type=Path, default=Path("runs/scale.sqlite"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.csv"), help="where rows are stored")
     args = parser.parse_args(arguments)
     result: dict[str, float] = {}
     if not args.store.exists():
@@ -102,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result["report_seconds"] = round(seconds_of("--store", str(args.store), "--html", str(report)), 2)
     result["report_bytes"] = report.stat().st_size
     result["store_bytes"] = args.store.stat().st_size
+    merge(args.out, rows_of(result))
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0
 
