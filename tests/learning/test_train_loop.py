@@ -136,7 +136,7 @@ def test_after_the_other_stages_in_one_command_or_later(run, tmp_path):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_trains(run, tmp_path, small_checkpoint, row):
-    changes = [] if row == "no_temp_lora" else ["row.fast_learning.rank=2"]
+    changes = [] if row == "no_temp_lora" else ["row.fast_learning.rank=2", "row.fast_learning.steps=1"]
     folder = run(tmp_path / "out", *LOOP[:-1], *changes, f"row={row}")
     checkpoint = load_checkpoint(folder)
     loop = checkpoint.card.training["loop"]
