@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
     parser.add_argument(
-        "--row", action="append", metavar="NAME", help="of the ablation, may be given several times (default: all six)"
+        "--row", action="append", metavar="NAME", help="of the ablation, may be given several times (default: all)"
     )
     parser.add_argument("--part", choices=PARTS, help="the only table to make (default: both)")
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
