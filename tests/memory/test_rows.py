@@ -34,12 +34,12 @@ def test_rows_differ_exactly_as_stated():
         "original_temp_lora": {"rule": "output"},
         "no_local_rule": {"rule": "whole", "window": 10},
         "no_chunk_input": {"context_frames": 1},
-        "replay": {"rule": "replay", "window": 10, "learning_rate": 3e-3, "steps": 60, "log_mean": 3.0},
+        "replay": {"rule": "replay", "window": 10, "steps": 60, "log_mean": 3.0},
     }
 
 
-def test_the_full_row_is_the_papers_memory():
-    assert memory_of_row("full") == FastLearning()
+def test_the_full_row_is_the_papers_memory_that_learns_faster():
+    assert memory_of_row("full") == FastLearning(learning_rate=3e-3, steps=4)
     assert memory_of_row("no_temp_lora") is None
     assert row_of("full").context_frames is None
 
