@@ -160,7 +160,8 @@ def show(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: in
             )
             for row, memory in zip(rows, learned, strict=True):
                 memories[row] = memory
-    return simulator.recall(simulator.begin(shown, tasks, seeds), memories)
+    led = np.stack([episode.actions[episode.seen + 1 - shown.shape[1] : episode.seen] for episode in episodes])
+    return simulator.recall(simulator.begin(shown, tasks, seeds, led), memories)
 
 
 def imagine(simulator: LearnedSimulator, episode: TrueEpisode, chunk: int = CHUNK) -> Dream:

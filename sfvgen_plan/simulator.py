@@ -109,8 +109,12 @@ class LearnedSimulator:
         self._text, self._pooled = self.pipeline.embed(list(checkpoint.card.tasks.values()))
 
     @torch.inference_mode()
-    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Imagination:
+    def begin(
+        self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int], actions: np.ndarray | None = None
+    ) -> Imagination:
         """Start N episodes from frames (N, P, H, W, 3) uint8 of the checkpoint's size and camera, oldest first.
+
+        The actions (N, T, A) that led into the last T of them matter to rules of learning that keep them.
 
         Raises:
             UserError: wrong frame shape, or a task that the checkpoint does not list.
@@ -125,7 +129,13 @@ class LearnedSimulator:
             )
         with self.precision():
             latents = self.pipeline.encode(frames)
-        return self.begin_latents(latents, tasks, seeds)
+        state = self.begin_latents(latents, tasks, seeds)
+        if state.actions is None or actions is None:
+            return state
+        led = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+        return replace(
+            state, actions=torch.cat([state.actions[:, : state.actions.shape[1] - led.shape[1]], led], dim=1)
+        )
 
     @torch.inference_mode()
     def begin_latents(self, latents: Tensor, tasks: Sequence[str], seeds: Sequence[int] | Tensor) -> Imagination:
@@ -246,11 +256,8 @@ class LearnedSimulator:
         Algorithm 1a gives fast learning no condition, so ``actions`` (E, T, A) and ``tasks`` matter to the rules
         "output" and "replay" alone. For the rules "whole" and "replay" give everything since the episode's start.
         """
-        state = self.begin(frames, tasks, seeds)
+        state = self.begin(frames, tasks, seeds, actions)
         past = state.context.shape[1] - actions.shape[1]
-        if state.actions is not None:
-            led = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
-            state = replace(state, actions=torch.cat([state.actions[:, :past], led], dim=1))
         memory = self._learnt(self.recall(state, memories), 0, past)
         return [memory.select(as_long([n], self.device)).owned() for n in range(len(frames))]
 
