@@ -11,6 +11,7 @@ from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
+from sfvgen_plan.memory.rows import memory_of_row
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from sfvgen_plan.model.inverse import build_inverse
 from sfvgen_plan.simulator import LearnedSimulator
@@ -150,7 +151,7 @@ def test_fast_learning_goes_on_across_sub_goals(checkpoint):
     short = SimpleNamespace(split=lambda *episode: tuple((text, 1) for text in [*SUB_GOALS, "wait"]))
     agent.planner = replace(agent.planner, sub_goals=short)
     play(agent, [0])
-    assert agent.lanes[0].memory.steps.item() == 2
+    assert agent.lanes[0].memory.steps.item() == 2 * memory_of_row("full").steps
     agent.reset([0], ["memory/return"], [10])
     assert agent.lanes[0].memory is None
     for changes in ({"memory": False}, {"row": "no_temp_lora"}):
@@ -184,10 +185,10 @@ def test_without_the_local_rule_all_frames_since_the_start_are_learnt_from(check
     episodes = [(int(given[4][0]), given[1][0], given[2].shape[1]) for given in shown]
     assert [(lane, len(seen), decisions) for lane, seen, decisions in episodes] == [
         (0, 3, 2),
-        (0, 5, 2),
+        (0, 5, 4),
         (1, 3, 2),
-        (0, 7, 2),
-        (1, 5, 2),
+        (0, 7, 6),
+        (1, 5, 4),
     ]
     assert all(np.array_equal(seen, frames[lane, : len(seen)]) for lane, seen, _ in episodes)
     assert agent.lanes[0].memory.steps.item() == 3
