@@ -191,7 +191,7 @@ def test_without_the_local_rule_all_frames_since_the_start_are_learnt_from(check
         (1, 5, 4),
     ]
     assert all(np.array_equal(seen, frames[lane, : len(seen)]) for lane, seen, _ in episodes)
-    assert agent.lanes[0].memory.steps.item() == 3
+    assert agent.lanes[0].memory.steps.item() == 3 * memory_of_row("full").steps
 
 
 def test_each_decision_asks_for_its_sub_goal(checkpoint, monkeypatch):
