@@ -80,7 +80,7 @@ def test_it_loads_as_any_other_and_its_card_names_the_loop(looped, small_checkpo
     simulator = simulator_of_row(checkpoint, "full", 1)
     start = checkpoint.starts["reach-v3"][:1, None]
     state, outcome = simulator.imagine(simulator.begin_latents(start, ["reach-v3"], [0]), torch.zeros(1, 3, 4))
-    assert simulator.remember(state).memory.steps.tolist() == [1]
+    assert simulator.remember(state).memory.steps.tolist() == [simulator.fast_learning.steps]
     assert outcome.latents.isfinite().all()
 
 
