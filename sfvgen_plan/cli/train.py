@@ -44,7 +44,9 @@ def run(args: Namespace) -> int:
 
     stages = StageBars(out)
     try:
-        folder = Training(config, stages.update, args.overrides).run()
+        training = Training(config, stages.update, args.overrides)
+        folder = training.run()
+        training.accelerator.end_training()  # here: the same process may train again, but not after this
     finally:
         stages.close()
     if first:

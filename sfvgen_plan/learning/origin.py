@@ -36,6 +36,10 @@ def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device
     folder, added, looping = config["checkpoint"], config["add"], config["loop"]["fit"] is not None
     if added is not None:
         _check_added(added, folder, looping)
+        if added == "tasks" and config["train"]["base"] is not None:
+            raise UserError(
+                f"train.base={config['train']['base']!r} does not go with add=tasks, which starts from a checkpoint"
+            )
     elif not looping and folder is not None:
         raise UserError(f"checkpoint={folder!r} is what to start from; add loop=slowfast, add=inverse or add=tasks")
     if not looping and row.name != "full":

@@ -105,7 +105,6 @@ class Training:
         if self.accelerator.is_main_process:
             self.save()
         self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
         return self.out
 
     def fit_autoencoder(self) -> None:

@@ -32,7 +32,7 @@ class FastLearning:
         targets: the adapted layers: ends of their names, or patterns such as ``up_blocks.*.to_q``. Fewer cost less.
         rule: what is learnt. "local": the chunk joined with its input (eq. 3); "output": the chunk given its input,
             its actions and its text, as the original Temp-LoRA does; "whole": eq. 3 on samples of the episode so far;
-            "replay": as "output" on samples of the episode so far, every second one backwards in time, the motion
+            "replay": as "output" on samples of the episode so far, half of them backwards in time, the motion
             reversed: what was seen on the way there is what comes on the way back.
         window: frames of the sample that a step learns from, at a place drawn anew for every step; None: all frames.
             A step costs in proportion. Must be given for "whole" and "replay", and not for "output".

@@ -28,7 +28,7 @@ def model_card(card: CheckpointCard) -> str:
     for title, key in _SECTIONS:
         if record.get(key):
             lines += ["", f"## {title}", "", *_items(record[key])]
-    for title, key in (("Slow-fast loop", "loop"), ("Added to a checkpoint", "added")):
+    for title, key in _ORIGINS:
         if key in record:
             lines += ["", f"## {title}", "", *(f"- {name} = {value}" for name, value in _flat(record[key]))]
     if record.get("licence"):
@@ -41,6 +41,12 @@ def model_card(card: CheckpointCard) -> str:
 
 
 _SECTIONS = (("Data", "data"), ("Losses at the last step", "losses"), ("Seconds per stage", "seconds"))
+
+_ORIGINS = (
+    ("Slow-fast loop", "loop"),
+    ("Added to a checkpoint", "added"),
+    ("Started from a checkpoint", "started from"),
+)
 
 _FACTS = (
     ("command", "command"),

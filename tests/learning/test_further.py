@@ -43,6 +43,7 @@ def test_training_begins_at_the_checkpoints_weights(run, started, tmp_path):
     started_from = load_checkpoint(after).card.training["started from"]
     assert started_from["checkpoint"] == load_checkpoint(before).hash
     assert started_from["trained"]["recipe"]
+    assert "## Started from a checkpoint" in (after / "README.md").read_text()
 
 
 def test_it_learns_tasks_that_the_checkpoint_does_not_know(run, started, tmp_path, write_small_dataset):
@@ -55,7 +56,7 @@ def test_it_learns_tasks_that_the_checkpoint_does_not_know(run, started, tmp_pat
     assert pooled.isfinite().all()
 
 
-def test_another_start_does_not_go_on_in_the_same_folder(run, started, tmp_path, small_checkpoint):
+def test_another_start_does_not_go_on_in_the_same_folder(run, started, tmp_path):
     data, before = started
     run(data, tmp_path / "out", f"checkpoint={before}", "add=tasks")
     with pytest.raises(UserError, match="started from"):
@@ -67,3 +68,9 @@ def test_networks_of_other_sizes_are_refused(run, started, tmp_path):
     sizes = ["train.model.unet_widths=[64,64]", "train.model.head_dim=16"]
     with pytest.raises(UserError, match=r"its unet has other sizes than the recipe's model"):
         run(data, tmp_path / "out", f"checkpoint={before}", "add=tasks", *sizes)
+
+
+def test_a_recipe_that_starts_elsewhere_is_refused(run, started, tmp_path):
+    data, before = started
+    with pytest.raises(UserError, match=r"train.base='elsewhere' does not go with add=tasks"):
+        run(data, tmp_path / "out", f"checkpoint={before}", "add=tasks", "train.base=elsewhere")
