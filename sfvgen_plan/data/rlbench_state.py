@@ -18,6 +18,12 @@ ESTIMATE_NAMES = (
 """State read-outs of RLBench tasks: the tip in metres, gripper opening in [0, 1], and the directions of the tip's x and
 y axes in the world. As many as for Metaworld, whose object and goal have no counterpart common to RLBench's tasks."""
 
+MIRRORED_ESTIMATES = (1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
+"""Signs that turn ``ESTIMATE_NAMES`` into those of the scene seen in a mirror at y = 0, whose tip has its y axis turned
+round to stay right-handed."""
+MIRRORED_ACTION = (1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0)
+"""The same for actions: displacement, rotation vector (an axial one), gripper."""
+
 
 def pack_state(pose: np.ndarray, opening: np.ndarray | float, joints: np.ndarray, low_dim: np.ndarray) -> np.ndarray:
     """Poses (..., 7), gripper (...,), joint angles (..., 7) and task state (..., D) -> (..., STATE_SIZE) float64.

@@ -26,6 +26,7 @@ from sfvgen_plan.learning.heads import HeadSettings, HeadsObjective, HeadsStage,
 from sfvgen_plan.learning.inverse import InverseObjective, InverseStage
 from sfvgen_plan.learning.latents import dreamt, encoded, start_frames
 from sfvgen_plan.learning.loop import LoopObjective, LoopSettings, LoopStage
+from sfvgen_plan.learning.mirror import with_mirrored
 from sfvgen_plan.learning.origin import card_of, check_resumable, checked_base, fresh_pipeline, new_record
 from sfvgen_plan.learning.runs import checked_speedups, has_split
 from sfvgen_plan.learning.trainer import Stage, StageSettings
@@ -73,6 +74,8 @@ class Training:
         self.card = card_of(config, self.base, episodes, self.record)
         self.task_names, self.sub_goals = episodes.tasks, episodes.sub_goals
         self.data = to_training_data(episodes, self.device)
+        if self.recipe["mirror"]:
+            self.data = with_mirrored(self.data)
         check_resumable(config, self.base, self.card, episodes, self.accelerator.is_main_process, further)
         torch.manual_seed(self.seed)
         if self.base is not None:

@@ -48,6 +48,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(folder / "data", "recorded", [episode(1001 + n) for n in range(4)], settings)
     small = [
         "train.text_steps=2",
+        "train.mirror=true",
         "train.model.unet_widths=[8,8]",
         "train.model.head_dim=4",
         "train.model.norm_groups=4",
