@@ -7,7 +7,7 @@ from typing import Any
 
 from sfvgen_plan.benchmarks.fidelity_summary import FEWEST_POLICIES
 from sfvgen_plan.benchmarks.leaderboard import plain
-from sfvgen_plan.benchmarks.tables import markdown
+from sfvgen_plan.benchmarks.markdown import markdown
 
 MEASURE_NAMES = {"pearson": "Pearson", "spearman": "Spearman", "mmrv": "MMRV"}
 
@@ -43,7 +43,7 @@ def _parts(summary: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[st
         + _broken(summary)
         + ("" if record.get("finished", True) else " **Not all episodes have been played yet.**")
     )
-    yield _agreement(summary)
+    yield agreement_table(summary)
     met = ", ".join(
         f"{MEASURE_NAMES[name]} {'≤' if name == 'mmrv' else '≥'} {target['limit']:g} "
         f"{'met' if target['met'] else 'missed'}"
@@ -53,7 +53,7 @@ def _parts(summary: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[st
     yield f"Targets, for {FEWEST_POLICIES} policies or more: {met}. {bias}"
     yield "## Policies"
     header = ("policy", "kind", "real %", "imagined %", "same actions imagined %", "success head on real frames %")
-    yield markdown(header, [_policy_line(item) for item in summary["policies"]])
+    yield markdown(header, [policy_line(item) for item in summary["policies"]])
     yield "## Tasks"
     header = ("task", "Pearson", "Spearman", "MMRV", "real %", "imagined %")
     yield markdown(header, [_task_line(item) for item in summary["by_task"]])
@@ -84,7 +84,8 @@ def _broken(summary: Mapping[str, Any]) -> str:
     return f" **Left out, as they played no episode to its end: {names}.**" if names else ""
 
 
-def _agreement(summary: Mapping[str, Any]) -> str:
+def agreement_table(summary: Mapping[str, Any]) -> str:
+    """How well scores in imagination tell real ones."""
     lines = []
     for title, key in (
         ("imagined", "agreement"),
@@ -103,7 +104,8 @@ def _interval(estimate: Mapping[str, float] | None) -> str:
     return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
-def _policy_line(item: Mapping[str, Any]) -> tuple[str, ...]:
+def policy_line(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """A policy, its kind, and its success by each of ``VERDICTS``, in percent."""
     rates = (
         f"{100 * item[verdict]['mean']:.0f} [{100 * item[verdict]['low']:.0f}, {100 * item[verdict]['high']:.0f}]"
         for verdict in ("real", "imagined", "replayed", "judged")

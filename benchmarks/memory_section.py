@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sfvgen_plan.benchmarks import memory_cost, memory_drift, memory_settings, memory_tables
+from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory_tables import span
-
-Markdown = Callable[[Sequence[str], Iterable[Sequence[str]]], str]
-"""Header and lines to a table."""
 
 COST, DRIFT, SETTINGS = "memory_cost.csv", "memory_drift.csv", "memory_settings.csv"
 
 
-def memory_sections(folder: Path, markdown: Markdown) -> list[str]:
+def memory_sections(folder: Path) -> list[str]:
     """Those tables whose rows are in the results folder."""
     found = {name: MemoryRows(folder, name) for name in (REVISIT, RETURN, VIDEO) if (folder / f"{name}.csv").exists()}
     sections = []
     if REVISIT in found and VIDEO in found:
-        sections.append(_consistency(found[REVISIT], found[VIDEO], markdown))
+        sections.append(_consistency(found[REVISIT], found[VIDEO]))
     if RETURN in found:
-        sections.append(_distances(found[RETURN], markdown))
+        sections.append(_distances(found[RETURN]))
     if REVISIT in found and RETURN in found:
         sections.append("\n".join(f"- {line}" for line in memory_tables.verdicts(found[REVISIT], found[RETURN])))
     for name, section in ((SETTINGS, _settings), (DRIFT, _drift), (COST, _cost)):
         if (folder / name).exists():
             with (folder / name).open(newline="") as file:
-                sections.append(section(list(csv.DictReader(file)), markdown))
+                sections.append(section(list(csv.DictReader(file))))
     return [section for section in sections if section]
 
 
-def _consistency(revisit: MemoryRows, details: MemoryRows, markdown: Markdown) -> str:
+def _consistency(revisit: MemoryRows, details: MemoryRows) -> str:
     lines = memory_tables.consistency(revisit, details, lambda row: {})
     columns = {**memory_tables.CONSISTENCY, **memory_tables.DETAILS}
     columns = {name: spec for name, spec in columns.items() if any(name in line for line in lines)}
@@ -54,7 +52,7 @@ def _consistency(revisit: MemoryRows, details: MemoryRows, markdown: Markdown) -
     return f"{title})\n\n" + markdown(("row", "episodes", *(spec[0] for spec in columns.values())), cells)
 
 
-def _distances(rows: MemoryRows, markdown: Markdown) -> str:
+def _distances(rows: MemoryRows) -> str:
     cells = [
         (f"`{line['row']}`", str(line["episodes"]), span(line["distance_m"], 1, 3), span(line["success_5cm"], 100, 0))
         for line in memory_tables.distances(rows)
@@ -64,7 +62,7 @@ def _distances(rows: MemoryRows, markdown: Markdown) -> str:
     return f"{title}\n\n" + markdown(("row", "episodes", "distance m ↓", "within 5 cm %"), cells)
 
 
-def _settings(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
+def _settings(records: Sequence[Mapping[str, str]]) -> str:
     rows = [memory_settings.Row(**record) for record in records]
     lines = []
     for checkpoint, steps in dict.fromkeys((row.checkpoint, row.sampler_steps) for row in rows):
@@ -85,7 +83,7 @@ def _settings(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
     return "**Memory: settings of fast learning**, on seeds outside of the protocol\n\n" + markdown(header, lines)
 
 
-def _drift(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
+def _drift(records: Sequence[Mapping[str, str]]) -> str:
     lines = [
         (f"`{name}`", str(span.decision), str(episodes), *(f"{mean:.1f}" for mean in span[1:]))
         for name, episodes, span in memory_drift.summary([memory_drift.Row(**record) for record in records])
@@ -94,7 +92,7 @@ def _drift(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
     return "**Memory: drift of long imaginations**, means over the decisions before\n\n" + markdown(header, lines)
 
 
-def _cost(records: Sequence[Mapping[str, str]], markdown: Markdown) -> str:
+def _cost(records: Sequence[Mapping[str, str]]) -> str:
     rows = [memory_cost.Row(**record) for record in records]
     plain = {(row.steps, row.device): row for row in rows if row.memory == memory_cost.WITHOUT}
     lines = []

@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sfvgen_plan.benchmarks import ingredients, open_loop_rows
+from sfvgen_plan.benchmarks.fidelity_section import fidelity_sections
+from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.memory_section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.results import EpisodeRow, check_same_rules, newest, read_rows
@@ -24,13 +26,16 @@ from sfvgen_plan.errors import UserError
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
 
-AGENT_ORDER = ("random", "prior", "cem", "mppi", "default", "oracle", "expert", "prior10", "default10")
+AGENT_ORDER = (
+    "random", "prior", "cem", "mppi", "default", "oracle", "expert", "prior10", "default10", "sac-imagined", "sac-real",
+)  # fmt: skip
 PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
 
 OPEN_LOOP = "open_loop.csv"
 OPEN_LOOP_RLBENCH = "open_loop_rlbench.csv"
 SPEED = "speed.csv"
+FIDELITY = "fidelity"
 
 
 def results_block(folder: Path) -> str:
@@ -46,7 +51,8 @@ def results_block(folder: Path) -> str:
             sections += _ingredients_sections(folder / ingredients.FOLDER / path.name)
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
     sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
-    sections += memory_sections(folder, markdown)
+    sections += fidelity_sections(folder / FIDELITY)
+    sections += memory_sections(folder)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -217,14 +223,6 @@ def speed_section(records: Sequence[Mapping[str, str]]) -> str:
 def _number(text: str) -> str:
     value = float(text)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; numbers to the right."""
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    numeric = [all(line[i][:1] in "+-0123456789" for line in lines if i < len(line)) for i in range(len(header))]
-    rule = ["---:" if right else "---" for right in numeric]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in ([*header], rule, *lines))
 
 
 def with_results(readme: str, block: str) -> str:

@@ -6,7 +6,7 @@ from sfvgen_plan.benchmarks import memory_cost, memory_drift, memory_settings
 from sfvgen_plan.benchmarks.files import merge_measurements
 from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory_section import memory_sections
-from sfvgen_plan.benchmarks.tables import markdown, results_block
+from sfvgen_plan.benchmarks.tables import results_block
 
 
 def revisits(folder):
@@ -20,13 +20,13 @@ def revisits(folder):
 
 
 def test_what_is_not_there_is_left_out(tmp_path):
-    assert memory_sections(tmp_path, markdown) == []
+    assert memory_sections(tmp_path) == []
     assert results_block(tmp_path) == "No results are committed yet."
 
 
 def test_rows_become_tables(tmp_path):
     revisits(tmp_path)
-    quality, metres, said = memory_sections(tmp_path, markdown)
+    quality, metres, said = memory_sections(tmp_path)
     assert "kept up: 17.50 dB" in quality and "| `full` | 3 | 24.00 [24.00, 24.00] | 90.00" in quality
     assert "LPIPS" not in quality, "no column for what could not be had"
     assert "agent `video`" in metres and "| `no_temp_lora` | 3 | 0.120 [0.120, 0.120] | 33 [" in metres
@@ -49,7 +49,7 @@ def test_experiments_become_tables(tmp_path):
         memory_cost.Row("3", "full", "9", "", "CPU"),
     ]
     memory_cost.merge(tmp_path / "memory_cost.csv", cost)
-    tried, long, price = memory_sections(tmp_path, markdown)
+    tried, long, price = memory_sections(tmp_path)
     assert "| `full,steps=4` | c | 3 | 22.00 | +1.50 [+1.50, +1.50] | 2.00 |" in tried
     assert tried.index("full,steps=4") < tried.index("no_temp_lora"), "the best first"
     assert "| `full` | 100 | 2 | 20.5 | 12.0 | 1.0 |" in long

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.results import EpisodeRow, merge, write_rows
 from sfvgen_plan.benchmarks.summary import per_task, summarise
-from sfvgen_plan.benchmarks.tables import BEGIN, END, main, markdown, results_block
+from sfvgen_plan.benchmarks.tables import BEGIN, END, main, results_block
 from sfvgen_plan.errors import UserError
 
 
