@@ -34,8 +34,7 @@ class RememberingSimulator(Protocol):
         Args:
             memories: what was learned before, None for nothing yet.
             frames: (E, P+T, H, W, 3) uint8, oldest first; more of them where it learns from whole episodes.
-            actions: (E, T, A) in [-1, 1] that led to each of the last T frames; where it learns from whole episodes
-                all of them.
+            actions: (E, T, A) in [-1, 1] that led to each of the last T frames.
             tasks: task names (E,).
             seeds: random seeds (E,) of the learning noise.
         """
@@ -78,7 +77,7 @@ class EpisodeMemory:
         learned = self.simulator.remember_frames(
             [lane.memory for lane in due],
             np.stack([lane.context(before + length) for lane in due]),
-            np.stack([np.stack(list(lane.actions)[-length:]) for lane in due]),
+            np.stack([np.stack(list(lane.actions)[-self.every :]) for lane in due]),
             [lane.task for lane in due],
             [lane.seed for lane in due],
         )

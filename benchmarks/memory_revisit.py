@@ -135,12 +135,12 @@ def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
 def show(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int = CHUNK) -> Imagination:
     """The model's states after it has seen the first ways out, with what it learned from them.
 
-    Episodes of one call are as far as each other for rules whose states hold all frames.
+    Episodes of one call are as far as each other for the rule "whole", whose states hold all frames.
     """
     tasks, seeds = [NAME] * len(episodes), [episode.seed for episode in episodes]
     newest = max(simulator.context_frames, 2)
     learning = simulator.fast_learning
-    keeps_all = learning is not None and learning.keeps_all
+    keeps_all = learning is not None and learning.rule == "whole"
 
     def frames_of(episode: TrueEpisode, first: int, end: int) -> np.ndarray:
         return episode.frames[0 if keeps_all else max(0, first) : end]
@@ -154,14 +154,13 @@ def show(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: in
             learned = simulator.remember_frames(
                 [memories[row] for row in rows],
                 np.stack([frames_of(episodes[row], start + 1 - simulator.context_frames, stop + 1) for row in rows]),
-                np.stack([episodes[row].actions[0 if keeps_all else start : stop] for row in rows]),
+                np.stack([episodes[row].actions[start:stop] for row in rows]),
                 [tasks[row] for row in rows],
                 [seeds[row] for row in rows],
             )
             for row, memory in zip(rows, learned, strict=True):
                 memories[row] = memory
-    led = np.stack([episode.actions[episode.seen + 1 - shown.shape[1] : episode.seen] for episode in episodes])
-    return simulator.recall(simulator.begin(shown, tasks, seeds, led), memories)
+    return simulator.recall(simulator.begin(shown, tasks, seeds), memories)
 
 
 def imagine(simulator: LearnedSimulator, episode: TrueEpisode, chunk: int = CHUNK) -> Dream:
@@ -173,7 +172,7 @@ def imagine_all(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], ch
     """The rests of several episodes in one batch. Episodes don't mix: each comes out as it would alone, but for how a
     batch rounds."""
     learning = simulator.fast_learning
-    if learning is not None and learning.keeps_all:
+    if learning is not None and learning.rule == "whole":
         dreams: dict[int, Dream] = {}
         for _, rows in _alike([episode.seen for episode in episodes]):
             dreams |= zip(rows, _imagined(simulator, [episodes[row] for row in rows], chunk), strict=True)

@@ -83,14 +83,14 @@ memory_train() {
 }
 
 memory_loops() { # what is learnt, and how, says configs/row; no_loop shares the loop without memory
-    for row in full no_temp_lora original_temp_lora no_local_rule no_chunk_input replay; do
+    for row in full no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
         sfvgen-plan train --data "$WORK/memory-loop-data" --checkpoint "$WORK/memory-base" --out "$WORK/memory-$row" \
             loop=slowfast row="$row" loop.fit.steps=250 loop.episodes=128 loop.passes=4
     done
 }
 
 memory_rows() {
-    for row in full no_loop no_temp_lora original_temp_lora no_local_rule no_chunk_input replay; do
+    for row in full no_loop no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
         looped=$WORK/memory-$row
         [ "$row" != no_loop ] || looped=$WORK/memory-no_temp_lora
         sfvgen-plan bench memory --part revisit --row "$row" --checkpoint "$looped" --encoder "$WORK/memory-encoder" --videos 0 \

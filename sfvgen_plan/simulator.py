@@ -32,12 +32,12 @@ class Imagination:
     Attributes:
         context: (N, K, C, h, w) the newest frames in latent space, oldest first: the last pass's clean frames and
             the frames that it made. With memory: the frames of all passes since the last ``remember``, behind its own
-            clean frames; the newest ``CONTEXT_WINDOW`` at most. Rules "whole" and "replay": all frames of the episode.
+            clean frames; the newest ``CONTEXT_WINDOW`` at most. With the rule "whole": all frames of the episode.
         task: (N,) index into the checkpoint's tasks.
         seed, step: (N,) random state: which stream, and how many passes were drawn from it.
         memory: Temp-LoRA of the episodes, or None.
-        actions: (N, K, A) the action that led into each frame of the context, zeros where none did; kept for the rules
-            "output" and "replay" alone.
+        actions: (N, K, A) the action that led into each frame of the context, zeros where none did; kept for the rule
+            "output" alone.
         anchor: where the next passes start; None: at the newest frames.
     """
 
@@ -109,12 +109,8 @@ class LearnedSimulator:
         self._text, self._pooled = self.pipeline.embed(list(checkpoint.card.tasks.values()))
 
     @torch.inference_mode()
-    def begin(
-        self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int], actions: np.ndarray | None = None
-    ) -> Imagination:
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Imagination:
         """Start N episodes from frames (N, P, H, W, 3) uint8 of the checkpoint's size and camera, oldest first.
-
-        The actions (N, T, A) that led into the last T of them matter to rules of learning that keep them.
 
         Raises:
             UserError: wrong frame shape, or a task that the checkpoint does not list.
@@ -129,13 +125,7 @@ class LearnedSimulator:
             )
         with self.precision():
             latents = self.pipeline.encode(frames)
-        state = self.begin_latents(latents, tasks, seeds)
-        if state.actions is None or actions is None:
-            return state
-        led = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
-        return replace(
-            state, actions=torch.cat([state.actions[:, : state.actions.shape[1] - led.shape[1]], led], dim=1)
-        )
+        return self.begin_latents(latents, tasks, seeds)
 
     @torch.inference_mode()
     def begin_latents(self, latents: Tensor, tasks: Sequence[str], seeds: Sequence[int] | Tensor) -> Imagination:
@@ -195,8 +185,8 @@ class LearnedSimulator:
 
     def remember(self, state: Imagination) -> Imagination:
         """Fast learning on the newest chunk and its input, Algorithm 1a. The chunk is what was imagined since the last
-        ``remember``, in one pass or in several; its last frames are the next chunk's input. The rules "whole"
-        and "replay" learn from everything since the start.
+        ``remember``, in one pass or in several; its last frames are the next chunk's input. The rule "whole" learns
+        from everything since the start.
 
         Raises:
             UserError: the simulator plays without memory, or its rule needs actions that the state does not have.
@@ -211,11 +201,11 @@ class LearnedSimulator:
 
     @property
     def _keeps_actions(self) -> bool:
-        return self.fast_learning is not None and self.fast_learning.keeps_actions
+        return self.fast_learning is not None and self.fast_learning.rule == "output"
 
     @property
     def _keeps_all(self) -> bool:
-        return self.fast_learning is not None and self.fast_learning.keeps_all
+        return self.fast_learning is not None and self.fast_learning.rule == "whole"
 
     def _learnt(self, state: Imagination, spare: int, past: int) -> Memory:
         """The memory after learning the context but its first ``spare`` frames; ``past`` of the others are input."""
@@ -225,10 +215,9 @@ class LearnedSimulator:
         if self._keeps_actions:
             if state.actions is None:
                 raise UserError(
-                    f"rule={self.fast_learning.rule!r} learns from actions, which this state was not begun with or has "
-                    "lost; use LearnedSimulator's own methods, or rule='local'"
+                    "rule='output' learns from actions, which this state was not begun with or has lost; "
+                    "use LearnedSimulator's own methods, or rule='local'"
                 )
-            past = self.context_frames if self._keeps_all else past  # of a sample, not of the episode
             given = Given(past, state.actions[:, spare:], self._text[state.task])
         with self.precision():
             memory, _ = learn(
@@ -253,11 +242,14 @@ class LearnedSimulator:
         """Fast learning on one real chunk of each of E episodes, (E, P+T, H, W, 3) uint8 with the P frames before it;
         None is no memory yet.
 
-        Algorithm 1a gives fast learning no condition, so ``actions`` (E, T, A) and ``tasks`` matter to the rules
-        "output" and "replay" alone. For the rules "whole" and "replay" give everything since the episode's start.
+        Algorithm 1a gives fast learning no condition, so ``actions`` (E, T, A) and ``tasks`` matter to the rule
+        "output" alone. For the rule "whole" give all frames since the episode's start.
         """
-        state = self.begin(frames, tasks, seeds, actions)
+        state = self.begin(frames, tasks, seeds)
         past = state.context.shape[1] - actions.shape[1]
+        if state.actions is not None:
+            led = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+            state = replace(state, actions=torch.cat([state.actions[:, :past], led], dim=1))
         memory = self._learnt(self.recall(state, memories), 0, past)
         return [memory.select(as_long([n], self.device)).owned() for n in range(len(frames))]
 

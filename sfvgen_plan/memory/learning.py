@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -16,9 +16,9 @@ from sfvgen_plan.memory.weights import ATTENTION_PROJECTIONS, Memory, applied
 from sfvgen_plan.model import diffusion, noise
 from sfvgen_plan.model.unet import VideoUNet
 
-NOISE_STREAM, LEVEL_STREAM, SAMPLE_STREAM, DIRECTION_STREAM = 11, 12, 13, 14
+NOISE_STREAM, LEVEL_STREAM, SAMPLE_STREAM = 11, 12, 13
 
-Rule = Literal["local", "output", "whole", "replay"]
+Rule = Literal["local", "output", "whole"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,9 @@ class FastLearning:
         steps: Adam steps per chunk.
         targets: the adapted layers: ends of their names, or patterns such as ``up_blocks.*.to_q``. Fewer cost less.
         rule: what is learnt. "local": the chunk joined with its input (eq. 3); "output": the chunk given its input,
-            its actions and its text, as the original Temp-LoRA does; "whole": eq. 3 on samples of the episode so far;
-            "replay": as "output" on samples of the episode so far, half of them backwards in time, the motion
-            reversed: what was seen on the way there is what comes on the way back.
+            its actions and its text, as the original Temp-LoRA does; "whole": eq. 3 on samples of the episode so far.
         window: frames of the sample that a step learns from, at a place drawn anew for every step; None: all frames.
-            A step costs in proportion. Must be given for "whole" and "replay", and not for "output".
+            A step costs in proportion. Must be given for "whole" and not for "output".
         log_mean: of ln sigma, the noise that is learnt from (EDM). A sampler of few steps begins where there is much.
 
     Raises:
@@ -63,25 +61,15 @@ class FastLearning:
             raise unknown_name("rule", self.rule, get_args(Rule))
         if self.window is not None and (self.window < 1 or self.rule == "output"):
             raise UserError(f"window={self.window} doesn't go with rule={self.rule!r}; give 1 or more, or null")
-        if self.window is None and self.keeps_all:
+        if self.window is None and self.rule == "whole":
             raise UserError(
-                f"window=null doesn't go with rule={self.rule!r}, whose episodes grow; give the frames of a sample"
+                "window=null doesn't go with rule='whole', whose episodes grow; give the frames of a sample"
             )
-
-    @property
-    def keeps_all(self) -> bool:
-        """Whether it learns from all frames of the episode, which must be kept for it."""
-        return self.rule in ("whole", "replay")
-
-    @property
-    def keeps_actions(self) -> bool:
-        """Whether it learns from actions and text, too."""
-        return self.rule in ("output", "replay")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a sequence of N episodes was generated from, for the rules "output" and "replay".
+    """What a sequence of N episodes was generated from, for the rule "output".
 
     Attributes:
         past: how many of the first frames are the input.
@@ -144,10 +132,10 @@ def learn(
     Episodes do not mix: the summed loss has per-episode gradients, and Adam works on each number alone. Φ is untouched.
 
     Args:
-        sequence: the chunk behind its input; where ``settings.keeps_all`` everything since the start of the episode.
-        given: what it was generated from, where ``settings.keeps_actions``.
+        sequence: the chunk behind its input; for the rule "whole" everything since the start of the episode.
+        given: what it was generated from, for the rule "output" alone.
     """
-    assert (given is not None) == settings.keeps_actions
+    assert (given is not None) == (settings.rule == "output")
     losses = sequence.new_zeros(len(sequence))
     memory = memory.owned()
     with torch.inference_mode(False), torch.enable_grad(), _frozen(unet):
@@ -159,10 +147,8 @@ def learn(
             up = {k: _leaf(v) for k, v in memory.up.items()}
             live = Memory(down, up, memory.moments, memory.steps.clone(), memory.owner.clone(), memory.scale)
             with applied(unet, live):
-                part, told = _sample(sequence, seeds, live.steps, settings.window, given)
-                if settings.rule == "replay" and told is not None:
-                    part, told = _either_way(part, told, seeds, live.steps)
-                losses = episode_losses(unet, scheduler, part, seeds, live.steps, told, settings.log_mean)
+                part = _sample(sequence, seeds, live.steps, settings.window)
+                losses = episode_losses(unet, scheduler, part, seeds, live.steps, given, settings.log_mean)
             weights = {f"{k}.down": v for k, v in down.items()} | {f"{k}.up": v for k, v in up.items()}
             gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
             memory = _adam(live, weights, dict(zip(weights, gradients, strict=True)), settings.learning_rate)
@@ -182,32 +168,14 @@ def _frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _sample(
-    sequence: Tensor, seeds: Tensor, counter: Tensor, window: int | None, given: Given | None
-) -> tuple[Tensor, Given | None]:
+def _sample(sequence: Tensor, seeds: Tensor, counter: Tensor, window: int | None) -> Tensor:
     """``window`` successive frames of every episode's sequence, from a place that its seed and counter draw."""
     room = sequence.shape[1] - (window or sequence.shape[1])
     if room <= 0:
-        return sequence, given
+        return sequence
     start = (noise.uniform(seeds, counter, 1, SAMPLE_STREAM) * (room + 1)).long()
     episode = torch.arange(len(sequence), device=sequence.device)[:, None]
-    frames = start + torch.arange(sequence.shape[1] - room, device=sequence.device)
-    if given is not None:
-        given = replace(given, actions=given.actions[episode, frames])
-    return sequence[episode, frames], given
-
-
-def _either_way(sequence: Tensor, given: Given, seeds: Tensor, counter: Tensor) -> tuple[Tensor, Given]:
-    """Half of the samples backwards, by their seeds and counters. Back leads what undoes the motion; the last number
-    of an action, the gripper's, is a place and not a motion."""
-    back = noise.uniform(seeds, counter, 1, DIRECTION_STREAM) < 0.5  # (N, 1)
-    undone = given.actions[:, 1:].flip(1)
-    undone = torch.cat([-undone[..., :-1], undone[..., -1:]], dim=-1)
-    undone = torch.cat([given.actions[:, :1], undone], dim=1)  # none leads into a sample's first frame
-    return (
-        torch.where(back[..., None, None, None], sequence.flip(1), sequence),
-        replace(given, actions=torch.where(back[..., None], undone, given.actions)),
-    )
+    return sequence[episode, start + torch.arange(sequence.shape[1] - room, device=sequence.device)]
 
 
 def _leaf(weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The rows of the paper's ablation, and one of ours: what each does to the memory, to the clean frames and to the loop.
+"""The rows of the paper's ablation: what each does to the memory, to the clean frames and to the slow-fast loop.
 
 Each is one file ``configs/row/<name>.yaml``, so that training and evaluation mean the same by a name.
 """
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
-ROWS = ("full", "no_loop", "no_temp_lora", "original_temp_lora", "no_local_rule", "no_chunk_input", "replay")
-"""In the order of the tables; the last is ours."""
+ROWS = ("full", "no_loop", "no_temp_lora", "original_temp_lora", "no_local_rule", "no_chunk_input")
+"""In the order of the tables."""
 
 
 @dataclass(frozen=True)

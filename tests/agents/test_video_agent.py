@@ -185,10 +185,10 @@ def test_without_the_local_rule_all_frames_since_the_start_are_learnt_from(check
     episodes = [(int(given[4][0]), given[1][0], given[2].shape[1]) for given in shown]
     assert [(lane, len(seen), decisions) for lane, seen, decisions in episodes] == [
         (0, 3, 2),
-        (0, 5, 4),
+        (0, 5, 2),
         (1, 3, 2),
-        (0, 7, 6),
-        (1, 5, 4),
+        (0, 7, 2),
+        (1, 5, 2),
     ]
     assert all(np.array_equal(seen, frames[lane, : len(seen)]) for lane, seen, _ in episodes)
     assert agent.lanes[0].memory.steps.item() == 3 * memory_of_row("full").steps

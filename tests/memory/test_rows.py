@@ -8,7 +8,7 @@ import torch
 
 from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.learning import FastLearning, Given, _either_way, _sample, episode_losses, learn
+from sfvgen_plan.memory.learning import FastLearning, Given, _sample, episode_losses, learn
 from sfvgen_plan.memory.rows import ROWS, MemoryRow, memory_of_row, row_of, simulator_of_row
 from sfvgen_plan.memory.weights import fresh_memory, target_layers
 
@@ -34,7 +34,6 @@ def test_rows_differ_exactly_as_stated():
         "original_temp_lora": {"rule": "output"},
         "no_local_rule": {"rule": "whole", "window": 10},
         "no_chunk_input": {"context_frames": 1},
-        "replay": {"rule": "replay", "window": 10, "steps": 60, "log_mean": 3.0},
     }
 
 
@@ -75,7 +74,6 @@ def test_the_recipe_of_the_memory_tasks_trains_what_they_need():
     [
         ({"rule": "global"}, "rule"),
         ({"rule": "whole"}, "window"),
-        ({"rule": "replay"}, "window=null doesn't go with rule='replay'"),
         ({"rule": "output", "window": 4}, "window"),
         ({"window": 0}, "window"),
         ({"rank": 0}, "rank=0"),
@@ -220,7 +218,7 @@ def test_without_chunk_input_one_frame_decides(checkpoint):
         assert same_memory(*learnt) != matters
 
 
-@pytest.mark.parametrize("row", ["full", "original_temp_lora", "no_local_rule", "no_chunk_input", "replay"])
+@pytest.mark.parametrize("row", ["full", "original_temp_lora", "no_local_rule", "no_chunk_input"])
 def test_real_frames_are_remembered_by_the_rows_rule(checkpoint, row):
     made = simulator_of(checkpoint, row)
     random = np.random.default_rng(0)
@@ -230,7 +228,7 @@ def test_real_frames_are_remembered_by_the_rows_rule(checkpoint, row):
     other = made.remember_frames([None, None], frames, -actions, TASK, [4, 5])
     assert [memory.steps.tolist() for memory in learnt] == [[1], [1]]
     assert any(values.any() for values in learnt[0].up.values())
-    assert same_memory(learnt[0], other[0]) == (row not in ("original_temp_lora", "replay"))
+    assert same_memory(learnt[0], other[0]) == (row != "original_temp_lora")
 
 
 def test_forks_and_selections_keep_their_actions(checkpoint):
@@ -243,7 +241,7 @@ def test_forks_and_selections_keep_their_actions(checkpoint):
 
 def test_a_step_on_a_sample_learns_from_those_frames_alone(pipeline, unet, seeds, chunks):
     settings = FastLearning(**EAGER, window=2)
-    parts = [_sample(chunks[0], seeds, torch.full_like(seeds, step), 2, None)[0] for step in range(8)]
+    parts = [_sample(chunks[0], seeds, torch.full_like(seeds, step), 2) for step in range(8)]
     starts = set()
     for part in parts:
         for n in range(len(seeds)):
@@ -255,33 +253,6 @@ def test_a_step_on_a_sample_learns_from_those_frames_alone(pipeline, unet, seeds
     sampled, _ = learn(unet, pipeline.scheduler, start, chunks[0], seeds, settings)
     written, _ = learn(unet, pipeline.scheduler, start, parts[0], seeds, replace(settings, window=None))
     assert same_memory(sampled, written)
-
-
-def test_replay_goes_both_ways():
-    """Frames and actions of a sample belong together; backwards the motion is undone, the gripper's number stays."""
-    places = torch.tensor([[0.0, 1.0, 3.0, 2.0], [5.0, 4.0, 6.0, 7.0]])
-    moves = torch.cat([torch.zeros(2, 1), places.diff(dim=1)], dim=1)
-    gripper = torch.tensor([[9.0, 1.0, -1.0, 1.0]]).expand(2, -1)
-    given = Given(1, torch.stack([moves, gripper], dim=-1), torch.zeros(2, 1, 16))
-    sequence, seeds = places[..., None, None, None], torch.tensor([1, 2])
-    ways = set()
-    for step in range(8):
-        sample, told = _either_way(sequence, given, seeds, torch.full_like(seeds, step))
-        for n in range(2):
-            seen = sample[n].flatten()
-            back = torch.equal(seen, places[n].flip(0))
-            assert back or torch.equal(seen, places[n])
-            assert torch.equal(told.actions[n, 1:, 0], seen.diff())
-            assert told.actions[n, 1:, 1].tolist() == ([1, -1, 1] if not back else [1, -1, 1][::-1])
-            ways.add((n, back))
-    assert len(ways) == 4
-
-
-def test_replay_keeps_frames_and_actions_of_the_whole_episode(checkpoint):
-    made = simulator_of(checkpoint, "replay")
-    state = play(made, start_of(made, checkpoint), actions_of(5))
-    assert state.context.shape[1] == state.actions.shape[1] == 2 + 5 * 8
-    assert torch.equal(state.actions[:, 2:], actions_of(5).transpose(0, 1).flatten(1, 2))
 
 
 def test_patterns_choose_fewer_layers(unet):
