@@ -85,24 +85,26 @@ memory_train() {
 memory_loops() { # what is learnt, and how, says configs/row; no_loop shares the loop without memory
     for row in full no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
         sfvgen-plan train --data "$WORK/memory-loop-data" --checkpoint "$WORK/memory-base" --out "$WORK/memory-$row" \
-            loop=slowfast row="$row" loop.fit.steps=250 loop.episodes=128 loop.passes=4
+            loop=slowfast row="$row" loop.fit.steps=400 loop.episodes=128 loop.passes=4
     done
 }
 
-memory_rows() {
+memory_rows() { # with one denoising step, as open_loop
     for row in full no_loop no_temp_lora original_temp_lora no_local_rule no_chunk_input; do
         looped=$WORK/memory-$row
         [ "$row" != no_loop ] || looped=$WORK/memory-no_temp_lora
         sfvgen-plan bench memory --part revisit --row "$row" --checkpoint "$looped" --encoder "$WORK/memory-encoder" --videos 0 \
-            --out "$WORK/memory-rows"
-        sfvgen-plan bench memory --part return --row "$row" --checkpoint "$looped" --agent video --out "$WORK/memory-rows"
+            --sampler-steps 1 --out "$WORK/memory-rows"
+        sfvgen-plan bench memory --part return --row "$row" --checkpoint "$looped" --agent video --out "$WORK/memory-rows" \
+            agent.sampler_steps=1
     done
     sfvgen-plan bench memory --part revisit --row full --checkpoint "$WORK/memory-full" --without "$WORK/memory-no_temp_lora" \
-        --encoder "$WORK/memory-encoder" --videos 3 --out "$WORK/memory-rows"
+        --encoder "$WORK/memory-encoder" --videos 3 --sampler-steps 1 --out "$WORK/memory-rows"
     cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/results/
     python -m sfvgen_plan.benchmarks.memory_cost --checkpoint "$WORK/memory-full" --memory full full,window=4
-    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full
-    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-no_temp_lora" --row no_temp_lora
+    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full --sampler-steps 1
+    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-no_temp_lora" --row no_temp_lora \
+        --sampler-steps 1
 }
 
 rlbench_data() { # their test split is left out
