@@ -45,7 +45,10 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class Triples:
-    """D_s, the part of one process: (X_i, X_{i+1}, Θ_i) of its episodes.
+    """D_s, the part of one process: (X_i, X_{i+1}, Θ_i) of its episodes in one round.
+
+    D_s is streamed, never on disk: made on the device, used for the outer steps of a round, let go, and made anew with
+    the Φ that there is by then, of episodes that are drawn anew. A run that goes on makes that of its round again.
 
     Attributes:
         newest: (n,) frame number of the last frame of X_{i+1}; X_i are the frames before the chunk.
@@ -93,7 +96,8 @@ class LoopObjective(nn.Module):
 
 
 class LoopStage:
-    """Trains ``unet`` on the triples of D_s, which is made with Φ as it is at the start of every round of steps.
+    """Trains ``unet`` on the triples of D_s, which is streamed in rounds: made with Φ as it is at the start of a round
+    of ``round_steps`` outer steps, gone through ``LoopSettings.passes`` times, and made anew.
 
     Args:
         data: with latents.
