@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,21 @@ ADDED = ("inverse", "tasks")
 """What can be added to a checkpoint."""
 
 
-def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device) -> Checkpoint | None:
-    """The checkpoint that the loop or what is added starts from, if it is not this run's own.
+@dataclass(frozen=True)
+class Origin:
+    """Where a run starts. It has one of these, or none: then all stages start anew.
+
+    Attributes:
+        base: the checkpoint that the loop or inverse dynamics are added to; its other stages are not trained again.
+        further: the checkpoint whose weights all stages go on from, on the tasks of other data.
+    """
+
+    base: Checkpoint | None = None
+    further: Checkpoint | None = None
+
+
+def checked_origin(config: Mapping[str, Any], row: MemoryRow, device: torch.device) -> Origin:
+    """The checkpoint of the settings, loaded for what they do with it.
 
     Raises:
         UserError: settings that don't go together, or a checkpoint that can't be started from.
@@ -45,13 +58,13 @@ def checked_base(config: Mapping[str, Any], row: MemoryRow, device: torch.device
     if not looping and row.name != "full":
         raise UserError(f"row={row.name!r} is for the slow-fast loop alone; add loop=slowfast")
     if folder is None:
-        return None
+        return Origin()
     if Path(folder).resolve() == Path(config["out"]).resolve():
         raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
-    base = load_checkpoint(folder, device)
-    if added == "inverse" and base.pipeline.heads is None:
+    loaded = load_checkpoint(folder, device)
+    if added == "inverse" and loaded.pipeline.heads is None:
         raise UserError(f"checkpoint={folder!r} has no heads, so nothing can be planned in it; give one with heads")
-    return base
+    return Origin(further=loaded) if added == "tasks" else Origin(base=loaded)
 
 
 def _check_added(added: str, folder: str | None, looping: bool) -> None:
@@ -62,15 +75,10 @@ def _check_added(added: str, folder: str | None, looping: bool) -> None:
 
 
 def new_record(
-    config: Mapping[str, Any],
-    base: Checkpoint | None,
-    row: MemoryRow,
-    episodes: EpisodeArrays,
-    overrides: Sequence[str],
-    further: Checkpoint | None = None,
+    config: Mapping[str, Any], origin: Origin, row: MemoryRow, episodes: EpisodeArrays, overrides: Sequence[str]
 ) -> dict[str, Any]:
-    """What the card says of the run; ``losses`` and ``seconds`` are filled while it goes on. ``further`` is the
-    checkpoint whose weights all stages start from."""
+    """What the card says of the run; ``losses`` and ``seconds`` are filled while it goes on."""
+    base, further = origin.base, origin.further
     start = ["--checkpoint CHECKPOINT"] if base or further else []
     record: dict[str, Any] = {
         "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *start, *overrides]),
@@ -141,12 +149,7 @@ def card_of(
 
 
 def check_resumable(
-    config: Mapping[str, Any],
-    base: Checkpoint | None,
-    card: CheckpointCard,
-    episodes: EpisodeArrays,
-    write: bool,
-    further: Checkpoint | None = None,
+    config: Mapping[str, Any], origin: Origin, card: CheckpointCard, episodes: EpisodeArrays, write: bool
 ) -> None:
     """Refuse to go on with the training state of another model or another loop; the first run leaves a note of its
     own, if it may ``write``.
@@ -158,12 +161,12 @@ def check_resumable(
     model = {"base": recipe["base"], "tasks": list(card.tasks), **recipe["model"]}
     if episodes.sub_goals:
         model["sub-goals"] = episodes.sub_goals
-    if further is not None:
-        model["started from"] = further.hash
-    if base is not None:
-        model = {"checkpoint": base.hash}
+    if origin.further is not None:
+        model["started from"] = origin.further.hash
+    if origin.base is not None:
+        model = {"checkpoint": origin.base.hash}
     states = {"model": model}
-    if base is not None and config["add"] is not None:
+    if origin.base is not None and config["add"] is not None:
         states["added"] = {"tasks": episodes.tasks}
     if config["loop"]["fit"] is not None:
         loop = {name: value for name, value in config["loop"].items() if name != "fit"}
@@ -173,11 +176,7 @@ def check_resumable(
 
 
 def fresh_pipeline(
-    recipe: Mapping[str, Any],
-    card: CheckpointCard,
-    seed: int,
-    device: torch.device,
-    further: Checkpoint | None = None,
+    recipe: Mapping[str, Any], card: CheckpointCard, seed: int, device: torch.device, further: Checkpoint | None
 ) -> SlowFastVGenPipeline:
     """The recipe's networks, untrained but for the text encoder; or ModelScope's, if the recipe starts from those; or
     with the weights of ``further``, whose text encoder stays if it knows all texts.

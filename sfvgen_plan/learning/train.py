@@ -27,7 +27,7 @@ from sfvgen_plan.learning.inverse import InverseObjective, InverseStage
 from sfvgen_plan.learning.latents import dreamt, encoded, start_frames
 from sfvgen_plan.learning.loop import LoopObjective, LoopSettings, LoopStage
 from sfvgen_plan.learning.mirror import with_mirrored
-from sfvgen_plan.learning.origin import card_of, check_resumable, checked_base, fresh_pipeline, new_record
+from sfvgen_plan.learning.origin import card_of, check_resumable, checked_origin, fresh_pipeline, new_record
 from sfvgen_plan.learning.runs import checked_speedups, has_split
 from sfvgen_plan.learning.trainer import Stage, StageSettings
 from sfvgen_plan.memory.rows import MemoryRow
@@ -64,24 +64,23 @@ class Training:
         folder = self.out / "training"
         self.fitting = Fitting(folder, self.accelerator, self.seed, self.speedups, config["log"], on_progress)
         self.row, self.loop, self.added = MemoryRow.of(config["row"]), config["loop"], config["add"]
-        start = checked_base(config, self.row, self.device)
-        further = start if self.added == "tasks" else None
-        self.base = None if further else start
+        origin = checked_origin(config, self.row, self.device)
+        self.base = origin.base
         episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
         if not has_split(Path(config["data"])):
             check_training_seeds(episodes.seed, config["data"])
-        self.record = new_record(config, self.base, self.row, episodes, overrides, further)
+        self.record = new_record(config, origin, self.row, episodes, overrides)
         self.card = card_of(config, self.base, episodes, self.record)
         self.task_names, self.sub_goals = episodes.tasks, episodes.sub_goals
         self.data = to_training_data(episodes, self.device)
         if self.recipe["mirror"]:
             self.data = with_mirrored(self.data)
-        check_resumable(config, self.base, self.card, episodes, self.accelerator.is_main_process, further)
+        check_resumable(config, origin, self.card, episodes, self.accelerator.is_main_process)
         torch.manual_seed(self.seed)
         if self.base is not None:
             self.pipeline = self.base.pipeline
         else:
-            self.pipeline = fresh_pipeline(self.recipe, self.card, self.seed, self.device, further)
+            self.pipeline = fresh_pipeline(self.recipe, self.card, self.seed, self.device, origin.further)
 
     def run(self) -> Path:
         """All stages; returns the checkpoint folder."""
