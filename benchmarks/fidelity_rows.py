@@ -178,6 +178,11 @@ def _parsed(kind: str, text: str) -> Any:
     return int(text) if kind == "int" else text
 
 
+def write_rows(path: Path, rows: Sequence[FidelityRow]) -> None:
+    """Write a file of rows anew."""
+    _replace(path, FidelityRow, rows)
+
+
 def _replace(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     write_text(path, csv_text([[item.name for item in fields(kind)], *map(_values, rows)]))
 

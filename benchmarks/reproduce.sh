@@ -2,6 +2,7 @@
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
+#   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents
 #   sh benchmarks/reproduce.sh scale kills    a store of a million rows; evaluations that are killed: 10 minutes on 2 cores
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/.."
 WORK=${WORK:-runs/reproduce}
 CHECKPOINT=${CHECKPOINT:-$WORK/checkpoint}
 ROWS=benchmarks/results/metaworld-10.csv
+AVDC_CHECKPOINT=${AVDC_CHECKPOINT:-$WORK/avdc-checkpoint}
 RLBENCH_CHECKPOINT=${RLBENCH_CHECKPOINT:-$WORK/rlbench-checkpoint}
 
 data() {
@@ -69,6 +71,42 @@ open_loop() {
     # Fresh seeds, all kinds of episodes; one denoising step is the most exact.
     sfvgen-plan collect --suite metaworld-10 --episodes 10 --decisions 40 --seed 700000 --out "$WORK/fresh"
     python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/fresh" --all --sampler-steps 1 --checkpoint "$CHECKPOINT"
+}
+
+avdc_data() {
+    sfvgen-plan collect --suite avdc11-v3 --episodes 250 --decisions 45 --out "$WORK/avdc-data"
+}
+
+avdc_train() { # all stages go on from the main checkpoint
+    sfvgen-plan train --data "$WORK/avdc-data" --checkpoint "$CHECKPOINT" --out "$AVDC_CHECKPOINT" add=tasks \
+        train.autoencoder.fit.steps=400 train.denoiser.fit.steps=1200 train.denoiser.windows.dream_from=300 \
+        train.heads.fit.steps=1200 train.prior.fit.steps=3000 train.prior10.fit.steps=600 train.inverse.fit.steps=0
+}
+
+avdc_rows() {
+    for agent in prior default; do
+        sfvgen-plan eval --suite avdc11-v3 --agent "$agent" --checkpoint "$AVDC_CHECKPOINT" --out "$WORK/avdc-$agent" --resume
+        python -m sfvgen_plan.benchmarks.results merge "$WORK/avdc-$agent" --into benchmarks/results/avdc11-v3.csv
+    done
+}
+
+fidelity() { # one denoising step, ten policies
+    sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 --sampler-steps 1 --out "$WORK/fidelity"
+    for name in fidelity.csv fidelity.json fidelity.md scatter.svg drift.svg; do
+        cp "$WORK/fidelity/$name" benchmarks/results/fidelity/
+    done
+}
+
+trained_agents() { # SAC in imagination alone, then in the real simulator, and what it scores in both
+    for task in reach-v3 drawer-close-v3 handle-press-v3 coffee-button-v3 window-close-v3 faucet-open-v3; do
+        agent=$WORK/sac-$task
+        sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" decisions=98000 \
+            num_envs=128 horizon=30 sampler_steps=1 algo.gradient_steps=32 algo.learning_starts=6400
+        python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
+        sfvgen-plan fidelity --task "$task" --policies "sb3:$agent/agent.zip" --probes --episodes 20 --sampler-steps 1 \
+            --checkpoint "$CHECKPOINT" --out "$agent/gap"
+    done
+    python -m sfvgen_plan.benchmarks.fidelity_section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/results/fidelity
 }
 
 memory_data() { # the loop has episodes of its own
