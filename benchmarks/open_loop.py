@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=Path, required=True, help="dataset written by `sfvgen-plan collect`, or RLBench recordings"
     )
-    parser.add_argument("--checkpoint", metavar="PATH", help="checkpoint folder (default: the one in the package)")
+    parser.add_argument("--checkpoint", metavar="PATH", help="folder, or name in the package (default: metaworld10)")
     parser.add_argument(
         "--out", type=Path, metavar="FILE.csv", help=f"(default: open_loop.csv or open_loop_rlbench.csv in {RESULTS})"
     )

@@ -128,7 +128,7 @@ class ImaginedBatch:
 
     Args:
         task: a task that the checkpoint lists, with or without the "metaworld/" prefix.
-        checkpoint: folder, or a loaded checkpoint; None is the bundled one.
+        checkpoint: folder, name in the package, or a loaded checkpoint; None is the bundled one.
         memory: learn each episode while it is imagined (Temp-LoRA); True is the paper's hyperparameters.
         memory_every: decisions per learnt chunk.
         sampler_steps: denoising steps per decision.

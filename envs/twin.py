@@ -36,7 +36,7 @@ def make_metaworld(
         task, arguments: of ``MetaworldEnv``. In modes other than pixels, size, camera and repeat default to the
             checkpoint's.
         obs_mode: "pixels", "latent" or "state".
-        checkpoint: folder, or a loaded checkpoint; None is the bundled one. Pixels need none.
+        checkpoint: folder, name in the package, or a loaded checkpoint; None is the bundled one. Pixels need none.
         device: where to load it; "auto" is the GPU if there is one.
         exact: compute in float32 even where bfloat16 is faster.
 

@@ -19,7 +19,9 @@ GROUP = "agent"
 
 def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:
     """``--checkpoint`` and ``--device``; a checkpoint must be given where the package's lacks the ``tasks``."""
-    text = "checkpoint folder (default: the one in the package)" if tasks is None else f"checkpoint of {tasks}"
+    text = f"checkpoint of {tasks}"
+    if tasks is None:
+        text = "checkpoint folder, or the name of one in the package (default: metaworld10)"
     parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 

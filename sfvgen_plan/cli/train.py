@@ -19,7 +19,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
     parser.add_argument(
-        "--checkpoint", metavar="DIR", help="checkpoint that loop=slowfast, add=inverse or add=tasks starts from"
+        "--checkpoint",
+        metavar="PATH",
+        help="folder, or name in the package, of what loop=slowfast, add=inverse or add=tasks starts from",
     )
     add_overrides(parser)
 

@@ -17,7 +17,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.runs import check_same_run, data_record, flat
 from sfvgen_plan.memory.rows import MemoryRow
 from sfvgen_plan.model.build import build_pipeline
-from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, checkpoint_folder, load_checkpoint
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
 
@@ -59,7 +59,7 @@ def checked_origin(config: Mapping[str, Any], row: MemoryRow, device: torch.devi
         raise UserError(f"row={row.name!r} is for the slow-fast loop alone; add loop=slowfast")
     if folder is None:
         return Origin()
-    if Path(folder).resolve() == Path(config["out"]).resolve():
+    if Path(config["out"]).resolve() in (Path(folder).resolve(), checkpoint_folder(folder).resolve()):
         raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
     loaded = load_checkpoint(folder, device)
     if added == "inverse" and loaded.pipeline.heads is None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sfvgen_plan.model.inverse import InverseDynamics
     from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints" / "metaworld10"
+PACKAGED = Path(__file__).parents[1] / "checkpoints"
+BUNDLED = PACKAGED / "metaworld10"
 CARD_FILE = "checkpoint.json"
 STARTS_FILE = "starts.safetensors"
 
@@ -189,15 +190,33 @@ def save_checkpoint(
     (path / "README.md").write_text(model_card(card))
 
 
+def packaged_checkpoints() -> list[str]:
+    """Names of the checkpoints in the package, such as ``metaworld10``."""
+    return sorted(card.parent.name for card in PACKAGED.glob(f"*/{CARD_FILE}"))
+
+
+def checkpoint_folder(path: str | Path | None) -> Path:
+    """The folder that is meant: ``path`` itself, or where there is none the packaged checkpoint of that name; None is
+    the bundled one. Whether it holds a checkpoint is seen when it is loaded."""
+    if not path:
+        return BUNDLED
+    named = str(path) in packaged_checkpoints() and not Path(path).exists()
+    return PACKAGED / path if named else Path(path)
+
+
 def load_checkpoint(path: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
-    """Load a checkpoint folder; None is the bundled one. Never runs code from it.
+    """Load a checkpoint, given by its folder or by its name in the package; None is the bundled one. Never runs code
+    from it.
 
     Raises:
         UserError: the folder or a file in it is missing or damaged.
     """
-    folder = Path(path) if path else BUNDLED
+    folder = checkpoint_folder(path)
     if not (folder / CARD_FILE).is_file():
-        raise UserError(f"checkpoint={str(folder)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train")
+        raise UserError(
+            f"checkpoint={str(folder)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train, or the name "
+            f"of one in the package ({', '.join(packaged_checkpoints())})"
+        )
     _hide_progress_bars()
     try:
         card = _read_card(folder / CARD_FILE)

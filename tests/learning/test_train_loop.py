@@ -190,6 +190,15 @@ def test_settings_that_do_not_go_together(run, tmp_path, small_checkpoint):
         run(small_checkpoint, *LOOP)
 
 
+def test_a_checkpoint_in_the_package_is_started_from_by_its_name(run, tmp_path, small_checkpoint, monkeypatch):
+    monkeypatch.setattr("sfvgen_plan.model.checkpoint.PACKAGED", tmp_path)
+    named = shutil.copytree(small_checkpoint, tmp_path / "named")
+    looped = load_checkpoint(run(tmp_path / "out", *LOOP, checkpoint="named"))
+    assert looped.card.training["loop"]["checkpoint"] == load_checkpoint(small_checkpoint).hash
+    with pytest.raises(UserError, match="give another --out"):
+        run(named, *LOOP, checkpoint="named")
+
+
 def test_data_of_another_kind_is_refused(run, tmp_path, small_checkpoint):
     other = tmp_path / "other"
     shutil.copytree(small_checkpoint, other)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import CARD_FILE, STARTS_FILE, load_checkpoint
+from sfvgen_plan.model.checkpoint import CARD_FILE, STARTS_FILE, load_checkpoint, packaged_checkpoints
 
 
 @pytest.fixture
@@ -53,6 +53,18 @@ def test_a_task_that_is_not_listed(small_checkpoint):
 def test_no_folder(tmp_path):
     with pytest.raises(UserError, match=f"holds no {CARD_FILE}"):
         load_checkpoint(tmp_path / "nothing")
+
+
+def test_a_name_is_that_of_a_checkpoint_in_the_package(small_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_checkpoint("metaworld10").hash == load_checkpoint().hash
+    assert load_checkpoint("metaworld10").path.name in packaged_checkpoints()
+    with pytest.raises(UserError, match=r"'metaworld11' holds no .*the name of one in the package \(.*metaworld10"):
+        load_checkpoint("metaworld11")
+    with pytest.raises(UserError, match="holds no"):
+        load_checkpoint("./metaworld10")
+    shutil.copytree(small_checkpoint, "metaworld10")  # what lies here comes first
+    assert load_checkpoint("metaworld10").hash == load_checkpoint(small_checkpoint).hash
 
 
 FILES = [
