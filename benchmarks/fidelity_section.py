@@ -1,7 +1,7 @@
 """The fidelity tables of the README, from the committed rows.
 
-``python -m sfvgen_plan.benchmarks.fidelity_section RUN ... --label sac-imagined --into FOLDER`` brings the rows of agents
-that were each trained for one task together, as one agent.
+``python -m sfvgen_plan.benchmarks.fidelity_section RUN ... --label sac-imagined --into FOLDER`` brings the rows of
+agents that were each trained for one task together, as one agent.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,15 @@ def test_it_is_small_carries_its_licence_and_imagines(folder: Path) -> None:
     env.reset(seed=0)
     frame, *_ = env.step(np.zeros(checkpoint.card.action_dim, np.float32))
     assert frame.std() > 5
+
+
+def test_the_committed_rows_are_theirs() -> None:
+    results = ROOT.parent / "benchmarks" / "results"
+    with (results / "avdc11-v3.csv").open(newline="") as file:
+        assert {row["checkpoint"] for row in csv.DictReader(file)} == {load_checkpoint(ROOT / "avdc11").hash}
+    for name in ("memory_revisit", "memory_return"):
+        made = json.loads((results / f"{name}.json").read_text())
+        assert made["full"]["checkpoint"] == load_checkpoint(ROOT / "memory").hash
 
 
 @pytest.mark.skipif(not (ROOT / "rlbench").is_dir(), reason="checkpoints/rlbench is not there")
