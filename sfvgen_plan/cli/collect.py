@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
 
-DEFAULTS = {"metaworld/": ("corner4", 5, 40), "rlbench/": ("front", 1, 50), "memory/": ("own", 5, 200)}
-"""Camera, raw steps per decision, and most decisions per episode, by simulator."""
+DEFAULTS = {"metaworld/": ("corner4", 128, 5, 40), "rlbench/": ("front", 128, 1, 50), "memory/": ("own", 128, 5, 200)}
+"""Camera, size in pixels, raw steps per decision, and most decisions per episode, by simulator."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,10 +54,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="of the first episode (default %(default)s, the lowest: those below are for evaluation)",
     )
     parser.add_argument("--workers", type=int, default=None, help="processes (default one per core)")
-    parser.add_argument("--size", type=int, default=128, help="of the frames, in pixels (default %(default)s)")
-    parser.add_argument("--camera", help="(default corner4; front for RLBench; of the memory tasks each task's own)")
+    parser.add_argument("--size", type=int, help="of the frames, in pixels (default: the suite's, else 128)")
     parser.add_argument(
-        "--repeat", type=int, help="raw steps per decision (default 5; RLBench's are as many as needed)"
+        "--camera", help="(default: the suite's, else corner4; front for RLBench; of the memory tasks each task's own)"
+    )
+    parser.add_argument(
+        "--repeat", type=int, help="raw steps per decision (default: the suite's, else 5; RLBench's: as many as needed)"
     )
 
 
@@ -65,7 +68,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.agents.collection import STAGING_SUFFIX, collect
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.envs.rlbench.process import SimulatorError
-    from sfvgen_plan.envs.simulators import simulator_of
 
     out = Output.of(args)
     tasks = chosen_tasks(args)
@@ -73,7 +75,7 @@ def run(args: Namespace) -> int:
         return convert_recordings(args, tasks, out)
     if tasks is None:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
-    camera, repeat, decisions = DEFAULTS[simulator_of(tasks[0]).prefix]
+    camera, size, repeat, decisions = chosen_frames(args, tasks)
     total = len(tasks) * args.episodes
     done, partial = 0, f"{args.out}{STAGING_SUFFIX}"
     try:
@@ -88,12 +90,12 @@ def run(args: Namespace) -> int:
                 args.out,
                 tasks,
                 args.episodes,
-                decisions if args.decisions is None else args.decisions,
+                decisions,
                 args.seed,
                 args.workers,
-                args.size,
-                args.camera or camera,
-                args.repeat or repeat,
+                size,
+                camera,
+                repeat,
                 on_episode=count,
             )
     except SimulatorError as error:
@@ -125,6 +127,24 @@ def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:
     if args.suite not in protocol_names():
         raise unknown_name("suite", args.suite, {*suites, *protocol_names()})
     return load_protocol(args.suite).tasks
+
+
+def chosen_frames(args: Namespace, tasks: Sequence[str]) -> tuple[str, int, int, int]:
+    """Camera, size, raw steps per decision, and decisions: as the options say; else, but for the last, by the suite's
+    protocol, so that a checkpoint trained on the data can be evaluated under it; else as usual for the simulator."""
+    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
+    from sfvgen_plan.envs.simulators import simulator_of
+
+    camera, size, repeat, decisions = DEFAULTS[simulator_of(tasks[0]).prefix]
+    if args.suite in protocol_names():
+        rules = load_protocol(args.suite)
+        camera, size, repeat = rules.camera, rules.size, rules.repeat
+    return (
+        args.camera or camera,
+        size if args.size is None else args.size,
+        repeat if args.repeat is None else args.repeat,
+        decisions if args.decisions is None else args.decisions,
+    )
 
 
 def convert_recordings(args: Namespace, tasks: tuple[str, ...] | None, out: Output) -> int:

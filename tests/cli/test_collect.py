@@ -1,10 +1,13 @@
 """The ``collect`` verb."""
 
 import json
+from argparse import ArgumentParser
 
 import pytest
 
+from sfvgen_plan.benchmarks.protocols import protocol_names
 from sfvgen_plan.cli import main
+from sfvgen_plan.cli.collect import add_arguments, chosen_frames, chosen_tasks
 from sfvgen_plan.data.episodes import load_episodes
 
 
@@ -34,6 +37,34 @@ def test_collects_and_says_so(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("options", "frames"),
+    [
+        (["--suite", "ivideogpt6"], ("corner", 64, 2, 40)),
+        (["--suite", "ivideogpt6", "--size", "32", "--repeat", "3"], ("corner", 32, 3, 40)),
+        (["--suite", "ivideogpt6", "--camera", "corner2", "--decisions", "9"], ("corner2", 64, 2, 9)),
+        (["--task", "hammer-v3"], ("corner4", 128, 5, 40)),
+    ],
+)
+def test_a_protocols_frames_are_taken_with_its_tasks(options, frames):
+    assert frames_of(*options) == frames
+
+
+@pytest.mark.parametrize("suite", [name for name in protocol_names() if name != "ivideogpt6"])
+def test_other_protocols_have_the_usual_frames_of_their_simulator(suite):
+    usual = {"memory": ("own", 128, 5, 200)}
+    usual |= {name: ("front", 128, 1, 50) for name in protocol_names() if name.startswith("rlbench")}
+    assert frames_of("--suite", suite) == usual.get(suite, ("corner4", 128, 5, 40))
+
+
+def frames_of(*options):
+    """What these options would collect: camera, size, raw steps per decision and decisions."""
+    parser = ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(["--out", "set", *options])
+    return chosen_frames(args, chosen_tasks(args))
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--task", "reech-v3"], "reach-v3"),
@@ -41,6 +72,8 @@ def test_collects_and_says_so(tmp_path, capsys):
         (["--task", "reach-v3", "--episodes", "0"], "episodes=0"),
         (["--task", "reach-v3", "--seed", "7"], "seed=7"),
         (["--task", "reach-v3", "--workers", "0"], "workers=0"),
+        (["--task", "reach-v3", "--size", "0"], "size=0"),
+        (["--task", "reach-v3", "--repeat", "0"], "repeat=0"),
         ([], "--task"),
     ],
 )
