@@ -83,7 +83,7 @@ def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
     agents = grouped(rows, lambda row: row.agent)
     agents = {name: agents[name] for name in sorted(agents, key=_agent_rank)}
     tasks = task_order(protocol, rows)
-    sections = [_agents_section(protocol, agents), _matrix_section(agents, tasks)] if rows else []
+    sections = [_agents_section(protocol, agents, tasks), _matrix_section(agents, tasks)] if rows else []
     pairs = [(first, second) for first, second in PAIRS if first in agents and second in agents]
     return sections + [_difference_section(first, second, agents, tasks) for first, second in pairs]
 
@@ -107,13 +107,14 @@ def _agent_rank(agent: str) -> tuple[int, str]:
     return (AGENT_ORDER.index(agent) if agent in AGENT_ORDER else len(AGENT_ORDER), agent)
 
 
-def _agents_section(protocol: str, agents: Mapping[str, Sequence[EpisodeRow]]) -> str:
+def _agents_section(protocol: str, agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[str]) -> str:
     lines = []
     for rows in agents.values():
-        summary = summarise(rows)
+        summary, played = summarise(rows), len({row.task for row in rows})
+        part = f" ({played} of {len(tasks)} tasks)" if played < len(tasks) else ""
         lines.append(
             (
-                f"`{summary.agent}`",
+                f"`{summary.agent}`{part}",
                 str(summary.episodes),
                 percentage(summary.success_any),
                 percentage(summary.success_final),
