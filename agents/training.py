@@ -6,24 +6,28 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.wrappers import TransformReward
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
+from sfvgen_plan.cli.devices import cpu_cores
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.decisions import check_at_least_one
+from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
+from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
 from sfvgen_plan.envs.simulators import METAWORLD, simulator_of
-from sfvgen_plan.envs.twin import make_metaworld
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -75,10 +79,10 @@ class Playing:
         """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.
 
         Raises:
-            UserError: what ``ImaginedVectorEnv``, ``ImaginedVecEnv`` and ``make_metaworld`` refuse.
+            UserError: what ``ImaginedVectorEnv``, ``ImaginedVecEnv`` and ``MetaworldEnv`` refuse.
         """
         if self.real:
-            return DummyVecEnv([lambda: self._real(task, checkpoint)] * self.num_envs)
+            return self._real(task, checkpoint)
         vector = ImaginedVectorEnv(
             self.num_envs,
             task,
@@ -92,19 +96,15 @@ class Playing:
         )
         return ImaginedVecEnv(vector, self.reward_scale, self.uncertainty_penalty)
 
-    def _real(self, task: str, checkpoint: Checkpoint) -> Any:
+    def _real(self, task: str, checkpoint: Checkpoint) -> VecEnv:
         if simulator_of(task) is not METAWORLD:
             raise UserError(f"task={task!r} is not of Metaworld, which real=True is for; learn with real=False")
-        env = make_metaworld(
-            task,
-            self.obs_mode,
-            checkpoint,
-            max_decisions=self.horizon,
-            size=checkpoint.size,
-            camera=checkpoint.camera,
-            repeat=checkpoint.repeat,
-        )
-        return TransformReward(env, lambda reward: self.reward_scale * float(reward))
+        task = METAWORLD.canonical(task)
+        checkpoint.task_index(task)
+        observer = Observer(checkpoint.simulator(), self.obs_mode)
+        make = partial(MetaworldEnv, task, checkpoint.size, checkpoint.camera, checkpoint.repeat, self.horizon)
+        environment = RealVecEnv(make, self.num_envs, cpu_cores(), self.reward_scale)
+        return environment if self.obs_mode == "pixels" else CheckpointVecEnv(environment, task, observer)
 
 
 def train(
@@ -149,24 +149,23 @@ def train(
     origin = {"checkpoint": checkpoint.hash, "task": task, "obs_mode": playing.obs_mode}
     made = {"algo": algorithm, "decisions": decisions, "seed": seed, **origin, **asdict(playing)}
     states = SavedStates(states_of(out), {**made, "algo settings": dict(settings)}, 0 if playing.real else save_every)
-    environment = VecMonitor(playing.environment(task, checkpoint))
-    report = _Report(progress, states, environment)
-    if states.newest() is not None:
-        model, notes = states.load(ALGORITHMS[algorithm], environment, policy_device)
-        report.solved = notes["solved"]
-        logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
-    else:
-        model = _new_model(algorithm, environment, playing.obs_mode, settings, seed, policy_device)
-        setattr(model, ORIGIN, origin)
-    if playing.real:
-        environment.seed(FIRST_TRAINING_SEED + seed * playing.num_envs)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    states.begin()
-    try:
-        model.learn(decisions - model.num_timesteps, callback=report, reset_num_timesteps=not model.num_timesteps)
-    finally:
-        _save(model, out)
-        environment.close()
+    with closing(VecMonitor(playing.environment(task, checkpoint))) as environment:
+        report = _Report(progress, states, environment)
+        if states.newest() is not None:
+            model, notes = states.load(ALGORITHMS[algorithm], environment, policy_device)
+            report.solved = notes["solved"]
+            logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
+        else:
+            model = _new_model(algorithm, environment, playing.obs_mode, settings, seed, policy_device)
+            setattr(model, ORIGIN, origin)
+        if playing.real:
+            environment.seed(FIRST_TRAINING_SEED + seed * playing.num_envs)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        states.begin()
+        try:
+            model.learn(decisions - model.num_timesteps, callback=report, reset_num_timesteps=not model.num_timesteps)
+        finally:
+            _save(model, out)
     states.finish()
     return out
 

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from sfvgen_plan.envs.twin import OBS_MODES
 from sfvgen_plan.errors import unknown_name
@@ -64,6 +65,16 @@ class Observer:
         if self.obs_mode == "pixels":
             return frames[:, -1]
         state = self.simulator.begin(frames[:, -PAIR:], tasks, [0] * len(frames))
+        return self.of_imagined(state, self.simulator.read(state))
+
+    def encode(self, frames: np.ndarray) -> Tensor:
+        """Latents (E, C, h, w) of real frames (E, H, W, 3) uint8, for ``of_latents``."""
+        with torch.inference_mode(), self.simulator.precision():
+            return self.simulator.pipeline.encode(frames)
+
+    def of_latents(self, latents: Tensor, tasks: Sequence[str]) -> np.ndarray:
+        """What ``of_real`` gives for frames whose latents are these (E, P, C, h, w); not for pixels."""
+        state = self.simulator.begin_latents(latents, tasks, [0] * len(latents))
         return self.of_imagined(state, self.simulator.read(state))
 
     def frames(self, state: Imagination) -> np.ndarray:

@@ -1,0 +1,130 @@
+"""Real environments as Stable-Baselines3 wants them: simulated in processes, seen through a checkpoint in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter, methodcaller
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from sfvgen_plan.envs.crew import Crew, Make
+from sfvgen_plan.envs.observation import Observer
+
+
+class RealVecEnv(VecEnv):
+    """A Stable-Baselines3 ``VecEnv`` over real environments: what ``DummyVecEnv`` is, with several processes.
+
+    Args:
+        make: makes one environment, such as a ``functools.partial`` of ``MetaworldEnv``.
+        num_envs: how many.
+        processes: that simulate and render, at most; 1 is this process alone.
+        reward_scale: Metaworld's rewards go up to 10 a decision, where most algorithms like about 1.
+
+    Raises:
+        UserError: what ``make`` raises.
+    """
+
+    def __init__(self, make: Make, num_envs: int, processes: int = 1, reward_scale: float = 1.0) -> None:
+        self._crew = Crew(make, num_envs, processes)
+        self.reward_scale = reward_scale
+        observation_space, action_space = self._crew.do({0: attrgetter("observation_space", "action_space")})[0]
+        self._actions = np.zeros((num_envs, *action_space.shape), np.float32)
+        super().__init__(num_envs, observation_space, action_space)
+
+    def reset(self) -> np.ndarray:
+        """Start episodes in all environments, with the seeds and options set before."""
+        began = self._crew.do(
+            {
+                n: methodcaller("reset", seed=self._seeds[n], options=self._options[n] or None)
+                for n in range(self.num_envs)
+            }
+        )
+        self.reset_infos = [info for _, info in began.values()]
+        self._reset_seeds()
+        self._reset_options()
+        return np.stack([observation for observation, _ in began.values()])
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Note the actions (N, A)."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Take one decision of every episode; those that end begin anew at once."""
+        taken = self._crew.do({n: methodcaller("step", action) for n, action in enumerate(self._actions)})
+        observations, rewards, terminations, truncations, infos = map(list, zip(*taken.values(), strict=True))
+        dones = [bool(terminated or truncated) for terminated, truncated in zip(terminations, truncations, strict=True)]
+        for n in range(self.num_envs):
+            infos[n]["TimeLimit.truncated"] = bool(truncations[n] and not terminations[n])
+        ended = [n for n, done in enumerate(dones) if done]
+        for n, (observation, info) in self._crew.do(dict.fromkeys(ended, methodcaller("reset"))).items():
+            infos[n]["terminal_observation"] = observations[n]
+            observations[n], self.reset_infos[n] = observation, info
+        scaled = self.reward_scale * np.asarray(rewards, np.float64)
+        return np.stack(observations), scaled.astype(np.float32), np.asarray(dones), infos
+
+    def close(self) -> None:
+        """Close the environments, and end their processes."""
+        self._crew.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """The current frame of each environment."""
+        return self.env_method("render")
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of each environment asked for, or a copy of it."""
+        return list(self._crew.do({n: attrgetter(attr_name) for n in self._get_indices(indices)}).values())
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of each environment asked for."""
+        self.env_method("set_wrapper_attr", attr_name, value, indices=indices)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method of each environment asked for; the results."""
+        call = methodcaller(method_name, *method_args, **method_kwargs)
+        return list(self._crew.do(dict.fromkeys(self._get_indices(indices), call)).values())
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """No environment is wrapped in what Stable-Baselines3 asks for."""
+        return [False for _ in self._get_indices(indices)]
+
+
+class CheckpointVecEnv(VecEnvWrapper):
+    """Environments that show frames, seen through a checkpoint: what a ``CheckpointObservation`` shows of each, encoded
+    and read out for all of them in one batch. A frame is encoded once; the heads also look at the one before.
+
+    Args:
+        venv: its observations are frames (N, H, W, 3) uint8.
+        task: the checkpoint's name of what is played in all of them.
+        observer: of the checkpoint, in a mode other than pixels.
+    """
+
+    def __init__(self, venv: VecEnv, task: str, observer: Observer) -> None:
+        super().__init__(venv, observation_space=observer.space)
+        self._task, self._observer = task, observer
+        self._latents = torch.empty(0)
+
+    def reset(self) -> np.ndarray:
+        """Start episodes in all environments."""
+        self._latents = self._observer.encode(self.venv.reset())
+        return self._seen(self._latents.unsqueeze(1))
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """One decision of every episode; ``terminal_observation`` is seen through the checkpoint, too."""
+        frames, rewards, dones, infos = self.venv.step_wait()
+        ended = np.flatnonzero(dones)
+        last = [infos[n]["terminal_observation"] for n in ended]
+        latents = self._observer.encode(np.stack([*frames, *last]))
+        before = torch.cat([self._latents, self._latents[ended]])
+        before[ended] = latents[ended]  # nothing moved before an episode's first frame
+        seen = self._seen(torch.stack([before, latents], dim=1))
+        self._latents = latents[: self.num_envs]
+        for n, observation in zip(ended, seen[self.num_envs :], strict=True):
+            infos[n]["terminal_observation"] = observation
+        return seen[: self.num_envs], rewards, dones, infos
+
+    def _seen(self, latents: torch.Tensor) -> np.ndarray:
+        return self._observer.of_latents(latents, [self._task] * len(latents))
