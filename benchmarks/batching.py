@@ -3,49 +3,71 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from sfvgen_plan.memory.learning import FastLearning, episode_losses
 from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.simulator import LearnedSimulator
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+ENDLESS = 2**31
+"""Decisions; longer than any measurement."""
 
 Clock = Callable[[Callable[[], object]], float]
 """Mean seconds of a call."""
 
 
-def vector_rates(checkpoint: Checkpoint, num_envs: int, sampler_steps: int, clock: Clock) -> tuple[float, float]:
-    """Decisions per second of ``num_envs`` imagined environments, in one batch and in Gymnasium's ``SyncVectorEnv``.
+def vector_rate(checkpoint: Checkpoint, num_envs: int, sampler_steps: int, clock: Clock) -> float:
+    """Decisions per second of ``num_envs`` imagined environments in one batch.
 
-    Frames are decoded in both, as for an agent that sees pixels.
+    Frames are decoded, as for an agent that sees pixels.
+    """
+    from sfvgen_plan.envs.vector import ImaginedVectorEnv
+
+    task = checkpoint.tasks[0]
+    return _rate(
+        ImaginedVectorEnv(num_envs, task, checkpoint, sampler_steps=sampler_steps, max_decisions=ENDLESS), clock
+    )
+
+
+def sync_vector_rate(checkpoint: Checkpoint, num_envs: int, sampler_steps: int, clock: Clock) -> float:
+    """The same of Gymnasium's ``SyncVectorEnv``, whose environments share the loaded checkpoint.
+
+    It steps one after the other: more than a few of them take longer to measure, and are no faster.
     """
     from gymnasium.vector import SyncVectorEnv
 
     from sfvgen_plan.envs.imagined import ImaginedEnv
-    from sfvgen_plan.envs.vector import ImaginedVectorEnv
 
-    task = checkpoint.tasks[0]
-    endless = 2**31
-    native = ImaginedVectorEnv(num_envs, task, checkpoint, sampler_steps=sampler_steps, max_decisions=endless)
-    singles = SyncVectorEnv(
-        [lambda: ImaginedEnv(task, checkpoint, sampler_steps=sampler_steps, max_decisions=endless)] * num_envs
-    )
-    rates = []
-    for env in (native, singles):
-        env.reset(seed=0)
-        env.action_space.seed(0)
-        actions = np.asarray(env.action_space.sample())
-        rates.append(num_envs / clock(lambda env=env, actions=actions: env.step(actions)))  # type: ignore[misc]
-    return rates[0], rates[1]
+    make = partial(ImaginedEnv, checkpoint.tasks[0], checkpoint, sampler_steps=sampler_steps, max_decisions=ENDLESS)
+    return _rate(SyncVectorEnv([make] * num_envs), clock)
+
+
+def _rate(env: VectorEnv[Any, Any, Any], clock: Clock) -> float:
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = np.asarray(env.action_space.sample())
+    rate = env.num_envs / clock(lambda: env.step(actions))
+    env.close()
+    return rate
 
 
 def memory_seconds(
     checkpoint: Checkpoint, episodes: int, decisions: int, sampler_steps: int, clock: Clock
 ) -> tuple[float, float, float]:
     """Seconds to imagine a chunk of ``decisions`` and learn it, for ``episodes`` with a memory each: in one batch, and
-    with one PEFT adapter and ``torch.optim.Adam`` at a time; and the bytes of one episode's memory."""
+    one after the other with a PEFT adapter and ``torch.optim.Adam``; and the bytes of one episode's memory.
+
+    Every episode costs the same where they come one after the other. So one is timed, again and again, and multiplied;
+    putting each one's adapter in place would come on top.
+    """
     learning = FastLearning()
     simulator = checkpoint.simulator(sampler_steps, learning)
     task = checkpoint.tasks[0]
@@ -58,61 +80,40 @@ def memory_seconds(
         simulator.remember(imagined)
         outcome.reward.cpu()  # waits for the device
 
-    adapted = _Adapted(checkpoint, learning, episodes, sampler_steps)
-    plain = adapted.simulator
-    alone = plain.begin_latents(start, [task] * episodes, list(range(episodes)))
+    plain, adam = _adapted(checkpoint, learning, sampler_steps)
+    single = plain.begin_latents(start[:1], [task], [0])
 
-    def one_by_one() -> None:
-        for n, (choose, adam) in enumerate(adapted.adapters):
-            choose()
-            one = torch.tensor([n], device=simulator.device)
-            imagined, outcome = plain.imagine(plain.select(alone, one), actions[n : n + 1])
-            sequence = imagined.context.clone()
-            adam.zero_grad()
-            with plain.precision():
-                losses = episode_losses(adapted.unet, checkpoint.pipeline.scheduler, sequence, one, one * 0)
-            losses.sum().backward()
-            adam.step()
-            outcome.reward.cpu()
+    def alone() -> None:
+        imagined, outcome = plain.imagine(single, actions[:1])
+        sequence = imagined.context.clone()
+        adam.zero_grad()
+        with plain.precision():
+            losses = episode_losses(plain.pipeline.unet, plain.pipeline.scheduler, sequence, single.seed, single.step)
+        losses.sum().backward()
+        adam.step()
+        outcome.reward.cpu()
 
     memory = state.memory
     assert memory is not None
     numbers = [*memory.down.values(), *memory.up.values(), *(part for pair in memory.moments.values() for part in pair)]
     size = sum(values[0].numel() * values.element_size() for values in numbers)
-    return clock(batched), clock(one_by_one), float(size)
+    return clock(batched), episodes * clock(alone), float(size)
 
 
-class _Adapted:
-    """A copy of the denoiser with a PEFT adapter for every episode, chosen one at a time."""
+def _adapted(
+    checkpoint: Checkpoint, learning: FastLearning, sampler_steps: int
+) -> tuple[LearnedSimulator, torch.optim.Adam]:
+    """A simulator whose denoiser is a copy with a PEFT adapter, and what trains the adapter."""
+    from peft import LoraConfig, inject_adapter_in_model
 
-    def __init__(self, checkpoint: Checkpoint, learning: FastLearning, episodes: int, sampler_steps: int) -> None:
-        from peft import LoraConfig, inject_adapter_in_model
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        # The copy shares its other parts with the original; only the denoiser is adapted.
-        pipeline = copy.copy(checkpoint.pipeline)
-        pipeline.unet = self.unet = copy.deepcopy(checkpoint.pipeline.unet)
-        copied = Checkpoint(pipeline, checkpoint.card, checkpoint.starts, checkpoint.path)
-        self.simulator = copied.simulator(sampler_steps)
-        config = LoraConfig(
-            r=learning.rank, lora_alpha=learning.alpha, lora_dropout=0.0, target_modules=list(learning.targets)
-        )
-        names = [f"episode{n}" for n in range(episodes)]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several are wanted here
-            for name in names:
-                inject_adapter_in_model(config, self.unet, name)
-        self.unet.to(checkpoint.pipeline.device)
-        layers = [module for module in self.unet.modules() if isinstance(module, BaseTunerLayer)]
-
-        def chooser(name: str) -> Callable[[], None]:
-            def choose() -> None:
-                for layer in layers:
-                    layer.set_adapter(name)
-
-            return choose
-
-        self.adapters = []
-        for name in names:
-            weights = [value for key, value in self.unet.named_parameters() if f".{name}." in key]
-            self.adapters.append((chooser(name), torch.optim.Adam(weights, lr=learning.learning_rate)))
+    # The copy shares its other parts with the original; only the denoiser is adapted.
+    pipeline = copy.copy(checkpoint.pipeline)
+    pipeline.unet = unet = copy.deepcopy(checkpoint.pipeline.unet)
+    config = LoraConfig(
+        r=learning.rank, lora_alpha=learning.alpha, lora_dropout=0.0, target_modules=list(learning.targets)
+    )
+    inject_adapter_in_model(config, unet)  # freezes everything else
+    unet.to(checkpoint.pipeline.device)
+    weights = [value for value in unet.parameters() if value.requires_grad]
+    copied = Checkpoint(pipeline, checkpoint.card, checkpoint.starts, checkpoint.path)
+    return copied.simulator(sampler_steps), torch.optim.Adam(weights, lr=learning.learning_rate)

@@ -31,6 +31,9 @@ COLUMNS = ("name", "device", "value", "unit", "command")
 CHUNK = 8
 """Decisions imagined in one pass."""
 
+MOST_SINGLES = 8
+"""Single environments that are stepped in turn."""
+
 ON_CHECKPOINT = ("imagine", "plan", "vector", "memory")
 """Measurements of a checkpoint in this process."""
 
@@ -128,21 +131,27 @@ def measure_plan(args: argparse.Namespace) -> Numbers:
 
 
 def measure_vector(args: argparse.Namespace) -> Numbers:
-    """The native vector environment beside Gymnasium's, which steps single ones in turn."""
-    from sfvgen_plan.benchmarks.batching import vector_rates
+    """The native vector environment beside Gymnasium's, which steps single ones in turn and so is no faster with more
+    than ``MOST_SINGLES`` of them."""
+    from sfvgen_plan.benchmarks.batching import sync_vector_rate, vector_rate
 
     checkpoint = _checkpoint(args)
     gpu = checkpoint.pipeline.device.type == "cuda"
+    counts = [args.batch] if args.batch else [1, 8, 64, 256] if gpu else [1, 8]
     numbers: Numbers = {}
-    for num_envs in [args.batch] if args.batch else (1, 8, 64, 256) if gpu else (1, 8):
-        native, singles = vector_rates(checkpoint, num_envs, args.sampler_steps, _clock(args, gpu))
-        numbers[f"vector_env_{num_envs}"] = (native, "decisions/s")
-        numbers[f"sync_vector_env_{num_envs}"] = (singles, "decisions/s")
+    for name, rate, measured in (
+        ("vector_env", vector_rate, counts),
+        ("sync_vector_env", sync_vector_rate, sorted({min(count, MOST_SINGLES) for count in counts})),
+    ):
+        for count in measured:
+            per_second = rate(checkpoint, count, args.sampler_steps, _clock(args, gpu))
+            numbers[f"{name}_{count}"] = (per_second, "decisions/s")
     return numbers
 
 
 def measure_memory(args: argparse.Namespace) -> Numbers:
-    """Imagine and learn a chunk of ``CHUNK`` decisions with a memory per episode, beside one PEFT adapter at a time."""
+    """Imagine and learn a chunk of ``CHUNK`` decisions with a memory per episode, all in one batch; beside it a PEFT
+    adapter for one episode at a time, whose seconds are multiplied by the episodes."""
     from sfvgen_plan.benchmarks.batching import memory_seconds
 
     checkpoint = _checkpoint(args)

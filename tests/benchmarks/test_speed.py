@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from sfvgen_plan.benchmarks import throughput
+from sfvgen_plan.benchmarks import speed, throughput
 from sfvgen_plan.benchmarks.speed import COLUMNS, Row, main, merge, run_program
 from sfvgen_plan.benchmarks.tables import speed_section
 from sfvgen_plan.errors import UserError
@@ -62,6 +62,14 @@ def test_batches_are_measured_beside_what_they_replace(small_checkpoint, tmp_pat
     seconds = (float(rows[name]["value"]) for name in ("memory_chunk_2_peft", "memory_chunk_2"))
     assert float(rows["memory_speedup_2"]["value"]) == pytest.approx(next(seconds) / next(seconds), rel=1e-2)
     assert shlex.split(rows["memory_chunk_2"]["command"])[-4:] == ["--batch", "2", "--sampler-steps", "1"]
+
+
+def test_of_single_environments_a_few_are_enough(small_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "MOST_SINGLES", 1)
+    path = tmp_path / "speed.csv"
+    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
+    assert main(["--only", "vector", "--batch", "2", "--sampler-steps", "1", *options]) == 0
+    assert [row["name"] for row in read(path)] == ["vector_env_2", "sync_vector_env_1"]
 
 
 def test_ways_to_spread_out_are_measured_from_the_command_line(tmp_path, monkeypatch):
