@@ -94,7 +94,7 @@ def build_video(checkpoint: Any, device: str, seed: int, settings: Settings) -> 
         context=loaded.card.context_frames,
         replan_every=settings["replan_every"],
         memory_every=settings["memory_every"] if learning is not None else None,
-        memory_whole=learning is not None and learning.rule == "whole",
+        memory_whole=learning is not None and learning.keeps_all,
         seed=seed,
     )
 

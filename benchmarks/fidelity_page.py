@@ -52,8 +52,7 @@ def _parts(summary: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[st
     bias = f"Imagined success is {100 * summary['bias']:+.0f} points off on average."
     yield f"Targets, for {FEWEST_POLICIES} policies or more: {met}. {bias}"
     yield "## Policies"
-    header = ("policy", "kind", "real %", "imagined %", "same actions imagined %", "success head on real frames %")
-    yield markdown(header, [policy_line(item) for item in summary["policies"]])
+    yield policies_table(summary)
     yield "## Tasks"
     header = ("task", "Pearson", "Spearman", "MMRV", "real %", "imagined %")
     yield markdown(header, [_task_line(item) for item in summary["by_task"]])
@@ -104,8 +103,13 @@ def _interval(estimate: Mapping[str, float] | None) -> str:
     return f"{estimate['mean']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
-def policy_line(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """A policy, its kind, and its success by each of ``VERDICTS``, in percent."""
+def policies_table(summary: Mapping[str, Any]) -> str:
+    """Each policy's success by each of ``VERDICTS``, in percent."""
+    header = ("policy", "kind", "real %", "imagined %", "same actions imagined %", "success head on real frames %")
+    return markdown(header, [_policy_line(item) for item in summary["policies"]])
+
+
+def _policy_line(item: Mapping[str, Any]) -> tuple[str, ...]:
     rates = (
         f"{100 * item[verdict]['mean']:.0f} [{100 * item[verdict]['low']:.0f}, {100 * item[verdict]['high']:.0f}]"
         for verdict in ("real", "imagined", "replayed", "judged")

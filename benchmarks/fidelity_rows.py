@@ -111,8 +111,8 @@ class FidelityRun:
             # The newest block of an episode counts: an earlier one may have been written without its row.
             latest = {(*moment.key, moment.decision): moment for moment in moments}
             self.moments = [moment for moment in latest.values() if moment.key in keys]
-            _replace(folder / MOMENTS, Moment, self.moments)
-            _replace(folder / ROWS, FidelityRow, self.rows)
+            write_rows(folder / MOMENTS, Moment, self.moments)
+            write_rows(folder / ROWS, FidelityRow, self.rows)
         except OSError as error:
             raise UserError(f"out={str(folder)!r} can't be written ({error.strerror}); give another folder") from None
 
@@ -178,12 +178,8 @@ def _parsed(kind: str, text: str) -> Any:
     return int(text) if kind == "int" else text
 
 
-def write_rows(path: Path, rows: Sequence[FidelityRow]) -> None:
-    """Write a file of rows anew."""
-    _replace(path, FidelityRow, rows)
-
-
-def _replace(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Write a file of rows anew, as a whole or not at all."""
     write_text(path, csv_text([[item.name for item in fields(kind)], *map(_values, rows)]))
 
 

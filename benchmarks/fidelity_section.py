@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sfvgen_plan.benchmarks.fidelity_page import agreement_table, policy_line
+from sfvgen_plan.agents.registry import POLICY_PREFIX
+from sfvgen_plan.benchmarks.fidelity_page import agreement_table, policies_table
 from sfvgen_plan.benchmarks.fidelity_rows import ROWS, FidelityRow, read_rows, write_rows
 from sfvgen_plan.benchmarks.fidelity_summary import summarise
 from sfvgen_plan.benchmarks.markdown import markdown
@@ -30,12 +31,11 @@ def fidelity_sections(folder: Path) -> list[str]:
     sections = []
     if (folder / ROWS).exists():
         summary = summarise(read_rows(folder / ROWS, FidelityRow), [])
-        header = ("policy", "kind", "real %", "imagined %", "same actions imagined %", "success head on real frames %")
         sections += [
             "**Fidelity: success in imagination against success in the real simulator** "
             f"({summary['episodes_per_policy']} start frames, {len(summary['tasks'])} tasks; "
             "intervals: bootstrap, and Wilson for shares)\n\n" + agreement_table(summary),
-            markdown(header, [policy_line(item) for item in summary["policies"]]),
+            policies_table(summary),
         ]
     if (folder / GAPS).exists():
         sections.append(_gaps(read_rows(folder / GAPS, FidelityRow)))
@@ -65,12 +65,14 @@ def gather(runs: Sequence[Path], label: str, folder: Path) -> Path:
     """
     file, found = folder / GAPS, []
     for run in runs:
-        rows = [row for row in read_rows(run / ROWS, FidelityRow) if row.policy.startswith("sb3:")]
+        rows = [row for row in read_rows(run / ROWS, FidelityRow) if row.policy.startswith(POLICY_PREFIX)]
         if not rows:
-            raise UserError(f"runs={str(run)!r} has no rows of an agent sb3:PATH.zip; give it one with --policies")
+            raise UserError(
+                f"runs={str(run)!r} has no rows of an agent {POLICY_PREFIX}PATH.zip; give it one with --policies"
+            )
         found += [replace(row, policy=label) for row in rows]
     others = [row for row in read_rows(file, FidelityRow) if row.policy != label] if file.exists() else []
-    write_rows(file, [*others, *found])
+    write_rows(file, FidelityRow, [*others, *found])
     return file
 
 

@@ -140,7 +140,7 @@ def show(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: in
     tasks, seeds = [NAME] * len(episodes), [episode.seed for episode in episodes]
     newest = max(simulator.context_frames, 2)
     learning = simulator.fast_learning
-    keeps_all = learning is not None and learning.rule == "whole"
+    keeps_all = learning is not None and learning.keeps_all
 
     def frames_of(episode: TrueEpisode, first: int, end: int) -> np.ndarray:
         return episode.frames[0 if keeps_all else max(0, first) : end]
@@ -172,7 +172,7 @@ def imagine_all(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], ch
     """The rests of several episodes in one batch. Episodes don't mix: each comes out as it would alone, but for how a
     batch rounds."""
     learning = simulator.fast_learning
-    if learning is not None and learning.rule == "whole":
+    if learning is not None and learning.keeps_all:
         dreams: dict[int, Dream] = {}
         for _, rows in _alike([episode.seen for episode in episodes]):
             dreams |= zip(rows, _imagined(simulator, [episodes[row] for row in rows], chunk), strict=True)

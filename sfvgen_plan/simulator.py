@@ -201,11 +201,11 @@ class LearnedSimulator:
 
     @property
     def _keeps_actions(self) -> bool:
-        return self.fast_learning is not None and self.fast_learning.rule == "output"
+        return self.fast_learning is not None and self.fast_learning.keeps_actions
 
     @property
     def _keeps_all(self) -> bool:
-        return self.fast_learning is not None and self.fast_learning.rule == "whole"
+        return self.fast_learning is not None and self.fast_learning.keeps_all
 
     def _learnt(self, state: Imagination, spare: int, past: int) -> Memory:
         """The memory after learning the context but its first ``spare`` frames; ``past`` of the others are input."""

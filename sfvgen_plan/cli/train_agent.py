@@ -197,10 +197,12 @@ def _played(folder: Path) -> int:
 
 def _evaluate(args: Namespace, task: str, file: Path, real: bool, resume: bool = False) -> int:
     """``eval`` of the new agent under its task's protocol; rows lie in ``<folder>/real``."""
+    from sfvgen_plan.agents.registry import POLICY_PREFIX
     from sfvgen_plan.cli import eval as verb
     from sfvgen_plan.cli.parser import parse_arguments
 
-    options = ["--task", task, "--agent", f"sb3:{file}", "--label", f"{args.algo}-{'real' if real else 'imagined'}"]
+    label = f"{args.algo}-{'real' if real else 'imagined'}"
+    options = ["--task", task, "--agent", f"{POLICY_PREFIX}{file}", "--label", label]
     options += ["--episodes", str(args.episodes), "--device", args.device, "--out", str(file.parent / REAL_FOLDER)]
     options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
     options += [flag for flag, given in (("--quiet", args.quiet), ("--json", args.json), ("--resume", resume)) if given]

@@ -249,11 +249,11 @@ class LoopStage:
 
     def _learnable(self, newest: Tensor, i: int, learning: FastLearning) -> tuple[Tensor, Given | None]:
         """What fast learning is shown after chunk ``i``, as ``LearnedSimulator.remember`` has it."""
-        past, length = self.windows.context, (i + 1 if learning.rule == "whole" else 1) * self.settings.chunk
+        past, length = self.windows.context, (i + 1 if learning.keeps_all else 1) * self.settings.chunk
         window = self.data.window(newest, past + length)
         assert self.data.latents is not None
         sequence = self.data.latents[window].float()
-        if learning.rule != "output":
+        if not learning.keeps_actions:
             return sequence, None
         return sequence, Given(past, self.data.action[window], self.text[self.data.task[newest]])
 

@@ -61,10 +61,20 @@ class FastLearning:
             raise unknown_name("rule", self.rule, get_args(Rule))
         if self.window is not None and (self.window < 1 or self.rule == "output"):
             raise UserError(f"window={self.window} doesn't go with rule={self.rule!r}; give 1 or more, or null")
-        if self.window is None and self.rule == "whole":
+        if self.window is None and self.keeps_all:
             raise UserError(
                 "window=null doesn't go with rule='whole', whose episodes grow; give the frames of a sample"
             )
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether it learns from all frames of the episode, which must be kept for it."""
+        return self.rule == "whole"
+
+    @property
+    def keeps_actions(self) -> bool:
+        """Whether it learns from actions and text, too."""
+        return self.rule == "output"
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ def learn(
         sequence: the chunk behind its input; for the rule "whole" everything since the start of the episode.
         given: what it was generated from, for the rule "output" alone.
     """
-    assert (given is not None) == (settings.rule == "output")
+    assert (given is not None) == settings.keeps_actions
     losses = sequence.new_zeros(len(sequence))
     memory = memory.owned()
     with torch.inference_mode(False), torch.enable_grad(), _frozen(unet):

@@ -1,12 +1,11 @@
 """Which frames a simulator is shown and asked for, under each rule of learning."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
 from sfvgen_plan.benchmarks.memory_revisit import imagine, show
+from sfvgen_plan.memory.learning import FastLearning
 from sfvgen_plan.simulation import Outcome
 
 CHUNK = 8
@@ -19,7 +18,8 @@ class Recorder:
 
     def __init__(self, episode, rule, context_frames=2):
         self.episode, self.context_frames = episode, context_frames
-        self.fast_learning = None if rule is None else SimpleNamespace(rule=rule)
+        window = 10 if rule == "whole" else None
+        self.fast_learning = None if rule is None else FastLearning(rule=rule, window=window)
         self.learned, self.begun, self.calls = [], None, []
 
     def _when(self, frames):
