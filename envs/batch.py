@@ -81,6 +81,9 @@ class Episodes:
         anchor = None
         if old.anchor is not None and new.anchor is not None:
             anchor = old.anchor.replaced(where, new.anchor)
+        track = None
+        if old.track is not None and new.track is not None:
+            track = old.track.index_copy(0, where, new.track)
         state = Imagination(
             _padded(old.context, frames).index_copy(0, where, _padded(new.context, frames)),
             old.task.index_copy(0, where, new.task),
@@ -88,6 +91,7 @@ class Episodes:
             old.step.index_copy(0, where, new.step),
             memory,
             anchor=anchor,
+            track=track,
         )
         merged = Episodes(
             state,

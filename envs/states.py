@@ -25,7 +25,7 @@ from sfvgen_plan.memory.weights import Memory
 from sfvgen_plan.simulator import Imagination
 
 FORMAT = "sfvgen-plan imagined state 2"
-_IMAGINED = ("context", "task", "seed", "step")
+_IMAGINED, _TRACK = ("context", "task", "seed", "step"), "track"
 _ANCHORED = tuple(field.name for field in fields(Anchor))
 _COUNTERS = ("lengths", "decisions", "latched")
 
@@ -162,7 +162,7 @@ def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
     newest = imagined.context[:, -max(simulator.context_frames, 2) :]
     begun = simulator.begin_latents(newest, [state.task] * len(state), imagined.seed)
     lengths = np.full(len(state), newest.shape[1])
-    begun = replace(begun, step=imagined.step, anchor=imagined.anchor)
+    begun = replace(begun, step=imagined.step, anchor=imagined.anchor, track=imagined.track)
     episodes = replace(state.episodes, imagination=begun, lengths=lengths)
     return replace(state, memory=_learning(batch), episodes=episodes)
 
@@ -248,15 +248,21 @@ def _moved(episodes: Episodes, device: torch.device) -> Episodes:
             memory.owner.to(device),
             memory.scale,
         )
-    moved = {name: getattr(state, name).to(device) for name in _IMAGINED}
+    moved = {name: values.to(device) for name, values in _imagined(state).items()}
     anchor = state.anchor.to(device) if state.anchor is not None else None
     return replace(episodes, imagination=Imagination(**moved, memory=memory, anchor=anchor))
+
+
+def _imagined(state: Imagination) -> dict[str, Tensor]:
+    """Its own tensors by name."""
+    tensors = {name: getattr(state, name) for name in _IMAGINED}
+    return tensors if state.track is None else {**tensors, _TRACK: state.track}
 
 
 def _packed(state: ImaginedState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name, and the rest as JSON values."""
     episodes, imagined = state.episodes, state.episodes.imagination
-    tensors = {name: getattr(imagined, name) for name in _IMAGINED}
+    tensors = _imagined(imagined)
     tensors |= {name: torch.from_numpy(np.asarray(getattr(episodes, name))) for name in _COUNTERS}
     tensors["ended"] = torch.from_numpy(state.ended)
     if imagined.anchor is not None:
@@ -296,7 +302,8 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Imagi
     anchor = None
     if f"anchor.{_ANCHORED[0]}" in tensors:
         anchor = Anchor(**{name: tensors[f"anchor.{name}"] for name in _ANCHORED})
-    imagined = Imagination(**{name: tensors[name] for name in _IMAGINED}, memory=memory, anchor=anchor)
+    own = {name: tensors[name] for name in (*_IMAGINED, _TRACK) if name in tensors}
+    imagined = Imagination(**own, memory=memory, anchor=anchor)
     episodes = Episodes(imagined, *(tensors[name].numpy() for name in _COUNTERS))
     return ImaginedState(
         header["checkpoint"],

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from sfvgen_plan.anchors import Anchor
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.learning import FastLearning, Given, learn
+from sfvgen_plan.memory.captured import CapturedLearning
+from sfvgen_plan.memory.learning import FastLearning, Given
 from sfvgen_plan.memory.weights import Memory, applied, fresh_memory, stack
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.heads import ActionPrior
+from sfvgen_plan.model.motion import followed
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
 from sfvgen_plan.model.unet import short_attention
 from sfvgen_plan.simulation import Outcome, as_long
@@ -36,9 +38,10 @@ class Imagination:
         task: (N,) index into the checkpoint's tasks.
         seed, step: (N,) random state: which stream, and how many passes were drawn from it.
         memory: Temp-LoRA of the episodes, or None.
-        actions: (N, K, A) the action that led into each frame of the context, zeros where none did; kept for the rule
-            "output" alone.
+        actions: (N, K, I) what the denoiser is told of the action that led into each frame of the context, zeros where
+            none did; kept for the rule "output" alone.
         anchor: where the next passes start; None: at the newest frames.
+        track: (N, D + H) where the robot is at the newest frame, for a checkpoint that follows it (see ``Motion``).
     """
 
     context: Tensor
@@ -48,6 +51,7 @@ class Imagination:
     memory: Memory | None = None
     actions: Tensor | None = None
     anchor: Anchor | None = None
+    track: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.context)
@@ -57,8 +61,9 @@ class Imagination:
         memory = self.memory.select(index) if self.memory is not None else None
         actions = self.actions[index] if self.actions is not None else None
         anchor = self.anchor.select(index) if self.anchor is not None else None
+        track = self.track[index] if self.track is not None else None
         return Imagination(
-            self.context[index], self.task[index], self.seed[index], self.step[index], memory, actions, anchor
+            self.context[index], self.task[index], self.seed[index], self.step[index], memory, actions, anchor, track
         )
 
 
@@ -97,8 +102,10 @@ class LearnedSimulator:
         self.pipeline = checkpoint.pipeline
         self.sampler_steps = sampler_steps
         self.fast_learning = memory
+        self._learn = CapturedLearning(self.pipeline.unet, self.pipeline.scheduler)
         self.exact = exact
         self.action_dim = checkpoint.card.action_dim
+        self.input_dim = checkpoint.pipeline.unet.config.action_dim
         self.context_frames = context_frames or checkpoint.card.context_frames
         most = CONTEXT_WINDOW - self.context_frames
         if not 1 <= anchor_every <= most:
@@ -143,11 +150,17 @@ class LearnedSimulator:
             memory = fresh_memory(self.pipeline.unet, seed, settings.rank, settings.alpha, settings.targets)
         actions = None
         if self._keeps_actions:
-            actions = latents.new_zeros(*latents.shape[:2], self.action_dim, dtype=torch.float32)
+            actions = latents.new_zeros(*latents.shape[:2], self.input_dim, dtype=torch.float32)
         latents, step, anchor = latents.float(), torch.zeros_like(seed), None
         if self.anchor_every > 1:
-            anchor = Anchor.at(latents[:, -self.context_frames :], seed, step, self.action_dim, self.anchor_every)
-        return Imagination(latents, task, seed, step, memory, actions, anchor)
+            anchor = Anchor.at(latents[:, -self.context_frames :], seed, step, self.input_dim, self.anchor_every)
+        return Imagination(latents, task, seed, step, memory, actions, anchor, self.located(latents, task))
+
+    def located(self, latents: Tensor, task: Tensor) -> Tensor | None:
+        """Where the robot is (N, D + H), as the newest two of frames (N, P, C, h, w) of the tasks (N,) show it; None
+        for a checkpoint that follows no robot."""
+        motion = self.pipeline.motion
+        return motion.start(latents[:, -2:].float(), self._pooled[task]) if motion is not None else None
 
     @torch.inference_mode()
     def imagine(self, state: Imagination, actions: Tensor) -> tuple[Imagination, Outcome]:
@@ -164,24 +177,32 @@ class LearnedSimulator:
             )
         if not bool(actions.isfinite().all()):
             raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
-        actions = actions.clamp(-1, 1).to(state.context)
+        inputs, tracks = self._followed(state.track, actions.clamp(-1, 1).to(state.context))
         context = state.context[:, -self.context_frames :]
         with self.precision():
-            latents, anchor = self._continued(state, context, actions)
-            outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task)
+            latents, anchor = self._continued(state, context, inputs)
+            outcome = self._read(torch.cat([context[:, -1:], latents], dim=1), state.task, tracks)
         kept = context if state.memory is None else state.context  # a chunk to remember may take several passes
         newest = torch.cat([kept, latents], dim=1)
-        led = torch.cat([state.actions, actions], dim=1) if state.actions is not None else None
+        led = torch.cat([state.actions, inputs], dim=1) if state.actions is not None else None
         if not self._keeps_all:
             newest = newest[:, -CONTEXT_WINDOW:]
             led = led[:, -CONTEXT_WINDOW:] if led is not None else None
-        return replace(state, context=newest, step=state.step + 1, actions=led, anchor=anchor), outcome
+        track = tracks[:, -1] if tracks is not None else None
+        moved = replace(state, context=newest, step=state.step + 1, actions=led, anchor=anchor, track=track)
+        return moved, outcome
 
     @torch.inference_mode()
     def read(self, state: Imagination) -> Outcome:
         """What the heads say of every episode's newest frame (G = 1)."""
+        tracks = state.track[:, None] if state.track is not None else None
         with self.precision():
-            return self._read(state.context[:, -2:], state.task)
+            return self._read(state.context[:, -2:], state.task, tracks)
+
+    def _followed(self, track: Tensor | None, actions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the denoiser is told (N, G, I) of actions (N, G, A), and the tracks (N, G, D + H) if there are any."""
+        motion = self.pipeline.motion
+        return (actions, None) if track is None else followed(motion, track, actions)
 
     def remember(self, state: Imagination) -> Imagination:
         """Fast learning on the newest chunk and its input, Algorithm 1a. The chunk is what was imagined since the last
@@ -220,15 +241,7 @@ class LearnedSimulator:
                 )
             given = Given(past, state.actions[:, spare:], self._text[state.task])
         with self.precision():
-            memory, _ = learn(
-                self.pipeline.unet,
-                self.pipeline.scheduler,
-                state.memory,
-                state.context[:, spare:],
-                state.seed,
-                self.fast_learning,
-                given,
-            )
+            memory, _ = self._learn(state.memory, state.context[:, spare:], state.seed, self.fast_learning, given)
         return memory
 
     def remember_frames(
@@ -248,7 +261,9 @@ class LearnedSimulator:
         state = self.begin(frames, tasks, seeds)
         past = state.context.shape[1] - actions.shape[1]
         if state.actions is not None:
-            led = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+            held = torch.as_tensor(actions, dtype=torch.float32, device=self.device).clamp(-1, 1)
+            with torch.inference_mode():
+                led, _ = self._followed(self.located(state.context[:, :past], state.task), held)
             state = replace(state, actions=torch.cat([state.actions[:, :past], led], dim=1))
         memory = self._learnt(self.recall(state, memories), 0, past)
         return [memory.select(as_long([n], self.device)).owned() for n in range(len(frames))]
@@ -288,7 +303,7 @@ class LearnedSimulator:
         Args:
             state: N episodes.
             context: (N, f_p, C, h, w) clean frames.
-            actions: (N, G, A), or None for what the text alone asks for.
+            actions: (N, G, I), or None for what the text alone asks for.
             text: (N, L, E) token features.
             drawn: (N, G, C, h, w) noise.
         """
@@ -311,7 +326,8 @@ class LearnedSimulator:
             return self.pipeline.generate(context, actions, text, drawn, self.sampler_steps)
 
     def _continued(self, state: Imagination, newest: Tensor, actions: Tensor) -> tuple[Tensor, Anchor | None]:
-        """The frames (N, G, C, h, w) after ``actions`` (N, G, A), and where the next pass starts."""
+        """The frames (N, G, C, h, w) after what the denoiser is told of the ``actions`` (N, G, I), and where the next
+        pass starts."""
         new, shape = actions.shape[1], newest.shape[2:]
         if state.anchor is None:
             self.denoiser_calls += self.sampler_steps
@@ -330,17 +346,21 @@ class LearnedSimulator:
             latents[rows] = made[:, taken:].float()
         return latents, anchor.taking(actions, state.seed)
 
-    def _read(self, latents: Tensor, task: Tensor) -> Outcome:
-        """Heads on every pair of successive frames of (N, G + 1, C, h, w)."""
+    def _read(self, latents: Tensor, task: Tensor, tracks: Tensor | None) -> Outcome:
+        """Heads on every pair of successive frames of (N, G + 1, C, h, w); of a robot that is followed the read-outs of
+        ``tracks`` (N, G, D + H)."""
         count, frames = latents.shape[0], latents.shape[1] - 1
         pairs = torch.stack([latents[:, :-1], latents[:, 1:]], dim=2).flatten(0, 1)
         text = self._pooled[task].repeat_interleave(frames, dim=0)
         readout = self.pipeline.heads(pairs, text)
+        estimates = readout.estimates.float().view(count, frames, -1)
+        if tracks is not None:
+            estimates = self.pipeline.motion.estimates(tracks)
         return Outcome(
             reward=readout.reward.float().view(count, frames),
             success=readout.success.float().sigmoid().view(count, frames),
             value=readout.value.float().view(count, frames),
-            estimates=readout.estimates.float().view(count, frames, -1),
+            estimates=estimates,
             latents=latents[:, 1:],
         )
 

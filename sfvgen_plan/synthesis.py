@@ -63,8 +63,9 @@ class Synthesis:
         step, anchor = state.step + 1, None
         if state.anchor is not None:  # it moves to the video's end: no actions are known that would imagine that anew
             kept, most = newest[:, -simulator.context_frames :], state.anchor.actions.shape[1]
-            anchor = Anchor.at(kept, state.seed, step, simulator.action_dim, most)
-        return replace(state, context=newest, step=step, actions=None, anchor=anchor), video
+            anchor = Anchor.at(kept, state.seed, step, simulator.input_dim, most)
+        track = simulator.located(newest, state.task)
+        return replace(state, context=newest, step=step, actions=None, anchor=anchor, track=track), video
 
     @torch.inference_mode()
     def actions(self, state: Imagination, video: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class TrainingData:
             the sub-goals (see ``told_texts``).
         told: (F,) True where that is a sub-goal.
         latents: (F, C, h, w) standardised, set after the autoencoder stage; ``imagined`` likewise after the denoiser.
+        followed: (F, I) as ``action``, with what is expected of it behind; set after the stage of the robot's motion.
     """
 
     frames: Tensor
@@ -59,6 +60,12 @@ class TrainingData:
     told: Tensor
     latents: Tensor | None = None
     imagined: Tensor | None = None
+    followed: Tensor | None = None
+
+    @property
+    def told_actions(self) -> Tensor:
+        """(F, I) what the denoiser is told of the action that led into a frame."""
+        return self.action if self.followed is None else self.followed
 
     def indices(self, mask: Tensor) -> Tensor:
         """Frame numbers where the mask holds."""

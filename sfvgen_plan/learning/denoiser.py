@@ -132,7 +132,7 @@ class DenoiserStage:
             latents,
             context,
             past,
-            data.action[window],
+            data.told_actions[window],
             self.text[data.task[newest]],
             data.told[newest],
             generator,
@@ -147,7 +147,7 @@ class DenoiserStage:
         new, shown = max(1, length - s.context), min(s.longest_context, length - 1)
         before = max(0, s.context + new - shown)
         window = data.window(newest, before + length)
-        frames, actions, text = data.latents[window].float(), data.action[window], self.text[data.task[newest]]
+        frames, actions, text = data.latents[window].float(), data.told_actions[window], self.text[data.task[newest]]
         first = before + shown - new
         part = slice(first - s.context, first + new)
         frames[:, first : first + new] = self._continued(frames[:, part], actions[:, part], text)

@@ -36,9 +36,8 @@ def dreamt(
         window = torch.minimum(part[:, None] + steps, data.last[part][:, None])
         noise = normal(part, torch.zeros_like(part), (chunk, *latents.shape[1:]))
         with training_precision(latents.device):
-            made = pipeline.generate(
-                latents[data.window(part, context_frames)].float(), data.action[window], text[data.task[part]], noise, 2
-            )
+            context = latents[data.window(part, context_frames)].float()
+            made = pipeline.generate(context, data.told_actions[window], text[data.task[part]], noise, 2)
         # Windows that run past the end of the episode repeat its last frame: keep only frames that exist.
         real = part[:, None] + steps <= data.last[part][:, None]
         imagined[window[real]] = made[real].half()

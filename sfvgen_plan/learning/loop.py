@@ -172,7 +172,7 @@ class LoopStage:
             latents,
             latents,
             past,
-            self.data.action[window],
+            self.data.told_actions[window],
             self.text[self.data.task[newest]],
             self.data.told[newest],
             generator,
@@ -255,7 +255,7 @@ class LoopStage:
         sequence = self.data.latents[window].float()
         if not learning.keeps_actions:
             return sequence, None
-        return sequence, Given(past, self.data.action[window], self.text[self.data.task[newest]])
+        return sequence, Given(past, self.data.told_actions[window], self.text[self.data.task[newest]])
 
     def _episodes(self, number: int) -> tuple[Tensor, Tensor]:
         """First frames and seeds of this process's episodes in a round, the longest first."""

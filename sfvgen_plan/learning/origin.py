@@ -201,12 +201,12 @@ def fresh_pipeline(
 
 
 def _take_weights(pipeline: SlowFastVGenPipeline, further: Checkpoint) -> None:
-    for name in ("vae", "unet", "heads", "prior", "prior10"):
-        theirs = getattr(further.pipeline, name)
-        if theirs is None:
+    for name in ("vae", "unet", "heads", "prior", "prior10", "motion"):
+        theirs, own = getattr(further.pipeline, name), getattr(pipeline, name)
+        if theirs is None or own is None:
             continue
         try:
-            getattr(pipeline, name).load_state_dict(theirs.state_dict())
+            own.load_state_dict(theirs.state_dict())
         except RuntimeError as error:
             mismatch = str(error).splitlines()[-1].strip()
             raise UserError(

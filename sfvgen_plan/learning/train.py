@@ -27,6 +27,13 @@ from sfvgen_plan.learning.inverse import InverseObjective, InverseStage
 from sfvgen_plan.learning.latents import dreamt, encoded, start_frames
 from sfvgen_plan.learning.loop import LoopObjective, LoopSettings, LoopStage
 from sfvgen_plan.learning.mirror import with_mirrored
+from sfvgen_plan.learning.motion import (
+    MotionObjective,
+    MotionSettings,
+    MotionStage,
+    check_robots_alone,
+    followed_episodes,
+)
 from sfvgen_plan.learning.origin import card_of, check_resumable, checked_origin, fresh_pipeline, new_record
 from sfvgen_plan.learning.runs import checked_speedups, has_split
 from sfvgen_plan.learning.trainer import Stage, StageSettings
@@ -73,6 +80,7 @@ class Training:
         self.card = card_of(config, self.base, episodes, self.record)
         self.task_names, self.sub_goals = episodes.tasks, episodes.sub_goals
         self.data = to_training_data(episodes, self.device)
+        check_robots_alone(self.recipe["model"]["motion_width"], self.card.readouts)
         if self.recipe["mirror"]:
             self.data = with_mirrored(self.data)
         check_resumable(config, origin, self.card, episodes, self.accelerator.is_main_process)
@@ -88,6 +96,9 @@ class Training:
         if self.base is None and self.recipe["base"] is None:
             self.fit_autoencoder()
         self.encode()
+        if self.base is None and self.pipeline.motion is not None:
+            self.fit_motion()
+        self.follow()
         if self.base is None:
             self.fit_denoiser()
             if self.pipeline.heads is not None:
@@ -114,9 +125,10 @@ class Training:
         heads, vae = self.pipeline.heads, self.pipeline.vae
         vae.to(memory_format=torch.channels_last)  # twice as fast for pictures, on GPUs and CPUs
         mean, std = estimate_scale(self.data)
-        heads.register_to_config(
-            estimate_mean=mean.tolist(), estimate_std=std.tolist(), reward_scale=source_of(self.task_names).reward_scale
-        )
+        scale = {"estimate_mean": mean.tolist(), "estimate_std": std.tolist()}
+        heads.register_to_config(**scale, reward_scale=source_of(self.task_names).reward_scale)
+        if self.pipeline.motion is not None:
+            self.pipeline.motion.register_to_config(**scale)
         settings = self.recipe["autoencoder"]
         text = torch.zeros(len(self.card.tasks), self.recipe["model"]["text_dim"], device=self.device)
         objective = AutoencoderObjective(vae, heads, text, **settings["loss"])
@@ -128,6 +140,21 @@ class Training:
         """Latents of all frames."""
         self.pipeline.to(self.device)
         self.data.latents = encoded(self.pipeline, self.data)
+
+    def fit_motion(self) -> None:
+        """Between the stages, where actions take the robot."""
+        settings = MotionSettings(**self.recipe["motion"]["learning"])
+        objective = MotionObjective(self.pipeline.motion)
+        self._fit(MotionStage(self.data, objective, self._pooled(), settings), self.recipe["motion"]["fit"])
+        # As it will be stored: the denoiser is to be told in training what it will be told later.
+        for weights in self.pipeline.motion.parameters():
+            weights.data = weights.data.bfloat16().float()
+
+    def follow(self) -> None:
+        """What the denoiser is told of the data's actions, if that is more than they are."""
+        if self.pipeline.motion is not None:
+            pooled = self.pipeline.embed([self.card.tasks[task] for task in self.task_names])[1]
+            self.data.followed = followed_episodes(self.pipeline.motion, self.data, pooled)
 
     def fit_denoiser(self) -> None:
         """Stage 2."""

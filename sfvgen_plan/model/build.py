@@ -9,6 +9,7 @@ from pathlib import Path
 from diffusers import AutoencoderKL, EDMEulerScheduler
 
 from sfvgen_plan.model.heads import ActionPrior, Heads
+from sfvgen_plan.model.motion import Motion
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.text import tiny_text_encoder, tiny_tokenizer
 from sfvgen_plan.model.unet import VideoUNet
@@ -41,13 +42,18 @@ def build_pipeline(
     text_dim: int = 64,
     heads_width: int = 48,
     prior_width: int = 64,
+    motion_width: int = 0,
 ) -> SlowFastVGenPipeline:
-    """An untrained pipeline; the defaults are those of the bundled checkpoint."""
+    """An untrained pipeline; the defaults are those of the bundled checkpoint.
+
+    ``motion_width`` 0: without ``motion``, which tells the denoiser where actions take the robot.
+    """
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = tiny_tokenizer(instructions, Path(folder))
     blocks = len(unet_widths)
     latent_size = size // 2 ** (len(autoencoder_widths) - 1)
     latent = {"latent_channels": latent_channels, "sample_size": latent_size}
+    motion = Motion(**latent, text_dim=text_dim, action_dim=action_dim, width=motion_width) if motion_width else None
     return SlowFastVGenPipeline(
         vae=build_autoencoder(size, autoencoder_widths, latent_channels),
         text_encoder=tiny_text_encoder(tokenizer, text_dim),
@@ -55,7 +61,7 @@ def build_pipeline(
         unet=VideoUNet(
             sample_size=latent_size,
             latent_channels=latent_channels,
-            action_dim=action_dim,
+            action_dim=action_dim + (motion.readouts if motion is not None else 0),
             down_block_types=("CrossAttnDownBlock3D",) * blocks,
             up_block_types=("CrossAttnUpBlock3D",) * blocks,
             block_out_channels=tuple(unet_widths),
@@ -68,4 +74,5 @@ def build_pipeline(
         heads=Heads(**latent, text_dim=text_dim, width=heads_width),
         prior=ActionPrior(**latent, text_dim=text_dim, width=prior_width, action_dim=action_dim),
         prior10=ActionPrior(**latent, text_dim=text_dim, width=heads_width, action_dim=action_dim),
+        motion=motion,
     )

@@ -184,6 +184,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder: safetensors and JSON only, and a model card for people."""
     path.mkdir(parents=True, exist_ok=True)
+    _hide_progress_bars()
     pipeline.save_pretrained(path)
     save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
     (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")

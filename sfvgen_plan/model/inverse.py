@@ -41,4 +41,4 @@ class InverseDynamics(ModelMixin, ConfigMixin):
 def build_inverse(pipeline: SlowFastVGenPipeline) -> InverseDynamics:
     """An untrained one for a pipeline with heads, as wide as those."""
     heads = pipeline.heads.config
-    return InverseDynamics(heads.latent_channels, heads.sample_size, heads.width, pipeline.unet.config.action_dim)
+    return InverseDynamics(heads.latent_channels, heads.sample_size, heads.width, pipeline.action_dim)

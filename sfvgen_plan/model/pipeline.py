@@ -13,6 +13,7 @@ from torch import Tensor
 from sfvgen_plan.model import diffusion
 from sfvgen_plan.model.heads import ActionPrior, Heads
 from sfvgen_plan.model.inverse import InverseDynamics
+from sfvgen_plan.model.motion import Motion, followed
 from sfvgen_plan.model.text import encode_text
 from sfvgen_plan.model.unet import VideoUNet
 
@@ -25,10 +26,10 @@ class SlowFastVGenPipeline(DiffusionPipeline):
 
     Components follow diffusers' folder layout, so ``save_pretrained`` and ``from_pretrained`` work as everywhere:
     ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), ``unet`` (``VideoUNet``), ``scheduler`` (any of diffusers'),
-    and optionally ``heads``, the priors and ``inverse``, which a plain video model lacks.
+    and optionally ``heads``, the priors, ``inverse`` and ``motion``, which a plain video model lacks.
     """
 
-    _optional_components = ["heads", "prior", "prior10", "inverse"]  # noqa: RUF012 (diffusers reads it from the class)
+    _optional_components = ["heads", "prior", "prior10", "inverse", "motion"]  # noqa: RUF012 (diffusers reads it from the class)
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         prior: ActionPrior | None = None,
         prior10: ActionPrior | None = None,
         inverse: InverseDynamics | None = None,
+        motion: Motion | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -53,7 +55,13 @@ class SlowFastVGenPipeline(DiffusionPipeline):
             prior=prior,
             prior10=prior10,
             inverse=inverse,
+            motion=motion,
         )
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in an action. The denoiser is told of more where a ``motion`` says what they lead to."""
+        return self.unet.config.action_dim - (self.motion.readouts if self.motion is not None else 0)
 
     @classmethod
     def from_modelscope(cls, path: str, action_dim: int = 4, **options: Any) -> SlowFastVGenPipeline:
@@ -121,7 +129,8 @@ class SlowFastVGenPipeline(DiffusionPipeline):
 
         Args:
             context: (B, P, C, h, w) standardised latents, oldest first; P may be 0.
-            actions: (B, G, A) the action that leads into each new frame, or None for no action condition.
+            actions: (B, G, I) what the denoiser is told of the action that leads into each new frame: the action, and
+                behind it what ``motion`` makes of it if there is one; or None for no action condition.
             text: (B, L, E) token features.
             noise: (B, G, C, h, w) standard normal.
             steps: sampler steps.
@@ -158,11 +167,17 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         num_inference_steps: int = 3,
         seed: int = 0,
     ) -> np.ndarray:
-        """Continue B videos: frames (B, P, H, W, 3) uint8 and a prompt each -> (B, num_frames, H, W, 3) uint8."""
+        """Continue B videos: frames (B, P, H, W, 3) uint8 and a prompt each -> (B, num_frames, H, W, 3) uint8.
+
+        ``actions`` (B, num_frames, A), or None.
+        """
         from sfvgen_plan.model.noise import normal
 
         context = self.encode(frames)
-        tokens, _ = self.embed(prompt)
+        tokens, pooled = self.embed(prompt)
+        if actions is not None and self.motion is not None:
+            pairs = context[:, [max(-2, -context.shape[1]), -1]]
+            actions, _ = followed(self.motion, self.motion.start(pairs, pooled), actions)
         seeds = seed + torch.arange(len(context), device=context.device)
         noise = normal(seeds, torch.zeros_like(seeds), (num_frames, *context.shape[2:]))
         return self.decode(self.generate(context, actions, tokens, noise, num_inference_steps))

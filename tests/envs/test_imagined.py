@@ -172,8 +172,8 @@ def test_success_is_latched(make, monkeypatch):
     read = env.simulator._read
     chances = iter([0.9, 0.2, 0.7, 0.1])  # the start frame's, then the decisions'
 
-    def certain(latents, task):
-        outcome = read(latents, task)
+    def certain(*seen):
+        outcome = read(*seen)
         return replace(outcome, success=torch.full_like(outcome.success, next(chances)))
 
     monkeypatch.setattr(env.simulator, "_read", certain)

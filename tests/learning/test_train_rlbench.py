@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.cli.options import compose
@@ -17,7 +18,7 @@ from sfvgen_plan.learning.train import Training
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 TASK, DECISIONS = "rlbench/reach_target", 9
-STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10")
+STAGES = ("autoencoder", "motion", "denoiser", "heads", "prior", "prior10")
 
 
 def episode(seed: int) -> StagedEpisode:
@@ -52,6 +53,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train.model.unet_widths=[8,8]",
         "train.model.head_dim=4",
         "train.model.norm_groups=4",
+        "train.model.motion_width=8",
         *(f"train.{stage}.fit.steps=2" for stage in STAGES),
     ]
     config = compose("train", ["train=tiny", f"data={folder / 'data'}", f"out={folder / 'out'}", *small])
@@ -82,8 +84,46 @@ def test_its_tasks_are_imagined_like_any_other(checkpoint: Path):
     assert env.unwrapped.metadata["render_fps"] == 10
 
 
+def test_where_the_hand_is_comes_from_the_actions_alone(checkpoint: Path):
+    """Frames in which the hand is hidden tell nothing of it."""
+    loaded = load_checkpoint(checkpoint)
+    simulator = loaded.simulator(1, exact=True)
+    actions = torch.rand(2, 3, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    start = loaded.starts[TASK][:1, None].expand(2, -1, -1, -1, -1)
+    state = simulator.begin_latents(start, [TASK] * 2, [0, 1])
+    assert state.track is not None
+    with torch.no_grad():
+        tracks, changes = loaded.pipeline.motion(state.track, actions)
+    after, outcome = simulator.imagine(state, actions)
+    torch.testing.assert_close(outcome.estimates, loaded.pipeline.motion.estimates(tracks))
+    assert loaded.pipeline.unet.config.action_dim == 7 + changes.shape[-1]
+
+    one, _ = simulator.imagine(state, actions[:, :1])  # one decision at a time
+    one, _ = simulator.imagine(one, actions[:, 1:2])
+    one, two = simulator.imagine(one, actions[:, 2:])
+    torch.testing.assert_close(two.estimates[:, 0], outcome.estimates[:, 2])
+    torch.testing.assert_close(one.track, after.track)
+    torch.testing.assert_close(simulator.read(one).estimates[:, 0], outcome.estimates[:, 2])
+
+
+def test_a_snapshot_holds_where_the_hand_is(checkpoint: Path, tmp_path: Path):
+    envs = gym.make_vec(
+        "sfvgen/Imagined-v0", num_envs=3, task=TASK, checkpoint=checkpoint, obs_mode="state", device="cpu"
+    )
+    envs.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (3, 7)).astype(np.float32)
+    envs.step(actions)
+    envs.unwrapped.get_state().save(tmp_path / "state")
+    expected = envs.step(actions)[0]
+    envs.reset(seed=5)
+    envs.unwrapped.set_state(tmp_path / "state")
+    np.testing.assert_array_equal(envs.step(actions)[0], expected)
+    envs.close()
+
+
 def test_the_recipe_is_shorter_than_the_default():
     recipe, default = (compose("train", [f"train={name}"])["train"] for name in ("rlbench", "default"))
-    assert recipe["model"] == default["model"]
-    assert all(recipe[stage]["fit"]["steps"] < default[stage]["fit"]["steps"] for stage in STAGES)
+    assert recipe["model"] == {**default["model"], "motion_width": recipe["model"]["motion_width"]}
+    assert recipe["model"]["motion_width"] > default["model"]["motion_width"] == 0
+    assert all(recipe[stage]["fit"]["steps"] < default[stage]["fit"]["steps"] for stage in STAGES if stage != "motion")
     assert recipe["denoiser"]["windows"]["dream_from"] < recipe["denoiser"]["fit"]["steps"]
