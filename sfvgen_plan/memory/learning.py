@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError, unknown_name
-from sfvgen_plan.memory.weights import ATTENTION_PROJECTIONS, Memory, applied
+from sfvgen_plan.memory.adam import Rows
+from sfvgen_plan.memory.weights import ATTENTION_PROJECTIONS, Memory, computed_in, hooked
 from sfvgen_plan.model import diffusion, noise
 from sfvgen_plan.model.unet import VideoUNet
 
@@ -92,6 +93,36 @@ class Given:
     text: Tensor
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """Memories that learn and what they learn from; the arguments of ``learn``, copied into tensors of its own.
+
+    Attributes:
+        rows: the memories, which change in place.
+        sequence: (N, T, C, h, w).
+        seeds: (N,) what noise is drawn from.
+        given: for the rule "output".
+    """
+
+    rows: Rows
+    sequence: Tensor
+    seeds: Tensor
+    given: Given | None
+
+    @classmethod
+    def of(cls, memory: Memory, sequence: Tensor, seeds: Tensor, given: Given | None) -> Lesson:
+        """Made outside of inference mode, whose tensors can't be part of what gradients are taken of."""
+        if given is not None:
+            given = Given(given.past, given.actions.clone(), given.text.clone())
+        return cls(Rows.of(memory.owned()), sequence.clone(), seeds.clone(), given)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that a step reads, beside the denoiser."""
+        given = () if self.given is None else (self.given.actions, self.given.text)
+        return *self.rows.tensors, self.sequence, self.seeds, *given
+
+
 def episode_losses(
     unet: VideoUNet,
     scheduler: object,
@@ -147,32 +178,39 @@ def learn(
     """
     assert (given is not None) == settings.keeps_actions
     losses = sequence.new_zeros(len(sequence))
-    memory = memory.owned()
-    with torch.inference_mode(False), torch.enable_grad(), _frozen(unet):
-        sequence, seeds = sequence.clone(), seeds.clone()  # inference tensors can't enter a graph
-        if given is not None:
-            given = Given(given.past, given.actions.clone(), given.text.clone())
+    with differentiable(unet):
+        lesson = Lesson.of(memory, sequence, seeds, given)
         for _ in range(settings.steps):
-            down = {k: _leaf(v) for k, v in memory.down.items()}
-            up = {k: _leaf(v) for k, v in memory.up.items()}
-            live = Memory(down, up, memory.moments, memory.steps.clone(), memory.owner.clone(), memory.scale)
-            with applied(unet, live):
-                part = _sample(sequence, seeds, live.steps, settings.window)
-                losses = episode_losses(unet, scheduler, part, seeds, live.steps, given, settings.log_mean)
-            weights = {f"{k}.down": v for k, v in down.items()} | {f"{k}.up": v for k, v in up.items()}
-            gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
-            memory = _adam(live, weights, dict(zip(weights, gradients, strict=True)), settings.learning_rate)
-    return memory, losses.detach()
+            losses = advance(unet, scheduler, lesson, settings)
+        return lesson.rows.memory(), losses
+
+
+def advance(unet: VideoUNet, scheduler: object, lesson: Lesson, settings: FastLearning) -> Tensor:
+    """One of the steps of ``learn``, in place, where the denoiser is ``differentiable``; returns its losses (N,).
+
+    Neither waits for the device nor draws from torch's generator, so that a CUDA graph can hold it.
+    """
+    rows, seeds = lesson.rows, lesson.seeds
+    weights = rows.weights.detach().requires_grad_()
+    down, up = rows.split(weights.to(computed_in(weights)))
+    with hooked(unet, down, up, rows.scale):
+        part = _sample(lesson.sequence, seeds, rows.steps, settings.window)
+        losses = episode_losses(unet, scheduler, part, seeds, rows.steps, lesson.given, settings.log_mean)
+    (gradient,) = torch.autograd.grad(losses.sum(), [weights])
+    rows.descend(gradient, settings.learning_rate)
+    return losses.detach()
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Within the block nothing is kept for gradients of the model's own weights."""
+def differentiable(model: nn.Module) -> Iterator[None]:
+    """Within the block gradients are taken, whatever surrounds it, but nothing is kept for those of the model's own
+    weights."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)
     try:
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -186,45 +224,3 @@ def _sample(sequence: Tensor, seeds: Tensor, counter: Tensor, window: int | None
     start = (noise.uniform(seeds, counter, 1, SAMPLE_STREAM) * (room + 1)).long()
     episode = torch.arange(len(sequence), device=sequence.device)[:, None]
     return sequence[episode, start + torch.arange(sequence.shape[1] - room, device=sequence.device)]
-
-
-def _leaf(weights: Tensor) -> Tensor:
-    """The same numbers with a gradient of their own; inference tensors can't have one and are copied."""
-    return (weights.clone() if weights.is_inference() else weights.detach()).requires_grad_()
-
-
-def _adam(memory: Memory, weights: dict[str, Tensor], gradients: dict[str, Tensor], rate: float) -> Memory:
-    """One step of Adam (Kingma and Ba 2015, the constants of torch.optim.Adam) on every episode's weights, in one long
-    row: hundreds of small tensors would take longer to launch than to compute."""
-    steps = memory.steps + 1
-    count = steps.double()[:, None]  # 1 - 0.999**count loses digits in float32
-    names = list(gradients)
-    with torch.no_grad():
-        gradient = _row(gradients[name] for name in names)
-        early, late = ((1 - decay**count).to(gradient.dtype) for decay in (0.9, 0.999))
-        # Rows are copies already: in place, or many episodes would need several more of them.
-        first = _row(memory.moments[name][0] for name in names).mul_(0.9).add_(gradient, alpha=0.1)
-        second = _row(memory.moments[name][1] for name in names).mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        change = (first / early).div_((second / late).sqrt_().add_(1e-8)).mul_(rate)
-        updated = _row(weights[name] for name in names).sub_(change)
-    shapes = {name: values.shape for name, values in gradients.items()}
-    new, means, squares = (_tensors(row, shapes) for row in (updated, first, second))
-    return Memory(
-        {k: new[f"{k}.down"] for k in memory.down},
-        {k: new[f"{k}.up"] for k in memory.up},
-        {name: (means[name], squares[name]) for name in names},
-        steps,
-        memory.owner,
-        memory.scale,
-    )
-
-
-def _row(tensors: Iterable[Tensor]) -> Tensor:
-    """(M, numbers) from tensors (M, ...)."""
-    return torch.cat([tensor.flatten(1) for tensor in tensors], dim=1)
-
-
-def _tensors(row: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """The tensors that ``_row`` joined, as views."""
-    parts = row.split([shape[1:].numel() for shape in shapes.values()], dim=1)
-    return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

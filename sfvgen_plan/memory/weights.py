@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from sfvgen_plan.model import noise
 
 ATTENTION_PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 """The layers that Temp-LoRA adapts by default: every attention projection of the denoiser."""
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,7 @@ class Memory:
 
     def owned(self) -> Memory:
         """The same memory with one set of weights per imagined episode, so that each can learn alone."""
-        if len(self.owner) == len(self.steps) and bool(
-            (self.owner == torch.arange(len(self.steps), device=self.owner.device)).all()
-        ):
+        if len(self.owner) == len(self.steps) and _in_groups(self):
             return self
         pick = self.owner
         return Memory(
@@ -137,53 +138,52 @@ def applied(model: nn.Module, memory: Memory | None) -> Iterator[None]:
     if memory is None:
         yield
         return
-    owners, copies = _groups(memory)
-    down = {name: values[owners] for name, values in memory.down.items()}
-    with hooked(model, down, {name: values[owners] for name, values in memory.up.items()}, memory.scale, copies):
+    down, up = memory.down, memory.up
+    if not _in_groups(memory):
+        down, up = ({name: values[memory.owner] for name, values in part.items()} for part in (down, up))
+    with hooked(model, down, up, memory.scale):
         yield
 
 
 @contextmanager
-def hooked(
-    model: nn.Module, down: dict[str, Tensor], up: dict[str, Tensor], scale: float, copies: int = 1
-) -> Iterator[None]:
-    """As ``applied``, for weights (M, ...) that serve ``copies`` successive episodes each. Never waits for a device."""
-    handles = [
-        model.get_submodule(name).register_forward_hook(_adapter(down[name], up[name], scale, copies)) for name in down
-    ]
+def hooked(model: nn.Module, down: dict[str, Tensor], up: dict[str, Tensor], scale: float) -> Iterator[None]:
+    """As ``applied``, for weights (M, ...) of which each serves as many successive episodes. Waits for no device."""
+    handles = []
     try:
+        for name in down:
+            layer = attrgetter(name)(model)  # several times as fast as get_submodule
+            handles.append(layer.register_forward_hook(_adapter(layer, down[name], up[name], scale)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _groups(memory: Memory) -> tuple[Tensor | slice, int]:
-    """Which memories to use and how many successive episodes share each, so that forks need no copies."""
+def _in_groups(memory: Memory) -> bool:
+    """Whether equally many successive episodes share each memory, in order, so that forks need no copies."""
     total, sets = len(memory.owner), len(memory.steps)
-    if total % sets == 0:
-        copies = total // sets
-        if bool((memory.owner == torch.arange(total, device=memory.owner.device) // copies).all()):
-            return slice(None), copies
-    return memory.owner, 1
+    if sets == 1:
+        return True  # without a comparison, which would wait for the device
+    if total % sets:
+        return False
+    return bool((memory.owner == torch.arange(total, device=memory.owner.device) // (total // sets)).all())
 
 
-def _adapter(down: Tensor, up: Tensor, scale: float, copies: int):  # type: ignore[no-untyped-def]
+def _adapter(layer: nn.Linear, down: Tensor, up: Tensor, scale: float) -> Hook:
     # Cast once, not in every pass. Adding BA to the layer's weight instead would be cheaper still, but in bfloat16 that
     # rounds away most of what a few steps have learnt.
-    dtype = _computed_in(down)
+    dtype = computed_in(layer.weight)
     inward, outward = down.to(dtype).transpose(1, 2), up.to(dtype).transpose(1, 2)
+    sets, width, height = len(down), down.shape[2], up.shape[1]
 
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0].reshape(len(down), -1, inputs[0].shape[-1])
-        low = torch.bmm(x, inward.to(x.dtype))
-        whole = output.reshape(len(up), -1, output.shape[-1])
-        return torch.baddbmm(whole, low.to(whole.dtype), outward.to(whole.dtype), alpha=scale).reshape(output.shape)
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        low = torch.bmm(inputs[0].reshape(sets, -1, width), inward)
+        return torch.baddbmm(output.reshape(sets, -1, height), low, outward, alpha=scale).reshape(output.shape)
 
     return hook
 
 
-def _computed_in(values: Tensor) -> torch.dtype:
-    """The type that products are computed in here."""
+def computed_in(values: Tensor) -> torch.dtype:
+    """The type that products with ``values`` are computed in here."""
     kind = values.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else values.dtype
