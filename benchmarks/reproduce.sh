@@ -2,9 +2,9 @@
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
-#   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents
+#   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really autoencoders
 #   sh benchmarks/reproduce.sh scale kills    a store of a million rows; evaluations that are killed: 10 minutes on 2 cores
-#   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows
+#   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows memory_experiments
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
 #
 # RLBENCH_DATA is a folder of recorded, action-labelled RLBench episodes (<task>.npz, <task>_front.mp4), which are for
@@ -90,7 +90,7 @@ avdc_rows() {
     done
 }
 
-fidelity() { # one denoising step, ten policies
+fidelity() { # one denoising step, eleven policies
     sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 --sampler-steps 1 --out "$WORK/fidelity"
     for name in fidelity.csv fidelity.json fidelity.md scatter.svg drift.svg; do
         cp "$WORK/fidelity/$name" benchmarks/results/fidelity/
@@ -107,6 +107,23 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
     python -m sfvgen_plan.benchmarks.fidelity_section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/results/fidelity
+}
+
+trained_really() { # the same tasks and algorithm in the real simulator, with as many decisions of a task as the data has
+    for task in reach-v3 drawer-close-v3 handle-press-v3 coffee-button-v3 window-close-v3 faucet-open-v3; do
+        agent=$WORK/sac-real-$task
+        sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" real=true \
+            decisions=16384 num_envs=32 horizon=30 algo.gradient_steps=32 algo.learning_starts=1600
+        python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
+    done
+}
+
+autoencoders() { # candidates of picture size and latents, on a third of the data
+    sfvgen-plan collect --suite metaworld-10 --episodes 120 --decisions 40 --out "$WORK/autoencoder-data"
+    for candidate in 64-f8-c16 128-f16-c16 128-f16-c32; do
+        python -m sfvgen_plan.benchmarks.autoencoders --data "$WORK/autoencoder-data" --candidate "$candidate" \
+            --work "$WORK/autoencoders" --out benchmarks/results/autoencoders.csv
+    done
 }
 
 memory_data() { # the loop has episodes of its own
@@ -139,10 +156,19 @@ memory_rows() { # with one denoising step, as open_loop
     sfvgen-plan bench memory --part revisit --row full --checkpoint "$WORK/memory-full" --without "$WORK/memory-no_temp_lora" \
         --encoder "$WORK/memory-encoder" --videos 3 --sampler-steps 1 --out "$WORK/memory-rows"
     cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/results/
-    python -m sfvgen_plan.benchmarks.memory_cost --checkpoint "$WORK/memory-full" --memory full full,window=4
-    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full --sampler-steps 1
-    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-no_temp_lora" --row no_temp_lora \
-        --sampler-steps 1
+}
+
+memory_experiments() { # settings on seeds that the tables don't use; cost; drift
+    upper='targets=up_blocks.*.to_q+up_blocks.*.to_v' values='targets=up_blocks.*.to_v'
+    python -m sfvgen_plan.benchmarks.memory_settings --checkpoint "$WORK/memory-full" --sampler-steps 1 --memory full \
+        full,learning_rate=1e-4,steps=1 full,learning_rate=1e-3 full,learning_rate=1e-2 full,steps=1 \
+        full,steps=16,learning_rate=1e-3 full,rank=8 full,rank=64,alpha=64 full,window=4 full,log_mean=2 \
+        "full,$upper" "full,$values" "full,steps=1,$values" original_temp_lora no_local_rule
+    for steps in 3 50; do
+        python -m sfvgen_plan.benchmarks.memory_cost --checkpoint "$WORK/memory-full" --steps "$steps" --memory full \
+            full,steps=1 "full,steps=1,$upper" "full,steps=1,$values"
+    done
+    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full no_temp_lora --sampler-steps 1
 }
 
 rlbench_data() { # their test split is left out

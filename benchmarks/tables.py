@@ -34,6 +34,7 @@ PAIRS = (("default", "prior"), ("default10", "prior10"))
 
 OPEN_LOOP = "open_loop.csv"
 OPEN_LOOP_RLBENCH = "open_loop_rlbench.csv"
+AUTOENCODERS = "autoencoders.csv"
 SPEED = "speed.csv"
 FIDELITY = "fidelity"
 
@@ -53,6 +54,7 @@ def results_block(folder: Path) -> str:
     sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
     sections += fidelity_sections(folder / FIDELITY)
     sections += memory_sections(folder)
+    sections += _section_of(folder / AUTOENCODERS, autoencoders_section)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -210,6 +212,26 @@ def open_loop_rlbench_section(records: Sequence[Mapping[str, str]]) -> str:
     )  # fmt: skip
     title = f"**Open-loop rollouts of RLBench at decision {summary[0]['decision']}**, test split"
     return f"{title}\n\n" + markdown(header, lines)
+
+
+def autoencoders_section(records: Sequence[Mapping[str, str]]) -> str:
+    """Candidates of picture size and latents, and what can be read out of their frozen latents."""
+    columns = ("psnr_db", "goal_error_cm", "object_error_cm", "hand_error_cm")
+    lines = [
+        (
+            f"`{record['candidate']}`",
+            *(f"{float(record[column]):.1f}" for column in columns),
+            f"{float(record['parameters']) / 1e6:.1f}",
+            record["steps"],
+            record["device"],
+        )
+        for record in records
+    ]
+    header = (
+        "picture size, autoencoder factor, channels", "PSNR dB at its size", "goal error cm, reach and push",
+        "object error cm", "hand error cm", "million weights", "steps", "device",
+    )  # fmt: skip
+    return "**Autoencoders: what stays visible in their latents**, held-out episodes\n\n" + markdown(header, lines)
 
 
 def speed_section(records: Sequence[Mapping[str, str]]) -> str:

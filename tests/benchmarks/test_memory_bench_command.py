@@ -151,7 +151,7 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
         (("--agent", "expert"), "rows don't differ"),
         (("--encoder", "nowhere"), "encoder='nowhere'"),
         (("--part", "revisit", "agent.samples=3"), "--part revisit"),
-        (("--part", "return", "--without", "other"), "--part return"),
+        (("--part", "return", "--without", "metaworld10"), "--part return"),
         (("--without", "nowhere"), "nowhere"),
     ],
 )

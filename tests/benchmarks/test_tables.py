@@ -54,6 +54,14 @@ def test_ingredients_stand_in_their_own_table_and_are_never_ranked(tmp_path: Pat
     assert lines[1].endswith("| no trust region |  | 75 [30, 95] |")
 
 
+def test_candidates_of_the_autoencoder_have_a_table(tmp_path: Path) -> None:
+    (tmp_path / "autoencoders.csv").write_text(
+        "candidate,psnr_db,goal_error_cm,object_error_cm,hand_error_cm,parameters,steps,seconds,device\n"
+        "128-f16-c16,30.66,4.07,2.0,1.84,3593579,1500,169,NVIDIA H200\n"
+    )
+    assert "| `128-f16-c16` | 30.7 | 4.1 | 2.0 | 1.8 | 3.6 | 1500 | NVIDIA H200 |" in results_block(tmp_path)
+
+
 def readme(folder: Path) -> Path:
     path = folder / "README.md"
     path.write_text(f"# Title\n{BEGIN}\nold\n{END}\nfooter\n")
