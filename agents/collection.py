@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.rlbench.tasks import is_made
 from sfvgen_plan.envs.simulators import MEMORY, RLBENCH, simulator_of
 from sfvgen_plan.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
@@ -93,7 +97,8 @@ def collect(
     """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
 
     Finished episodes lie in ``<out>.partial`` until all are there; then they become ``out`` in one rename. Calling
-    again with the same settings goes on where it was stopped, at whatever moment; the number of workers may change.
+    again with the same settings goes on where it was stopped, at whatever moment; the number of workers may change. An
+    episode whose file is damaged is played again; without a finished episode nothing stays.
 
     Args:
         out: folder to make. If it is this very dataset already, nothing is done.
@@ -108,7 +113,8 @@ def collect(
         ``out``.
 
     Raises:
-        UserError: bad settings; ``out`` or its partial folder is there with other settings, or is something else.
+        UserError: bad settings; ``out`` or its partial folder is there with other settings, or is something else, or
+            is damaged.
         SimulatorError: RLBench kept failing. Finished episodes are kept.
     """
     settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat)
@@ -120,22 +126,38 @@ def collect(
             on_episode()
         return out
     staging = _open_staging(out, settings)
-    missing = []
-    for task, number in _plan(settings):
-        if staged_path(staging, task, number).exists():
-            on_episode()
-        else:
-            missing.append((task, number))
-    if missing:
-        count = min(workers or _usable_cores(), len(missing))
-        run_workers(settings, staging, missing, count, on_episode)
-    _assemble(out, staging, settings)
+    try:
+        missing = []
+        for task, number in _plan(settings):
+            if _is_whole(staged_path(staging, task, number)):
+                on_episode()
+            else:
+                missing.append((task, number))
+        if missing:
+            count = min(workers or _usable_cores(), len(missing))
+            run_workers(settings, staging, missing, count, on_episode)
+        _assemble(out, staging, settings)
+    except BaseException:  # Ctrl-C, too
+        if not _has_episodes(staging):
+            _remove_staging(staging)
+        raise
     return out
 
 
 def staged_path(staging: Path, task: str, number: int) -> Path:
     """Where episode ``number`` of ``task`` is kept until all are there."""
     return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
+
+
+def is_staged_for(staging: Path, settings: CollectionSettings) -> bool:
+    """Whether the staging folder is still that of these settings. A worker whose parent was killed asks: it plays its
+    episode to the end, and meanwhile the folder may have become another collection's.
+
+    Raises:
+        UserError: the folder's note of its settings is damaged.
+    """
+    file = staging / SETTINGS_FILE
+    return not file.exists() or _read_settings(file) == settings.as_dict()
 
 
 def finished_with(out: Path, settings: CollectionSettings) -> bool:
@@ -164,11 +186,13 @@ def _plan(settings: CollectionSettings) -> Iterator[tuple[str, int]]:
 def _open_staging(out: Path, settings: CollectionSettings) -> Path:
     staging = out.with_name(out.name + STAGING_SUFFIX)
     file = staging / SETTINGS_FILE
-    if file.exists():
-        _check_same(staging, json.loads(file.read_text(encoding="utf-8")), settings)
+    if _has_episodes(staging):
+        _check_same(staging, _read_settings(file), settings)
         for leftover in staging.glob("*.npz.*.tmp"):
             leftover.unlink(missing_ok=True)
         return staging
+    # Without a finished episode there is nothing to lose, whatever was to be collected before.
+    _remove_staging(staging)
     try:
         staging.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{SETTINGS_FILE}.{os.getpid()}.tmp")
@@ -177,6 +201,46 @@ def _open_staging(out: Path, settings: CollectionSettings) -> Path:
     except OSError as error:
         raise UserError(f"out={str(out)!r} cannot be written ({error}); choose another folder") from error
     return staging
+
+
+def _has_episodes(staging: Path) -> bool:
+    return any(staging.glob("*.npz"))
+
+
+def _remove_staging(staging: Path) -> None:
+    """Remove a staging folder without episodes; files in it that are none of ours stay."""
+    with suppress(OSError):
+        for file in (staging / SETTINGS_FILE, *staging.glob("*.*.tmp")):
+            file.unlink(missing_ok=True)
+        staging.rmdir()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the episode is there. A damaged one is removed: it will be played again, and be the same."""
+    from sfvgen_plan.data.staging import StagedEpisode
+
+    if not path.exists():
+        return False
+    try:
+        StagedEpisode.load(path)
+    except UserError as error:
+        logger.warning("%s", error)
+        path.unlink()
+        return False
+    return True
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("not a mapping")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"out={str(file.parent)!r} has no readable {SETTINGS_FILE} ({error}), which tells what its episodes are; "
+            "choose another folder or delete it"
+        ) from error
+    return found
 
 
 def _check_same(folder: Path, there: dict[str, Any], settings: CollectionSettings) -> None:

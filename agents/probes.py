@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.noise import Stream, generator
 from sfvgen_plan.errors import unknown_name
 
 PROBES = {
@@ -33,6 +32,8 @@ class ProbeAgent:
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""
+        from sfvgen_plan.agents.noise import Stream, generator  # imports torch, which nobody needs for the names
+
         for lane, seed in zip(lanes, seeds, strict=True):
             corner = generator((0, int(seed), 0), Stream.PROBE).choice([-1.0, 1.0], self.action_dim)
             self._next[int(lane)] = (0.0 if self.name == "still" else corner) * np.ones(self.action_dim, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Mapping
 from importlib import import_module
 from inspect import Parameter, isclass, signature
@@ -97,7 +98,8 @@ def make_agent(
         A ``BatchAgent``, or for agents that run beside the environment an ``EnvAgent`` (see ``acts_on_env``).
 
     Raises:
-        UserError: unknown agent or setting, a value that makes no sense, a checkpoint that cannot be loaded.
+        UserError: unknown agent or setting, a value that makes no sense, a checkpoint that cannot be loaded, a factory
+            that raises an exception.
     """
     if seed < 0:
         raise UserError(f"seed={seed} must be at least 0")
@@ -120,7 +122,14 @@ def _make_from(
     offered = {"checkpoint": checkpoint, "device": device, "seed": seed, "settings": settings}
 
     def make() -> Any:
-        return found(**_named(found, offered)) if _is_factory(found, offered) else found
+        if not _is_factory(found, offered):
+            return found
+        try:
+            return found(**_named(found, offered))
+        except UserError:
+            raise
+        except Exception as error:  # whatever the user's own code runs into
+            raise UserError(f"agent={name!r} can't be made ({_told(error)}); mend its factory") from error
 
     first = make()
     kind = kind_of(first)
@@ -156,17 +165,33 @@ def _named(found: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _import(name: str) -> Any:
-    """The object that ``module:attribute`` names; modules in the current folder are found too."""
+    """The object that ``module:attribute`` names; modules in the current folder are found too.
+
+    Raises:
+        UserError: there is none, or the module raises an exception.
+    """
     module_name, _, path = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
         found: Any = import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"agent={name!r} can't be imported ({error}); give module:factory") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's own code runs into
+        raise UserError(
+            f"agent={name!r} can't be imported ({_told(error)}); give module:factory of a module that can be"
+        ) from error
     for part in path.split("."):
         if not hasattr(found, part):
             raise unknown_name(f"agent={name!r}: attribute", part, [item for item in dir(found) if item[0] != "_"])
         found = getattr(found, part)
     return found
+
+
+def _told(error: Exception) -> str:
+    """An exception of the user's own code in one line: its type, its message, and the line that raised it."""
+    text = " ".join([f"{type(error).__name__}:", *str(error).split()]).removesuffix(":")
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    # Those of a missing module or of its syntax come from Python's own importer, and say where in their message.
+    return text if last.filename.startswith("<") else f"{text}, {last.filename} line {last.lineno}"

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.nested import flat
 
 LARGEST_SHARE = 0.1
 """Of the time that may go into saving; with large replay buffers, states are saved less often than wished."""
@@ -131,10 +132,10 @@ class SavedStates:
         if not file.exists():
             return
         try:
-            theirs = dict(_leaves(json.loads(file.read_text())))
+            theirs = flat(json.loads(file.read_text()))
         except (ValueError, AttributeError) as error:
             raise UserError(f"state={str(file)!r} is damaged ({error}); remove {str(self.folder)!r}") from error
-        ours = dict(_leaves(self._made))
+        ours = flat(self._made)
         for name in [*ours, *theirs]:
             if theirs.get(name) != ours.get(name):
                 raise UserError(
@@ -199,11 +200,3 @@ def _arrays(buffer: Any) -> Iterator[tuple[str, np.ndarray]]:
     for name, value in vars(buffer).items():
         if isinstance(value, np.ndarray) and value.ndim and len(value) == buffer.buffer_size:
             yield name, value
-
-
-def _leaves(made: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in made.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

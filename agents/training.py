@@ -119,6 +119,7 @@ def train(
     policy_device: str = "cpu",
     progress: Progress | None = None,
     save_every: int = 0,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> Path:
     """Train an agent and save it; what was learned is saved also when Ctrl-C ends it early.
 
@@ -133,6 +134,7 @@ def train(
         out: zip file to write; knows the checkpoint, the task and the observation mode.
         seed: of the algorithm and of the first episodes.
         save_every: decisions between two states, which lie in ``states_of(out)`` until the run has ended; 0: none.
+        on_begin: called when nothing was refused and learning begins; before it nothing is written.
 
     Returns:
         The file.
@@ -142,10 +144,7 @@ def train(
     """
     if algorithm not in ALGORITHMS:
         raise unknown_name("algo", algorithm, ALGORITHMS)
-    if decisions < 1:
-        raise UserError(f"decisions={decisions} leaves nothing to learn from; give at least 1")
-    if save_every < 0:
-        raise UserError(f"save_every={save_every} makes no sense; give 0 to save no states, or more")
+    check_amounts(decisions, save_every)
     origin = {"checkpoint": checkpoint.hash, "task": task, "obs_mode": playing.obs_mode}
     made = {"algo": algorithm, "decisions": decisions, "seed": seed, **origin, **asdict(playing)}
     states = SavedStates(states_of(out), {**made, "algo settings": dict(settings)}, 0 if playing.real else save_every)
@@ -160,6 +159,7 @@ def train(
             setattr(model, ORIGIN, origin)
         if playing.real:
             environment.seed(FIRST_TRAINING_SEED + seed * playing.num_envs)
+        on_begin()
         out.parent.mkdir(parents=True, exist_ok=True)
         states.begin()
         try:
@@ -168,6 +168,18 @@ def train(
             _save(model, out)
     states.finish()
     return out
+
+
+def check_amounts(decisions: int, save_every: int) -> None:
+    """Refuse what ``train`` would; before a checkpoint is loaded for it.
+
+    Raises:
+        UserError: a number that makes no sense.
+    """
+    if decisions < 1:
+        raise UserError(f"decisions={decisions} leaves nothing to learn from; give at least 1")
+    if save_every < 0:
+        raise UserError(f"save_every={save_every} makes no sense; give 0 to save no states, or more")
 
 
 def states_of(out: Path) -> Path:

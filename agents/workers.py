@@ -137,10 +137,12 @@ def _work(reports: Connection, settings: CollectionSettings, staging: Path, epis
 def _play_all(
     reports: Connection, settings: CollectionSettings, staging: Path, episodes: list[tuple[str, int]]
 ) -> None:
-    from sfvgen_plan.agents.collection import staged_path
+    from sfvgen_plan.agents.collection import is_staged_for, staged_path
 
     played = _play_rlbench if settings.rlbench else _play_scripted
     for task, number, episode in played(settings, episodes):
+        if not is_staged_for(staging, settings):
+            return
         episode.save(staged_path(staging, task, number))
         reports.send(number)
 

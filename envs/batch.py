@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.tasks import PREFIX
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
+from sfvgen_plan.memory.weights import Memory, target_layers
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
@@ -172,6 +174,8 @@ class ImaginedBatch:
         longest = CONTEXT_WINDOW - card.context_frames
         if memory_every > longest:
             raise UserError(f"memory_every={memory_every} is out of range; give 1 to {longest} decisions")
+        if not isinstance(task, str):
+            raise UserError(f"task={task!r} is no name; give one of {', '.join(card.tasks)}")
         self.task = task if task in card.tasks else task.removeprefix(PREFIX)
         self.checkpoint.task_index(self.task)
         self.instruction = card.tasks[self.task]
@@ -184,9 +188,15 @@ class ImaginedBatch:
         self.render_fps = max(1, source_of(card.tasks).raw_steps_per_second // card.repeat)
 
     @torch.inference_mode()
-    def begin(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:
+    def begin(
+        self,
+        scenes: Sequence[int],
+        frames: np.ndarray | None = None,
+        memories: Sequence[Memory | None] | None = None,
+    ) -> tuple[Episodes, Seen]:
         """Start an episode for every scene number, from the checkpoint's start frames, which the numbers go through in
-        turn, or from frames (N, P, size, size, 3) uint8."""
+        turn, or from frames (N, P, size, size, 3) uint8; with fresh memories, or with those that ``load_memory``
+        gave."""
         count = len(scenes)
         if frames is None:
             starts = self._starts()
@@ -194,6 +204,8 @@ class ImaginedBatch:
             state = self.simulator.begin_latents(chosen, [self.task] * count, scenes)
         else:
             state = self.simulator.begin(frames, [self.task] * count, scenes)
+        if memories is not None:
+            state = self.simulator.recall(state, memories)
         lengths = np.full(count, state.context.shape[1])
         episodes = Episodes(state, lengths, np.zeros(count, np.int64), np.zeros(count, np.bool_))
         return episodes, self.look(episodes)
@@ -222,6 +234,38 @@ class ImaginedBatch:
         outcome = self.simulator.read(episodes.imagination)
         success = (outcome.success[:, 0].float().cpu().numpy() > 0.5) & (episodes.decisions > 0)
         return self._seen(episodes, outcome, success, np.zeros(len(episodes)))
+
+    def load_memory(self, folder: str | Path) -> Memory:
+        """The memory of one episode, from the PEFT adapter in ``folder``.
+
+        Raises:
+            UserError: these episodes are played without memory, or with another kind of it; no such adapter, a damaged
+                one, or one of another checkpoint.
+        """
+        from sfvgen_plan.memory.adapter import load_memory  # imports PEFT
+
+        if self.memory is None:
+            raise UserError(
+                f"memory={str(folder)!r} is for an environment that learns, and this one plays without memory; make it "
+                "with memory=True"
+            )
+        unet = self.checkpoint.pipeline.unet
+        loaded = load_memory(Path(folder), unet, self.checkpoint.hash)
+        layers = target_layers(unet, self.memory.targets).keys()
+        rank = next(iter(loaded.down.values())).shape[1]
+        differences = []
+        if rank != self.memory.rank:
+            differences.append(f"rank {rank} instead of {self.memory.rank}")
+        if not math.isclose(loaded.scale * rank, self.memory.alpha):
+            differences.append(f"alpha {loaded.scale * rank:g} instead of {self.memory.alpha:g}")
+        if unlike := sorted(layers ^ loaded.down.keys()):
+            differences.append(f"{len(loaded.down)} layers instead of {len(layers)}, not both with {unlike[0]}")
+        if differences:
+            raise UserError(
+                f"memory={str(folder)!r} does not fit this environment's ({', '.join(differences)}); make it with the "
+                "memory=FastLearning(rank=..., alpha=..., targets=...) that the adapter was learnt with"
+            )
+        return loaded
 
     def frames(self, episodes: Episodes) -> np.ndarray:
         """The newest frames (N, size, size, 3) uint8."""

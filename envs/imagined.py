@@ -13,10 +13,11 @@ from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
 from sfvgen_plan.envs.decisions import as_numbers
 from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
 from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.memory.weights import Memory
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulator import Imagination
 
-RESET_OPTIONS = ("frames",)
+RESET_OPTIONS = ("frames", "memory")
 LARGEST_SCENE = 2**63
 
 
@@ -76,19 +77,23 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         return int(self._episodes.decisions[0]) if self._episodes is not None else 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode, from one of the checkpoint's start frames or from ``options["frames"]``.
+        """Start an episode, from one of the checkpoint's start frames or from ``options["frames"]``; where the
+        environment learns, with a fresh memory or with the one in ``options["memory"]``.
 
         Args:
             seed: without one, the next episode of the random sequence that the last seed began.
-            options: ``frames``, (P, size, size, 3) or (size, size, 3) uint8 from the checkpoint's camera, oldest first.
+            options: ``frames``, (P, size, size, 3) or (size, size, 3) uint8 from the checkpoint's camera, oldest first;
+                ``memory``, the folder of a PEFT adapter, as ``save_memory`` writes it.
 
         Raises:
-            UserError: an unknown option, frames of another shape or type, or no start frame in the checkpoint.
+            UserError: an unknown option, frames of another shape or type, no start frame in the checkpoint, a memory
+                that can't be loaded or does not fit.
         """
         frames = checked_frames(options or {}, self.checkpoint.size)
+        memories = checked_memories(options or {}, self.batch)
         super().reset(seed=seed)
         self._episodes, seen = self.batch.begin(
-            [scene_number(seed, self.np_random)], None if frames is None else frames[None]
+            [scene_number(seed, self.np_random)], None if frames is None else frames[None], memories
         )
         return seen.observation[0], seen.single()
 
@@ -107,6 +112,24 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         """The current frame (size, size, 3) uint8; None without a render mode."""
         return self.batch.frames(self._running)[0] if self.render_mode == "rgb_array" else None
 
+    def save_memory(self, folder: str | Path) -> None:
+        """Write what the episode has learnt as a PEFT adapter folder; files of the same names are replaced.
+
+        Later episodes begin with it by ``reset(options={"memory": folder})``. Of the episodes of a vector environment
+        ``sfvgen_plan.memory.adapter.save_memory`` writes ``get_state().episodes.imagination.memory``.
+
+        Raises:
+            UserError: the environment plays without memory, or the folder can't be written to.
+            gymnasium.error.ResetNeeded: no episode was started.
+        """
+        from sfvgen_plan.memory.adapter import save_memory  # imports PEFT
+
+        if self.state.memory is None:
+            raise UserError(
+                "memory=False: this environment learns nothing that could be saved; make it with memory=True"
+            )
+        save_memory(self.state.memory, Path(folder), base=self.checkpoint.hash)
+
     def get_state(self) -> ImaginedState:
         """The exact current moment, memory and random state included; steps don't change it.
 
@@ -123,8 +146,8 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
             Observation and info of that moment.
 
         Raises:
-            UserError: a state of another checkpoint, task, memory or ``anchor_every``, of several episodes, or a
-                damaged file.
+            UserError: a state of another checkpoint, task, memory or ``anchor_every``, of other settings that the
+                future depends on, of several episodes, or a damaged file.
         """
         self._episodes, _, (self.np_random,) = restored(state, self.batch, 1)
         seen: Seen = self.batch.look(self._episodes)
@@ -157,6 +180,25 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
 def scene_number(seed: int | None, random: np.random.Generator) -> int:
     """Which scene an episode plays: that of the seed, or the generator's next."""
     return int(random.integers(LARGEST_SCENE)) if seed is None else seed % LARGEST_SCENE
+
+
+def checked_memories(options: Mapping[str, Any], batch: ImaginedBatch, episodes: int = 1) -> list[Memory | None] | None:
+    """Memories of the reset options for so many episodes, or None: of one folder the same for all, or of a list of as
+    many folders, where None stands for a fresh memory.
+
+    Raises:
+        UserError: anything else, or an adapter that can't be loaded or does not fit.
+    """
+    given = options.get("memory")
+    if given is None:
+        return None
+    folders = [given] * episodes if isinstance(given, (str, Path)) else given
+    fits = isinstance(folders, (list, tuple)) and len(folders) == episodes
+    if not fits or not all(folder is None or isinstance(folder, (str, Path)) for folder in folders):
+        several = "" if episodes == 1 else f", or a list of {episodes}"
+        raise UserError(f"memory={given!r} is no folder; give that of one PEFT adapter{several}")
+    loaded = {folder: batch.load_memory(folder) for folder in dict.fromkeys(folders) if folder is not None}
+    return [loaded.get(folder) for folder in folders]
 
 
 def checked_frames(options: Mapping[str, Any], size: int, episodes: int | None = None) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
 
@@ -16,15 +17,10 @@ def load_on(checkpoint: str | Path | Checkpoint | None, device: str = "auto") ->
     Raises:
         UserError: an unusable device, one other than the loaded checkpoint's, a missing or damaged checkpoint.
     """
-    if device != "auto":
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError):
-            raise UserError(f"device={device!r} can't be used here; give auto, cpu or a GPU that is there") from None
+    chosen = resolve_device(device)
     if not isinstance(checkpoint, Checkpoint):
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        return load_checkpoint(checkpoint, chosen if device == "auto" else device)
+        return load_checkpoint(checkpoint, chosen)
     there = checkpoint.pipeline.device
-    if device != "auto" and torch.empty(0, device=device).device != torch.empty(0, device=there).device:
+    if device != "auto" and torch.empty(0, device=chosen).device != torch.empty(0, device=there).device:
         raise UserError(f"device={device!r}, but the checkpoint was loaded on '{there}'; leave device='auto'")
     return checkpoint

@@ -24,7 +24,8 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.weights import Memory
 from sfvgen_plan.simulator import Imagination
 
-FORMAT = "sfvgen-plan imagined state 2"
+KIND, VERSION = "sfvgen-plan imagined state", 3
+FORMAT = f"{KIND} {VERSION}"
 _IMAGINED, _TRACK = ("context", "task", "seed", "step"), "track"
 _ANCHORED = tuple(field.name for field in fields(Anchor))
 _COUNTERS = ("lengths", "decisions", "latched")
@@ -38,6 +39,8 @@ class ImaginedState:
         checkpoint: hash of the checkpoint that imagined them.
         task: name of the task.
         memory: hyperparameters of fast learning as JSON values, or None for episodes without memory.
+        settings: what else their future depends on: ``sampler_steps``, ``futures``, ``exact``, and with memory
+            ``memory_every``, else None.
         episodes: context, memory, random state of the noise, counters.
         ended: (N,) bool, the episode was over, so a vector environment resets it next.
         generators: state of each environment's own random generator, which draws the scenes of later episodes.
@@ -46,6 +49,7 @@ class ImaginedState:
     checkpoint: str
     task: str
     memory: Mapping[str, Any] | None
+    settings: Mapping[str, Any]
     episodes: Episodes
     ended: np.ndarray
     generators: tuple[Mapping[str, Any], ...]
@@ -102,10 +106,7 @@ class ImaginedState:
             with safe_open(str(path), "pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            if metadata.get("format") != FORMAT:
-                raise UserError(
-                    f"state={str(path)!r} holds no imagined state; give a file written by ImaginedState.save"
-                )
+            _check_format(path, metadata.get("format", ""))
             if metadata["digest"] != _digest(tensors, metadata["header"]):
                 raise ValueError("its content doesn't match its checksum")
             return _unpacked(tensors, json.loads(metadata["header"]))
@@ -121,7 +122,8 @@ def captured(
 ) -> ImaginedState:
     """The state of environments that stand at ``episodes``."""
     states = tuple(copy.deepcopy(generator.bit_generator.state) for generator in generators)
-    return ImaginedState(batch.checkpoint.hash, batch.task, _learning(batch), episodes, ended.copy(), states)
+    learning, settings = _learning(batch), _settings(batch)
+    return ImaginedState(batch.checkpoint.hash, batch.task, learning, settings, episodes, ended.copy(), states)
 
 
 def restored(
@@ -130,8 +132,8 @@ def restored(
     """Episodes on the device of ``batch``, which have ended, and new generators, for ``count`` environments.
 
     Raises:
-        UserError: a state of another checkpoint, task, memory, ``anchor_every`` or number of episodes, or a damaged
-            file.
+        UserError: a state of another checkpoint, task, memory, ``anchor_every``, of other settings or another number of
+            episodes, or a damaged file.
     """
     if isinstance(state, (str, os.PathLike)):
         state = ImaginedState.load(state)
@@ -140,6 +142,9 @@ def restored(
             f"state is of type {type(state).__name__}, not ImaginedState; give what get_state() returned, or its file"
         )
     _check_origin(state, batch, ("checkpoint", "task", "memory", "anchor_every"))
+    for name, own in _settings(batch).items():
+        if state.settings[name] != own:
+            raise _misfit(name, state.settings[name], own)
     if len(state) != count:
         raise _misfit("number of episodes", len(state), count)
     generators = []
@@ -152,7 +157,7 @@ def restored(
 
 def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
     """The same moment for environments that play with another ``memory``: a fresh one, or none. What was remembered
-    is left behind; scene, random state and counters stay.
+    is left behind; scene, random state, counters and the other settings stay.
 
     Raises:
         UserError: a state of another checkpoint or task.
@@ -164,7 +169,8 @@ def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
     lengths = np.full(len(state), newest.shape[1])
     begun = replace(begun, step=imagined.step, anchor=imagined.anchor, track=imagined.track)
     episodes = replace(state.episodes, imagination=begun, lengths=lengths)
-    return replace(state, memory=_learning(batch), episodes=episodes)
+    settings = {**state.settings, "memory_every": _settings(batch)["memory_every"]}
+    return replace(state, memory=_learning(batch), settings=settings, episodes=episodes)
 
 
 class _Forkable(Protocol):
@@ -207,6 +213,19 @@ def _check_origin(state: ImaginedState, batch: ImaginedBatch, named: Sequence[st
             raise _misfit(name, getattr(state, name), own[name])
 
 
+def _check_format(path: str | Path, found: str) -> None:
+    """Refuse a file of something else, or one that another version wrote."""
+    if found == FORMAT:
+        return
+    kind, _, version = found.rpartition(" ")
+    if kind != KIND:
+        raise UserError(f"state={str(path)!r} holds no imagined state; give a file written by ImaginedState.save")
+    raise UserError(
+        f"state={str(path)!r} is of format {version}, and this version of sfvgen-plan reads format {VERSION}; save it "
+        "again with this version"
+    )
+
+
 def _misfit(name: str, theirs: Any, ours: Any) -> UserError:
     return UserError(
         f"state of {name} {theirs!r} doesn't fit this environment's {name} {ours!r}; "
@@ -234,6 +253,16 @@ def _checked_index(index: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
 def _learning(batch: ImaginedBatch) -> dict[str, Any] | None:
     """Hyperparameters of fast learning as JSON has them."""
     return json.loads(json.dumps(asdict(batch.memory))) if batch.memory is not None else None
+
+
+def _settings(batch: ImaginedBatch) -> dict[str, Any]:
+    """``ImaginedState.settings`` of its episodes."""
+    return {
+        "sampler_steps": int(batch.simulator.sampler_steps),
+        "futures": int(batch.futures),
+        "exact": bool(batch.simulator.exact),
+        "memory_every": int(batch.memory_every) if batch.memory is not None else None,
+    }
 
 
 def _moved(episodes: Episodes, device: torch.device) -> Episodes:
@@ -280,6 +309,7 @@ def _packed(state: ImaginedState) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "checkpoint": state.checkpoint,
         "task": state.task,
         "memory": state.memory,
+        "settings": dict(state.settings),
         "scale": memory.scale if memory is not None else None,
         "generators": [dict(generator) for generator in state.generators],
     }
@@ -309,6 +339,7 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Imagi
         header["checkpoint"],
         header["task"],
         header["memory"],
+        header["settings"],
         episodes,
         tensors["ended"].numpy(),
         tuple(header["generators"]),

@@ -96,7 +96,13 @@ def canonical(name: str) -> str:
     Raises:
         UserError: there is no such task; the message lists the nearest names.
     """
+    name = str(name)  # None or a number is told of as any other unknown name
     plain = name.removeprefix(PREFIX)
     if plain not in TASKS:
-        raise unknown_name("task", name, TASKS)
+        raise unknown_name("task", name, TASKS, without_prefix, f"{__name__}.TASKS")
     return plain
+
+
+def without_prefix(name: str) -> str:
+    """What a task is called in its own simulator, of which the part before the slash tells."""
+    return name.rpartition("/")[2]

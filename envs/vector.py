@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
 from sfvgen_plan.envs.decisions import as_numbers, check_at_least_one
-from sfvgen_plan.envs.imagined import ImaginedEnv, checked_frames, scene_number
+from sfvgen_plan.envs.imagined import ImaginedEnv, checked_frames, checked_memories, scene_number
 from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -92,19 +92,22 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Args:
             seed: one for each; a number s stands for s, s + 1, ...; None goes on with each one's random sequence.
             options: ``reset_mask`` (N,) bool array; ``frames`` as in ``ImaginedEnv.reset``, for all alike or
-                (M, P, size, size, 3) for the M that are reset.
+                (M, P, size, size, 3) for the M that are reset; ``memory``, a folder for all alike or a list of M, in
+                which None stands for a fresh memory.
 
         Raises:
-            UserError: another number of seeds, an unknown option, a mask or frames of another shape or type.
+            UserError: seeds that are no whole numbers from 0, or another number of them, an unknown option, a mask or
+                frames of another shape or type, a memory that can't be loaded or does not fit.
         """
         wanted = dict(options or {})
         mask = self._checked_mask(wanted.pop("reset_mask", None))
         index = np.flatnonzero(mask)
         frames = checked_frames(wanted, self.checkpoint.size, len(index))
+        memories = checked_memories(wanted, self.batch, len(index))
         seeds = self._checked_seeds(seed)
         if self._episodes is None and not mask.all():
             raise gym.error.ResetNeeded("no episode yet; call reset without reset_mask first")
-        begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames)
+        begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames, memories)
         self._episodes = begun if self._episodes is None else self._episodes.replaced(index, begun)
         self._ended[mask] = False
         self._observation[mask] = seen.observation
@@ -157,8 +160,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             Observations and infos of that moment.
 
         Raises:
-            UserError: a state of another checkpoint, task, memory, ``anchor_every`` or number of episodes, or a damaged
-                file.
+            UserError: a state of another checkpoint, task, memory or ``anchor_every``, of other settings that the
+                future depends on, of another number of episodes, or a damaged file.
         """
         self._episodes, self._ended, generators = restored(state, self.batch, self.num_envs)
         self._random, self._seeds = list(generators), [-1] * self.num_envs
@@ -221,9 +224,10 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + n for n in range(self.num_envs)]
-        seeds = [None if one is None else int(one) for one in seed]
+        if not isinstance(seed, (Sequence, np.ndarray)):
+            first = _checked_seed(seed)
+            return [first + n for n in range(self.num_envs)]
+        seeds = [None if one is None else _checked_seed(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise UserError(f"seed lists {len(seeds)} seeds for {self.num_envs} environments; give one for each")
         return seeds
@@ -259,6 +263,12 @@ def _mode(given: AutoresetMode | str) -> AutoresetMode:
     if given not in names:
         raise unknown_name("autoreset_mode", str(given), [mode.value for mode in AutoresetMode])
     return names[given]
+
+
+def _checked_seed(seed: Any) -> int:
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise UserError(f"seed={seed!r} is no whole number from 0; give one, or a list of one for each environment")
+    return int(seed)
 
 
 def _masked(info: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:

@@ -14,12 +14,9 @@ parser.add_argument("--envs", type=int, default=16)
 parser.add_argument("--horizon", type=int, default=20)
 parser.add_argument("--updates", type=int, default=200)
 args = parser.parse_args()
-
 torch.manual_seed(0)
-envs = gym.make_vec(
-    "sfvgen/Imagined-v0", args.envs, task=args.task, checkpoint=args.checkpoint, obs_mode="state",
-    max_decisions=args.horizon, autoreset_mode="SameStep",
-)  # fmt: skip
+settings = {"checkpoint": args.checkpoint, "max_decisions": args.horizon, "obs_mode": "state"}
+envs = gym.make_vec("sfvgen/Imagined-v0", args.envs, task=args.task, autoreset_mode="SameStep", **settings)
 inputs, outputs = envs.single_observation_space.shape[0], envs.single_action_space.shape[0]
 policy = torch.nn.Sequential(torch.nn.Linear(inputs, 64), torch.nn.Tanh(), torch.nn.Linear(64, outputs))
 spread = torch.nn.Parameter(torch.full((outputs,), -0.5))

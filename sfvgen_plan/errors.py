@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+
+MOST_LISTED = 12
+"""Names that are listed in full; of more, only the nearest."""
+
+NEAREST = 3
 
 
 class UserError(ValueError):
     """Bad input. The message names the argument, its value and the remedy; the CLI prints it and exits with code 2."""
 
 
-def unknown_name(argument: str, name: str, known: Iterable[str]) -> UserError:
-    """Error for a name that does not exist, with the nearest names that do."""
+def unknown_name(
+    argument: str, name: str, known: Iterable[str], key: Callable[[str], str] = str, listed: str = ""
+) -> UserError:
+    """Error for a name that does not exist, with the nearest names that do.
+
+    Args:
+        argument: what was given the name.
+        name: the name.
+        known: all names that would have done.
+        key: the part of a name that is compared; all names of the same part are named.
+        listed: where to look all of them up, said where they are too many for a line.
+    """
     choices = sorted(known)
-    nearest = get_close_matches(name, choices, n=3, cutoff=0.5) or choices
-    return UserError(f"{argument}={name!r} is unknown; did you mean {', '.join(nearest)}?")
+    nearest = _nearest(name, choices, key, cutoff=0.5)
+    rest = ""
+    if not nearest and len(choices) <= MOST_LISTED:
+        nearest = choices
+    elif not nearest:
+        nearest = _nearest(name, choices, key, cutoff=0.0)
+        rest = f", … and {len(choices) - len(nearest)} more"
+        rest += f" (all: {listed})" if listed else ""
+    return UserError(f"{argument}={name!r} is unknown; did you mean {', '.join(nearest)}{rest}?")
+
+
+def _nearest(name: str, choices: Iterable[str], key: Callable[[str], str], cutoff: float) -> list[str]:
+    """Those that are alike, the most alike first; where one is the same, all that are the same and no others."""
+    spelt: dict[str, list[str]] = {}
+    for choice in choices:
+        spelt.setdefault(key(choice), []).append(choice)
+    word = key(name)
+    return spelt.get(word) or [
+        choice for near in get_close_matches(word, spelt, n=NEAREST, cutoff=cutoff) for choice in spelt[near]
+    ]

@@ -130,6 +130,45 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Ca
 
 
 @pytest.fixture(scope="session")
+def modelscope(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A tiny text-to-video pipeline of ModelScope's classes, and its folder, as diffusers writes it."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
+    from transformers import CLIPTokenizer
+
+    from sfvgen_plan.model.text import tiny_text_encoder, tiny_tokenizer
+
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("modelscope")
+    tokenizer = tiny_tokenizer(list(SMALL_TASKS.values()), folder / "words")
+    unet = UNet3DConditionModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(32, 32),
+        layers_per_block=2,
+        norm_num_groups=8,
+        cross_attention_dim=16,
+        attention_head_dim=8,
+    )
+    for parameter in unet.parameters():  # temporal layers end in zeros, which would hide them
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    original = TextToVideoSDPipeline(
+        vae=AutoencoderKL(block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16,
+                          down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2),
+        text_encoder=tiny_text_encoder(tokenizer, 16),
+        tokenizer=CLIPTokenizer.from_pretrained(str(folder / "words"), model_max_length=32),
+        unet=unet.eval(),
+        scheduler=DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear"),
+    )  # fmt: skip
+    original.save_pretrained(folder / "tiny-t2v")
+    return original, folder / "tiny-t2v"
+
+
+@pytest.fixture(scope="session")
 def write_small_dataset() -> Callable[..., Path]:
     """Function that writes a dataset of ``SMALL_TASKS``: a square that the first two action numbers push about."""
     import numpy as np

@@ -34,6 +34,7 @@ def canonical(name: str) -> str:
     Raises:
         UserError: there is no such task; the message lists the nearest names.
     """
+    name = str(name)  # None or a number is told of as any other unknown name
     full = PREFIX + name.removeprefix(PREFIX)
     if full not in TASKS:
         raise unknown_name("task", name, TASKS)

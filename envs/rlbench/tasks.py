@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfvgen_plan.data.rlbench_state import TASK_PREFIX
+from sfvgen_plan.envs.tasks import without_prefix
 from sfvgen_plan.errors import unknown_name
 
 PREFIX = TASK_PREFIX
@@ -85,9 +86,11 @@ def canonical(name: str) -> str:
     Raises:
         UserError: there is no such task; the message lists the nearest names.
     """
+    name = str(name)  # None or a number is told of as any other unknown name
     plain = name.removeprefix(PREFIX)
     if plain not in TASKS and plain not in MADE:
-        raise unknown_name("task", plain, TASKS.union(MADE))
+        known = (PREFIX + task for task in (*TASKS, *MADE))
+        raise unknown_name("task", name, known, without_prefix, f"{__name__}.TASKS")
     return PREFIX + plain
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.cli.contestants import add_model_arguments
+from sfvgen_plan.cli.contestants import CheckpointAction, add_model_arguments, compose_settings
 from sfvgen_plan.cli.options import add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError, unknown_name
 
@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--part", choices=PARTS, help="the only table to make (default: both)")
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
-    add_model_arguments(parser)
+    add_model_arguments(parser, "the memory tasks")
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
     parser.add_argument("--chunk", type=positive_int, default=8, help="decisions imagined at a time (default: 8)")
     parser.add_argument(
@@ -52,7 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--videos", type=non_negative_int, default=1, help="episodes to film (default: 1)")
     parser.add_argument(
         "--without",
-        type=Path,
+        action=CheckpointAction,
         metavar="DIR",
         help="checkpoint of the videos' picture without memory (default: the same)",
     )
@@ -64,29 +64,28 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
-    from sfvgen_plan.benchmarks.memory_bench import check_episodes
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
-    from sfvgen_plan.memory.rows import ROWS
+
+    make_threads_patient()
+    out = Output.of(args)
+    rows, agent = checked_options(args)
+    gl_backend()
+
+    # With torch, which takes its time: everything that the options alone tell is said before.
+    from sfvgen_plan.benchmarks.memory_bench import check_episodes
     from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
-    make_threads_patient()
-    out = Output.of(args)
-    rows = list(dict.fromkeys(args.row or ROWS))
-    for row in rows:
-        if row not in ROWS:
-            raise unknown_name("row", row, ROWS)
     episodes = range(args.seed, args.seed + args.episodes)
     check_episodes(episodes)
-    gl_backend()
     device = resolve_device(args.device)
     checkpoint = load_checkpoint(args.checkpoint, device)
     bundled = encoder.BUNDLED if encoder.BUNDLED.is_dir() else None
     toolbox = Toolbox.open(checkpoint.size, args.encoder or bundled, args.weights, device)
-    revisit, returned = open_benches(args, checkpoint, toolbox)
+    revisit, returned = open_benches(args, checkpoint, toolbox, *agent)
     work: list[Work] = [(revisit, rows)] if revisit is not None else []
     if returned is not None:
         work.append((returned, playable(returned, rows, args.row is not None, out)))
@@ -107,32 +106,45 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def open_benches(
-    args: Namespace, checkpoint: Checkpoint, toolbox: Toolbox
-) -> tuple[RevisitBench | None, ReturnBench | None]:
-    """What the options ask for.
+def checked_options(args: Namespace) -> tuple[list[str], tuple[dict[str, Any], str]]:
+    """The rows that the options ask for, and the agent's settings with its name in tables. Imports no torch.
 
     Raises:
-        UserError: a checkpoint of other tasks, an unknown agent or setting.
+        UserError: an unknown row, agent or setting, or options of a part that is left out.
+    """
+    from sfvgen_plan.memory.rows import ROWS
+
+    rows = list(dict.fromkeys(args.row or ROWS))
+    for row in rows:
+        if row not in ROWS:
+            raise unknown_name("row", row, ROWS)
+    if args.part == "revisit" and args.overrides:
+        raise UserError(
+            f"override {args.overrides[0]!r} is a setting of the agent of memory/return; leave --part revisit out"
+        )
+    if args.part == "return" and args.without:
+        raise UserError(f"without={args.without!r} is for the videos of memory/revisit; leave --part return out")
+    return rows, compose_settings(args.agent, args.overrides)
+
+
+def open_benches(
+    args: Namespace, checkpoint: Checkpoint, toolbox: Toolbox, settings: dict[str, Any], label: str
+) -> tuple[RevisitBench | None, ReturnBench | None]:
+    """What the options ask for; ``settings`` and ``label`` are the agent's.
+
+    Raises:
+        UserError: a checkpoint of other tasks.
     """
     from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
-    from sfvgen_plan.cli.contestants import compose_settings
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     revisit = returned = None
     lanes = args.lanes or (1 if checkpoint.pipeline.device.type == "cpu" else LANES_ON_GPU)
     if args.part != "revisit":
-        settings, label = compose_settings(args.agent, args.overrides)
         returned = ReturnBench(checkpoint, args.out, args.agent, settings, label, lanes)
-    elif args.overrides:
-        raise UserError(
-            f"override {args.overrides[0]!r} is a setting of the agent of memory/return; leave --part revisit out"
-        )
     if args.part != "return":
         without = load_checkpoint(args.without, checkpoint.pipeline.device) if args.without else None
         revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk, lanes, without)
-    elif args.without:
-        raise UserError(f"without={str(args.without)!r} is for the videos of memory/revisit; leave --part return out")
     return revisit, returned
 
 

@@ -65,7 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
-    from sfvgen_plan.agents.collection import STAGING_SUFFIX, collect
+    from sfvgen_plan.agents.collection import collect
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.envs.rlbench.process import SimulatorError
 
@@ -77,7 +77,7 @@ def run(args: Namespace) -> int:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
     camera, size, repeat, decisions = chosen_frames(args, tasks)
     total = len(tasks) * args.episodes
-    done, partial = 0, f"{args.out}{STAGING_SUFFIX}"
+    done = 0
     try:
         with out.progress("episodes", total=total) as bar:
 
@@ -99,15 +99,22 @@ def run(args: Namespace) -> int:
                 on_episode=count,
             )
     except SimulatorError as error:
-        raise UserError(
-            f"RLBench keeps failing ({error}); {done} of {total} episodes are kept in {partial}, and the same command "
-            "goes on from there"
-        ) from error
+        raise UserError(f"RLBench keeps failing ({error}); {kept(done, total, args.out)}") from error
     except (KeyboardInterrupt, SystemExit):
-        out.note(f"stopped with {done} of {total} episodes kept in {partial}; the same command goes on from there")
+        out.note(f"stopped; {kept(done, total, args.out)}")
         raise
     report(args, tasks, out)
     return 0
+
+
+def kept(done: int, total: int, out: Path) -> str:
+    """What a collection that ended early leaves."""
+    from sfvgen_plan.agents.collection import STAGING_SUFFIX
+
+    partial = Path(f"{out}{STAGING_SUFFIX}")
+    if not partial.exists():
+        return f"none of {total} episodes was finished, and nothing is kept"
+    return f"{done} of {total} episodes are kept in {partial}, and the same command goes on from there"
 
 
 def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:

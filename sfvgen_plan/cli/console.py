@@ -45,9 +45,13 @@ def run_script(
     """Parse ``arguments`` (None: those of the process) with the options of the output added, and ``run`` with them; the
     exit code. For programs beside the verbs."""
     add_output_arguments(parser)
-    args = parser.parse_args(arguments)
-    make_threads_patient()
-    return exit_code(lambda: run(args))
+
+    def program() -> None:
+        args = parser.parse_args(arguments)
+        make_threads_patient()
+        run(args)
+
+    return exit_code(program)
 
 
 class Bar(Protocol):

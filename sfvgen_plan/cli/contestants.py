@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from argparse import Action, ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.nested import flat
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.base import BatchAgent, EnvAgent
@@ -17,12 +18,23 @@ if TYPE_CHECKING:
 GROUP = "agent"
 
 
+class CheckpointAction(Action):
+    """Stores a checkpoint's folder or name, if there is a checkpoint: that is told long before torch is imported."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Raises: UserError."""
+        from sfvgen_plan.model.folders import check_folder, checkpoint_folder
+
+        check_folder(checkpoint_folder(values), self.dest)
+        setattr(namespace, self.dest, values)
+
+
 def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:
     """``--checkpoint`` and ``--device``; a checkpoint must be given where the package's lacks the ``tasks``."""
-    text = f"checkpoint of {tasks}"
+    text = f"checkpoint of {tasks}: its folder; the package has none"
     if tasks is None:
         text = "checkpoint folder, or the name of one in the package (default: metaworld10)"
-    parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, help=text)
+    parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, action=CheckpointAction, help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
@@ -51,8 +63,8 @@ def compose_settings(agent: str, overrides: Sequence[str], memory: bool | None =
         settings["memory"] = memory
     elif memory:
         raise UserError(f"memory=True: agent {agent!r} learns nothing during an episode; leave --memory out")
-    before = dict(_leaves(defaults))
-    changes = [f"+{key}={value}" for key, value in _leaves(settings) if key not in before or before[key] != value]
+    before = flat(defaults)
+    changes = [f"+{key}={value}" for key, value in flat(settings).items() if key not in before or before[key] != value]
     return settings, agent + "".join(changes)
 
 
@@ -154,17 +166,15 @@ def _free_settings(overrides: Sequence[str]) -> dict[str, Any]:
     """Settings of an agent from outside, which has no file of defaults."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    try:
-        plain: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))
-    except OmegaConfBaseException as error:
-        raise UserError(f"override {' '.join(overrides)!r}: {error}") from error
+    from sfvgen_plan.cli.options import unreadable
+
+    settings = OmegaConf.create()
+    for text in overrides:
+        try:
+            settings.merge_with_dotlist([text])
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise unreadable(text) from error
+    plain: Any = OmegaConf.to_container(settings)
     return plain.get(GROUP, {})
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

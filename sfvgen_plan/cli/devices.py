@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.devices import resolve_device
+
+__all__ = ["PATIENT_THREADS", "cpu_cores", "device_name", "make_threads_patient", "resolve_device"]
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "LP_NUM_THREADS": "1"}
 """Idle threads of torch sleep instead of spinning, and the software renderer keeps to one. With the defaults they take
@@ -16,24 +18,6 @@ def make_threads_patient() -> None:
     MuJoCo are imported."""
     for name, value in PATIENT_THREADS.items():
         os.environ.setdefault(name, value)
-
-
-def resolve_device(name: str) -> str:
-    """A device that torch has here; "auto" is the GPU if there is one. Imports torch.
-
-    Raises:
-        UserError: no such device.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        known = ["auto", "cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise UserError(f"device={name!r} can't be used here; give one of {', '.join(known)}") from None
-    return name
 
 
 def device_name(device: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,10 +20,13 @@ OPTIONAL = {
     "tensorboard": "log",
     "pyarrow": "parquet",
     "torchmetrics": "metrics",
+    "scenedetect": "metrics",
 }
 """Packages of the extras, and the extra that installs them."""
 
-CHECKPOINT = "metaworld10"
+DISTRIBUTIONS = {"scenedetect": ("scenedetect-headless", "scenedetect")}
+"""Of packages that come under several names, each of which will do."""
+
 GL_PACKAGES = "sudo apt-get install -y libegl1 libgl1-mesa-dri libopengl0"
 
 
@@ -79,10 +82,10 @@ def check_packages() -> list[Check]:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    for distribution in DISTRIBUTIONS.get(name, (name,)):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(distribution)
+    return None
 
 
 def check_gl() -> Check:
@@ -117,16 +120,18 @@ def check_device() -> Check:
 
 
 def check_checkpoint(folder: Path | None = None) -> Check:
-    """The checkpoint that comes with the package."""
+    """The checkpoint that comes with the package, or the one in ``folder``: whether all of it can be loaded, and what
+    the agent of `eval` makes of it."""
 
     def describe() -> str:
-        root = folder or _bundled()
-        files = [path for path in root.rglob("*") if path.is_file()]
-        if not any(path.suffix == ".safetensors" for path in files):
-            raise FileNotFoundError(f"no weights in {root}")
-        size = sum(path.stat().st_size for path in files) / 1e6
-        tasks = _tasks(files)
-        return f"{root.name}, {size:.1f} MB, {len(tasks)} tasks: {', '.join(tasks)}"
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(folder)
+        checkpoint.simulator()
+        checkpoint.prior()
+        size = sum(path.stat().st_size for path in checkpoint.path.rglob("*") if path.is_file()) / 1e6
+        tasks = checkpoint.tasks
+        return f"{checkpoint.path.name}, {size:.1f} MB, {len(tasks)} tasks: {', '.join(tasks)}"
 
     return _attempt("checkpoint", describe, "reinstall sfvgen-plan")
 
@@ -136,21 +141,6 @@ def check_rlbench() -> list[Check]:
     from sfvgen_plan.envs.rlbench.diagnosis import examine
 
     return [Check(name, ok, detail) for name, ok, detail in examine()]
-
-
-def _bundled() -> Path:
-    import sfvgen_plan
-
-    return Path(sfvgen_plan.__path__[0]) / "checkpoints" / CHECKPOINT
-
-
-def _tasks(files: list[Path]) -> list[str]:
-    for path in files:
-        if path.suffix == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and "tasks" in content:
-                return [str(task) for task in content["tasks"]]
-    return []
 
 
 def _attempt(name: str, describe: Callable[[], str], remedy: str) -> Check:

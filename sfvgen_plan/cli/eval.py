@@ -50,7 +50,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--agent",
         default="default",
-        help="random, prior, readout, cem, mppi, default, video, oracle, expert, sb3:path.zip, or module:factory",
+        help="default, prior, cem, mppi, default10, prior10, video, readout, random, oracle, expert, sb3:path.zip, or "
+        "module:factory (default: %(default)s)",
     )
     parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
     parser.add_argument(

@@ -7,12 +7,13 @@ import json
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sfvgen_plan.cli.contestants import GROUP, add_model_arguments, checkpoint_for, compose_settings
 from sfvgen_plan.cli.options import non_negative_int, positive_int
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.base import BatchAgent
@@ -35,6 +36,7 @@ POLICIES = (
     "random",
     "cem+samples=16+elites=4+iterations=2",
     "default+candidates=8+confirm=2",
+    "default10+candidates=8+confirm=2",
 )
 PROBES = ("still", "corner", "flip")
 EPISODES = 5
@@ -50,14 +52,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--suite", default="metaworld-10", help="all tasks of a protocol (default: metaworld-10)")
-    what.add_argument("--task", action="append", help="one task, such as reach-v3; may be given several times")
+    what.add_argument(
+        "--task", action="append", help="one task of Metaworld, such as reach-v3; may be given several times"
+    )
     parser.add_argument(
         "--policies",
         nargs="+",
         default=list(POLICIES),
         metavar="AGENT",
         help="agents as in eval, with +key=value for a setting, +noise=S for Gaussian noise on their actions, "
-        "+random=P for random actions with that probability (default: ten of different strength)",
+        "+random=P for random actions with that probability (default: eleven of different strength)",
     )
     parser.add_argument(
         "--probes", nargs="*", default=list(PROBES), help=f"unusual actions (default: {' '.join(PROBES)})"
@@ -91,10 +95,11 @@ def run(args: Namespace) -> int:
     make_threads_patient()
     out = Output.of(args)
     protocol, tasks = choose_protocol(args)
+    names = check_names(args)
     gl_backend()
     device = resolve_device(args.device)
     checkpoint = checkpoint_for(protocol, tasks, args.checkpoint, device)
-    policies = make_policies(args, checkpoint, device)
+    policies = make_policies(names, args.probes, checkpoint, device)
     record = {
         "checkpoint": checkpoint.hash,
         "protocol": args.suite if not args.task else protocol.id,
@@ -123,10 +128,10 @@ def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
         UserError: unknown task or suite, tasks of several protocols, or seeds that belong to training data.
     """
     from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
-    from sfvgen_plan.envs.tasks import canonical
+    from sfvgen_plan.envs.simulators import metaworld_task
 
     if args.task:
-        tasks = list(dict.fromkeys(canonical(task) for task in args.task))
+        tasks = list(dict.fromkeys(metaworld_task(task, "fidelity") for task in args.task))
         protocol = protocol_for_task(tasks[0])
         for task in tasks:
             if task not in protocol.tasks:
@@ -140,15 +145,30 @@ def choose_protocol(args: Namespace) -> tuple[Protocol, list[str]]:
     return dataclasses.replace(changed, id=protocol.id, linger=0), tasks
 
 
-def make_policies(args: Namespace, checkpoint: Checkpoint, device: str) -> list[Policy]:
-    """The policies and probes that the options name.
+@dataclass(frozen=True)
+class Named:
+    """What ``AGENT+key=value`` names, checked without a checkpoint.
+
+    Attributes:
+        name: as it was given.
+        agent: the agent's own name.
+        settings: its settings, changed.
+        disturbance: what is done to its actions, by the names of ``DISTURBANCES``.
+    """
+
+    name: str
+    agent: str
+    settings: dict[str, Any]
+    disturbance: dict[str, float]
+
+
+def check_names(args: Namespace) -> list[Named]:
+    """The policies that the options name. Imports no torch, so that a mistyped name is told at once.
 
     Raises:
-        UserError: an unknown or unfair one, an unknown setting, or no policy twice.
+        UserError: an unknown or unfair policy or probe, an unknown setting, or the same twice.
     """
     from sfvgen_plan.agents.probes import PROBES as KNOWN
-    from sfvgen_plan.agents.probes import ProbeAgent
-    from sfvgen_plan.benchmarks.fidelity import Policy
 
     names = [*args.policies, *args.probes]
     for name in names:
@@ -156,21 +176,19 @@ def make_policies(args: Namespace, checkpoint: Checkpoint, device: str) -> list[
             raise UserError(f"policies: {name!r} is named twice; give it once")
         if name in KNOWN and name in args.policies:
             raise UserError(f"policies: {name!r} is a probe; give it with --probes")
-    found = [make_policy(name, checkpoint, device) for name in args.policies]
-    return found + [Policy(name, ProbeAgent(name, checkpoint.card.action_dim), "probe") for name in args.probes]
+    for name in args.probes:
+        if name not in KNOWN:
+            raise unknown_name("probe", name, KNOWN)
+    return [check_name(name) for name in args.policies]
 
 
-def make_policy(name: str, checkpoint: Checkpoint, device: str) -> Policy:
+def check_name(name: str) -> Named:
     """The policy that ``AGENT+key=value`` names.
 
     Raises:
         UserError: unknown agent or setting, or an agent that needs the real environment.
     """
-    from sfvgen_plan.agents.adapters import kind_of
-    from sfvgen_plan.agents.disturbed import DisturbedAgent
-    from sfvgen_plan.agents.planning import PlanningAgent
-    from sfvgen_plan.agents.registry import acts_on_env, make_agent
-    from sfvgen_plan.benchmarks.fidelity import Policy
+    from sfvgen_plan.agents.registry import acts_on_env
 
     agent, changes = parse_policy(name)
     if acts_on_env(agent):
@@ -180,12 +198,40 @@ def make_policy(name: str, checkpoint: Checkpoint, device: str) -> Policy:
         )
     disturbance = {key: _number(name, changes.pop(key)) for key in DISTURBANCES if key in changes}
     settings, _ = compose_settings(agent, [f"{GROUP}.{key}={value}" for key, value in changes.items()])
-    made = make_agent(agent, checkpoint, device, 0, settings)
+    return Named(name, agent, settings, disturbance)
+
+
+def make_policies(names: Sequence[Named], probes: Sequence[str], checkpoint: Checkpoint, device: str) -> list[Policy]:
+    """The policies and probes.
+
+    Raises:
+        UserError: one that can't be played with the checkpoint, or a number that makes no sense.
+    """
+    from sfvgen_plan.agents.probes import ProbeAgent
+    from sfvgen_plan.benchmarks.fidelity import Policy
+
+    found = [make_policy(named, checkpoint, device) for named in names]
+    return found + [Policy(name, ProbeAgent(name, checkpoint.card.action_dim), "probe") for name in probes]
+
+
+def make_policy(named: Named, checkpoint: Checkpoint, device: str) -> Policy:
+    """The policy of that name.
+
+    Raises:
+        UserError: see ``make_policies``.
+    """
+    from sfvgen_plan.agents.adapters import kind_of
+    from sfvgen_plan.agents.disturbed import DisturbedAgent
+    from sfvgen_plan.agents.planning import PlanningAgent
+    from sfvgen_plan.agents.registry import make_agent
+    from sfvgen_plan.benchmarks.fidelity import Policy
+
+    made = make_agent(named.agent, checkpoint, device, 0, named.settings)
     if kind_of(made) != "batch":
-        raise UserError(f"policies: {agent!r} acts on the environment; give an agent that acts on frames")
+        raise UserError(f"policies: {named.agent!r} acts on the environment; give an agent that acts on frames")
     playing = cast("BatchAgent", made)
     kind = "planner" if isinstance(playing, PlanningAgent) else "policy"
-    return Policy(name, DisturbedAgent(playing, **disturbance) if disturbance else playing, kind)
+    return Policy(named.name, DisturbedAgent(playing, **named.disturbance) if named.disturbance else playing, kind)
 
 
 def parse_policy(name: str) -> tuple[str, dict[str, str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from sfvgen_plan.envs.simulators import RealSimulator
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
@@ -29,7 +30,7 @@ REAL_PROTOCOL = "metaworld-10"
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument(
-        "--task", required=True, help="a task of the checkpoint, such as reach-v3 or rlbench/open_drawer"
+        "--task", required=True, help="a task of the checkpoint, such as reach-v3, memory/return or rlbench/open_drawer"
     )
     parser.add_argument("--agent", default="expert", help="who acts in the real environment (default: expert)")
     parser.add_argument(
@@ -54,16 +55,16 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
+    from sfvgen_plan.envs.simulators import RLBENCH
     from sfvgen_plan.video import check_video_path, write_mp4
 
     make_threads_patient()
     out = Output.of(args)
-    task, real_protocol = played(args.task)
+    task, real_protocol, simulator = played(args.task)
     check_agent(args.agent)
     check_video_path(args.out, "out")
-    metaworld = real_protocol == REAL_PROTOCOL
-    actions = None if args.actions is None else read_actions(args.actions, args.decisions, 4 if metaworld else 7)
-    if metaworld:
+    actions = None if args.actions is None else read_actions(args.actions, args.decisions, simulator.action_dim)
+    if simulator is not RLBENCH:  # which draws in a process of its own
         gl_backend()
 
     from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -80,8 +81,8 @@ def run(args: Namespace) -> int:
             given = iter(actions)
             agent = lambda env, frame: next(given)  # noqa: E731
         real, executed = act(checkpoint, real_protocol, task, args.seed, decisions, agent, bar)
-        simulator = checkpoint.simulator(sampler_steps=args.sampler_steps, anchor_every=None)
-        imagined = imagine(simulator, real[0], executed, task, args.seed, args.chunk, bar)
+        learned = checkpoint.simulator(sampler_steps=args.sampler_steps, anchor_every=None)
+        imagined = imagine(learned, real[0], executed, task, args.seed, args.chunk, bar)
     scores = compare(real, imagined, args.chunk)
     write_mp4(args.out, side_by_side(task, args.seed, real, imagined))
     data = {"task": task, "seed": args.seed, "checkpoint": checkpoint.hash, "video": str(args.out), "chunks": scores}
@@ -90,20 +91,18 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def played(task: str) -> tuple[str, str]:
-    """The task's full name, and the protocol under whose rules it is played.
+def played(task: str) -> tuple[str, str, RealSimulator]:
+    """The task's full name, the protocol under whose rules it is played, and where.
 
     Raises:
         UserError: unknown task.
     """
     from sfvgen_plan.benchmarks.protocols import protocol_for_task
-    from sfvgen_plan.envs.simulators import RLBENCH, simulator_of
-    from sfvgen_plan.envs.tasks import canonical
+    from sfvgen_plan.envs.simulators import METAWORLD, simulator_of
 
-    if simulator_of(task) is RLBENCH:
-        name = RLBENCH.canonical(task)
-        return name, protocol_for_task(name).id
-    return canonical(task), REAL_PROTOCOL
+    simulator = simulator_of(task)
+    name = simulator.canonical(task)
+    return name, REAL_PROTOCOL if simulator is METAWORLD else protocol_for_task(name).id, simulator
 
 
 def read_actions(path: Path, decisions: int | None, numbers: int = 4) -> np.ndarray:

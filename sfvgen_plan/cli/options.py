@@ -6,12 +6,13 @@ Hydra builds the settings here, at the edge; everything below takes plain values
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.nested import flat
 
 
 def positive_int(text: str) -> int:
@@ -52,7 +53,8 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = 
         config_dir: default: the packaged ``configs``.
 
     Raises:
-        UserError: an override that is not ``key=value``, names no key or choice, or has a value of another type.
+        UserError: an override that is not ``key=value``, names no key or choice, or has a value of another type or one
+            that can't be read.
 
     Example:
         >>> compose("eval", ["agent=mppi", "agent.candidates=64"])["agent"]["candidates"]
@@ -88,6 +90,7 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     defaults = composed(groups, complete=False)
     for key, text in settings:
         _lookup(defaults, key, text)
+        _check_readable(text)
     result = composed(overrides, complete=True)
     for key, text in settings:
         _adopt_type(result, defaults, key, text)
@@ -108,6 +111,27 @@ def _key_of(text: str) -> str:
     return key
 
 
+def _check_readable(text: str) -> None:
+    """What Hydra says of such values is about its grammar, and about sweeps, which there are none of here."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        several = OverridesParser.create().parse_override(text).is_sweep_override()
+    except HydraException as error:
+        raise unreadable(text) from error
+    if several:
+        raise UserError(f"override {text!r} has several values; give one, or a list in brackets, as in key=[1,2]")
+
+
+def unreadable(text: str) -> UserError:
+    """Error for an override whose value is no well-formed one."""
+    return UserError(
+        f"override {text!r} can't be read; close every bracket and quotation mark, and put text of special characters "
+        "into quotation marks of its own, as in 'key=\"a=b\"'"
+    )
+
+
 def _check_choice(folder: Path, group: str, choice: str) -> None:
     choices = sorted(path.stem for path in folder.glob("*.yaml"))
     if choice not in choices:
@@ -125,18 +149,10 @@ def _lookup(config: Mapping[str, Any], key: str, text: str) -> Any:
 
 
 def _nearest(key: str, config: Mapping[str, Any]) -> list[str]:
-    keys = list(_dotted(config))
+    keys = list(flat(config))
     leaf = key.rpartition(".")[2]
     same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
     return same_leaf or get_close_matches(key, keys, n=3, cutoff=0.5) or list(config)
-
-
-def _dotted(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
 
 
 def _adopt_type(config: dict[str, Any], defaults: Mapping[str, Any], key: str, text: str) -> None:
@@ -147,9 +163,7 @@ def _adopt_type(config: dict[str, Any], defaults: Mapping[str, Any], key: str, t
     for part in parents:
         node = node[part]
     if isinstance(default, Mapping):
-        raise UserError(
-            f"override {text!r}: {key} is a group of settings; set {', '.join(_dotted(default, f'{key}.'))}"
-        )
+        raise UserError(f"override {text!r}: {key} is a group of settings; set {', '.join(flat(default, f'{key}.'))}")
     node[leaf] = _like(default, node[leaf])
     if not _same_type(default, node[leaf]):
         raise UserError(f"override {text!r}: {key} takes {_WORDS[type(default)]}, such as {_as_yaml(default)}")

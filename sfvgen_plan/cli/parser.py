@@ -18,6 +18,11 @@ class VerbParser(ArgumentParser):
     """Raises ``UserError`` where argparse would print usage and exit."""
 
     def error(self, message: str) -> NoReturn:
+        for action in self._actions:
+            # Of an option that is missing its help says what to give.
+            option = "/".join(action.option_strings)
+            if action.required and action.help and option and message.endswith(f": {option}"):
+                message = f"{message}, {action.help}"
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 

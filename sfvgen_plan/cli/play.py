@@ -9,7 +9,7 @@ from sfvgen_plan.cli.contestants import add_model_arguments
 from sfvgen_plan.cli.options import non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
 
-HELP = "step a task by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
+HELP = "step a task of Metaworld by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
 
 HOST = "127.0.0.1"
 """Only this machine: whoever opens the page moves the one game behind it."""
@@ -20,7 +20,7 @@ LARGEST_PORT = 65535
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--task", required=True, help="a task of the checkpoint, such as reach-v3")
+    parser.add_argument("--task", required=True, help="a task of Metaworld that the checkpoint lists, such as reach-v3")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the scene (default: 0)")
     parser.add_argument("--memory", action="store_true", help="begin with fast learning; the page turns it on and off")
     parser.add_argument(
@@ -38,10 +38,10 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
-    from sfvgen_plan.envs.tasks import canonical
+    from sfvgen_plan.envs.simulators import metaworld_task
 
     out = Output.of(args)
-    task = canonical(args.task)
+    task = metaworld_task(args.task, "play")
     _need_package()
     port = free_port(args.port)
     make_threads_patient()

@@ -10,6 +10,7 @@ from pathlib import Path
 from sfvgen_plan.cli.console import Bar, Output
 from sfvgen_plan.cli.options import add_overrides, compose
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.folders import check_folder, checkpoint_folder
 
 HELP = "train a checkpoint: autoencoder, denoiser, heads, priors, inverse dynamics; loop=slowfast adds a loop"
 
@@ -38,6 +39,8 @@ def run(args: Namespace) -> int:
         raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")
     if not Path(config["data"]).is_dir():
         raise UserError(f"data={config['data']!r} is no folder; make a dataset with sfvgen-plan collect --out DIR")
+    if config["checkpoint"]:
+        check_folder(checkpoint_folder(config["checkpoint"]))
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     args.quiet = args.quiet or not first
     out = Output.of(args)

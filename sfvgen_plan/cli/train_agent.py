@@ -58,10 +58,11 @@ def run(args: Namespace) -> int:
     make_threads_patient()
     _need_package()
     out = Output.of(args)
-    from sfvgen_plan.agents.training import Playing, states_of, train
+    from sfvgen_plan.agents.training import Playing, check_amounts, states_of, train
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     playing = Playing(**{name: config[name] for name in Playing.__dataclass_fields__})
+    check_amounts(config["decisions"], config["save_every"])
     unfinished = states_of(folder / AGENT_FILE).exists()
     stopped = (folder / AGENT_FILE).exists() and not unfinished
     trained = stopped and _is_complete(_read(folder))
@@ -78,8 +79,14 @@ def run(args: Namespace) -> int:
     title = f"{args.algo} {'plays' if playing.real else 'imagines'}"
     if unfinished:
         record = _read(folder) or record  # the note that it began with
-    _write(folder, record)
-    before, started, ended = record.get("seconds", 0.0), time.monotonic(), False
+    before, started = record.get("seconds", 0.0), time.monotonic()
+    begun = ended = False
+
+    def begin() -> None:
+        nonlocal begun
+        _write(folder, record)
+        begun = True
+
     with out.progress(title, total=config["decisions"]) as bar:
         watch = _Watch(bar, title)
         try:
@@ -95,11 +102,13 @@ def run(args: Namespace) -> int:
                 config["policy_device"],
                 watch.update,
                 config["save_every"],
+                begin,
             )
             ended = True
         finally:
-            taken = max(watch.done, config["decisions"] if ended else record.get("decisions", 0))
-            _write(folder, record | {"decisions": taken, "seconds": round(before + time.monotonic() - started, 1)})
+            if begun:  # what was refused leaves nothing
+                taken = max(watch.done, config["decisions"] if ended else record.get("decisions", 0))
+                _write(folder, record | {"decisions": taken, "seconds": round(before + time.monotonic() - started, 1)})
     out.note(f"agent: {file}")
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.data.chunks import compress_frames
+from sfvgen_plan.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,21 @@ class StagedEpisode:
 
     @classmethod
     def load(cls, path: Path) -> StagedEpisode:
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        try:
+            return cls._read(path)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"episode={str(path)!r} can't be read ({reason}); the same command again plays it anew"
+            ) from error
+
+    @classmethod
+    def _read(cls, path: Path) -> StagedEpisode:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         packed = arrays.pop("chunk_bytes").tobytes()

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 
@@ -45,17 +44,16 @@ class Fitting:
         self._writer = tensorboard_writer(folder) if log else None
         self._on_progress = on_progress
 
-    def fit(self, stage: Stage, settings: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+    def fit(self, stage: Stage, settings: StageSettings) -> tuple[dict[str, float], float]:
         """Train a stage; returns its last numbers and the seconds that it took altogether."""
-        values = StageSettings(**settings)
         speedup = self.speedups.get(stage.name, "none")
         started = time.monotonic()
 
         def on_step(step: int, logs: dict[str, float]) -> None:
             if self.accelerator.is_main_process:
-                self._tell(stage.name, step, values.steps, logs, time.monotonic() - started)
+                self._tell(stage.name, step, settings.steps, logs, time.monotonic() - started)
 
-        return fit(stage, values, self.accelerator, self.folder, self.seed, speedup, on_step=on_step)
+        return fit(stage, settings, self.accelerator, self.folder, self.seed, speedup, on_step=on_step)
 
     def _tell(self, name: str, step: int, steps: int, logs: dict[str, float], seconds: float) -> None:
         rounded = {k: round(v, 5) for k, v in logs.items()}

@@ -14,6 +14,9 @@ from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.heads import augmented_pairs
 from sfvgen_plan.model.motion import Motion, followed
 
+PLACE = 3
+"""Of the read-outs, how many tell where the hand is; they come first."""
+
 
 @dataclass(frozen=True)
 class MotionSettings:
@@ -25,22 +28,29 @@ class MotionSettings:
             anywhere, as plans do.
         action_noise: standard deviation of the noise on actions, without which few episodes are soon known by heart.
         latent_noise: largest standard deviation of the noise on the latents of the first frames.
+        place_weight: how much the hand's place counts beside another read-out.
     """
 
     decisions: int = 24
     from_start: float = 0.7
-    action_noise: float = 0.05
+    action_noise: float = 0.03
     latent_noise: float = 0.2
+    place_weight: float = 4.0
 
 
 class MotionObjective(nn.Module):
     """Absolute error of the read-outs after every decision, in units of their spread: a robot that is stuck for once is
     far off, and must not outweigh all others."""
 
-    def __init__(self, motion: Motion) -> None:
+    weights: Tensor
+
+    def __init__(self, motion: Motion, place_weight: float = 1.0) -> None:
         super().__init__()
         self.motion = motion
         motion.requires_grad_(True)
+        weights = torch.ones(motion.readouts)
+        weights[:PLACE] = place_weight
+        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, pairs: Tensor, text: Tensor, actions: Tensor, units: Tensor, real: Tensor) -> dict[str, Tensor]:
         """pairs (B, 2, C, h, w); text (B, E); actions (B, T, A); units (B, T + 1, D), of which the first belong to the
@@ -49,7 +59,7 @@ class MotionObjective(nn.Module):
             start = self.motion.start(pairs, text)
             tracks, _ = self.motion(start, actions)
         found = torch.cat([start[:, None], tracks], dim=1)[..., : units.shape[-1]]
-        errors = F.l1_loss(found, units, reduction="none").mean(2) * real
+        errors = (F.l1_loss(found, units, reduction="none") * self.weights).mean(2) * real
         return {"loss": errors.sum() / real.sum(), "start": errors[:, 0].mean()}
 
 

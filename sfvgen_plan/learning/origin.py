@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from sfvgen_plan.data.episodes import EpisodeArrays
 from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.runs import check_same_run, data_record, flat
+from sfvgen_plan.learning.runs import data_record
 from sfvgen_plan.memory.rows import MemoryRow
-from sfvgen_plan.model.build import build_pipeline
-from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, checkpoint_folder, load_checkpoint
+from sfvgen_plan.model.build import build_pipeline, build_readers
+from sfvgen_plan.model.checkpoint import (
+    Checkpoint,
+    CheckpointCard,
+    checkpoint_folder,
+    hide_progress_bars,
+    load_checkpoint,
+)
+from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
+from sfvgen_plan.nested import flat
 
 logger = logging.getLogger(__name__)
 
-ADDED = ("inverse", "tasks")
+ADDED = ("inverse", "motion", "tasks")
 """What can be added to a checkpoint."""
 
 
@@ -58,18 +68,32 @@ def checked_origin(config: Mapping[str, Any], row: MemoryRow, device: torch.devi
     if not looping and row.name != "full":
         raise UserError(f"row={row.name!r} is for the slow-fast loop alone; add loop=slowfast")
     if folder is None:
+        _check_base(config["train"])
         return Origin()
     if Path(config["out"]).resolve() in (Path(folder).resolve(), checkpoint_folder(folder).resolve()):
         raise UserError(f"out={folder!r} is the checkpoint to start from, too; give another --out")
     loaded = load_checkpoint(folder, device)
     if added == "inverse" and loaded.pipeline.heads is None:
         raise UserError(f"checkpoint={folder!r} has no heads, so nothing can be planned in it; give one with heads")
+    if added == "motion" and loaded.pipeline.motion is None:
+        raise UserError(
+            f"checkpoint={folder!r} follows no robot, its denoiser is told of actions alone; give one of train=rlbench"
+        )
     return Origin(further=loaded) if added == "tasks" else Origin(base=loaded)
+
+
+def _check_base(recipe: Mapping[str, Any]) -> None:
+    base, motion = recipe["base"], recipe["model"]["motion_width"]
+    if base is not None and motion:
+        raise UserError(
+            f"train.model.motion_width={motion} does not go with train.base={base!r}, which is not told where the "
+            "robot goes; give train.model.motion_width=0"
+        )
 
 
 def _check_added(added: str, folder: str | None, looping: bool) -> None:
     if added not in ADDED:
-        raise UserError(f"add={added!r} is unknown; choose {' or '.join(ADDED)}, or null")
+        raise UserError(f"add={added!r} is unknown; choose {', '.join(ADDED)}, or null")
     if folder is None or looping:
         raise UserError(f"add={added} takes a --checkpoint and no loop; without a checkpoint all stages start anew")
 
@@ -98,7 +122,7 @@ def new_record(
     elif base is not None:
         record["added"] = {
             "stage": config["add"],
-            "settings": config["train"]["inverse"],
+            "settings": config["train"][config["add"]],
             "checkpoint": base.hash,
             "trained": base.card.training,
         }
@@ -148,15 +172,11 @@ def card_of(
     return replace(card, sub_goals=list(dict.fromkeys([*card.sub_goals, *episodes.sub_goals])))
 
 
-def check_resumable(
-    config: Mapping[str, Any], origin: Origin, card: CheckpointCard, episodes: EpisodeArrays, write: bool
-) -> None:
-    """Refuse to go on with the training state of another model or another loop; the first run leaves a note of its
-    own, if it may ``write``.
-
-    Raises:
-        UserError: the folder holds another run.
-    """
+def run_states(
+    config: Mapping[str, Any], origin: Origin, card: CheckpointCard, episodes: EpisodeArrays
+) -> dict[str, dict[str, Any]]:
+    """What has to stay the same while a run is gone on with: its model and its loop, as JSON values by the name of
+    their note."""
     recipe = config["train"]
     model = {"base": recipe["base"], "tasks": list(card.tasks), **recipe["model"]}
     if episodes.sub_goals:
@@ -171,21 +191,20 @@ def check_resumable(
     if config["loop"]["fit"] is not None:
         loop = {name: value for name, value in config["loop"].items() if name != "fit"}
         states["loop"] = json.loads(json.dumps({"tasks": episodes.tasks, **flat({**loop, "row": config["row"]})}))
-    for name, state in states.items():
-        check_same_run(Path(config["out"]), name, state, write)
+    return states
 
 
 def fresh_pipeline(
     recipe: Mapping[str, Any], card: CheckpointCard, seed: int, device: torch.device, further: Checkpoint | None
 ) -> SlowFastVGenPipeline:
-    """The recipe's networks, untrained but for the text encoder; or ModelScope's, if the recipe starts from those; or
-    with the weights of ``further``, whose text encoder stays if it knows all texts.
+    """The recipe's networks, untrained but for the text encoder; or ModelScope's with untrained heads and priors, if
+    the recipe starts from those; or with the weights of ``further``, whose text encoder stays if it knows all texts.
 
     Raises:
-        UserError: ``further`` has networks of other sizes.
+        UserError: ModelScope's networks can't be loaded; ``further`` has networks of other sizes.
     """
     if recipe["base"] is not None:
-        return SlowFastVGenPipeline.from_modelscope(recipe["base"], card.action_dim).to(device)
+        return _modelscope_pipeline(recipe, card).to(device)
     texts = [*card.tasks.values(), *card.sub_goals]
     pipeline = build_pipeline(texts, card.size, card.action_dim, **recipe["model"])
     if further is not None:
@@ -198,6 +217,37 @@ def fresh_pipeline(
     logger.info("text encoder: largest cosine between two texts %.3f", cosine)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def _modelscope_pipeline(recipe: Mapping[str, Any], card: CheckpointCard) -> SlowFastVGenPipeline:
+    """ModelScope's networks, with untrained heads and priors on their latents and texts: all later use needs those."""
+    base, sizes = recipe["base"], recipe["model"]
+    logger.info("loading %s, which is downloaded before if it is a name on the Hugging Face hub", base)
+    hide_progress_bars()
+    try:
+        with held_back(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arguments that the libraries give each other
+            # Trained in single precision, however it is stored.
+            pipeline = SlowFastVGenPipeline.from_modelscope(base, card.action_dim, dtype=torch.float32)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise UserError(
+            f"train.base={base!r} can't be loaded ({reason}); give the folder of a text-to-video checkpoint in "
+            "ModelScope's diffusers layout, or its name on the Hugging Face hub and a connection to it; "
+            "train.base=null starts from new networks"
+        ) from error
+    vae, text_encoder = pipeline.vae.config, pipeline.text_encoder.config
+    readers = build_readers(
+        latent_channels=vae.latent_channels,
+        sample_size=card.size // 2 ** (len(vae.block_out_channels) - 1),
+        text_dim=text_encoder.hidden_size,
+        action_dim=card.action_dim,
+        heads_width=sizes["heads_width"],
+        prior_width=sizes["prior_width"],
+    )
+    pipeline.register_modules(**readers)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def _take_weights(pipeline: SlowFastVGenPipeline, further: Checkpoint) -> None:

@@ -11,7 +11,7 @@ from sfvgen_plan.data.episodes import EpisodeArrays, read_metadata
 from sfvgen_plan.data.minari_writer import METADATA_FILE
 from sfvgen_plan.data.rlbench import is_recording
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.trainer import Speedup
+from sfvgen_plan.learning.trainer import Speedup, StageSettings
 
 
 def checked_speedups(chosen: Mapping[str, Any]) -> dict[str, Speedup]:
@@ -26,14 +26,32 @@ def checked_speedups(chosen: Mapping[str, Any]) -> dict[str, Speedup]:
     return dict(chosen)
 
 
-def check_same_run(out: Path, name: str, state: Mapping[str, Any], write: bool) -> None:
-    """Refuse to go on with the training state of something else; the first run leaves ``state`` in
-    ``out``/training/``name``.json, if it may ``write``.
+def checked_fits(config: Mapping[str, Any]) -> dict[str, StageSettings]:
+    """How every stage of the configuration is fitted, by the stage's name: those of its recipe, and the loop if there
+    is one. Made before any data is read, so that a bad number is not noticed after an hour of training.
+
+    Raises:
+        UserError: a number that makes no sense.
+    """
+    stages = {f"train.{name}": part for name, part in config["train"].items()} | {"loop": config["loop"]}
+    fits = {}
+    for place, part in stages.items():
+        if not isinstance(part, Mapping) or part.get("fit") is None:
+            continue
+        try:
+            fits[place.removeprefix("train.")] = StageSettings(**part["fit"])
+        except UserError as error:
+            raise UserError(f"{place}.fit.{error}") from None
+    return fits
+
+
+def check_same_run(out: Path, name: str, state: Mapping[str, Any]) -> None:
+    """Refuse to go on with the training state of something else than ``note_run`` has noted.
 
     Raises:
         UserError: the run in ``out`` is of another state.
     """
-    file = out / "training" / f"{name}.json"
+    file = _note_of(out, name)
     if file.exists() and (found := json.loads(file.read_text())) != state:
         other = [key for key in {**state, **found} if state.get(key) != found.get(key)]
         raise UserError(
@@ -41,20 +59,17 @@ def check_same_run(out: Path, name: str, state: Mapping[str, Any], write: bool) 
             + ", ".join(f"{key}={found.get(key)} (now {state.get(key)})" for key in other)
             + "; give another --out, or the same settings to go on with it"
         )
-    if write:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(state, indent=1) + "\n")
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{name}.")
-        else:
-            out[f"{prefix}{name}"] = value
-    return out
+def note_run(out: Path, name: str, state: Mapping[str, Any]) -> None:
+    """Leave ``state`` in ``out``/training/``name``.json, for ``check_same_run``."""
+    file = _note_of(out, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(state, indent=1) + "\n")
+
+
+def _note_of(out: Path, name: str) -> Path:
+    return out / "training" / f"{name}.json"
 
 
 def tensorboard_writer(folder: Path) -> Any:

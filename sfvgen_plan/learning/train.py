@@ -34,9 +34,9 @@ from sfvgen_plan.learning.motion import (
     check_robots_alone,
     followed_episodes,
 )
-from sfvgen_plan.learning.origin import card_of, check_resumable, checked_origin, fresh_pipeline, new_record
-from sfvgen_plan.learning.runs import checked_speedups, has_split
-from sfvgen_plan.learning.trainer import Stage, StageSettings
+from sfvgen_plan.learning.origin import card_of, checked_origin, fresh_pipeline, new_record, run_states
+from sfvgen_plan.learning.runs import check_same_run, checked_fits, checked_speedups, has_split, note_run
+from sfvgen_plan.learning.trainer import Stage
 from sfvgen_plan.memory.rows import MemoryRow
 from sfvgen_plan.model.checkpoint import save_checkpoint
 from sfvgen_plan.model.inverse import build_inverse
@@ -59,6 +59,7 @@ class Training:
     def __init__(
         self, config: Mapping[str, Any], on_progress: Progress | None = None, overrides: Sequence[str] = ()
     ) -> None:
+        self.fits = checked_fits(config)
         self.recipe = config["train"]
         self.seed = int(config["seed"])
         self.out = Path(config["out"])
@@ -83,30 +84,37 @@ class Training:
         check_robots_alone(self.recipe["model"]["motion_width"], self.card.readouts)
         if self.recipe["mirror"]:
             self.data = with_mirrored(self.data)
-        check_resumable(config, origin, self.card, episodes, self.accelerator.is_main_process)
+        states = run_states(config, origin, self.card, episodes)
+        for name, state in states.items():
+            check_same_run(self.out, name, state)
         torch.manual_seed(self.seed)
         if self.base is not None:
             self.pipeline = self.base.pipeline
         else:
             self.pipeline = fresh_pipeline(self.recipe, self.card, self.seed, self.device, origin.further)
+        # Not before: a run whose networks can't be loaded leaves nothing that another would be compared with.
+        if self.accelerator.is_main_process:
+            for name, state in states.items():
+                note_run(self.out, name, state)
 
     def run(self) -> Path:
         """All stages; returns the checkpoint folder."""
         started = time.monotonic()
-        if self.base is None and self.recipe["base"] is None:
-            self.fit_autoencoder()
+        if self.base is None:
+            self.set_scales()
+            if self.recipe["base"] is None:
+                self.fit_autoencoder()
         self.encode()
-        if self.base is None and self.pipeline.motion is not None:
+        if self.pipeline.motion is not None and (self.base is None or self.added == "motion"):
             self.fit_motion()
         self.follow()
         if self.base is None:
             self.fit_denoiser()
-            if self.pipeline.heads is not None:
-                self.dream()
-                self.fit_heads()
-                self.fit_priors()
-                if self.recipe["inverse"]["fit"]["steps"] > 0:
-                    self.fit_inverse()
+            self.dream()
+            self.fit_heads()
+            self.fit_priors()
+            if self.fits[InverseStage.name].steps > 0:
+                self.fit_inverse()
         elif self.added == "inverse":
             self.dream()
             self.fit_inverse()
@@ -120,20 +128,23 @@ class Training:
         self.accelerator.wait_for_everyone()
         return self.out
 
+    def set_scales(self) -> None:
+        """The units of rewards and of state read-outs, for the networks that tell them."""
+        mean, std = estimate_scale(self.data)
+        scale = {"estimate_mean": mean.tolist(), "estimate_std": std.tolist()}
+        self.pipeline.heads.register_to_config(**scale, reward_scale=source_of(self.task_names).reward_scale)
+        if self.pipeline.motion is not None:
+            self.pipeline.motion.register_to_config(**scale)
+
     def fit_autoencoder(self) -> None:
         """Stage 1, and the latents' scale."""
         heads, vae = self.pipeline.heads, self.pipeline.vae
         vae.to(memory_format=torch.channels_last)  # twice as fast for pictures, on GPUs and CPUs
-        mean, std = estimate_scale(self.data)
-        scale = {"estimate_mean": mean.tolist(), "estimate_std": std.tolist()}
-        heads.register_to_config(**scale, reward_scale=source_of(self.task_names).reward_scale)
-        if self.pipeline.motion is not None:
-            self.pipeline.motion.register_to_config(**scale)
         settings = self.recipe["autoencoder"]
         text = torch.zeros(len(self.card.tasks), self.recipe["model"]["text_dim"], device=self.device)
         objective = AutoencoderObjective(vae, heads, text, **settings["loss"])
         shape = (vae.config.latent_channels, heads.config.sample_size, heads.config.sample_size)
-        self._fit(AutoencoderStage(self.data, objective, shape), settings["fit"])
+        self._fit(AutoencoderStage(self.data, objective, shape))
         set_latent_scale(vae, self.data)
 
     def encode(self) -> None:
@@ -144,8 +155,8 @@ class Training:
     def fit_motion(self) -> None:
         """Between the stages, where actions take the robot."""
         settings = MotionSettings(**self.recipe["motion"]["learning"])
-        objective = MotionObjective(self.pipeline.motion)
-        self._fit(MotionStage(self.data, objective, self._pooled(), settings), self.recipe["motion"]["fit"])
+        objective = MotionObjective(self.pipeline.motion, settings.place_weight)
+        self._fit(MotionStage(self.data, objective, self._pooled(), settings))
         # As it will be stored: the denoiser is to be told in training what it will be told later.
         for weights in self.pipeline.motion.parameters():
             weights.data = weights.data.bfloat16().float()
@@ -158,14 +169,14 @@ class Training:
 
     def fit_denoiser(self) -> None:
         """Stage 2."""
-        settings = self.recipe["denoiser"]
+        settings = self.recipe["denoiser"]["windows"]
         objective = DenoiserObjective(self.pipeline.unet, self.pipeline.scheduler)
         data, text = self._told()
-        windows = WindowSettings(**{**settings["windows"], "lengths": tuple(settings["windows"]["lengths"])})
+        windows = WindowSettings(**{**settings, "lengths": tuple(settings["lengths"])})
         stage = DenoiserStage(data, objective, text, windows)
         if self.speedups.get(stage.name) == "graphs":
             stage.denoise = CapturedFunction(stage.denoise)
-        self._fit(stage, settings["fit"])
+        self._fit(stage)
 
     def dream(self) -> None:
         """Every episode again as the model imagines it, for the heads."""
@@ -176,7 +187,7 @@ class Training:
         """Stage 3, heads."""
         settings = HeadSettings(**self.recipe["heads"]["learning"])
         objective = HeadsObjective(self.pipeline.heads, settings.expectile)
-        self._fit(HeadsStage(self.data, objective, self._pooled(), settings), self.recipe["heads"]["fit"])
+        self._fit(HeadsStage(self.data, objective, self._pooled(), settings))
 
     def fit_priors(self) -> None:
         """Stage 3, priors: one from every state's expert action, one from a few expert episodes."""
@@ -185,7 +196,7 @@ class Training:
         for name, mask in (("prior", usable), ("prior10", usable & self.data.few)):
             objective = PriorObjective(getattr(self.pipeline, name))
             stage = PriorStage(name, self.data, objective, self._pooled(), self.data.indices(mask), settings)
-            self._fit(stage, self.recipe[name]["fit"])
+            self._fit(stage)
 
     def fit_inverse(self) -> None:
         """Stage 3, inverse dynamics: from every executed action."""
@@ -193,7 +204,7 @@ class Training:
         self.pipeline.register_modules(inverse=build_inverse(self.pipeline))
         settings = HeadSettings(**self.recipe["heads"]["learning"])
         stage = InverseStage(self.data, InverseObjective(self.pipeline.inverse), settings)
-        self._fit(stage, self.recipe["inverse"]["fit"])
+        self._fit(stage)
 
     def fit_loop(self) -> None:
         """The last stage: slow-fast learning. Heads and priors stay as they are, the autoencoder's latents do, too."""
@@ -214,12 +225,12 @@ class Training:
             windows,
             settings,
             learning,
-            StageSettings(**self.loop["fit"]).batch,
+            self.fits[LoopStage.name].batch,
             self.seed,
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
-        self._fit(stage, self.loop["fit"])
+        self._fit(stage)
         self.card = replace(self.card, context_frames=context)
 
     def save(self) -> None:
@@ -241,7 +252,7 @@ class Training:
     def _pooled(self) -> Tensor:
         return self.pipeline.embed(list(self.card.tasks.values()))[1]
 
-    def _fit(self, stage: Stage, settings: Mapping[str, Any]) -> None:
-        logs, seconds = self.fitting.fit(stage, settings)
+    def _fit(self, stage: Stage) -> None:
+        logs, seconds = self.fitting.fit(stage, self.fits[stage.name])
         self.record["losses"][stage.name] = {k: round(v, 5) for k, v in logs.items()}
         self.record["seconds"][stage.name] = round(seconds, 1)

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.graphs import CapturedObjective
 
 logger = logging.getLogger(__name__)
@@ -54,11 +55,14 @@ class StageSettings:
     """Hyperparameters of one stage.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps; 0 leaves the networks as they are.
         batch: samples per step over all processes.
         learning_rate: peak rate; warmed up over ``warmup`` steps, then cosine to zero (``constant``: no decay).
         ema: decay of the averaged weights.
         clip: largest gradient norm.
+
+    Raises:
+        UserError: a number that makes no sense. The message begins with the setting's name.
     """
 
     steps: int
@@ -69,6 +73,20 @@ class StageSettings:
     ema: float = 0.998
     clip: float = 1.0
     constant: bool = False
+
+    def __post_init__(self) -> None:
+        # NaN fails every comparison, so that it is refused, too.
+        for name, allowed, wanted in (
+            ("steps", self.steps >= 0, "0 or more"),
+            ("batch", self.batch >= 1, "1 or more"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a finite number above 0"),
+            ("warmup", self.warmup >= 0, "0 or more"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number from 0"),
+            ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
+            ("clip", self.clip > 0, "a number above 0"),
+        ):
+            if not allowed:
+                raise UserError(f"{name}={getattr(self, name)} makes no sense; give {wanted}")
 
     def rate(self, step: int) -> float:
         """Factor on the learning rate at a step."""

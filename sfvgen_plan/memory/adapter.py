@@ -39,7 +39,7 @@ def save_memory(memory: Memory, folder: Path, episode: int = 0, base: str | None
         base: names the denoiser that it adapts, such as ``Checkpoint.hash``; written as PEFT's base model name.
 
     Raises:
-        UserError: no such episode.
+        UserError: no such episode, or the folder can't be written to.
     """
     if not 0 <= episode < len(memory.owner):
         raise UserError(
@@ -61,14 +61,17 @@ def save_memory(memory: Memory, folder: Path, episode: int = 0, base: str | None
         base_model_name_or_path=base,
         inference_mode=True,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    # Complete files under another name first: a crash leaves the old adapter, or one that loading refuses.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging:
-        config.save_pretrained(staging)
-        save_file(weights, Path(staging) / WEIGHTS_FILE, {"format": "pt"})
-        save_file(adam, Path(staging) / ADAM_FILE, {"adapter": _digest(Path(staging) / WEIGHTS_FILE)})
-        for file in (ADAM_FILE, CONFIG_FILE, WEIGHTS_FILE):
-            os.replace(Path(staging) / file, folder / file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Complete files under another name first: a crash leaves the old adapter, or one that loading refuses.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging:
+            config.save_pretrained(staging)
+            save_file(weights, Path(staging) / WEIGHTS_FILE, {"format": "pt"})
+            save_file(adam, Path(staging) / ADAM_FILE, {"adapter": _digest(Path(staging) / WEIGHTS_FILE)})
+            for file in (ADAM_FILE, CONFIG_FILE, WEIGHTS_FILE):
+                os.replace(Path(staging) / file, folder / file)
+    except OSError as error:
+        raise UserError(f"folder={str(folder)!r} can't be written to ({error.strerror}); give another one") from error
 
 
 def load_memory(folder: Path, model: nn.Module, base: str | None = None) -> Memory:

@@ -30,6 +30,23 @@ def build_autoencoder(size: int, widths: Sequence[int], latent_channels: int, no
     )
 
 
+def build_readers(
+    latent_channels: int,
+    sample_size: int,
+    text_dim: int,
+    action_dim: int,
+    heads_width: int = 48,
+    prior_width: int = 64,
+) -> dict[str, Heads | ActionPrior]:
+    """Untrained heads and priors for latents and texts of these sizes, by their names in the pipeline."""
+    sizes = {"latent_channels": latent_channels, "sample_size": sample_size, "text_dim": text_dim}
+    return {
+        "heads": Heads(**sizes, width=heads_width),
+        "prior": ActionPrior(**sizes, width=prior_width, action_dim=action_dim),
+        "prior10": ActionPrior(**sizes, width=heads_width, action_dim=action_dim),
+    }
+
+
 def build_pipeline(
     instructions: Sequence[str],
     size: int = 128,
@@ -71,8 +88,6 @@ def build_pipeline(
             attention_head_dim=head_dim,
         ),
         scheduler=EDMEulerScheduler(sigma_min=0.02, sigma_max=20.0, sigma_data=1.0),
-        heads=Heads(**latent, text_dim=text_dim, width=heads_width),
-        prior=ActionPrior(**latent, text_dim=text_dim, width=prior_width, action_dim=action_dim),
-        prior10=ActionPrior(**latent, text_dim=text_dim, width=heads_width, action_dim=action_dim),
+        **build_readers(latent_channels, latent_size, text_dim, action_dim, heads_width, prior_width),
         motion=motion,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sfvgen_plan.nested import flat
+
 if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import CheckpointCard
 
@@ -30,13 +32,13 @@ def model_card(card: CheckpointCard) -> str:
             lines += ["", f"## {title}", "", *_items(record[key])]
     for title, key in _ORIGINS:
         if key in record:
-            lines += ["", f"## {title}", "", *(f"- {name} = {value}" for name, value in _flat(record[key]))]
+            lines += ["", f"## {title}", "", *(f"- {name} = {value}" for name, value in flat(record[key]).items())]
     if record.get("licence"):
         lines += ["", "## Licence of the data", "", str(record["licence"])]
     facts = {name: record[key] for name, key in _FACTS if key in record}
     lines += ["", "## Training", "", *_items(facts)]
     if "recipe" in record:
-        lines += ["", "Recipe:", "", *(f"- {name} = {value}" for name, value in _flat(record["recipe"]))]
+        lines += ["", "Recipe:", "", *(f"- {name} = {value}" for name, value in flat(record["recipe"]).items())]
     return "\n".join(lines) + "\n"
 
 
@@ -66,13 +68,3 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {number}" for name, number in value.items())
     return f"`{value}`" if isinstance(value, str) else str(value)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{name}.")
-        else:
-            pairs.append((f"{prefix}{name}", value))
-    return pairs

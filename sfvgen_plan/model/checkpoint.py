@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.card import model_card
+from sfvgen_plan.model.folders import CARD_FILE, check_folder, checkpoint_folder
+from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.simulation import STATE_NAMES
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from sfvgen_plan.model.inverse import InverseDynamics
     from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
 
-PACKAGED = Path(__file__).parents[1] / "checkpoints"
-BUNDLED = PACKAGED / "metaworld10"
-CARD_FILE = "checkpoint.json"
 STARTS_FILE = "starts.safetensors"
 
 
@@ -184,25 +183,11 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder: safetensors and JSON only, and a model card for people."""
     path.mkdir(parents=True, exist_ok=True)
-    _hide_progress_bars()
+    hide_progress_bars()
     pipeline.save_pretrained(path)
     save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
     (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
     (path / "README.md").write_text(model_card(card))
-
-
-def packaged_checkpoints() -> list[str]:
-    """Names of the checkpoints in the package, such as ``metaworld10``."""
-    return sorted(card.parent.name for card in PACKAGED.glob(f"*/{CARD_FILE}"))
-
-
-def checkpoint_folder(path: str | Path | None) -> Path:
-    """The folder that is meant: ``path`` itself, or where there is none the packaged checkpoint of that name; None is
-    the bundled one. Whether it holds a checkpoint is seen when it is loaded."""
-    if not path:
-        return BUNDLED
-    named = str(path) in packaged_checkpoints() and not Path(path).exists()
-    return PACKAGED / path if named else Path(path)
 
 
 def load_checkpoint(path: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
@@ -213,23 +198,20 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
         UserError: the folder or a file in it is missing or damaged.
     """
     folder = checkpoint_folder(path)
-    if not (folder / CARD_FILE).is_file():
-        raise UserError(
-            f"checkpoint={str(folder)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train, or the name "
-            f"of one in the package ({', '.join(packaged_checkpoints())})"
-        )
-    _hide_progress_bars()
+    check_folder(folder)
+    hide_progress_bars()
     try:
         card = _read_card(folder / CARD_FILE)
         starts = load_file(folder / STARTS_FILE)
-        # Stored in half precision, computed in single precision; low-precision compute is the caller's autocast.
-        pipeline = SlowFastVGenPipeline.from_pretrained(
-            str(folder),
-            dtype=torch.float32,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            use_safetensors=True,  # otherwise a missing file would be looked for as a pickle
-        )
+        with held_back():
+            # Stored in half precision, computed in single precision; low-precision compute is the caller's autocast.
+            pipeline = SlowFastVGenPipeline.from_pretrained(
+                str(folder),
+                dtype=torch.float32,
+                local_files_only=True,
+                low_cpu_mem_usage=False,
+                use_safetensors=True,  # otherwise a missing file would be looked for as a pickle
+            )
         # A lost tokenizer file gives an empty vocabulary without a word.
         if len(pipeline.tokenizer) != pipeline.text_encoder.config.vocab_size:
             raise ValueError("tokenizer and text encoder have different vocabularies")
@@ -257,7 +239,7 @@ def _read_card(file: Path) -> CheckpointCard:
     return card
 
 
-def _hide_progress_bars() -> None:
+def hide_progress_bars() -> None:
     """Loading takes a second; the libraries' own bars would only clutter the terminal."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

@@ -39,7 +39,7 @@ class Trunk(nn.Module):
         self.fine = nn.ModuleList(ConditionedBlock(width, text_dim) for _ in range(2))
         self.down = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.coarse = ConditionedBlock(2 * width, text_dim)
-        self.out = nn.Linear(2 * width * (sample_size // 2) ** 2 + text_dim, 4 * width)
+        self.out = nn.Linear(2 * width * ((sample_size + 1) // 2) ** 2 + text_dim, 4 * width)
 
     def forward(self, x: Tensor, text: Tensor) -> Tensor:
         x = self.stem(x)

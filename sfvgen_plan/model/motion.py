@@ -37,8 +37,8 @@ class Motion(ModelMixin, ConfigMixin):
         sample_size: int = 8,
         text_dim: int = 64,
         action_dim: int = 7,
-        hidden: int = 64,
-        width: int = 256,
+        hidden: int = 32,
+        width: int = 128,
         trunk_width: int = 24,
         estimate_mean: tuple[float, ...] = (0.0,) * len(STATE_NAMES),
         estimate_std: tuple[float, ...] = (1.0,) * len(STATE_NAMES),
@@ -46,15 +46,17 @@ class Motion(ModelMixin, ConfigMixin):
         super().__init__()
         self.readouts = len(STATE_NAMES)
         self.trunk = Trunk(2 * latent_channels, text_dim, trunk_width, sample_size)
-        self.first = nn.Linear(4 * trunk_width, self.readouts + hidden)
+        self.first = nn.Linear(4 * trunk_width, self.readouts)
+        self.begin = nn.Linear(self.readouts + text_dim, hidden)
         self.follow = nn.Sequential(
             nn.Linear(self.readouts + hidden + action_dim, width),
             nn.SiLU(),
             nn.Linear(width, width),
             nn.SiLU(),
         )
+        # What a free robot does: it is shifted whatever its pose is, and turned from the directions it has.
+        self.obeyed = nn.Linear(action_dim * (1 + self.readouts), self.readouts, bias=False)
         self.change = nn.Linear(width, self.readouts)
-        self.obeyed = nn.Linear(action_dim, self.readouts, bias=False)  # what a free robot does
         self.cell = nn.GRUCell(width, hidden)
         nn.init.zeros_(self.change.weight)
         nn.init.zeros_(self.change.bias)
@@ -62,9 +64,9 @@ class Motion(ModelMixin, ConfigMixin):
     def start(self, latents: Tensor, text: Tensor) -> Tensor:
         """The track at the newer frame of pairs (B, 2, C, h, w), older first; pooled text (B, E). At the start of an
         episode both are the same."""
-        found = self.first(self.trunk(latents.flatten(1, 2), text))
-        units, hidden = found.split([self.readouts, self.cell.hidden_size], dim=1)
-        return torch.cat([units, hidden.tanh()], dim=1)
+        units = self.first(self.trunk(latents.flatten(1, 2), text))
+        # The rest knows no more of the frames: it would soon know by heart which episode begins with which picture.
+        return torch.cat([units, self.begin(torch.cat([units.detach(), text], dim=1)).tanh()], dim=1)
 
     def forward(self, track: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Follow actions (B, G, A).
@@ -88,7 +90,9 @@ class Motion(ModelMixin, ConfigMixin):
     def _after(self, track: Tensor, action: Tensor) -> Tensor:
         units, hidden = track.split([self.readouts, self.cell.hidden_size], dim=1)
         features = self.follow(torch.cat([track, action], dim=1))
-        return torch.cat([units + self.obeyed(action) + self.change(features), self.cell(features, hidden)], dim=1)
+        turned = (action[:, :, None] * units[:, None]).flatten(1)
+        obeyed = self.obeyed(torch.cat([action, turned], dim=1))
+        return torch.cat([units + obeyed + self.change(features), self.cell(features, hidden)], dim=1)
 
 
 def followed(motion: Motion, track: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

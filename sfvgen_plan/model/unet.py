@@ -150,7 +150,8 @@ class VideoUNet(UNet3DConditionModel):
             norm_num_groups=old.norm_num_groups,
             cross_attention_dim=old.cross_attention_dim,
             attention_head_dim=old.attention_head_dim,
-        ).to(unet.dtype)
+        )
+        nn.Module.to(new, unet.dtype)  # diffusers' own warns of modules to keep in float32 where there are none
         weights = dict(unet.state_dict())
         weight = weights["conv_in.weight"]
         wide = torch.zeros_like(new.conv_in.weight)

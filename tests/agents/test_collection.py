@@ -132,6 +132,49 @@ def test_a_killed_worker_is_reported_and_nothing_is_lost(tmp_path):
     assert any(staged_path(tmp_path, task, number).exists() for task, number in plan)
 
 
+def test_a_damaged_episode_is_played_again(reference, tmp_path, caplog):
+    out = tmp_path / "set"
+
+    def stop():
+        if len(list(out.with_name("set.partial").glob("*.npz"))) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(out, TASKS, EPISODES, workers=1, on_episode=stop, **SMALL)
+    whole, flipped = sorted(out.with_name("set.partial").glob("*.npz"))[:2]
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 0xFF  # the list of contents at the file's end is as it was
+    flipped.write_bytes(content)
+    whole.write_bytes(whole.read_bytes()[:1000])
+    collect(out, TASKS, EPISODES, workers=1, **SMALL)
+    assert same(reference, out)
+    assert all(f"{file.name}' can't be read" in caplog.text for file in (whole, flipped))
+
+
+@pytest.mark.parametrize("note", [json.dumps(CollectionSettings(TASKS, 9).as_dict()), "{"])
+def test_what_was_begun_without_a_finished_episode_is_replaced(tmp_path, note):
+    staging = tmp_path / "set.partial"
+    staging.mkdir()
+    (staging / "settings.json").write_text(note)
+    (staging / "reach-v3.000000.npz.123.tmp").touch()
+    collect(tmp_path / "set", TASKS[:1], 1, workers=1, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_without_a_finished_episode_other_files_stay(tmp_path):
+    (tmp_path / "set.partial").mkdir()
+    (tmp_path / "set.partial" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="corner9"):
+        collect(tmp_path / "set", TASKS[:1], 1, camera="corner9", workers=1)
+    assert [path.name for path in (tmp_path / "set.partial").iterdir()] == ["notes.txt"]
+
+
+def test_a_worker_that_was_left_behind_writes_nothing_into_another_collection(tmp_path):
+    (tmp_path / "settings.json").write_text(json.dumps(CollectionSettings(TASKS, 9).as_dict()))
+    run_workers(CollectionSettings(TASKS, 1, **SMALL), tmp_path, [(TASKS[0], 0)], 1, lambda: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -149,10 +192,11 @@ class TestBadInput:
             collect(**{"out": tmp_path / "set", "tasks": TASKS, "episodes_per_task": 1, **arguments})
         assert not list(tmp_path.iterdir())
 
-    def test_unknown_camera(self, tmp_path):
+    @pytest.mark.parametrize("task", ["reach-v3", "memory/return"])
+    def test_a_refused_camera_leaves_nothing_that_the_corrected_command_would_trip_over(self, tmp_path, task):
         with pytest.raises(UserError, match="corner9"):
-            collect(tmp_path / "set", TASKS[:1], 1, camera="corner9", workers=1)
-        assert not (tmp_path / "set").exists()
+            collect(tmp_path / "set", [task], 1, camera="corner9", workers=1)
+        assert not list(tmp_path.iterdir())
 
     def test_finished_with_other_settings(self, reference):
         with pytest.raises(UserError, match=r"decisions=6.*decisions=7"):
@@ -162,8 +206,21 @@ class TestBadInput:
         (tmp_path / "set.partial").mkdir()
         begun = CollectionSettings(TASKS, 3).as_dict()
         (tmp_path / "set.partial" / "settings.json").write_text(json.dumps(begun))
+        (tmp_path / "set.partial" / "reach-v3.000000.npz").touch()
         with pytest.raises(UserError, match=r"episodes=3.*episodes=4"):
             collect(tmp_path / "set", TASKS, 4)
+        assert (tmp_path / "set.partial" / "reach-v3.000000.npz").exists()
+
+    @pytest.mark.parametrize("text", ["{", "[1]", None])
+    def test_nobody_knows_what_was_begun(self, tmp_path, text):
+        staging = tmp_path / "set.partial"
+        staging.mkdir()
+        (staging / "reach-v3.000000.npz").touch()
+        if text is not None:
+            (staging / "settings.json").write_text(text)
+        with pytest.raises(UserError, match=r"set\.partial' has no readable settings\.json \(.*delete it"):
+            collect(tmp_path / "set", TASKS, 1)
+        assert (staging / "reach-v3.000000.npz").exists()
 
     def test_something_else_is_there(self, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")

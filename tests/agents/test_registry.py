@@ -164,6 +164,35 @@ def test_agents_that_cannot_be_imported_are_refused(name, message):
         make_agent(name)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def make(:\n", r"SyntaxError: invalid syntax \(.*mine_broken0.py, line 2\)"),
+        ("\nweights = open('nowhere.pt')\n", r"FileNotFoundError: .*nowhere.pt'?, .*mine_broken1.py line 3"),
+        ("raise RuntimeError\n", r"RuntimeError, .*mine_broken2.py line 2"),
+        ("import nowhere_at_all\n", r"ModuleNotFoundError: No module named 'nowhere_at_all', .*line 2"),
+    ],
+)
+def test_what_a_module_raises_is_told_in_a_line(module, request, text, message):
+    name = f"mine_broken{request.node.callspec.indices['text']}"
+    module(name, text)
+    line = rf"^agent='{name}:make' can't be imported \({message}.*; give module:factory of a module that can be$"
+    for call in (check_agent, acts_on_env, make_agent):
+        with pytest.raises(UserError, match=line):
+            call(f"{name}:make")
+
+
+def test_what_a_factory_raises_is_told_in_a_line(module):
+    module("mine_failing", "from sfvgen_plan.errors import UserError\n"
+           "def make():\n  return {}['gain']\n"
+           "def refuse(settings):\n  raise UserError('gain=None is missing; give agent.gain=1')\n")  # fmt: skip
+    message = r"^agent='mine_failing:make' can't be made \(KeyError: 'gain', .*py line 4\); mend its factory$"
+    with pytest.raises(UserError, match=message):
+        make_agent("mine_failing:make")
+    with pytest.raises(UserError, match=r"^gain=None is missing; give agent\.gain=1$"):
+        make_agent("mine_failing:refuse")
+
+
 def test_nothing_heavy_is_imported_to_look_agents_up():
     code = (
         "import sys; from sfvgen_plan.agents import registry; registry.check_agent('default');"

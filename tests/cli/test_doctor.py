@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,19 +28,50 @@ def test_a_missing_package_is_a_cross_with_the_remedy(monkeypatch: pytest.Monkey
     assert "pip install no-such-package" in first.line()
 
 
-def test_checkpoint_is_described_by_its_files(tmp_path: Path) -> None:
-    (tmp_path / "unet").mkdir()
-    (tmp_path / "unet" / "model.safetensors").write_bytes(bytes(1_500_000))
-    (tmp_path / "checkpoint.json").write_text(json.dumps({"tasks": ["reach-v3", "push-v3"]}))
-    check = doctor.check_checkpoint(tmp_path)
+def test_packages_that_come_under_several_names_are_found_under_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OPTIONAL", {"scenedetect": "metrics"})
+    for names, version in ({"scenedetect-headless": "1"}, "1"), ({"scenedetect": "2"}, "2"), ({}, None):
+        monkeypatch.setattr(doctor.metadata, "version", lambda name, names=names: found(names, name))
+        check = doctor.check_packages()[-1]
+        assert (check.ok, check.needed) == (version is not None, False)
+        assert check.detail == (version or "not installed (optional): pip install 'sfvgen-plan[metrics]'")
+
+
+def found(versions: dict[str, str], name: str) -> str:
+    if name not in versions:
+        raise doctor.metadata.PackageNotFoundError(name)
+    return versions[name]
+
+
+def test_checkpoint_is_loaded_and_described(small_checkpoint: Path) -> None:
+    check = doctor.check_checkpoint(small_checkpoint)
     assert check.ok
-    assert check.detail == f"{tmp_path.name}, 1.5 MB, 2 tasks: reach-v3, push-v3"
+    size = sum(path.stat().st_size for path in small_checkpoint.rglob("*") if path.is_file()) / 1e6
+    assert check.detail == f"{small_checkpoint.name}, {size:.1f} MB, 2 tasks: reach-v3, push-v3"
+
+
+@pytest.mark.parametrize("part", ["unet", "heads", "prior"])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_damaged_checkpoint_is_a_failed_check(
+    small_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, cut: bool
+) -> None:
+    copy = Path(shutil.copytree(small_checkpoint, tmp_path / "copy"))
+    weights = copy / part / "diffusion_pytorch_model.safetensors"
+    if cut:
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        weights.unlink()
+    check = doctor.check_checkpoint(copy)
+    assert not check.ok
+    assert "missing or damaged" in check.detail
+    assert "\n" not in check.line()
+    assert capsys.readouterr().err == ""
 
 
 def test_an_empty_checkpoint_folder_is_a_failed_check(tmp_path: Path) -> None:
     check = doctor.check_checkpoint(tmp_path)
     assert not check.ok
-    assert "no weights" in check.detail
+    assert "holds no checkpoint.json" in check.detail
 
 
 def test_a_graphics_library_that_is_not_there_is_reported() -> None:

@@ -52,6 +52,15 @@ def test_episodes_end_with_their_task(task, agent, tmp_path, capsys):
         assert not row["success_any"]
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_expert_does_is_imagined(task, checkpoint, tmp_path, capsys):
+    options = ["--checkpoint", str(checkpoint), "--device", "cpu", "--sampler-steps", "1", "--decisions", "3"]
+    assert main(["imagine", "--task", task, *options, "--out", str(tmp_path / "seen.mp4"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["task"], [chunk["last_decision"] for chunk in said["chunks"]]) == (task, [3])
+    assert (tmp_path / "seen.mp4").stat().st_size > 1000
+
+
 def test_the_checkpoint_is_measured(checkpoint, tmp_path, capsys):
     arguments = ["--checkpoint", str(checkpoint), "--device", "cpu", "--part", "revisit", "--row", "no_temp_lora"]
     arguments += ["--episodes", "1", "--seed", "23", "--videos", "0", "--sampler-steps", "1", "--out", str(tmp_path)]

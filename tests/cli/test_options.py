@@ -117,9 +117,21 @@ def test_only_plain_assignments_are_overrides(folder: Path, override: str) -> No
     assert "is not of the form key=value" in refusal(folder, override)
 
 
-def test_text_that_hydra_cannot_read_is_refused(folder: Path) -> None:
-    assert "episodes=1,2" in refusal(folder, "episodes=1,2")
-    assert refusal(folder, "episodes=[1")
+@pytest.mark.parametrize("value", ["[1", "{a", "'x", "a b]", "(", "x=y", "int(x)"])
+def test_a_value_that_cannot_be_read_is_refused_in_our_words(folder: Path, value: str) -> None:
+    message = refusal(folder, "rate=1", f"name={value}")
+    assert message.startswith(f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark")
+    assert "hydra" not in message.lower()
+
+
+@pytest.mark.parametrize("value", ["1,2", "range(3)", "choice(1,2)"])
+def test_several_values_are_refused(folder: Path, value: str) -> None:
+    message = refusal(folder, f"episodes={value}")
+    assert message.startswith(f"override 'episodes={value}' has several values; give one, or a list in brackets")
+
+
+def test_text_in_quotation_marks_is_taken_as_it_is(folder: Path) -> None:
+    assert compose("play", ['name="a=b, c"'], folder)["name"] == "a=b, c"
 
 
 @pytest.mark.parametrize("agent", sorted(path.stem for path in (CONFIGS / "agent").glob("*.yaml")))

@@ -87,7 +87,7 @@ def test_given_actions_have_seven_numbers(checkpoint: Path, tmp_path: Path, caps
     assert cli.main(["imagine", "--task", TASK, *options]) == 2
     assert "an action of 7 numbers" in capsys.readouterr().err
     assert cli.main(["imagine", "--task", "rlbench/reach_targte"]) == 2
-    assert "did you mean reach_target" in capsys.readouterr().err
+    assert "did you mean rlbench/reach_target" in capsys.readouterr().err
 
 
 def test_an_agent_learns_in_imagination_alone(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.errors import UserError
 
 
 def test_round_trip(make_episode, tmp_path):
@@ -43,3 +44,28 @@ def test_a_failed_write_leaves_no_episode(make_episode, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         episode.save(tmp_path / "episode.npz")
     assert not (tmp_path / "episode.npz").exists()
+
+
+def array_instead(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"no archive"),
+        lambda path: path.write_bytes(path.read_bytes()[:500]),
+        lambda path: np.savez(path, task="reach-v3"),
+        array_instead,
+    ],
+)
+def test_a_damaged_file_is_named_with_the_remedy(make_episode, tmp_path, damage):
+    _, episode = make_episode(3)
+    path = tmp_path / "episode.npz"
+    episode.save(path)
+    damage(path)
+    with pytest.raises(UserError, match=r"episode='.*episode\.npz' can't be read \(.*plays it anew"):
+        StagedEpisode.load(path)

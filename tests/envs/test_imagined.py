@@ -249,6 +249,9 @@ def test_unknown_reset_options_are_refused(make):
     "arguments",
     [
         {"task": "drawer-close-v3"},
+        {"task": 3},
+        {"task": None},
+        {"task": ["reach-v3"]},
         {"max_decisions": 0},
         {"memory_every": 0},
         {"memory_every": 31},

@@ -1,8 +1,10 @@
 """Gymnasium knows the environments."""
 
 import gymnasium as gym
+import pytest
 
 from sfvgen_plan.envs.registration import ENVIRONMENTS, register_envs
+from sfvgen_plan.errors import UserError
 
 
 def test_registered_once_the_package_is_imported():
@@ -20,3 +22,10 @@ def test_registering_twice_changes_nothing(recwarn):
 def test_the_id_can_name_the_package():
     env = gym.make("sfvgen_plan.envs:sfvgen/Metaworld-v0", task="reach-v3", pixels=False)
     assert env.unwrapped.task == "reach-v3"
+
+
+@pytest.mark.parametrize("task", [3, None])
+@pytest.mark.parametrize("name", ["Metaworld", "RLBench", "Memory"])
+def test_a_task_that_is_no_name_is_refused(name, task):
+    with pytest.raises(UserError, match=f"^task='{task}' is unknown; did you mean "):
+        gym.make(f"sfvgen_plan.envs:sfvgen/{name}-v0", task=task)

@@ -207,7 +207,7 @@ def test_a_demonstration_solves_the_scene_of_the_same_seed():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "reach_targte"}, "did you mean reach_target"),
+        ({"task": "reach_targte"}, "did you mean rlbench/reach_target"),
         ({"camera": "frnt"}, "did you mean front"),
         ({"action_mode": "detla"}, "did you mean delta"),
         ({"on_refusal": "leaderbord"}, "did you mean leaderboard"),

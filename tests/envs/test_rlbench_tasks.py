@@ -23,5 +23,5 @@ def test_there_are_106_upstream_tasks_and_three_of_the_fork():
 
 def test_names_with_and_without_prefix_are_the_same():
     assert canonical("reach_target") == canonical("rlbench/reach_target") == "rlbench/reach_target"
-    with pytest.raises(UserError, match="did you mean close_box"):
+    with pytest.raises(UserError, match="did you mean rlbench/close_box,"):
         canonical("rlbench/close_boxx")

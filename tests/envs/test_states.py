@@ -179,6 +179,14 @@ def test_other_tasks_checkpoints_memories_and_numbers_are_refused(make, make_pip
         make(memory=False).set_state(state)
     with pytest.raises(UserError, match=r"anchor_every 8.*anchor_every 1"):
         make(anchor_every=1).set_state(state)
+    for name, theirs, ours in (
+        ("sampler_steps", 1, 3),
+        ("futures", 1, 2),
+        ("exact", False, True),
+        ("memory_every", 2, 3),
+    ):
+        with pytest.raises(UserError, match=rf"{name} {theirs} .*{name} {ours}"):
+            make(**{name: ours}).set_state(state)
     with pytest.raises(UserError, match=rf"number of episodes {7 * len(state)} .*number of episodes {len(state)}"):
         env.set_state(state.fork(7))
     other = Checkpoint(checkpoint.pipeline, checkpoint.card, checkpoint.starts, tmp_path)
@@ -216,6 +224,15 @@ def test_a_state_is_converted_to_another_memory(make):
     play(plain, 1)
     with pytest.raises(UserError, match=r"task 'reach-v3'.*task 'push-v3'"):
         converted(state, make(task="push-v3").batch)
+    coarser = make(memory=False, sampler_steps=2)
+    with pytest.raises(UserError, match=r"sampler_steps 1 .*sampler_steps 2"):
+        coarser.set_state(converted(learning.get_state(), coarser.batch))
+
+
+def test_without_memory_it_does_not_matter_how_often_one_would_learn(make):
+    env = make(memory=False)
+    env.reset(seed=0)
+    make(memory=False, memory_every=3).set_state(env.get_state())
 
 
 def test_damaged_files_are_refused(checkpoint, tmp_path):
@@ -238,6 +255,16 @@ def test_damaged_files_are_refused(checkpoint, tmp_path):
     with pytest.raises(UserError, match="holds no imagined state"):
         env.set_state(tmp_path / "other")
     env.set_state(good)
+
+
+def test_files_of_other_versions_are_refused(checkpoint, tmp_path):
+    env = ImaginedEnv("reach-v3", checkpoint, **SETTINGS)
+    env.reset(seed=0)
+    path = tmp_path / "state"
+    env.get_state().save(path)
+    save_file(load_file(path), path, {"format": "sfvgen-plan imagined state 2", "header": "{}", "digest": ""})
+    with pytest.raises(UserError, match=r"state=.*state' is of format 2, and this version .* reads format 3"):
+        env.set_state(path)
 
 
 def test_folders_that_are_not_there_are_refused(checkpoint, tmp_path):

@@ -32,8 +32,9 @@ def test_both_spellings_of_a_task_are_the_same(name):
 
 
 def test_unknown_task_names_the_nearest():
-    with pytest.raises(UserError, match=r"task='reech-v3'.*reach-v3"):
-        canonical("reech-v3")
+    for name in ("reech-v3", "metaworld/reech-v3"):
+        with pytest.raises(UserError, match=rf"task='{name}'.*did you mean reach-v3"):
+            canonical(name)
 
 
 def test_names_need_no_simulator():

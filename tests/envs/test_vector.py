@@ -291,6 +291,19 @@ def test_bad_masks_are_refused(make, mask):
         env.reset(options={"reset_mask": mask})
 
 
+@pytest.mark.parametrize("seed", [["a", "b"], "ab", 1.5, [0, 1.5], -1, [-1, 0], np.zeros((2, 2), int), {0: 1}])
+def test_seeds_that_are_no_whole_numbers_are_refused(make, seed):
+    with pytest.raises(UserError, match=r"^seed=.* is no whole number from 0; give one"):
+        make(2).reset(seed=seed)
+
+
+def test_seeds_of_numpy_are_seeds_too(make):
+    env = make(2)
+    first = env.reset(seed=3)[0]
+    assert (env.reset(seed=np.int64(3))[0] == first).all()
+    assert (env.reset(seed=np.array([3, 4]))[0] == first).all()
+
+
 def test_bad_seeds_and_options_are_refused(make):
     env = make(2)
     with pytest.raises(UserError, match="3 seeds for 2 environments"):

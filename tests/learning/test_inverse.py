@@ -102,7 +102,7 @@ def test_a_recipe_can_leave_it_out(run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["add=prior"], "add='prior' is unknown; choose inverse or tasks"),
+        (["add=prior"], "add='prior' is unknown; choose inverse, motion, tasks"),
         (["add=inverse", "loop=slowfast"], "no loop"),
         ([], "add loop=slowfast, add=inverse or add=tasks"),
     ],

@@ -138,6 +138,17 @@ def test_some_tasks_only(run, tmp_path):
     assert load_checkpoint(folder).tasks == ["push-v3"]
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["train.denoiser.fit.steps=-1", "train.inverse.fit.batch=0", "train.prior10.fit.ema=1.0", "loop.fit.clip=0.0"],
+)
+def test_bad_numbers_of_any_stage_are_refused_before_anything_is_read(tmp_path, setting):
+    arguments = ["train=tiny", "loop=slowfast", f"data={tmp_path / 'none'}", f"out={tmp_path / 'out'}", setting]
+    with pytest.raises(UserError, match=f"^{setting} makes no sense"):
+        train.Training(compose("train", arguments))
+    assert not list(tmp_path.iterdir())
+
+
 def test_windows_longer_than_the_episodes(config, tmp_path):
     windows = {**config["train"]["denoiser"]["windows"], "lengths": [3, 16]}
     recipe = {**config["train"], "denoiser": {**config["train"]["denoiser"], "windows": windows}}

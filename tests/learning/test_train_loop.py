@@ -58,7 +58,7 @@ def weights(folder):
 
 
 def test_the_denoiser_alone_is_changed(looped, small_checkpoint, run, tmp_path):
-    still = run(tmp_path / "still", *LOOP, "loop.fit.learning_rate=0.0")
+    still = run(tmp_path / "still", *LOOP, "loop.fit.learning_rate=1e-12")
     before, after = weights(still), weights(looped)
     assert before.keys() == after.keys() == weights(small_checkpoint).keys()
     assert [name for name in before if before[name] != after[name]] == ["unet/diffusion_pytorch_model.safetensors"]
@@ -191,7 +191,7 @@ def test_settings_that_do_not_go_together(run, tmp_path, small_checkpoint):
 
 
 def test_a_checkpoint_in_the_package_is_started_from_by_its_name(run, tmp_path, small_checkpoint, monkeypatch):
-    monkeypatch.setattr("sfvgen_plan.model.checkpoint.PACKAGED", tmp_path)
+    monkeypatch.setattr("sfvgen_plan.model.folders.PACKAGED", tmp_path)
     named = shutil.copytree(small_checkpoint, tmp_path / "named")
     looped = load_checkpoint(run(tmp_path / "out", *LOOP, checkpoint="named"))
     assert looped.card.training["loop"]["checkpoint"] == load_checkpoint(small_checkpoint).hash

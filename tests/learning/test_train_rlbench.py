@@ -14,6 +14,7 @@ from sfvgen_plan.cli.options import compose
 from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, estimates_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.train import Training
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
@@ -104,6 +105,24 @@ def test_where_the_hand_is_comes_from_the_actions_alone(checkpoint: Path):
     torch.testing.assert_close(two.estimates[:, 0], outcome.estimates[:, 2])
     torch.testing.assert_close(one.track, after.track)
     torch.testing.assert_close(simulator.read(one).estimates[:, 0], outcome.estimates[:, 2])
+
+
+def test_the_robots_motion_can_be_learnt_anew(checkpoint: Path, tmp_path: Path):
+    options = [f"data={checkpoint.parent / 'data'}", f"checkpoint={checkpoint}", f"out={tmp_path / 'anew'}"]
+    settings = ["train=tiny", "add=motion", "train.mirror=true", "train.motion.fit.steps=2"]
+    Training(compose("train", [*settings, *options])).run()
+    old, new = (load_checkpoint(folder).pipeline for folder in (checkpoint, tmp_path / "anew"))
+    for name in ("unet", "vae", "heads", "prior"):
+        kept = getattr(old, name).state_dict()
+        assert all(torch.equal(kept[key], value) for key, value in getattr(new, name).state_dict().items())
+    learnt = old.motion.state_dict()
+    assert not all(torch.equal(learnt[key], value) for key, value in new.motion.state_dict().items())
+
+
+def test_a_checkpoint_that_follows_no_robot_learns_no_motion(checkpoint: Path, tmp_path: Path, small_checkpoint: Path):
+    options = [f"data={checkpoint.parent / 'data'}", f"checkpoint={small_checkpoint}", f"out={tmp_path / 'out'}"]
+    with pytest.raises(UserError, match="follows no robot"):
+        Training(compose("train", ["train=tiny", "add=motion", *options]))
 
 
 def test_a_snapshot_holds_where_the_hand_is(checkpoint: Path, tmp_path: Path):

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.trainer import StageSettings, fit
 
 WEIGHTS = torch.tensor([[1.0, -2.0, 0.5]])
@@ -109,3 +110,25 @@ def test_learning_rate_warms_up_and_decays():
     assert rates[-1] < 0.001
     assert all(later <= earlier for earlier, later in pairwise(rates[10:]))
     assert StageSettings(steps=100, batch=1, learning_rate=1.0, warmup=10, constant=True).rate(99) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("steps", [-1]),
+        ("batch", [0, -4]),
+        ("learning_rate", [0.0, -1.0, float("inf"), float("nan")]),
+        ("warmup", [-1]),
+        ("weight_decay", [-0.1, float("nan")]),
+        ("ema", [-0.1, 1.0, float("nan")]),
+        ("clip", [0.0, -1.0, float("nan")]),
+    ],
+)
+def test_numbers_that_make_no_sense(name, values):
+    for value in values:
+        with pytest.raises(UserError, match=rf"^{name}={value} makes no sense; give "):
+            StageSettings(**{"steps": 1, "batch": 1, "learning_rate": 1.0, name: value})
+
+
+def test_numbers_at_the_edge_make_sense():
+    assert StageSettings(0, 1, 1e-12, warmup=0, weight_decay=0.0, ema=0.0, clip=float("inf"))

@@ -1,6 +1,7 @@
 """A checkpoint comes back as it was saved; a damaged one is one clear line."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import CARD_FILE, STARTS_FILE, load_checkpoint, packaged_checkpoints
+from sfvgen_plan.model.checkpoint import STARTS_FILE, load_checkpoint
+from sfvgen_plan.model.folders import CARD_FILE, packaged_checkpoints
+from sfvgen_plan.model.logs import LIBRARIES, held_back
 
 
 @pytest.fixture
@@ -86,6 +89,32 @@ def test_missing_files(copy, file):
     with pytest.raises(UserError, match=r"checkpoint=.*copy'") as caught:
         load_checkpoint(copy)
     assert "\n" not in str(caught.value)
+
+
+def test_the_libraries_add_no_lines_of_their_own(copy, small_checkpoint, capfd):
+    """And speak as before once the loading is over."""
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    load_checkpoint(small_checkpoint)
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    (copy / "heads/diffusion_pytorch_model.safetensors").unlink()
+    capfd.readouterr()
+    with pytest.raises(UserError):
+        load_checkpoint(copy)
+    assert capfd.readouterr() == ("", "")
+    assert [(logger.handlers, logger.level, logger.propagate) for logger in loggers] == before
+
+
+def test_warnings_of_what_was_loaded_are_shown(caplog):
+    logger = logging.getLogger("diffusers")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [caplog.handler], False
+    try:
+        with held_back():
+            logging.getLogger("diffusers.models").warning("a weight is new")
+            assert caplog.messages == []
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+    assert caplog.messages == ["a weight is new"]
 
 
 @pytest.mark.parametrize("file", FILES)

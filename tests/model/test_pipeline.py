@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EDMEulerScheduler,
-    TextToVideoSDPipeline,
-    UNet3DConditionModel,
-)
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EDMEulerScheduler
+from transformers import CLIPTextModel
 
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
-from sfvgen_plan.model.text import tiny_text_encoder, tiny_tokenizer
 from sfvgen_plan.model.unet import VideoUNet
 
 TEXTS = ["reach the red goal", "push the puck to the green goal"]
@@ -153,39 +145,6 @@ def test_calling_the_pipeline_continues_videos(pipeline):
     assert first.shape == (2, 3, 32, 32, 3)
     assert (pipeline(frames, TEXTS, 3, num_inference_steps=1, seed=4) == first).all()
     assert (pipeline(frames, TEXTS, 3, num_inference_steps=1, seed=5) != first).any()
-
-
-@pytest.fixture(scope="module")
-def modelscope(tmp_path_factory):
-    """A tiny text-to-video checkpoint of ModelScope's classes, and its folder, as diffusers writes it."""
-    torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("modelscope")
-    tokenizer = tiny_tokenizer(TEXTS, folder / "words")
-    unet = UNet3DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(32, 32),
-        layers_per_block=2,
-        norm_num_groups=8,
-        cross_attention_dim=16,
-        attention_head_dim=8,
-    )
-    for parameter in unet.parameters():  # temporal layers end in zeros, which would hide them
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.05)
-    original = TextToVideoSDPipeline(
-        vae=AutoencoderKL(block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16,
-                          down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2),
-        text_encoder=tiny_text_encoder(tokenizer, 16),
-        tokenizer=CLIPTokenizer.from_pretrained(str(folder / "words"), model_max_length=32),
-        unet=unet.eval(),
-        scheduler=DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear"),
-    )  # fmt: skip
-    original.save_pretrained(folder / "tiny-t2v")
-    return original, folder / "tiny-t2v"
 
 
 def test_modelscope_loads_with_its_classes(modelscope):

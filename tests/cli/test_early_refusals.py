@@ -1,0 +1,78 @@
+"""Mistyped options are told before torch is imported, which takes many seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan import cli
+from sfvgen_plan.agents.registry import AGENTS
+from sfvgen_plan.cli.console import run_script
+
+REFUSED = {
+    "eval --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
+    "imagine --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
+    "play --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
+    "fidelity --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
+    "train-agent --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
+    "train --data . --checkpoint nope loop=slowfast": "checkpoint='nope' holds no checkpoint.json",
+    "fidelity --policies nope": "agent='nope' is unknown",
+    "fidelity --policies expert": "give readout",
+    "fidelity --policies prior+candidates=3": "candidates",
+    "fidelity --probes nope": "probe='nope' is unknown",
+    "fidelity --task memory/return": "fidelity is for Metaworld's tasks",
+    "play --task memory/return": "play is for Metaworld's tasks",
+    "play --task rlbench/reach_target": "play is for Metaworld's tasks",
+    "bench memory": "required: --checkpoint, checkpoint of the memory tasks",
+    "bench memory --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
+    "bench memory --checkpoint metaworld10 --row nope": "row='nope' is unknown",
+    "bench memory --checkpoint metaworld10 foo=1": "override 'foo=1' is no setting",
+    "bench memory --checkpoint metaworld10 --without nope": "without='nope' holds no checkpoint.json",
+}
+"""Command lines, and what is said of them."""
+
+
+def test_they_are_one_line_each_and_import_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import contextlib, io, json, sys; from sfvgen_plan.cli import main\n"
+        "said = {}\n"
+        "for line in json.load(sys.stdin):\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()) as out:\n"
+        "        code = main(line.split())\n"
+        "    said[line] = [code, out.getvalue(), err.getvalue(), 'torch' in sys.modules]\n"
+        "print(json.dumps(said))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, input=json.dumps(list(REFUSED)), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for line, (status, out, err, imported) in json.loads(done.stdout).items():
+        assert (status, out, imported) == (2, "", False), (line, err)
+        assert err.startswith("error: ") and err.count("\n") == 1, (line, err)
+        assert REFUSED[line] in err, (line, err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_programs_beside_the_verbs_say_it_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from argparse import ArgumentParser
+
+    from sfvgen_plan.cli.contestants import add_model_arguments
+
+    parser = ArgumentParser()
+    add_model_arguments(parser)
+    assert run_script(parser, lambda args: None, ["--checkpoint", "nope"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: checkpoint='nope' holds no")
+    assert captured.err.count("\n") == 1
+
+
+def test_the_help_of_eval_names_every_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["eval", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert set(AGENTS) <= set(words)

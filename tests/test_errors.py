@@ -1,0 +1,30 @@
+"""What is said of a name that does not exist."""
+
+from __future__ import annotations
+
+from sfvgen_plan.errors import unknown_name
+
+MANY = [f"task-{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+
+
+def test_near_names_are_offered() -> None:
+    assert str(unknown_name("agent", "priro", ["cem", "prior", "random"])) == (
+        "agent='priro' is unknown; did you mean prior?"
+    )
+
+
+def test_where_none_is_near_a_few_are_listed_and_of_many_three() -> None:
+    assert str(unknown_name("rule", "zzz", ["output", "local"])).endswith("did you mean local, output?")
+    text = str(unknown_name("task", "zzz", MANY, listed="there"))
+    assert text.count("task-") == 3
+    assert text.endswith(", … and 23 more (all: there)?")
+    assert "all:" not in str(unknown_name("task", "zzz", MANY))
+
+
+def test_parts_of_names_are_compared() -> None:
+    def last(name: str) -> str:
+        return name.rpartition("/")[2]
+
+    known = ["one/reach", "two/reach", "one/teach", "two/push"]
+    assert str(unknown_name("task", "reach", known, last)).endswith("did you mean one/reach, two/reach?")
+    assert str(unknown_name("task", "two/pusch", known, last)).endswith("did you mean two/push?")
