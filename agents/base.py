@@ -27,12 +27,14 @@ class PlanCost:
 class Agent(Protocol):
     """Plays one episode."""
 
-    def reset(self, task: str, seed: int) -> None: ...
+    def reset(self, task: str, seed: int) -> None:
+        """Start an episode of ``task``; ``seed`` decides all that the agent draws."""
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Frame (H, W, 3) uint8 -> actions (G, A) or (A,) in [-1, 1], to execute before the next call."""
 
-    def stats(self) -> PlanCost: ...
+    def stats(self) -> PlanCost:
+        """Cost of the episode so far."""
 
 
 @runtime_checkable
@@ -53,9 +55,11 @@ class BatchAgent(Protocol):
 class EnvAgent(Protocol):
     """An agent with access to the real environment (scripted expert, oracle): it runs beside it, in its process."""
 
-    def reset(self, task: str, seed: int) -> None: ...
+    def reset(self, task: str, seed: int) -> None:
+        """Start an episode of ``task``; ``seed`` decides all that the agent draws."""
 
     def act(self, env: Any) -> np.ndarray:
         """The unwrapped real environment -> action (A,) in [-1, 1]. Leaves the environment as it was."""
 
-    def stats(self) -> PlanCost: ...
+    def stats(self) -> PlanCost:
+        """Cost of the episode so far."""

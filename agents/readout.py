@@ -22,9 +22,11 @@ NOW, BEFORE, GOAL = slice(0, 7), slice(18, 25), slice(36, 39)
 class Reader(Protocol):
     """What the agent needs of a simulator."""
 
-    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Any: ...
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Any:
+        """As ``Simulator.begin``."""
 
-    def read(self, state: Any) -> Outcome: ...
+    def read(self, state: Any) -> Outcome:
+        """What the heads say of every episode's newest frame (G = 1)."""
 
 
 class ReadoutExpert:

@@ -31,19 +31,24 @@ class CountedSimulator:
         return int(getattr(self.simulator, "denoiser_calls", 0))
 
     def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Any:
+        """As ``Simulator.begin``."""
         return self.simulator.begin(frames, tasks, seeds)
 
     def imagine(self, state: Any, actions: Tensor) -> tuple[Any, Outcome]:
+        """As ``Simulator.imagine``, counted."""
         self.imagined_decisions += actions.shape[0] * actions.shape[1]
         return self.simulator.imagine(state, actions)
 
     def fork(self, state: Any, copies: int) -> Any:
+        """As ``Simulator.fork``; one copy is the state itself."""
         return self.simulator.fork(state, copies) if copies > 1 else state
 
     def select(self, state: Any, index: Sequence[int] | Tensor) -> Any:
+        """As ``Simulator.select``."""
         return self.simulator.select(state, index)
 
     def reseed(self, state: Any, seeds: Sequence[int] | Tensor) -> Any:
+        """As ``Simulator.reseed``."""
         return self.simulator.reseed(state, seeds)
 
 

@@ -66,34 +66,42 @@ class Standing:
 
     @property
     def episodes(self) -> int:
+        """Played, those that broke off included."""
         return sum(task.episodes for task in self.tasks.values())
 
     @property
     def errors(self) -> int:
+        """Episodes that broke off."""
         return sum(task.errors for task in self.tasks.values())
 
     @cached_property
     def success_any(self) -> Estimate:
+        """Share of the episodes that were solved at any decision, with Wilson's interval."""
         return wilson(sum(task.any_time for task in self.tasks.values()), self.episodes)
 
     @cached_property
     def success_final(self) -> Estimate:
+        """Share of the episodes that were solved at the last decision, with Wilson's interval."""
         return wilson(sum(task.final for task in self.tasks.values()), self.episodes)
 
     @property
     def control(self) -> bool:
+        """Whether it is one of the rows that others are compared with."""
         return self.agent in CONTROLS
 
     @property
     def seconds_per_plan(self) -> dict[str, float]:
+        """Mean seconds of a plan, by device."""
         return {device: self.seconds[device] / max(1, self.timed[device]) for device in self.seconds}
 
     @property
     def calls_per_plan(self) -> float:
+        """Mean denoiser calls of a plan."""
         return self.denoiser_calls / max(1, self.decisions)
 
     @property
     def imagined_per_plan(self) -> float:
+        """Mean imagined decisions of a plan."""
         return self.imagined_decisions / max(1, self.decisions)
 
     def scores(self, limit: int) -> Scores:
