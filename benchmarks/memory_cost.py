@@ -131,9 +131,8 @@ def measure(
         for _ in range(WARM_UP):
             sample()
         peak = peak_mb(sample, device)
-        peaks.append(
-            None if peak is None else peak - (before - first)
-        )  # without what the variants before it hold on to
+        others = before - first  # what the variants before it hold on to
+        peaks.append(None if peak is None else peak - others)
     times: list[list[float]] = [[] for _ in samples]
     begun = time.perf_counter()
     for turn in range(MOST_REPEATS):

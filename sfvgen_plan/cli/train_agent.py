@@ -14,7 +14,9 @@ from sfvgen_plan.cli.options import add_overrides, compose, non_negative_int
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
-    from sfvgen_plan.cli.console import Bar
+    from sfvgen_plan.agents.training import Playing
+    from sfvgen_plan.cli.console import Bar, Output
+    from sfvgen_plan.model.checkpoint import Checkpoint
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
 
@@ -44,8 +46,6 @@ def run(args: Namespace) -> int:
     The same command again goes on where it was killed: in the training, or in the real episodes after it. A training
     that leaves no states, as one in the real simulator, begins anew.
     """
-    import time
-
     from sfvgen_plan.cli.console import Output
     from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
 
@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
     make_threads_patient()
     _need_package()
     out = Output.of(args)
-    from sfvgen_plan.agents.training import Playing, check_amounts, states_of, train
+    from sfvgen_plan.agents.training import Playing, check_amounts, states_of
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     playing = Playing(**{name: config[name] for name in Playing.__dataclass_fields__})
@@ -76,9 +76,32 @@ def run(args: Namespace) -> int:
     if trained:
         out.note(f"{folder / AGENT_FILE} is trained; going on with its real episodes")
         return _evaluate(args, task, folder / AGENT_FILE, config["real"], resume=True)
-    title = f"{args.algo} {'plays' if playing.real else 'imagines'}"
     if unfinished:
         record = _read(folder) or record  # the note that it began with
+    file = _train(args, task, config, playing, checkpoint, folder, record, out)
+    out.note(f"agent: {file}")
+    if not args.episodes:
+        out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
+        return 0
+    return _evaluate(args, task, file, config["real"])
+
+
+def _train(
+    args: Namespace,
+    task: str,
+    config: dict[str, Any],
+    playing: Playing,
+    checkpoint: Checkpoint,
+    folder: Path,
+    record: dict[str, Any],
+    out: Output,
+) -> Path:
+    """Train the agent, with a note beside it that says how, and how far it came; returns its file."""
+    import time
+
+    from sfvgen_plan.agents.training import train
+
+    title = f"{args.algo} {'plays' if playing.real else 'imagines'}"
     before, started = record.get("seconds", 0.0), time.monotonic()
     begun = ended = False
 
@@ -109,11 +132,7 @@ def run(args: Namespace) -> int:
             if begun:  # what was refused leaves nothing
                 taken = max(watch.done, config["decisions"] if ended else record.get("decisions", 0))
                 _write(folder, record | {"decisions": taken, "seconds": round(before + time.monotonic() - started, 1)})
-    out.note(f"agent: {file}")
-    if not args.episodes:
-        out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
-        return 0
-    return _evaluate(args, task, file, config["real"])
+    return file
 
 
 class _Watch:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.model.heads import ActionPrior, Heads
+from sfvgen_plan.model.motion import Motion
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ def augmented_pairs(
         pairs = torch.where(dreamt.view(-1, 1, 1, 1, 1), data.imagined[window].float(), pairs)
     scale = latent_noise * torch.rand(len(newest), 1, 1, 1, 1, generator=generator, device=pairs.device)
     return pairs + scale * torch.randn(pairs.shape, generator=generator, device=pairs.device)
+
+
+def unit_estimates(data: TrainingData, network: Heads | Motion) -> Tensor:
+    """State numbers (F, D) of the data in the units that the network's config gives their read-outs."""
+    config = network.config
+    mean, std = data.estimates.new_tensor(config.estimate_mean), data.estimates.new_tensor(config.estimate_std)
+    return (data.estimates - mean) / std
 
 
 class HeadsObjective(nn.Module):
@@ -88,10 +96,8 @@ class HeadsStage:
     def __init__(self, data: TrainingData, objective: HeadsObjective, pooled: Tensor, settings: HeadSettings) -> None:
         self.data, self.objective, self.pooled, self.settings = data, objective, pooled, settings
         self.candidates = data.indices(~data.held_out)
-        config = objective.heads.config
-        mean, std = data.estimates.new_tensor(config.estimate_mean), data.estimates.new_tensor(config.estimate_std)
-        self.units = (data.estimates - mean) / std
-        self.reward = data.reward / config.reward_scale
+        self.units = unit_estimates(data, objective.heads)
+        self.reward = data.reward / objective.heads.config.reward_scale
         self.progress = settings.success_share * data.success + (1 - settings.success_share) * self.reward
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:

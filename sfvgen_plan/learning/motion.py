@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
-from sfvgen_plan.learning.heads import augmented_pairs
+from sfvgen_plan.learning.heads import augmented_pairs, unit_estimates
 from sfvgen_plan.model.motion import Motion, followed
 
 PLACE = 3
@@ -72,9 +72,7 @@ class MotionStage:
         self, data: TrainingData, objective: MotionObjective, pooled: Tensor, settings: MotionSettings
     ) -> None:
         self.data, self.objective, self.pooled, self.settings = data, objective, pooled, settings
-        config = objective.motion.config
-        mean, std = data.estimates.new_tensor(config.estimate_mean), data.estimates.new_tensor(config.estimate_std)
-        self.units = (data.estimates - mean) / std
+        self.units = unit_estimates(data, objective.motion)
         number = torch.arange(len(data.first), device=data.first.device)
         usable = ~data.held_out & (number < data.last)
         self.anywhere, self.starts = data.indices(usable), data.indices(usable & (number == data.first))
