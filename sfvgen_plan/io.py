@@ -1,0 +1,40 @@
+"""Files that are whole or absent, however the process that writes them ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sfvgen_plan.errors import UserError
+
+
+@contextmanager
+def atomic(path: str | Path, argument: str = "path") -> Iterator[Path]:
+    """A path to write a file or a folder to, beside ``path``; at the end of the block it takes the place of ``path``.
+
+    Where the block raises, what it wrote is removed and ``path`` stays as it was. Missing parent folders are made. A
+    folder that stands at ``path`` is replaced as a whole.
+
+    Args:
+        path: what is to be written.
+        argument: what the caller's user knows the path as, for the message.
+
+    Raises:
+        UserError: it can't be written there (no permission, no space, a name too long, a file where a folder should be).
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as staging:
+            staged = Path(staging) / target.name
+            yield staged
+            if staged.is_dir() and target.is_dir():
+                shutil.move(target, Path(staging) / "replaced-by-it")
+            os.replace(staged, target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{argument}={str(path)!r} can't be written to ({reason}); give another path") from error
