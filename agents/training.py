@@ -20,8 +20,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
-from sfvgen_plan.cli.devices import cpu_cores
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.metaworld import MetaworldEnv
 from sfvgen_plan.envs.observation import Observer

@@ -15,10 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.protocols import known_rules_hash
 from sfvgen_plan.benchmarks.results import COLUMNS, EpisodeRow, merge, read_rows, write_rows
 from sfvgen_plan.benchmarks.store import Run, Store, is_store
-from sfvgen_plan.cli.console import exit_code
 from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfvgen_plan.agents.registry import POLICY_PREFIX
+from sfvgen_plan.arguments import run_script
 from sfvgen_plan.benchmarks.fidelity_page import agreement_table, policies_table
 from sfvgen_plan.benchmarks.fidelity_rows import ROWS, FidelityRow, read_rows, write_rows
 from sfvgen_plan.benchmarks.fidelity_summary import summarise
 from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.statistics import wilson
 from sfvgen_plan.benchmarks.summary import percentage
-from sfvgen_plan.cli.console import Output, run_script
+from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError
 
 GAPS = "agents.csv"

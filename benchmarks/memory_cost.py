@@ -18,11 +18,10 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
 from sfvgen_plan.benchmarks.files import merge_measurements
-from sfvgen_plan.cli.console import Output, run_script
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.devices import cpu_cores, device_name, resolve_device
-from sfvgen_plan.cli.options import positive_int
+from sfvgen_plan.console import Output
+from sfvgen_plan.devices import cpu_cores, device_name, resolve_device
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import memory_of_row
 

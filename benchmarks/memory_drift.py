@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int, run_script
 from sfvgen_plan.benchmarks.files import merge_measurements
-from sfvgen_plan.cli.console import Output, run_script
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.devices import resolve_device
-from sfvgen_plan.cli.options import non_negative_int, positive_int
+from sfvgen_plan.console import Output
+from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.memory.rows import ROWS
 

@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.arguments import add_output_arguments, exit_code
 from sfvgen_plan.benchmarks.files import write_text
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
+from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS
 

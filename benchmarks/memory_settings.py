@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int, run_script
 from sfvgen_plan.benchmarks.files import merge_measurements, read_measurements
 from sfvgen_plan.benchmarks.memory_cost import WITHOUT, add_memory_argument, parse_memory
 from sfvgen_plan.benchmarks.statistics import paired_difference
-from sfvgen_plan.cli.console import Output, run_script
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.devices import resolve_device
-from sfvgen_plan.cli.options import non_negative_int, positive_int
+from sfvgen_plan.console import Output
+from sfvgen_plan.devices import resolve_device
 
 COMMAND = "python -m sfvgen_plan.benchmarks.memory_settings"
 FIRST_SEED = 1000

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sfvgen_plan.arguments import add_output_arguments, exit_code, positive_int
 from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.benchmarks.open_loop_rows import Row, kind_of, summarise, summary_text
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
-from sfvgen_plan.cli.devices import resolve_device
-from sfvgen_plan.cli.options import positive_int
+from sfvgen_plan.console import Output
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
 from sfvgen_plan.data.minari_writer import COLLECTION_KEY, METADATA_FILE
 from sfvgen_plan.data.rlbench import is_recording, load_recordings
+from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
 from sfvgen_plan.metrics import psnr

@@ -20,7 +20,7 @@ from sfvgen_plan.benchmarks.rendering import processor
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.speed import Row, merge
 from sfvgen_plan.benchmarks.store import Run, Store
-from sfvgen_plan.cli.devices import cpu_cores
+from sfvgen_plan.devices import cpu_cores
 
 CHUNK = 50_000
 

@@ -18,12 +18,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
 from sfvgen_plan.benchmarks.files import merge_measurements
 from sfvgen_plan.benchmarks.throughput import EPISODES, episodes_per_minute
-from sfvgen_plan.cli.console import Output, run_script
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.devices import cpu_cores, device_name, resolve_device
-from sfvgen_plan.cli.options import positive_int
+from sfvgen_plan.console import Output
+from sfvgen_plan.devices import cpu_cores, device_name, resolve_device
 from sfvgen_plan.errors import UserError, unknown_name
 
 COMMAND = "python -m sfvgen_plan.benchmarks.speed"

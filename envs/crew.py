@@ -14,7 +14,6 @@ from typing import Any
 
 import gymnasium as gym
 
-from sfvgen_plan.cli.devices import make_threads_patient
 from sfvgen_plan.errors import UserError
 
 Make = Callable[[], gym.Env[Any, Any]]
@@ -117,7 +116,6 @@ def _work(pipe: Connection, make: Make, count: int) -> None:
     """Serve ``count`` environments at the other end of ``pipe`` until that end is closed."""
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    make_threads_patient()
     envs: list[gym.Env[Any, Any]] = []
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is done, or gone
         pipe.send(_tried(lambda: envs.extend(make() for _ in range(count))))

@@ -24,7 +24,7 @@ def atomic(path: str | Path, argument: str = "path") -> Iterator[Path]:
         argument: what the caller's user knows the path as, for the message.
 
     Raises:
-        UserError: it can't be written there (no permission, no space, a name too long, a file where a folder should be).
+        UserError: it can't be written there: no permission, no space, a name too long, a file where a folder should be.
     """
     target = Path(path)
     try:

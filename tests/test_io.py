@@ -34,5 +34,5 @@ def test_files_and_folders_are_replaced_as_a_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x" * 300, "file/inside"])
 def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("a file, no folder")
-    with pytest.raises(UserError, match="out=.*can't be written to"), atomic(tmp_path / name, "out") as staged:
+    with pytest.raises(UserError, match=r"out=.*can't be written to"), atomic(tmp_path / name, "out") as staged:
         staged.write_text("text")

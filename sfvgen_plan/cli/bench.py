@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.cli.contestants import CheckpointAction, add_model_arguments, compose_settings
-from sfvgen_plan.cli.options import add_overrides, non_negative_int, positive_int
+from sfvgen_plan.arguments import CheckpointAction, add_model_arguments, add_overrides, non_negative_int, positive_int
+from sfvgen_plan.benchmarks.contestants import compose_settings
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import Checkpoint
 
@@ -64,11 +64,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
-    from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+    from sfvgen_plan.console import Output
+    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
 
-    make_threads_patient()
     out = Output.of(args)
     rows, agent = checked_options(args)
     gl_backend()

@@ -11,7 +11,7 @@ from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
 
@@ -66,7 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.agents.collection import collect
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
     from sfvgen_plan.envs.rlbench.process import SimulatorError
 
     out = Output.of(args)

@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the report; 0 when every needed check holds, else 1."""
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
 
     if args.rlbench:
         checks, task = check_rlbench(), "rlbench/reach_target"

@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.options import add_overrides, non_negative_int, positive_int
+from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,13 +87,11 @@ def run(args: Namespace) -> int:
     """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
     from functools import partial
 
+    from sfvgen_plan.benchmarks.contestants import compose_settings, make_contestant
     from sfvgen_plan.benchmarks.results import EpisodeKey
     from sfvgen_plan.benchmarks.runner import jobs_for
-    from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.contestants import compose_settings, make_contestant
-    from sfvgen_plan.cli.devices import make_threads_patient
+    from sfvgen_plan.console import Output
 
-    make_threads_patient()
     out = Output.of(args)
     protocol, tasks = choose_protocol(args)
     check_files(args)
@@ -229,7 +226,7 @@ def prepare_graphics(args: Namespace) -> None:
 
 def default_lanes(contestant: Contestant) -> int:
     """Agents in workers use all cores; a GPU decides for many episodes at once; a CPU for one, which starts fastest."""
-    from sfvgen_plan.cli.devices import cpu_cores
+    from sfvgen_plan.devices import cpu_cores
 
     if contestant.env_agent is not None:
         return cpu_cores()
@@ -254,8 +251,8 @@ def make_clips(
 ) -> ClipMaker:
     """What keeps clips; it imagines with the agent's checkpoint, or else with the given or bundled one if it fits."""
     from sfvgen_plan.benchmarks.clips import ClipMaker
-    from sfvgen_plan.cli.contestants import checkpoint_for
-    from sfvgen_plan.cli.devices import resolve_device
+    from sfvgen_plan.benchmarks.contestants import checkpoint_for
+    from sfvgen_plan.devices import resolve_device
 
     simulator = None
     try:

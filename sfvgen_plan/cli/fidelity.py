@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sfvgen_plan.cli.contestants import GROUP, add_model_arguments, checkpoint_for, compose_settings
-from sfvgen_plan.cli.options import non_negative_int, positive_int
+from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int
+from sfvgen_plan.benchmarks.contestants import GROUP, checkpoint_for, compose_settings
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.fidelity import Policy
     from sfvgen_plan.benchmarks.fidelity_rows import FidelityRun
     from sfvgen_plan.benchmarks.protocols import Protocol
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
     from sfvgen_plan.model.checkpoint import Checkpoint
 
 HELP = "score policies in the real and in the learned simulator from the same starts, and compare the scores"
@@ -88,11 +88,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
     from sfvgen_plan.benchmarks.fidelity_rows import FidelityRun
-    from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.devices import cpu_cores, make_threads_patient, resolve_device
+    from sfvgen_plan.console import Output
+    from sfvgen_plan.devices import cpu_cores, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
 
-    make_threads_patient()
     out = Output.of(args)
     protocol, tasks = choose_protocol(args)
     names = check_names(args)

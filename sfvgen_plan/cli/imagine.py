@@ -7,8 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.options import non_negative_int, positive_int
+from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,13 +51,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Act, imagine, compare, write."""
     from sfvgen_plan.agents.registry import check_agent
-    from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+    from sfvgen_plan.console import Output
+    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.envs.simulators import RLBENCH
     from sfvgen_plan.video import check_video_path, write_mp4
 
-    make_threads_patient()
     out = Output.of(args)
     task, real_protocol, simulator = played(args.task)
     check_agent(args.agent)

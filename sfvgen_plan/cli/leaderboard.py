@@ -7,12 +7,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfvgen_plan.cli.options import positive_int
+from sfvgen_plan.arguments import positive_int
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.store import Store
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
 
 HELP = "rank agents by their stored episodes: table, Markdown, HTML report; check submissions"
 
@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Show the ranking, and write what was asked for."""
     from sfvgen_plan.benchmarks.exchange import combined
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
 
     out = Output.of(args)
     if args.check:

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from sfvgen_plan import __version__
-from sfvgen_plan.cli.console import add_output_arguments
+from sfvgen_plan.arguments import add_output_arguments
 from sfvgen_plan.errors import UserError, unknown_name
 
 PROGRAM = "sfvgen-plan"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 from argparse import ArgumentParser, Namespace
 
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.options import non_negative_int, positive_int
+from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
 
 HELP = "step a task of Metaworld by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
@@ -35,8 +34,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+    from sfvgen_plan.console import Output
+    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.envs.simulators import metaworld_task
 
@@ -44,7 +43,6 @@ def run(args: Namespace) -> int:
     task = metaworld_task(args.task, "play")
     _need_package()
     port = free_port(args.port)
-    make_threads_patient()
     gl_backend()
 
     from sfvgen_plan.envs.play.page import Player, build, serve

@@ -7,10 +7,11 @@ from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
-from sfvgen_plan.cli.console import Bar, Output
-from sfvgen_plan.cli.options import add_overrides, compose
+from sfvgen_plan.arguments import add_overrides
+from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.folders import check_folder, checkpoint_folder
+from sfvgen_plan.settings import compose
 
 HELP = "train a checkpoint: autoencoder, denoiser, heads, priors, inverse dynamics; loop=slowfast adds a loop"
 

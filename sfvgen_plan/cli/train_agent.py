@@ -9,13 +9,13 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.cli.contestants import add_model_arguments
-from sfvgen_plan.cli.options import add_overrides, compose, non_negative_int
+from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.settings import compose
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.training import Playing
-    from sfvgen_plan.cli.console import Bar, Output
+    from sfvgen_plan.console import Bar, Output
     from sfvgen_plan.model.checkpoint import Checkpoint
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
@@ -46,8 +46,8 @@ def run(args: Namespace) -> int:
     The same command again goes on where it was killed: in the training, or in the real episodes after it. A training
     that leaves no states, as one in the real simulator, begins anew.
     """
-    from sfvgen_plan.cli.console import Output
-    from sfvgen_plan.cli.devices import make_threads_patient, resolve_device
+    from sfvgen_plan.console import Output
+    from sfvgen_plan.devices import resolve_device
 
     for text in args.overrides:
         if text.partition("=")[0] == "algo":
@@ -55,7 +55,6 @@ def run(args: Namespace) -> int:
     config = compose("train_agent", [f"algo={args.algo}", *args.overrides])
     task = args.task.removeprefix("metaworld/")
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
-    make_threads_patient()
     _need_package()
     out = Output.of(args)
     from sfvgen_plan.agents.training import Playing, check_amounts, states_of

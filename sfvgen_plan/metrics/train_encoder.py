@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfvgen_plan.cli.console import Output, add_output_arguments, exit_code
-from sfvgen_plan.cli.devices import resolve_device
-from sfvgen_plan.cli.options import non_negative_int, positive_int
+from sfvgen_plan.arguments import add_output_arguments, exit_code, non_negative_int, positive_int
+from sfvgen_plan.console import Output
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
+from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics.encoder import VideoEncoder, as_input
 

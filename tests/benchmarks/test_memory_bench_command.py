@@ -107,7 +107,7 @@ def test_rows_that_the_agent_can_not_play(memory_checkpoint, memory_folder, tmp_
     """Left out and said where all are asked for, refused where they are named."""
     from sfvgen_plan.benchmarks.memory_bench import ReturnBench
     from sfvgen_plan.cli.bench import playable
-    from sfvgen_plan.cli.console import Output
+    from sfvgen_plan.console import Output
 
     bench = ReturnBench(memory_checkpoint, tmp_path, "cem", {"samples": 2, "elites": 1}, "cem")
     assert {"full", "no_loop", "no_temp_lora"} <= set(playable(bench, ROWS, False, Output())) < set(ROWS)

@@ -11,7 +11,7 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.agents.registry import AGENTS
-from sfvgen_plan.cli.console import run_script
+from sfvgen_plan.arguments import run_script
 
 REFUSED = {
     "eval --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
@@ -60,7 +60,7 @@ def test_they_are_one_line_each_and_import_no_torch(tmp_path: Path) -> None:
 def test_programs_beside_the_verbs_say_it_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     from argparse import ArgumentParser
 
-    from sfvgen_plan.cli.contestants import add_model_arguments
+    from sfvgen_plan.arguments import add_model_arguments
 
     parser = ArgumentParser()
     add_model_arguments(parser)

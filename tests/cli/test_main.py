@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 
 from sfvgen_plan import __version__, cli
-from sfvgen_plan.cli.console import Output
-from sfvgen_plan.cli.options import add_overrides, positive_int
+from sfvgen_plan.arguments import add_overrides, positive_int
 from sfvgen_plan.cli.parser import parse_arguments
+from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError
 
 HEAVY = ("torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")

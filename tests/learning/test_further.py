@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.settings import compose
 
 STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")
 STILL = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]

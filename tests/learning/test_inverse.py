@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import to_training_data
@@ -11,6 +10,7 @@ from sfvgen_plan.learning.heads import HeadSettings
 from sfvgen_plan.learning.inverse import InverseObjective, InverseStage
 from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.model.inverse import InverseDynamics
+from sfvgen_plan.settings import compose
 
 ADD = ("add=inverse", "train.inverse.fit.steps=3")
 

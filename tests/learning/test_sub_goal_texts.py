@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.minari_writer import DATA_FILE
 from sfvgen_plan.learning import train
 from sfvgen_plan.learning.data import BY_EXPERT, to_training_data
 from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.settings import compose
 
 LEFT, RIGHT = "push the square to the left", "shove the square to the right"
 DECISIONS = 12

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning import train
 from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.settings import compose
 
 STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")
 

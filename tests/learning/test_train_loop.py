@@ -10,11 +10,11 @@ import h5py
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.runs import has_split
 from sfvgen_plan.memory.rows import ROWS, simulator_of_row
 from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.settings import compose
 
 LOOP = (
     "loop=slowfast",

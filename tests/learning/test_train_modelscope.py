@@ -6,11 +6,11 @@ import sys
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning import train
 from sfvgen_plan.learning.origin import fresh_pipeline
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint
+from sfvgen_plan.settings import compose
 
 TASKS = {"reach-v3": "reach the red goal"}
 STAGES = ("denoiser", "heads", "prior", "prior10", "inverse")

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, estimates_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.train import Training
 from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.settings import compose
 
 TASK, DECISIONS = "rlbench/reach_target", 9
 STAGES = ("autoencoder", "motion", "denoiser", "heads", "prior", "prior10")

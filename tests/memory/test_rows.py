@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning, Given, _sample, episode_losses, learn
 from sfvgen_plan.memory.rows import ROWS, MemoryRow, memory_of_row, row_of, simulator_of_row
 from sfvgen_plan.memory.weights import fresh_memory, target_layers
+from sfvgen_plan.settings import compose
 
 TASK = ["reach-v3"] * 2
 EAGER = {"rank": 2, "alpha": 4.0, "learning_rate": 1e-2}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import sfvgen_plan.configs
-from sfvgen_plan.cli.options import compose
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.settings import compose
 
 CONFIGS = Path(sfvgen_plan.configs.__path__[0])
 FILES = {

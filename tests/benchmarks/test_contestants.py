@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sfvgen_plan.cli.contestants import compose_settings
+from sfvgen_plan.benchmarks.contestants import compose_settings
 from sfvgen_plan.errors import UserError
 
 

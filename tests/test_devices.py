@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sfvgen_plan.cli.devices import PATIENT_THREADS, device_name, make_threads_patient, resolve_device
+from sfvgen_plan.devices import PATIENT_THREADS, device_name, make_threads_patient, resolve_device
 from sfvgen_plan.errors import UserError
 
 
@@ -33,8 +33,6 @@ def test_thread_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_nothing_that_reads_thread_settings_is_loaded_before_they_are_made() -> None:
-    modules = "sfvgen_plan.benchmarks.runner, sfvgen_plan.benchmarks.runs, sfvgen_plan.agents.registry"
-    code = (
-        f"import sys, {modules}, sfvgen_plan.cli.contestants; sys.exit(bool({{'torch', 'mujoco'}} & set(sys.modules)))"
-    )
+    modules = ", ".join(f"sfvgen_plan.{name}" for name in ("benchmarks.runner", "benchmarks.contestants", "cli.eval"))
+    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'mujoco'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

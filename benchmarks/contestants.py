@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,26 +17,6 @@ if TYPE_CHECKING:
 GROUP = "agent"
 
 
-class CheckpointAction(Action):
-    """Stores a checkpoint's folder or name, if there is a checkpoint: that is told long before torch is imported."""
-
-    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
-        """Raises: UserError."""
-        from sfvgen_plan.model.folders import check_folder, checkpoint_folder
-
-        check_folder(checkpoint_folder(values), self.dest)
-        setattr(namespace, self.dest, values)
-
-
-def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:
-    """``--checkpoint`` and ``--device``; a checkpoint must be given where the package's lacks the ``tasks``."""
-    text = f"checkpoint of {tasks}: its folder; the package has none"
-    if tasks is None:
-        text = "checkpoint folder, or the name of one in the package (default: metaworld10)"
-    parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, action=CheckpointAction, help=text)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-
-
 def compose_settings(agent: str, overrides: Sequence[str], memory: bool | None = None) -> tuple[dict[str, Any], str]:
     """The agent's settings, and its name in tables: that of the agent and whatever differs from its defaults.
 
@@ -45,7 +24,7 @@ def compose_settings(agent: str, overrides: Sequence[str], memory: bool | None =
         UserError: unknown agent, an override that names no setting of it, memory for an agent that has none.
     """
     from sfvgen_plan.agents.registry import check_agent
-    from sfvgen_plan.cli.options import compose
+    from sfvgen_plan.settings import compose
 
     check_agent(agent)
     for text in overrides:
@@ -87,7 +66,7 @@ def make_contestant(
     from sfvgen_plan.agents.adapters import kind_of
     from sfvgen_plan.agents.registry import WITHOUT_CHECKPOINT, acts_on_env, make_agent, sees_through_checkpoint
     from sfvgen_plan.benchmarks.runner import Contestant
-    from sfvgen_plan.cli.devices import device_name, resolve_device
+    from sfvgen_plan.devices import device_name, resolve_device
     from sfvgen_plan.envs.simulators import simulator_of
 
     if acts_on_env(agent):
@@ -168,7 +147,7 @@ def _free_settings(overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    from sfvgen_plan.cli.options import unreadable
+    from sfvgen_plan.settings import unreadable
 
     settings = OmegaConf.create()
     for text in overrides:

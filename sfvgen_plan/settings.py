@@ -1,11 +1,10 @@
-"""Settings of a verb: argparse types, and Hydra configs with checked ``key=value`` overrides.
+"""Settings: Hydra configs with checked ``key=value`` overrides.
 
 Hydra builds the settings here, at the edge; everything below takes plain values.
 """
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,33 +12,6 @@ from typing import Any
 
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.nested import flat
-
-
-def positive_int(text: str) -> int:
-    """argparse type: a whole number from 1."""
-    return _int_from(text, 1)
-
-
-def non_negative_int(text: str) -> int:
-    """argparse type: a whole number from 0."""
-    return _int_from(text, 0)
-
-
-def _int_from(text: str, lowest: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if value < lowest:
-        raise ArgumentTypeError(f"{value} is too small; use {lowest} or more")
-    return value
-
-
-def add_overrides(parser: ArgumentParser) -> None:
-    """Positional ``key=value`` settings, as ``args.overrides``."""
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="change a setting of the packaged configuration"
-    )
 
 
 def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""Options that programs share, the types of their values, and how a program ends on bad input."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sfvgen_plan.errors import UserError
+
+BAD_INPUT = 2
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number from 1."""
+    return _int_from(text, 1)
+
+
+def non_negative_int(text: str) -> int:
+    """argparse type: a whole number from 0."""
+    return _int_from(text, 0)
+
+
+def _int_from(text: str, lowest: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < lowest:
+        raise ArgumentTypeError(f"{value} is too small; use {lowest} or more")
+    return value
+
+
+def add_output_arguments(parser: ArgumentParser) -> None:
+    """``--quiet`` and ``--json``, which every program has."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--quiet", action="store_true", help="no notes and no progress, only the result")
+    group.add_argument("--json", action="store_true", help="the result as one JSON document on stdout; implies --quiet")
+
+
+def add_overrides(parser: ArgumentParser) -> None:
+    """Positional ``key=value`` settings, as ``args.overrides``."""
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="change a setting")
+
+
+class CheckpointAction(Action):
+    """Stores a checkpoint's folder or name, if there is a checkpoint: that is told long before torch is imported."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        """Raises: UserError."""
+        from sfvgen_plan.model.folders import check_folder, checkpoint_folder
+
+        check_folder(checkpoint_folder(values), self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:
+    """``--checkpoint`` and ``--device``; a checkpoint must be given where the package's lacks the ``tasks``."""
+    text = f"checkpoint of {tasks}: its folder; the package has none"
+    if tasks is None:
+        text = "checkpoint folder, or the name of one in the package (default: metaworld10)"
+    parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, action=CheckpointAction, help=text)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def exit_code(program: Callable[[], object]) -> int:
+    """Run a program that is no verb of ``sfvgen-plan``: 0, or 2 and one line on stderr for bad input."""
+    try:
+        program()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def run_script(
+    parser: ArgumentParser, run: Callable[[Namespace], object], arguments: Sequence[str] | None = None
+) -> int:
+    """Parse ``arguments`` (None: those of the process) with the options of the output added, and ``run`` with them; the
+    exit code. For programs beside the verbs."""
+    add_output_arguments(parser)
+    return exit_code(lambda: run(parser.parse_args(arguments)))
