@@ -70,7 +70,7 @@ ablations() {
 open_loop() {
     # Fresh seeds, all kinds of episodes; one denoising step is the most exact.
     sfvgen-plan collect --suite metaworld-10 --episodes 10 --decisions 40 --seed 700000 --out "$WORK/fresh"
-    python -m sfvgen_plan.benchmarks.open_loop --data "$WORK/fresh" --all --sampler-steps 1 --checkpoint "$CHECKPOINT"
+    python -m sfvgen_plan.benchmarks.fidelity.open_loop --data "$WORK/fresh" --all --sampler-steps 1 --checkpoint "$CHECKPOINT"
 }
 
 avdc_data() {
@@ -106,7 +106,7 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
         sfvgen-plan fidelity --task "$task" --policies "sb3:$agent/agent.zip" --probes --episodes 20 --sampler-steps 1 \
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
-    python -m sfvgen_plan.benchmarks.fidelity_section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/results/fidelity
+    python -m sfvgen_plan.benchmarks.fidelity.section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/results/fidelity
 }
 
 trained_really() { # the same tasks and algorithm in the real simulator, with as many decisions of a task as the data has
@@ -160,15 +160,15 @@ memory_rows() { # with one denoising step, as open_loop
 
 memory_experiments() { # settings on seeds that the tables don't use; cost; drift
     upper='targets=up_blocks.*.to_q+up_blocks.*.to_v' values='targets=up_blocks.*.to_v'
-    python -m sfvgen_plan.benchmarks.memory_settings --checkpoint "$WORK/memory-full" --sampler-steps 1 --memory full \
+    python -m sfvgen_plan.benchmarks.memory.settings --checkpoint "$WORK/memory-full" --sampler-steps 1 --memory full \
         full,learning_rate=1e-4,steps=1 full,learning_rate=1e-3 full,learning_rate=1e-2 full,steps=1 \
         full,steps=16,learning_rate=1e-3 full,rank=8 full,rank=64,alpha=64 full,window=4 full,log_mean=2 \
         "full,$upper" "full,$values" "full,steps=1,$values" original_temp_lora no_local_rule
     for steps in 3 50; do
-        python -m sfvgen_plan.benchmarks.memory_cost --checkpoint "$WORK/memory-full" --steps "$steps" --memory full \
+        python -m sfvgen_plan.benchmarks.memory.cost --checkpoint "$WORK/memory-full" --steps "$steps" --memory full \
             full,steps=1 "full,steps=1,$upper" "full,steps=1,$values"
     done
-    python -m sfvgen_plan.benchmarks.memory_drift --checkpoint "$WORK/memory-full" --row full no_temp_lora --sampler-steps 1
+    python -m sfvgen_plan.benchmarks.memory.drift --checkpoint "$WORK/memory-full" --row full no_temp_lora --sampler-steps 1
 }
 
 rlbench_data() { # their test split is left out
@@ -187,7 +187,7 @@ rlbench_publish() { # into the repository, but not into the package: without the
 }
 
 rlbench_open_loop() { # of the test split, 20 decisions
-    python -m sfvgen_plan.benchmarks.open_loop --sampler-steps 1 --checkpoint "$RLBENCH_CHECKPOINT" \
+    python -m sfvgen_plan.benchmarks.fidelity.open_loop --sampler-steps 1 --checkpoint "$RLBENCH_CHECKPOINT" \
         --data "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}"
 }
 

@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sfvgen_plan.benchmarks import ingredients, open_loop_rows
-from sfvgen_plan.benchmarks.fidelity_section import fidelity_sections
+from sfvgen_plan.benchmarks import ingredients
+from sfvgen_plan.benchmarks.fidelity import open_loop_rows
+from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
 from sfvgen_plan.benchmarks.markdown import markdown
-from sfvgen_plan.benchmarks.memory_section import memory_sections
+from sfvgen_plan.benchmarks.memory.section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.results import EpisodeRow, check_same_rules, newest, read_rows
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference

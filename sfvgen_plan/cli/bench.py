@@ -13,7 +13,7 @@ from sfvgen_plan.benchmarks.contestants import compose_settings
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
+    from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
     from sfvgen_plan.console import Output
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import Checkpoint
@@ -73,7 +73,7 @@ def run(args: Namespace) -> int:
     gl_backend()
 
     # With torch, which takes its time: everything that the options alone tell is said before.
-    from sfvgen_plan.benchmarks.memory_bench import check_episodes
+    from sfvgen_plan.benchmarks.memory.bench import check_episodes
     from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -134,7 +134,7 @@ def open_benches(
     Raises:
         UserError: a checkpoint of other tasks.
     """
-    from sfvgen_plan.benchmarks.memory_bench import ReturnBench, RevisitBench
+    from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     revisit = returned = None
@@ -185,8 +185,8 @@ def report(
     """The tables, whether targets are met, and what was left out."""
     from rich.console import Group
 
-    from sfvgen_plan.benchmarks import memory_tables as tables
-    from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, VIDEO, MemoryRows
+    from sfvgen_plan.benchmarks.memory import tables
+    from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
 
     rows, details, distances = (MemoryRows(args.out, name) for name in (REVISIT, VIDEO, RETURN))
     lines = tables.consistency(rows, details, revisit.features) if revisit is not None else []

@@ -17,8 +17,8 @@ from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.base import BatchAgent
-    from sfvgen_plan.benchmarks.fidelity import Policy
-    from sfvgen_plan.benchmarks.fidelity_rows import FidelityRun
+    from sfvgen_plan.benchmarks.fidelity.compare import Policy
+    from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.console import Output
     from sfvgen_plan.model.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
-    from sfvgen_plan.benchmarks.fidelity_rows import FidelityRun
+    from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import cpu_cores, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
@@ -207,7 +207,7 @@ def make_policies(names: Sequence[Named], probes: Sequence[str], checkpoint: Che
         UserError: one that can't be played with the checkpoint, or a number that makes no sense.
     """
     from sfvgen_plan.agents.probes import ProbeAgent
-    from sfvgen_plan.benchmarks.fidelity import Policy
+    from sfvgen_plan.benchmarks.fidelity.compare import Policy
 
     found = [make_policy(named, checkpoint, device) for named in names]
     return found + [Policy(name, ProbeAgent(name, checkpoint.card.action_dim), "probe") for name in probes]
@@ -223,7 +223,7 @@ def make_policy(named: Named, checkpoint: Checkpoint, device: str) -> Policy:
     from sfvgen_plan.agents.disturbed import DisturbedAgent
     from sfvgen_plan.agents.planning import PlanningAgent
     from sfvgen_plan.agents.registry import make_agent
-    from sfvgen_plan.benchmarks.fidelity import Policy
+    from sfvgen_plan.benchmarks.fidelity.compare import Policy
 
     made = make_agent(named.agent, checkpoint, device, 0, named.settings)
     if kind_of(made) != "batch":
@@ -255,7 +255,7 @@ def play(
 ) -> None:
     """All episodes that the run doesn't have yet, block by block."""
     from sfvgen_plan.benchmarks.episodes import Job
-    from sfvgen_plan.benchmarks.fidelity import compare
+    from sfvgen_plan.benchmarks.fidelity.compare import compare
 
     simulator = checkpoint.simulator(args.sampler_steps, anchor_every=None)
     episodes = [(task, seed) for task in tasks for seed in protocol.seeds]
@@ -287,9 +287,9 @@ def report(
     out."""
     from rich.markdown import Markdown
 
-    from sfvgen_plan.benchmarks.fidelity_page import page
-    from sfvgen_plan.benchmarks.fidelity_plots import drift, scatter
-    from sfvgen_plan.benchmarks.fidelity_summary import summarise
+    from sfvgen_plan.benchmarks.fidelity.page import page
+    from sfvgen_plan.benchmarks.fidelity.plots import drift, scatter
+    from sfvgen_plan.benchmarks.fidelity.summary import summarise
     from sfvgen_plan.benchmarks.files import write_text
 
     wanted = {(policy.name, task, seed) for policy in policies for task in tasks for seed in protocol.seeds}

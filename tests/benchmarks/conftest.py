@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.memory_revisit import TrueEpisode
+    from sfvgen_plan.benchmarks.memory.revisit import TrueEpisode
     from sfvgen_plan.model.checkpoint import Checkpoint
 
 
@@ -41,7 +41,7 @@ def memory_checkpoint(memory_folder: Path) -> Checkpoint:
 @pytest.fixture(scope="session")
 def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
     """Of ``memory/revisit``, with revisits further apart than a chunk of 8; don't change it."""
-    from sfvgen_plan.benchmarks.memory_revisit import away_of, revisit_env, true_episode
+    from sfvgen_plan.benchmarks.memory.revisit import away_of, revisit_env, true_episode
 
     env = revisit_env(memory_checkpoint)
     found = true_episode(env, 3, away_of(8))

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.fidelity_page import page
-from sfvgen_plan.benchmarks.fidelity_plots import drift, scatter
-from sfvgen_plan.benchmarks.fidelity_rows import MOMENTS, ROWS, FidelityRow, FidelityRun, Moment
-from sfvgen_plan.benchmarks.fidelity_summary import summarise
+from sfvgen_plan.benchmarks.fidelity.page import page
+from sfvgen_plan.benchmarks.fidelity.plots import drift, scatter
+from sfvgen_plan.benchmarks.fidelity.rows import MOMENTS, ROWS, FidelityRow, FidelityRun, Moment
+from sfvgen_plan.benchmarks.fidelity.summary import summarise
 from sfvgen_plan.errors import UserError
 
 RATES = {"a": 0.0, "b": 0.3, "c": 0.6, "d": 0.9, "e": 0.1, "f": 0.8}

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from sfvgen_plan.benchmarks import memory_bench
-from sfvgen_plan.benchmarks.memory_bench import RevisitBench
-from sfvgen_plan.benchmarks.memory_rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory import bench as memory_bench
+from sfvgen_plan.benchmarks.memory.bench import RevisitBench
+from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.cli import main
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS
@@ -105,7 +105,7 @@ def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, enc
 
 def test_rows_that_the_agent_can_not_play(memory_checkpoint, memory_folder, tmp_path, capsys):
     """Left out and said where all are asked for, refused where they are named."""
-    from sfvgen_plan.benchmarks.memory_bench import ReturnBench
+    from sfvgen_plan.benchmarks.memory.bench import ReturnBench
     from sfvgen_plan.cli.bench import playable
     from sfvgen_plan.console import Output
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sfvgen_plan.benchmarks.memory_cost import COLUMNS, WARM_UP, Row, main, measure, merge, parse_memory, peak_mb, table
+from sfvgen_plan.benchmarks.memory.cost import COLUMNS, WARM_UP, Row, main, measure, merge, parse_memory, peak_mb, table
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
 

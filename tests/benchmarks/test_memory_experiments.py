@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.benchmarks import memory_drift, memory_rows, memory_settings
-from sfvgen_plan.benchmarks.memory_revisit import Dream, TrueEpisode
-from sfvgen_plan.benchmarks.memory_rows import RETURN, REVISIT, MemoryRows
+from sfvgen_plan.benchmarks.memory import drift as memory_drift
+from sfvgen_plan.benchmarks.memory import rows as memory_rows
+from sfvgen_plan.benchmarks.memory import settings as memory_settings
+from sfvgen_plan.benchmarks.memory.revisit import Dream, TrueEpisode
+from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, MemoryRows
 from sfvgen_plan.envs.memory.tasks import TASKS, make_memory
 from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks import memory_return, memory_revisit
-from sfvgen_plan.benchmarks.memory_revisit import imagine, imagine_all
+from sfvgen_plan.benchmarks.memory import returning as memory_return
+from sfvgen_plan.benchmarks.memory import revisit as memory_revisit
+from sfvgen_plan.benchmarks.memory.revisit import imagine, imagine_all
 from sfvgen_plan.envs.memory.tasks import make_memory
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS, simulator_of_row

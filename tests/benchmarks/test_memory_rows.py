@@ -2,8 +2,8 @@
 
 import pytest
 
-from sfvgen_plan.benchmarks.memory_rows import COLUMNS, RETURN, REVISIT, MemoryRows
-from sfvgen_plan.benchmarks.memory_tables import distances, verdicts
+from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, MemoryRows
+from sfvgen_plan.benchmarks.memory.tables import distances, verdicts
 from sfvgen_plan.errors import UserError
 
 VALUES = {"psnr_revisit_db": 20.123456, "cosine_revisit": 0.5, "scene_cuts": 2}

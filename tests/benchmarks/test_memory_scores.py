@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.memory_revisit import Dream, score
-from sfvgen_plan.benchmarks.memory_videos import comparison
+from sfvgen_plan.benchmarks.memory.revisit import Dream, score
+from sfvgen_plan.benchmarks.memory.videos import comparison
 from sfvgen_plan.metrics.frames import MAX_PSNR
 from sfvgen_plan.metrics.toolbox import Toolbox
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.benchmarks.memory_revisit import imagine, show
+from sfvgen_plan.benchmarks.memory.revisit import imagine, show
 from sfvgen_plan.memory.learning import FastLearning
 from sfvgen_plan.simulation import Outcome
 

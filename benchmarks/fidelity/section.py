@@ -1,6 +1,6 @@
 """The fidelity tables of the README, from the committed rows.
 
-``python -m sfvgen_plan.benchmarks.fidelity_section RUN ... --label sac-imagined --into FOLDER`` brings the rows of
+``python -m sfvgen_plan.benchmarks.fidelity.section RUN ... --label sac-imagined --into FOLDER`` brings the rows of
 agents that were each trained for one task together, as one agent.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from sfvgen_plan.agents.registry import POLICY_PREFIX
 from sfvgen_plan.arguments import run_script
-from sfvgen_plan.benchmarks.fidelity_page import agreement_table, policies_table
-from sfvgen_plan.benchmarks.fidelity_rows import ROWS, FidelityRow, read_rows, write_rows
-from sfvgen_plan.benchmarks.fidelity_summary import summarise
+from sfvgen_plan.benchmarks.fidelity.page import agreement_table, policies_table
+from sfvgen_plan.benchmarks.fidelity.rows import ROWS, FidelityRow, read_rows, write_rows
+from sfvgen_plan.benchmarks.fidelity.summary import summarise
 from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.statistics import wilson
 from sfvgen_plan.benchmarks.summary import percentage
@@ -78,7 +78,7 @@ def gather(runs: Sequence[Path], label: str, folder: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    program = "python -m sfvgen_plan.benchmarks.fidelity_section"
+    program = "python -m sfvgen_plan.benchmarks.fidelity.section"
     parser = argparse.ArgumentParser(prog=program, description="Bring agents of one task each together.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of sfvgen-plan fidelity")
     parser.add_argument("--label", required=True, help="name of the agent")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.memory_revisit import Dream, TrueEpisode
+from sfvgen_plan.benchmarks.memory.revisit import Dream, TrueEpisode
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.video import caption, enlarge
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sfvgen_plan.benchmarks.fidelity_summary import FEWEST_POLICIES
+from sfvgen_plan.benchmarks.fidelity.summary import FEWEST_POLICIES
 from sfvgen_plan.benchmarks.leaderboard import plain
 from sfvgen_plan.benchmarks.markdown import markdown
 

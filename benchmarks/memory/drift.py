@@ -1,4 +1,4 @@
-"""How far does a long imagination drift? ``python -m sfvgen_plan.benchmarks.memory_drift``, with and without memory.
+"""How far does a long imagination drift? ``python -m sfvgen_plan.benchmarks.memory.drift``, with and without memory.
 
 The path of an episode of ``memory/revisit`` ends where it began, so it can be followed again and again: the model sees
 the true frames of the first way out, and imagines all that follows, 1,000 decisions by default. Every further round
@@ -24,9 +24,9 @@ from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.memory.rows import ROWS
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.memory_revisit import Dream, TrueEpisode
+    from sfvgen_plan.benchmarks.memory.revisit import Dream, TrueEpisode
 
-COMMAND = "python -m sfvgen_plan.benchmarks.memory_drift"
+COMMAND = "python -m sfvgen_plan.benchmarks.memory.drift"
 COLUMNS = ("row", "episode", "decision", "psnr_db", "copy_psnr_db", "hand_error_cm", "checkpoint")
 DECISIONS, SPAN = 1000, 100
 
@@ -99,8 +99,8 @@ def spans(episode: TrueEpisode, dream: Dream, span: int) -> list[Span]:
 
 def run(args: argparse.Namespace) -> None:
     """Measure row by row; each is stored as soon as it is known."""
-    from sfvgen_plan.benchmarks import memory_revisit
-    from sfvgen_plan.benchmarks.memory_bench import check_episodes
+    from sfvgen_plan.benchmarks.memory import revisit as memory_revisit
+    from sfvgen_plan.benchmarks.memory.bench import check_episodes
     from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.memory.rows import simulator_of_row
     from sfvgen_plan.model.checkpoint import load_checkpoint

@@ -1,4 +1,4 @@
-"""Which memory remembers best? ``python -m sfvgen_plan.benchmarks.memory_settings`` tries settings of fast learning.
+"""Which memory remembers best? ``python -m sfvgen_plan.benchmarks.memory.settings`` tries settings of fast learning.
 
 Episodes of ``memory/revisit`` are imagined as ``sfvgen-plan bench memory`` does, by default such as are no part of the
 protocol: settings may be chosen by them. What is there already is not measured again.
@@ -15,12 +15,12 @@ from typing import Any
 
 from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int, run_script
 from sfvgen_plan.benchmarks.files import merge_measurements, read_measurements
-from sfvgen_plan.benchmarks.memory_cost import WITHOUT, add_memory_argument, parse_memory
+from sfvgen_plan.benchmarks.memory.cost import WITHOUT, add_memory_argument, parse_memory
 from sfvgen_plan.benchmarks.statistics import paired_difference
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import resolve_device
 
-COMMAND = "python -m sfvgen_plan.benchmarks.memory_settings"
+COMMAND = "python -m sfvgen_plan.benchmarks.memory.settings"
 FIRST_SEED = 1000
 """Beyond the episodes of the protocol."""
 
@@ -48,8 +48,8 @@ class Row:
 
 def run(args: argparse.Namespace) -> None:
     """Measure memory by memory; each is stored as soon as it is known."""
-    from sfvgen_plan.benchmarks import memory_revisit
-    from sfvgen_plan.benchmarks.memory_bench import check_episodes
+    from sfvgen_plan.benchmarks.memory import revisit as memory_revisit
+    from sfvgen_plan.benchmarks.memory.bench import check_episodes
     from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint

@@ -2,7 +2,7 @@
 
 Beside ``<name>.csv`` lies ``<name>.json``, which says of each ablation row what it was made with: rows of another
 checkpoint, or measured otherwise, are never mixed in. Rows that were measured side by side, each in a folder of its
-own, come together with ``python -m sfvgen_plan.benchmarks.memory_rows FOLDER ... --into FOLDER``.
+own, come together with ``python -m sfvgen_plan.benchmarks.memory.rows FOLDER ... --into FOLDER``.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def merge(source: Path, into: Path) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sfvgen_plan.benchmarks.memory_rows", description="Bring rows of several folders together."
+        prog="python -m sfvgen_plan.benchmarks.memory.rows", description="Bring rows of several folders together."
     )
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of sfvgen-plan bench memory")
     parser.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="made if it is missing")

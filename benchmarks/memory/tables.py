@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.memory_rows import MemoryRows
+from sfvgen_plan.benchmarks.memory.rows import MemoryRows
 from sfvgen_plan.benchmarks.statistics import Estimate, mean, paired_difference, wilson
 from sfvgen_plan.memory.rows import ROWS
 from sfvgen_plan.metrics.frechet import frechet_distance

@@ -1,9 +1,9 @@
 """How long do imagined episodes stay true? Open-loop rollouts from the start of held-out episodes.
 
-``python -m sfvgen_plan.benchmarks.open_loop --data DATASET`` imagines each episode from its first frame under the
-actions that were executed in it, f_g decisions in one pass, and compares every frame and state read-out with the truth.
-Rows are means over the episodes of a task. Copying the start frame is what a model has to beat. Of recorded RLBench
-episodes the test split is played; they end at success, and count as far as they go.
+``python -m sfvgen_plan.benchmarks.fidelity.open_loop --data DATASET`` imagines each episode from its first frame under
+the actions that were executed in it, f_g decisions in one pass, and compares every frame and state read-out with the
+truth. Rows are means over the episodes of a task. Copying the start frame is what a model has to beat. Of recorded
+RLBench episodes the test split is played; they end at success, and count as far as they go.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from sfvgen_plan.arguments import add_output_arguments, exit_code, positive_int
+from sfvgen_plan.benchmarks.fidelity.open_loop_rows import Row, kind_of, summarise, summary_text
 from sfvgen_plan.benchmarks.files import csv_text, write_text
-from sfvgen_plan.benchmarks.open_loop_rows import Row, kind_of, summarise, summary_text
 from sfvgen_plan.console import Output
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
 from sfvgen_plan.data.minari_writer import COLLECTION_KEY, METADATA_FILE
@@ -199,7 +199,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    program = "python -m sfvgen_plan.benchmarks.open_loop"
+    program = "python -m sfvgen_plan.benchmarks.fidelity.open_loop"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "--data", type=Path, required=True, help="dataset written by `sfvgen-plan collect`, or RLBench recordings"

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.benchmarks.episodes import Job, Recording
-from sfvgen_plan.benchmarks.fidelity_rows import FidelityRow, Moment
+from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, Moment
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.runner import Contestant, Observer, evaluate

@@ -1,4 +1,4 @@
-"""What does the memory cost? ``python -m sfvgen_plan.benchmarks.memory_cost`` measures generation with and without it.
+"""What does the memory cost? ``python -m sfvgen_plan.benchmarks.memory.cost`` measures generation with and without it.
 
 A sample is a video of so many chunks, imagined from a start frame and learnt from after every chunk. Variants take
 turns, so that other work on the machine slows all of them; the median counts. A row replaces that of the same steps,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sfvgen_plan.memory.learning import FastLearning
     from sfvgen_plan.model.checkpoint import Checkpoint
 
-COMMAND = "python -m sfvgen_plan.benchmarks.memory_cost"
+COMMAND = "python -m sfvgen_plan.benchmarks.memory.cost"
 COLUMNS = ("steps", "memory", "seconds", "peak_mb", "device")
 WITHOUT = "no_temp_lora"
 MOST_REPEATS = 1000

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks import memory_return, memory_revisit
-from sfvgen_plan.benchmarks.memory_rows import FEATURES, RETURN, REVISIT, VIDEO, MemoryRows
-from sfvgen_plan.benchmarks.memory_videos import comparison
+from sfvgen_plan.benchmarks.memory import returning as memory_return
+from sfvgen_plan.benchmarks.memory import revisit as memory_revisit
+from sfvgen_plan.benchmarks.memory.rows import FEATURES, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.videos import comparison
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import simulator_of_row

@@ -1,0 +1,1 @@
+"""What a checkpoint's memory is worth: frames of places seen again, objects put back, cost and drift."""
