@@ -34,8 +34,8 @@ format: $(STAMP)  ## let ruff mend what it can
 type: $(STAMP)  ## mypy
 	sh tools/types.sh
 
-bench: $(STAMP)  ## speed on this machine, into benchmarks/results/speed.csv
+bench: $(STAMP)  ## speed on this machine, into benchmarks/rows/speed.csv
 	$(BIN)/python -m sfvgen_plan.benchmarks.speed
 
 tables: $(STAMP)  ## tables and README results from the stored rows
-	$(BIN)/python -m sfvgen_plan.benchmarks.tables
+	$(BIN)/python -m sfvgen_plan.benchmarks.report.readme

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from sfvgen_plan.arguments import exit_code
-from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale

@@ -3,7 +3,6 @@
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
 #   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really autoencoders
-#   sh benchmarks/reproduce.sh scale kills    a store of a million rows; evaluations that are killed: 10 minutes on 2 cores
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows memory_experiments
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
 #
@@ -15,7 +14,7 @@ set -eu
 cd "$(dirname "$0")/.."
 WORK=${WORK:-runs/reproduce}
 CHECKPOINT=${CHECKPOINT:-$WORK/checkpoint}
-ROWS=benchmarks/results/metaworld-10.csv
+ROWS=benchmarks/rows/metaworld-10.csv
 AVDC_CHECKPOINT=${AVDC_CHECKPOINT:-$WORK/avdc-checkpoint}
 RLBENCH_CHECKPOINT=${RLBENCH_CHECKPOINT:-$WORK/rlbench-checkpoint}
 
@@ -49,7 +48,7 @@ alone() { # label, agent, task, settings ...
     shift 3
     sfvgen-plan eval --task "$task" --episodes 20 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
         --out "$WORK/$label-$task" --resume agent.acceptance.patience=0 agent.sampler_steps=2 "$@"
-    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label-$task" --into benchmarks/results/ablations/metaworld-10.csv
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label-$task" --into benchmarks/rows/ablations/metaworld-10.csv
 }
 
 ablations() {
@@ -86,14 +85,14 @@ avdc_train() { # all stages go on from the main checkpoint
 avdc_rows() {
     for agent in prior default; do
         sfvgen-plan eval --suite avdc11-v3 --agent "$agent" --checkpoint "$AVDC_CHECKPOINT" --out "$WORK/avdc-$agent" --resume
-        python -m sfvgen_plan.benchmarks.results merge "$WORK/avdc-$agent" --into benchmarks/results/avdc11-v3.csv
+        python -m sfvgen_plan.benchmarks.results merge "$WORK/avdc-$agent" --into benchmarks/rows/avdc11-v3.csv
     done
 }
 
 fidelity() { # one denoising step, eleven policies
     sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 --sampler-steps 1 --out "$WORK/fidelity"
     for name in fidelity.csv fidelity.json fidelity.md scatter.svg drift.svg; do
-        cp "$WORK/fidelity/$name" benchmarks/results/fidelity/
+        cp "$WORK/fidelity/$name" benchmarks/rows/fidelity/
     done
 }
 
@@ -106,7 +105,7 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
         sfvgen-plan fidelity --task "$task" --policies "sb3:$agent/agent.zip" --probes --episodes 20 --sampler-steps 1 \
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
-    python -m sfvgen_plan.benchmarks.fidelity.section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/results/fidelity
+    python -m sfvgen_plan.benchmarks.fidelity.section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/rows/fidelity
 }
 
 trained_really() { # the same tasks and algorithm in the real simulator, with as many decisions of a task as the data has
@@ -122,7 +121,7 @@ autoencoders() { # candidates of picture size and latents, on a third of the dat
     sfvgen-plan collect --suite metaworld-10 --episodes 120 --decisions 40 --out "$WORK/autoencoder-data"
     for candidate in 64-f8-c16 128-f16-c16 128-f16-c32; do
         python -m sfvgen_plan.benchmarks.autoencoders --data "$WORK/autoencoder-data" --candidate "$candidate" \
-            --work "$WORK/autoencoders" --out benchmarks/results/autoencoders.csv
+            --work "$WORK/autoencoders" --out benchmarks/rows/autoencoders.csv
     done
 }
 
@@ -155,7 +154,7 @@ memory_rows() { # with one denoising step, as open_loop
     done
     sfvgen-plan bench memory --part revisit --row full --checkpoint "$WORK/memory-full" --without "$WORK/memory-no_temp_lora" \
         --encoder "$WORK/memory-encoder" --videos 3 --sampler-steps 1 --out "$WORK/memory-rows"
-    cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/results/
+    cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/rows/
 }
 
 memory_experiments() { # settings on seeds that the tables don't use; cost; drift
@@ -197,16 +196,8 @@ speed() {
     python -m sfvgen_plan.benchmarks.speed --only workers
 }
 
-scale() {
-    python -m sfvgen_plan.benchmarks.scale --rows 1000000 --store "$WORK/scale.sqlite"
-}
-
-kills() {
-    python -m sfvgen_plan.benchmarks.kills --kills 100
-}
-
 tables() {
-    python -m sfvgen_plan.benchmarks.tables README.md benchmarks/results
+    python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/results
 }
 
 [ $# -gt 0 ] || set -- data train agents few ablations open_loop speed tables

@@ -30,8 +30,8 @@ import numpy as np
 
 from sfvgen_plan.agents.random import RandomAgent
 from sfvgen_plan.arguments import add_output_arguments
-from sfvgen_plan.benchmarks.files import csv_text, write_text
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
+from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 from sfvgen_plan.benchmarks.runner import Contestant, evaluate, jobs_for
 from sfvgen_plan.console import Output
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
@@ -40,7 +40,7 @@ from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.errors import UserError
 
 FAKES = Path("tests/fakes")
-OUT = Path("benchmarks/results/rlbench_faults.csv")
+OUT = Path("benchmarks/rows/rlbench_faults.csv")
 MODULE = "sfvgen_plan.benchmarks.rlbench_faults"
 ENV_ID = "sfvgen/ImpatientRLBench-v0"
 MARKER = "SFVGEN_FAULTS_RUN"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
-from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.benchmarks.throughput import EPISODES, episodes_per_minute
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import cpu_cores, device_name, resolve_device
@@ -274,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help=f"some of {', '.join(MEASUREMENTS)}")
     parser.add_argument("--agent", default="default", help="who plays for --only workers (default: %(default)s)")
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each way (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed.csv"), metavar="FILE.csv")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/rows/speed.csv"), metavar="FILE.csv")
     add_model_arguments(parser)
     parser.add_argument("--compile", action="store_true", help="imagine with torch.compile (a name of its own)")
     parser.add_argument("--batch", type=positive_int, help="imagined episodes (default: by measurement and device)")

@@ -19,7 +19,7 @@ import torch
 
 from sfvgen_plan.arguments import add_output_arguments, exit_code, positive_int
 from sfvgen_plan.benchmarks.fidelity.open_loop_rows import Row, kind_of, summarise, summary_text
-from sfvgen_plan.benchmarks.files import csv_text, write_text
+from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 from sfvgen_plan.console import Output
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
 from sfvgen_plan.data.minari_writer import COLLECTION_KEY, METADATA_FILE
@@ -36,7 +36,7 @@ MEASURES = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm", "succ
 HAND, OBJECT = slice(0, 3), slice(4, 7)
 """Places in ``sfvgen_plan.simulation.STATE_NAMES``; the hand's are the same for RLBench."""
 
-RESULTS = Path("benchmarks/results")
+RESULTS = Path("benchmarks/rows")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sfvgen_plan.benchmarks.files import csv_text, write_text
+from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 from sfvgen_plan.errors import UserError
 
 ROWS, MOMENTS, RECORD = "fidelity.csv", "moments.csv", "run.json"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
-from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import cpu_cores, device_name, resolve_device
 from sfvgen_plan.errors import UserError
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--chunk", type=positive_int, default=8, help="decisions of a chunk (default: 8)")
     parser.add_argument("--batch", type=positive_int, default=1, help="videos of a sample (default: 1)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of measuring each, at least (default: 10)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory_cost.csv"), metavar="FILE.csv")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/rows/memory_cost.csv"), metavar="FILE.csv")
     add_model_arguments(parser)
     return run_script(parser, run, arguments)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int, run_script
-from sfvgen_plan.benchmarks.files import merge_measurements
+from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import unknown_name
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--decisions", type=positive_int, default=DECISIONS, help="of an episode (default: 1000)")
     parser.add_argument("--span", type=positive_int, default=SPAN, help="decisions of a mean (default: 100)")
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory_drift.csv"), metavar="FILE.csv")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/rows/memory_drift.csv"), metavar="FILE.csv")
     add_model_arguments(parser, "the memory tasks")
     return run_script(parser, run, arguments)
 

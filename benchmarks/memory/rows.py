@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.arguments import add_output_arguments, exit_code
-from sfvgen_plan.benchmarks.files import write_text
+from sfvgen_plan.benchmarks.results.files import write_text
 from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import ROWS

@@ -6,13 +6,13 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.memory import cost as memory_cost
 from sfvgen_plan.benchmarks.memory import drift as memory_drift
 from sfvgen_plan.benchmarks.memory import settings as memory_settings
 from sfvgen_plan.benchmarks.memory import tables as memory_tables
 from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.tables import span
+from sfvgen_plan.benchmarks.report.markdown import markdown
 
 COST, DRIFT, SETTINGS = "memory_cost.csv", "memory_drift.csv", "memory_settings.csv"
 

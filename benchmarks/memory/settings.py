@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int, run_script
-from sfvgen_plan.benchmarks.files import merge_measurements, read_measurements
 from sfvgen_plan.benchmarks.memory.cost import WITHOUT, add_memory_argument, parse_memory
+from sfvgen_plan.benchmarks.results.files import merge_measurements, read_measurements
 from sfvgen_plan.benchmarks.statistics import paired_difference
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import resolve_device
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seed", type=non_negative_int, default=FIRST_SEED, help="of the first episode (default: %(default)s)"
     )
     parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/memory_settings.csv"), metavar="FILE.csv")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/rows/memory_settings.csv"), metavar="FILE.csv")
     add_model_arguments(parser, "the memory tasks")
     return run_script(parser, run, arguments)
 

@@ -19,12 +19,12 @@ from sfvgen_plan.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from sfvgen_plan.benchmarks.clips import ClipMaker
     from sfvgen_plan.benchmarks.episodes import Job, Recording
     from sfvgen_plan.benchmarks.protocols import Protocol
+    from sfvgen_plan.benchmarks.report.clips import ClipMaker
     from sfvgen_plan.benchmarks.results import EpisodeRow
+    from sfvgen_plan.benchmarks.results.recording import Recorder
     from sfvgen_plan.benchmarks.runner import Contestant, Observer
-    from sfvgen_plan.benchmarks.runs import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +160,8 @@ def open_recorder(
     args: Namespace, protocol: Protocol, tasks: list[str], label: str, settings: Mapping[str, Any]
 ) -> Recorder:
     """Where the rows go: the store of ``--store``, or else a folder of the run's own."""
-    from sfvgen_plan.benchmarks.provenance import provenance
-    from sfvgen_plan.benchmarks.runs import Recorder, RunFolder
+    from sfvgen_plan.benchmarks.results.provenance import provenance
+    from sfvgen_plan.benchmarks.results.recording import Recorder, RunFolder
 
     record = {
         "protocol": protocol.id,
@@ -235,7 +235,7 @@ def default_lanes(contestant: Contestant) -> int:
 
 def finish(recorder: Recorder) -> Path:
     """Close the store, and return the file to name to people: the CSV of a run folder, or the store."""
-    from sfvgen_plan.benchmarks.runs import RunFolder
+    from sfvgen_plan.benchmarks.results.recording import RunFolder
 
     try:
         return recorder.export() if isinstance(recorder, RunFolder) and recorder.path.exists() else recorder.path
@@ -250,8 +250,8 @@ def make_clips(
     args: Namespace, store: Path, contestant: Contestant, protocol: Protocol, tasks: Sequence[str]
 ) -> ClipMaker:
     """What keeps clips; it imagines with the agent's checkpoint, or else with the given or bundled one if it fits."""
-    from sfvgen_plan.benchmarks.clips import ClipMaker
     from sfvgen_plan.benchmarks.contestants import checkpoint_for
+    from sfvgen_plan.benchmarks.report.clips import ClipMaker
     from sfvgen_plan.devices import resolve_device
 
     simulator = None
@@ -313,7 +313,7 @@ def show(
     finished: bool,
 ) -> None:
     """The result: a table, or JSON."""
-    from sfvgen_plan.benchmarks.summary import per_task, terminal_table
+    from sfvgen_plan.benchmarks.report.summary import per_task, terminal_table
 
     data = {
         "protocol": protocol.id,

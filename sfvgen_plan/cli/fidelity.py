@@ -290,7 +290,7 @@ def report(
     from sfvgen_plan.benchmarks.fidelity.page import page
     from sfvgen_plan.benchmarks.fidelity.plots import drift, scatter
     from sfvgen_plan.benchmarks.fidelity.summary import summarise
-    from sfvgen_plan.benchmarks.files import write_text
+    from sfvgen_plan.benchmarks.results.files import write_text
 
     wanted = {(policy.name, task, seed) for policy in policies for task in tasks for seed in protocol.seeds}
     rows = [row for row in run.rows if row.key in wanted]

@@ -11,12 +11,12 @@ from sfvgen_plan.arguments import positive_int
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.store import Store
+    from sfvgen_plan.benchmarks.results.store import Store
     from sfvgen_plan.console import Output
 
 HELP = "rank agents by their stored episodes: table, Markdown, HTML report; check submissions"
 
-DEFAULT_SOURCES = ("benchmarks/results", "runs")
+DEFAULT_SOURCES = ("benchmarks/rows", "runs")
 """Where rows are looked for, in this order."""
 
 
@@ -48,7 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Show the ranking, and write what was asked for."""
-    from sfvgen_plan.benchmarks.exchange import combined
+    from sfvgen_plan.benchmarks.results.import_export import combined
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -82,12 +82,12 @@ def default_sources() -> list[Path]:
 
 def show(out: Output, store: Store, args: Namespace) -> int:
     """Rankings of all protocols, or of the one asked for."""
-    from sfvgen_plan.benchmarks.clips import read_clips
-    from sfvgen_plan.benchmarks.exchange import stores_of
-    from sfvgen_plan.benchmarks.leaderboard import page, terminal
-    from sfvgen_plan.benchmarks.report import TOP, report
-    from sfvgen_plan.benchmarks.standings import boards, ranked_rows
-    from sfvgen_plan.benchmarks.store import now
+    from sfvgen_plan.benchmarks.report.clips import read_clips
+    from sfvgen_plan.benchmarks.report.page import TOP, report
+    from sfvgen_plan.benchmarks.report.standings import boards, ranked_rows
+    from sfvgen_plan.benchmarks.report.tables import page, terminal
+    from sfvgen_plan.benchmarks.results.import_export import stores_of
+    from sfvgen_plan.benchmarks.results.store import now
 
     found = boards(store, args.protocol)
     if args.markdown:
@@ -104,7 +104,7 @@ def show(out: Output, store: Store, args: Namespace) -> int:
 def submit(out: Output, store: Store, args: Namespace) -> int:
     """Write an entry that others can check."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
-    from sfvgen_plan.benchmarks.submissions import write_submission
+    from sfvgen_plan.benchmarks.results.submissions import write_submission
 
     about = {name: getattr(args, name) for name in ("authors", "url", "description")}
     rows = write_submission(store, args.submit, load_protocol(args.protocol), args.out, about)
@@ -115,8 +115,8 @@ def submit(out: Output, store: Store, args: Namespace) -> int:
 def check(out: Output, path: Path) -> int:
     """Recompute a submission from its rows."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
-    from sfvgen_plan.benchmarks.submissions import check_submission
-    from sfvgen_plan.benchmarks.summary import terminal_table
+    from sfvgen_plan.benchmarks.report.summary import terminal_table
+    from sfvgen_plan.benchmarks.results.submissions import check_submission
 
     entry, rows = check_submission(path)
     protocol = load_protocol(entry["protocol"])

@@ -174,7 +174,7 @@ def _write(folder: Path, record: dict[str, Any]) -> None:
     """Note beside the agent how it is trained, and what that took."""
     import json
 
-    from sfvgen_plan.benchmarks.files import write_text
+    from sfvgen_plan.benchmarks.results.files import write_text
 
     try:
         write_text(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
@@ -213,8 +213,8 @@ def _check_same(folder: Path, record: dict[str, Any]) -> None:
 
 def _played(folder: Path) -> int:
     """Whole episodes in a run folder."""
-    from sfvgen_plan.benchmarks.exchange import STORE
-    from sfvgen_plan.benchmarks.store import Store
+    from sfvgen_plan.benchmarks.results.import_export import STORE
+    from sfvgen_plan.benchmarks.results.store import Store
 
     if not (folder / STORE).exists():
         return 0

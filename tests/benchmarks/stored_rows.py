@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.store import Store
+from sfvgen_plan.benchmarks.results.store import Store
 
 ROW = EpisodeRow(
     protocol="metaworld-10",

@@ -4,8 +4,8 @@ from dataclasses import fields
 
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections, main
-from sfvgen_plan.benchmarks.files import csv_text, write_text
-from sfvgen_plan.benchmarks.tables import results_block
+from sfvgen_plan.benchmarks.report.readme import results_block
+from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 
 
 def write(file, rows):

@@ -2,13 +2,13 @@
 
 import csv
 
-from sfvgen_plan.benchmarks.files import merge_measurements
 from sfvgen_plan.benchmarks.memory import cost as memory_cost
 from sfvgen_plan.benchmarks.memory import drift as memory_drift
 from sfvgen_plan.benchmarks.memory import settings as memory_settings
 from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.section import memory_sections
-from sfvgen_plan.benchmarks.tables import results_block
+from sfvgen_plan.benchmarks.report.readme import results_block
+from sfvgen_plan.benchmarks.results.files import merge_measurements
 
 
 def revisits(folder):

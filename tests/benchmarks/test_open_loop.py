@@ -10,7 +10,7 @@ from recordings import write_recording
 
 from sfvgen_plan.benchmarks.fidelity.open_loop import choose, held_out_data, main, measure, roll_out
 from sfvgen_plan.benchmarks.fidelity.open_loop_rows import METAWORLD, RLBENCH, summarise, summary_text
-from sfvgen_plan.benchmarks.tables import open_loop_section
+from sfvgen_plan.benchmarks.report.readme import open_loop_section
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
 from sfvgen_plan.data.rlbench import convert
 from sfvgen_plan.errors import UserError

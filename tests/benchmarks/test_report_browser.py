@@ -10,10 +10,10 @@ import pytest
 from chromium import Page, find_chromium
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.report import report
+from sfvgen_plan.benchmarks.report.page import report
+from sfvgen_plan.benchmarks.report.standings import boards
 from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.standings import boards
-from sfvgen_plan.benchmarks.store import Store
+from sfvgen_plan.benchmarks.results.store import Store
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium or Chrome is installed")
 

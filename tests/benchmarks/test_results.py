@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sfvgen_plan.benchmarks.exchange import main
-from sfvgen_plan.benchmarks.results import COLUMNS, EpisodeRow, merge, newest, read_rows, write_rows
+from sfvgen_plan.benchmarks.results.import_export import main
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, merge, newest, read_rows, write_rows
 from sfvgen_plan.errors import UserError
 
 ROW = EpisodeRow(

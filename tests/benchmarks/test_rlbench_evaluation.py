@@ -22,7 +22,7 @@ from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOLS = ROOT / "benchmarks" / "protocols"
-ROWS = ROOT / "benchmarks" / "results" / "rlbench_faults.csv"
+ROWS = ROOT / "benchmarks" / "rows" / "rlbench_faults.csv"
 
 
 @pytest.mark.parametrize("suite", SUITES)

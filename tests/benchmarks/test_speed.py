@@ -6,8 +6,8 @@ import shlex
 import pytest
 
 from sfvgen_plan.benchmarks import speed, throughput
+from sfvgen_plan.benchmarks.report.readme import speed_section
 from sfvgen_plan.benchmarks.speed import COLUMNS, Row, main, merge, run_program
-from sfvgen_plan.benchmarks.tables import speed_section
 from sfvgen_plan.errors import UserError
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sfvgen_plan.benchmarks.leaderboard import page, terminal
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.references import published, published_beside
-from sfvgen_plan.benchmarks.report import report
+from sfvgen_plan.benchmarks.report.page import report
+from sfvgen_plan.benchmarks.report.references import published, published_beside
+from sfvgen_plan.benchmarks.report.standings import Board, board_of, boards, ranked_rows, standings
+from sfvgen_plan.benchmarks.report.summary import summarise
+from sfvgen_plan.benchmarks.report.tables import page, terminal
 from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.store import Run, Store
 from sfvgen_plan.benchmarks.robust import Scores, interquartile_mean
-from sfvgen_plan.benchmarks.standings import Board, board_of, boards, ranked_rows, standings
 from sfvgen_plan.benchmarks.statistics import wilson
-from sfvgen_plan.benchmarks.store import Run, Store
-from sfvgen_plan.benchmarks.summary import summarise
 from sfvgen_plan.errors import UserError
 
 PROTOCOL = load_protocol("metaworld-10")

@@ -10,7 +10,7 @@ import pytest
 from stored_rows import BROKEN, ROW, all_rows, seeds, store_with
 
 from sfvgen_plan.benchmarks.results import EpisodeKey
-from sfvgen_plan.benchmarks.store import SCHEMA_VERSION, Run, Store
+from sfvgen_plan.benchmarks.results.store import SCHEMA_VERSION, Run, Store
 from sfvgen_plan.errors import UserError
 
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
-from stored_rows import ROW, all_rows, seeds, spoil
+from stored_rows import ROW, all_rows
 
-from sfvgen_plan.benchmarks.store import Store
-from sfvgen_plan.benchmarks.wal import torn
+from sfvgen_plan.benchmarks.results.store import Store
 
 WRITER = f"""
 import dataclasses, sys
 from pathlib import Path
-from sfvgen_plan.benchmarks.store import Store
+from sfvgen_plan.benchmarks.results.store import Store
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from stored_rows import ROW
 with Store(Path(sys.argv[1]), create=True) as store:
@@ -99,46 +95,3 @@ def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path: Path) -> None:
     assert [row.seed for row in all_rows(path)] == acknowledged
     with Store(path) as store:  # There is room again.
         assert store.append(dataclasses.replace(ROW, seed=len(acknowledged)))
-
-
-def test_rows_lost_with_the_end_of_the_log_are_not_lost_silently(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "all.sqlite"
-    writer = start_writer(path, 0, 1_000_000)
-    assert writer.stdout is not None
-    while int(writer.stdout.readline()) < 20:
-        pass
-    writer.kill()
-    writer.communicate()
-    log = path.with_name("all.sqlite-wal")
-    kept = path.with_name("copy.sqlite")
-    shutil.copy(path, kept)
-    whole = torn(path)  # A kill may have struck in the middle of a write.
-    shutil.copy(log, kept.with_name("copy.sqlite-wal"))
-    spoil(log, -1, "noise")
-    with Store(path) as store:
-        assert "may be missing" in caplog.text
-        assert 0 < store.count() < len(all_rows(kept)) + whole
-    caplog.clear()
-    with Store(path):  # Folded into the file: there is nothing more to say.
-        assert caplog.text == ""
-
-
-def test_a_log_that_is_being_written_is_no_damage(tmp_path: Path) -> None:
-    path = tmp_path / "all.sqlite"
-    with Store(path, create=True) as store:
-        for row in seeds(30):
-            store.append(row)
-            assert not torn(path)
-        assert path.with_name("all.sqlite-wal").stat().st_size > 30 * 4096
-
-
-@pytest.mark.slow
-def test_an_evaluation_that_is_killed_again_and_again_ends_with_the_same_table() -> None:
-    command = [sys.executable, "-m", "sfvgen_plan.benchmarks.kills", "--kills", "20", "--episodes", "4"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout)
-    assert result["disturbances"] == 20
-    assert result["tables_that_differ"] == 0

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from sfvgen_plan.benchmarks.exchange import bring_in
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import read_rows, write_rows
-from sfvgen_plan.benchmarks.store import Store
-from sfvgen_plan.benchmarks.submissions import aggregates, check_submission, write_submission
+from sfvgen_plan.benchmarks.results.import_export import bring_in
+from sfvgen_plan.benchmarks.results.store import Store
+from sfvgen_plan.benchmarks.results.submissions import aggregates, check_submission, write_submission
 from sfvgen_plan.errors import UserError
 
-COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "metaworld-10.csv"
+COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows" / "metaworld-10.csv"
 PROTOCOL = load_protocol("metaworld-10")
 
 

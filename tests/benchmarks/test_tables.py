@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sfvgen_plan.benchmarks.markdown import markdown
-from sfvgen_plan.benchmarks.results import EpisodeRow, merge, write_rows
-from sfvgen_plan.benchmarks.summary import per_task, summarise
-from sfvgen_plan.benchmarks.tables import BEGIN, END, main, results_block
+from sfvgen_plan.benchmarks.report.markdown import markdown
+from sfvgen_plan.benchmarks.report.readme import BEGIN, END, main, results_block
+from sfvgen_plan.benchmarks.report.summary import per_task, summarise
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, merge, write_rows
 from sfvgen_plan.errors import UserError
 
 
@@ -167,7 +167,7 @@ def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsy
 
 def test_the_committed_readme_shows_the_committed_rows() -> None:
     root = Path(__file__).resolve().parents[2]
-    assert main([str(root / "README.md"), str(root / "benchmarks" / "results"), "--check"]) == 0
+    assert main([str(root / "README.md"), str(root / "benchmarks" / "rows"), "--check"]) == 0
 
 
 def test_costs_are_means_over_plans_and_errors_count_as_failures() -> None:

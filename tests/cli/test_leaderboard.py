@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.benchmarks.exchange import bring_in
 from sfvgen_plan.benchmarks.results import read_rows, write_rows
-from sfvgen_plan.benchmarks.store import Store
+from sfvgen_plan.benchmarks.results.import_export import bring_in
+from sfvgen_plan.benchmarks.results.store import Store
 
-COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> str:
 
 
 def test_the_committed_rows_are_ranked_by_default(capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(COMMITTED, "benchmarks/results")
+    shutil.copytree(COMMITTED, "benchmarks/rows")
     assert leaderboard() == 0
     output = capsys.readouterr().out
     assert "Protocol metaworld-10" in output

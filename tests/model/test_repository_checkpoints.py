@@ -35,7 +35,7 @@ def test_it_is_small_carries_its_licence_and_imagines(folder: Path) -> None:
 
 
 def test_the_committed_rows_are_theirs() -> None:
-    results = ROOT.parent / "benchmarks" / "results"
+    results = ROOT.parent / "benchmarks" / "rows"
     with (results / "avdc11-v3.csv").open(newline="") as file:
         assert {row["checkpoint"] for row in csv.DictReader(file)} == {load_checkpoint(ROOT / "avdc11").hash}
     for name in ("memory_revisit", "memory_return"):

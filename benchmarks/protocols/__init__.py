@@ -108,7 +108,7 @@ class Protocol:
 
 def protocol_names() -> list[str]:
     """Ids of the protocols in the package."""
-    folder = resources.files(__package__) / "protocols"
+    folder = resources.files(__package__)
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -120,7 +120,7 @@ def load_protocol(name: str) -> Protocol:
     """
     if name not in protocol_names():
         raise unknown_name("suite", name, protocol_names())
-    text = (resources.files(__package__) / "protocols" / f"{name}.yaml").read_text()
+    text = (resources.files(__package__) / f"{name}.yaml").read_text()
     values: dict[str, Any] = yaml.safe_load(text)
     tasks: Sequence[str] = values.pop("tasks")
     return Protocol(tasks=tuple(tasks), **values)

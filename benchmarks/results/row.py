@@ -1,9 +1,9 @@
 """Rows: what is kept of an episode, and files of rows that are committed.
 
-``python -m sfvgen_plan.benchmarks.results merge RUN... --into benchmarks/results/metaworld-10.csv`` adds the rows of
+``python -m sfvgen_plan.benchmarks.results merge RUN... --into benchmarks/rows/metaworld-10.csv`` adds the rows of
 finished runs (their folders, stores or CSV files) to the committed ones; of two rows for the same protocol, task,
-agent and seed the newest wins. With ``--into all.sqlite`` they are added to a store. ``export``, ``check`` and
-``recover`` are for stores (see ``store.py``).
+agent and seed the newest wins. With ``--into all.sqlite`` they are added to a store. ``export`` writes the rows of a
+store to a file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sfvgen_plan.benchmarks.files import csv_text, write_text
+from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
     Raises:
         UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
     """
-    from sfvgen_plan.benchmarks.exchange import read_source
+    from sfvgen_plan.benchmarks.results.import_export import read_source
 
     rows = read_rows(into) if into.exists() else []
     for source in sources:
@@ -237,9 +237,3 @@ def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
     check_same_rules(ordered, f"into={str(into)!r}")
     write_rows(into, ordered)
     return ordered
-
-
-if __name__ == "__main__":
-    from sfvgen_plan.benchmarks.exchange import main
-
-    sys.exit(main())

@@ -11,9 +11,12 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from sfvgen_plan.benchmarks.charts import COLOURS, Line, Point, interval_bar, line_chart, scatter
-from sfvgen_plan.benchmarks.clips import Clip, chosen
-from sfvgen_plan.benchmarks.leaderboard import (
+from sfvgen_plan.benchmarks.report.charts import COLOURS, Line, Point, interval_bar, line_chart, scatter
+from sfvgen_plan.benchmarks.report.clips import Clip, chosen
+from sfvgen_plan.benchmarks.report.references import Published, published_beside
+from sfvgen_plan.benchmarks.report.standings import Board, Standing
+from sfvgen_plan.benchmarks.report.summary import percentage
+from sfvgen_plan.benchmarks.report.tables import (
     PUBLISHED,
     caveat,
     improvement_lines,
@@ -24,10 +27,7 @@ from sfvgen_plan.benchmarks.leaderboard import (
     remark,
     title_of,
 )
-from sfvgen_plan.benchmarks.references import Published, published_beside
 from sfvgen_plan.benchmarks.robust import performance_profile
-from sfvgen_plan.benchmarks.standings import Board, Standing
-from sfvgen_plan.benchmarks.summary import percentage
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
 TOP = 40

@@ -1,6 +1,6 @@
 """The README's results, derived from the committed rows.
 
-``python -m sfvgen_plan.benchmarks.tables README.md benchmarks/results`` rewrites what stands between
+``python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/results`` rewrites what stands between
 ``<!-- results:begin -->`` and ``<!-- results:end -->``; with ``--check`` it only says whether that is up to date.
 """
 
@@ -13,15 +13,15 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sfvgen_plan.benchmarks import ingredients
 from sfvgen_plan.benchmarks.fidelity import open_loop_rows
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
-from sfvgen_plan.benchmarks.markdown import markdown
 from sfvgen_plan.benchmarks.memory.section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.results import EpisodeRow, check_same_rules, newest, read_rows
+from sfvgen_plan.benchmarks.report import ingredients
+from sfvgen_plan.benchmarks.report.markdown import markdown
+from sfvgen_plan.benchmarks.report.summary import OVERALL, grouped, per_task, percentage, summarise
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, newest, read_rows
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
-from sfvgen_plan.benchmarks.summary import OVERALL, grouped, per_task, percentage, summarise
 from sfvgen_plan.errors import UserError
 
 BEGIN = "<!-- results:begin -->"
@@ -263,12 +263,12 @@ def with_results(readme: str, block: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    program = "python -m sfvgen_plan.benchmarks.tables"
+    program = "python -m sfvgen_plan.benchmarks.report.readme"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "readme", nargs="?", type=Path, default=Path("README.md"), help="the file that shows the results"
     )
-    results = Path("benchmarks/results")
+    results = Path("benchmarks/rows")
     parser.add_argument("results", nargs="?", type=Path, default=results, help="folder of committed rows")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the file is out of date")
     args = parser.parse_args(arguments)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
+from sfvgen_plan.benchmarks.report.summary import grouped
 from sfvgen_plan.benchmarks.results import EpisodeRow, read_rows, write_rows
-from sfvgen_plan.benchmarks.store import Store
-from sfvgen_plan.benchmarks.summary import grouped
+from sfvgen_plan.benchmarks.results.store import Store
 from sfvgen_plan.errors import UserError
 
 FORMAT = "sfvgen-plan submission 1"

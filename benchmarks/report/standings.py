@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
+from sfvgen_plan.benchmarks.results.store import Run, Store
 from sfvgen_plan.benchmarks.robust import RESAMPLES, Scores, interquartile_mean
 from sfvgen_plan.benchmarks.statistics import Estimate, wilson
-from sfvgen_plan.benchmarks.store import Run, Store
 from sfvgen_plan.errors import UserError, unknown_name
 
 CONTROLS = ("random", "prior", "prior10", "oracle", "expert")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sfvgen_plan.benchmarks.report.summary import grouped, percentage, summarise
 from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.summary import grouped, percentage, summarise
 
 FOLDER = "ablations"
 """Folder beside the protocols' rows that holds them, so that no leaderboard ranks agents that played a few tasks."""

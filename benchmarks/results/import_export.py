@@ -17,8 +17,8 @@ from typing import Any
 
 from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.protocols import known_rules_hash
-from sfvgen_plan.benchmarks.results import COLUMNS, EpisodeRow, merge, read_rows, write_rows
-from sfvgen_plan.benchmarks.store import Run, Store, is_store
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, merge, read_rows, write_rows
+from sfvgen_plan.benchmarks.results.store import Run, Store, is_store
 from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -276,8 +276,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     exporting = verbs.add_parser("export", help="write the rows of a store to a CSV, JSON or Parquet file")
     exporting.add_argument("store", type=Path)
     exporting.add_argument("file", type=Path, help=f"ends in {', '.join(FORMATS)}")
-    for verb, meaning in (("check", "look for damage"), ("recover", "save what is whole of a damaged store")):
-        verbs.add_parser(verb, help=meaning).add_argument("store", type=Path)
     args = parser.parse_args(arguments)
 
     def run() -> None:
@@ -300,18 +298,5 @@ def _carry_out(args: argparse.Namespace) -> str:
             text = f"{args.into}: {store.count()} rows, {counts.added} of them new; {counts.known} were there already"
         warning = f", {counts.differing} of them with another outcome, which was left out" if counts.differing else ""
         return text + warning
-    if args.verb == "export":
-        with Store(args.store, writable=False) as store:
-            return f"{args.file}: {export(store, args.file)} episodes"
-    if args.verb == "check":
-        with Store(args.store, writable=False) as store:
-            return f"{args.store}: {store.count()} rows, no damage"
-    from sfvgen_plan.benchmarks.recovery import recover
-
-    result = recover(args.store)
-    lost = "nobody knows how many" if result.lost is None else str(result.lost)
-    return f"{args.store}: {result.saved} rows saved, {lost} lost; the damaged file is kept as {result.kept}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    with Store(args.store, writable=False) as store:
+        return f"{args.file}: {export(store, args.file)} episodes"

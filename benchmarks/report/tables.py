@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sfvgen_plan.benchmarks.markdown import markdown
-from sfvgen_plan.benchmarks.references import Published, published_beside
+from sfvgen_plan.benchmarks.report.markdown import markdown
+from sfvgen_plan.benchmarks.report.references import Published, published_beside
+from sfvgen_plan.benchmarks.report.standings import Board, Standing
+from sfvgen_plan.benchmarks.report.summary import percentage
 from sfvgen_plan.benchmarks.robust import probability_of_improvement
-from sfvgen_plan.benchmarks.standings import Board, Standing
 from sfvgen_plan.benchmarks.statistics import Estimate
-from sfvgen_plan.benchmarks.summary import percentage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

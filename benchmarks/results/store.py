@@ -4,7 +4,6 @@ Rows are only ever added. An episode that broke off may be played again; its old
 shows of each episode the row that counts: the one without an error, else the newest. A unique index keeps two
 processes that play the same episode from counting it twice. Every row says by itself what it is a result of, and
 carries a checksum; a counter that grows in the same transaction tells how many there should be. So damage is noticed
-(``verify``), and what is left can be read without the rest of the file (``recovery.py``).
 
 Write-ahead logging with full synchronisation: once ``append`` has returned, a crash or a power cut keeps the row.
 """
@@ -25,7 +24,6 @@ from typing import Any
 from uuid import uuid4
 
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
-from sfvgen_plan.benchmarks.wal import torn
 from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -111,12 +109,6 @@ class Store:
             if not create:
                 raise UserError(f"store={str(path)!r} doesn't exist; give the file of a result store")
             _create(path)
-        if thorough and torn(path):
-            logger.warning(
-                "the log of %s ends in the middle of a write: episodes that were stored last may be missing, and will "
-                "be played again",
-                path,
-            )
         self._db = connect(path, writable)
         try:
             with self.explained():
@@ -330,7 +322,7 @@ def _first_spoilt(db: sqlite3.Connection, wanted: int) -> str:
 def damaged(path: Path, problem: str) -> UserError:
     return UserError(
         f"store={str(path)!r} is damaged ({' '.join(problem.split())}); nothing was changed: "
-        f"`python -m sfvgen_plan.benchmarks.results recover {path}` saves all rows that are whole and says what is lost"
+        "restore it from a copy, or play its episodes again"
     )
 
 
