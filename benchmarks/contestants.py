@@ -11,7 +11,7 @@ from sfvgen_plan.nested import flat
 if TYPE_CHECKING:
     from sfvgen_plan.agents.base import BatchAgent, EnvAgent
     from sfvgen_plan.benchmarks.protocols import Protocol
-    from sfvgen_plan.benchmarks.runner import Contestant
+    from sfvgen_plan.benchmarks.running.runner import Contestant
     from sfvgen_plan.model.checkpoint import Checkpoint
 
 GROUP = "agent"
@@ -65,7 +65,7 @@ def make_contestant(
 
     from sfvgen_plan.agents.adapters import kind_of
     from sfvgen_plan.agents.registry import WITHOUT_CHECKPOINT, acts_on_env, make_agent, sees_through_checkpoint
-    from sfvgen_plan.benchmarks.runner import Contestant
+    from sfvgen_plan.benchmarks.running.runner import Contestant
     from sfvgen_plan.devices import device_name, resolve_device
     from sfvgen_plan.envs.simulators import simulator_of
 

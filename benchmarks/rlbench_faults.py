@@ -32,7 +32,7 @@ from sfvgen_plan.agents.random import RandomAgent
 from sfvgen_plan.arguments import add_output_arguments
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
 from sfvgen_plan.benchmarks.results.files import csv_text, write_text
-from sfvgen_plan.benchmarks.runner import Contestant, evaluate, jobs_for
+from sfvgen_plan.benchmarks.running.runner import Contestant, evaluate, jobs_for
 from sfvgen_plan.console import Output
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.process import WORKER, SimulatorError

@@ -34,8 +34,7 @@ OPT_IN = {
 BEGUN_FIRST = (
     "cli/test_train_agent.py",
     "cli/test_eval.py",
-    "benchmarks/test_scaleout.py",
-    "benchmarks/test_ray_lanes.py",
+    "benchmarks/test_ray_pool.py",
     "agents/test_collection.py",
     "benchmarks/test_runner.py",
     "envs/test_observation.py",

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.agents.base import BatchAgent
-from sfvgen_plan.benchmarks.episodes import Job, Recording
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, Moment
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.runner import Contestant, Observer, evaluate
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.simulator import LearnedSimulator

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.episodes import Recording
+from sfvgen_plan.benchmarks.running.episodes import Recording
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from sfvgen_plan.benchmarks.episodes import Job
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow, read_rows, write_rows
 from sfvgen_plan.benchmarks.results.import_export import EXPORT, STORE, completed
 from sfvgen_plan.benchmarks.results.store import Run, Store
+from sfvgen_plan.benchmarks.running.episodes import Job
 from sfvgen_plan.errors import UserError
 
 IDENTITY = ("protocol", "agent", "settings")

@@ -19,12 +19,12 @@ from sfvgen_plan.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
-    from sfvgen_plan.benchmarks.episodes import Job, Recording
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.report.clips import ClipMaker
     from sfvgen_plan.benchmarks.results import EpisodeRow
     from sfvgen_plan.benchmarks.results.recording import Recorder
-    from sfvgen_plan.benchmarks.runner import Contestant, Observer
+    from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+    from sfvgen_plan.benchmarks.running.runner import Contestant, Observer
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def run(args: Namespace) -> int:
 
     from sfvgen_plan.benchmarks.contestants import compose_settings, make_contestant
     from sfvgen_plan.benchmarks.results import EpisodeKey
-    from sfvgen_plan.benchmarks.runner import jobs_for
+    from sfvgen_plan.benchmarks.running.runner import jobs_for
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -142,13 +142,12 @@ def play(
     observer: Observer,
 ) -> None:
     """The episodes, in this process, in others of this machine, or on Ray."""
-    from sfvgen_plan.benchmarks.runner import evaluate
-    from sfvgen_plan.benchmarks.scaleout import evaluate_in_workers
+    from sfvgen_plan.benchmarks.running.runner import evaluate
 
     if args.workers:
-        evaluate_in_workers(protocol, jobs, make, contestant, args.workers, observer)
+        evaluate(protocol, jobs, contestant.in_every_slot(make), args.workers, observer)
     elif args.ray and jobs:
-        from sfvgen_plan.benchmarks.ray_lanes import cluster_cpus, connected
+        from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
 
         with connected(args.ray) as opening:
             evaluate(protocol, jobs, contestant, args.lanes or cluster_cpus(), observer, opening)
@@ -281,7 +280,7 @@ def watch(
 ) -> Any:
     """An observer that stores rows, failures and clips, collects the recordings of seed ``filmed``, and moves the
     bar."""
-    from sfvgen_plan.benchmarks.runner import Observer
+    from sfvgen_plan.benchmarks.running.runner import Observer
 
     class Watch(Observer):
         def decided(self, job: Job, decisions: int) -> None:

@@ -254,8 +254,8 @@ def play(
     block: int,
 ) -> None:
     """All episodes that the run doesn't have yet, block by block."""
-    from sfvgen_plan.benchmarks.episodes import Job
     from sfvgen_plan.benchmarks.fidelity.compare import compare
+    from sfvgen_plan.benchmarks.running.episodes import Job
 
     simulator = checkpoint.simulator(args.sampler_steps, anchor_every=None)
     episodes = [(task, seed) for task in tasks for seed in protocol.seeds]

@@ -162,8 +162,8 @@ def act(
     """Real frames (decisions + 1, H, W, 3) uint8 and the actions (decisions, A) between them."""
     import numpy as np
 
-    from sfvgen_plan.benchmarks.episodes import make_environment
     from sfvgen_plan.benchmarks.protocols import load_protocol
+    from sfvgen_plan.benchmarks.running.episodes import make_environment
 
     protocol = dataclasses.replace(
         load_protocol(protocol_id),

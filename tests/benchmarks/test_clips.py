@@ -13,7 +13,6 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.episodes import Job, Recording
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report.clips import GAP, Clip, ClipMaker, chosen, folder_of, imagined, read_clips
 from sfvgen_plan.benchmarks.report.page import CLIP_BYTES, report
@@ -21,6 +20,7 @@ from sfvgen_plan.benchmarks.report.standings import Board, boards, ranked_rows
 from sfvgen_plan.benchmarks.report.tables import learning
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Run, Store
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 
 PROTOCOL = load_protocol("metaworld-10")
 OF = {"protocol": PROTOCOL.id, "protocol_hash": PROTOCOL.rules_hash, "agent": "mine", "checkpoint": "abc"}

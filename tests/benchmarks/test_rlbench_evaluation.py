@@ -14,8 +14,8 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from sfvgen_plan.benchmarks import rlbench_faults
-from sfvgen_plan.benchmarks.episodes import Awaiting, Ended, Job, Player
 from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.running.episodes import Awaiting, Ended, Job, Player
 from sfvgen_plan.cli import main
 from sfvgen_plan.envs.rlbench.return_env import make_rlbench
 from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SUITES

@@ -1,18 +1,22 @@
-"""Evaluation on the real environment: rows, lanes, failures."""
+"""Evaluation on the real environment: the same rows in any number of processes, and failures."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
+import subprocess
 import sys
+from functools import partial
 
 import pytest
-from players import Dancing, Dying, Refusing, Stumbling, Torn, Unhurried
+from players import Dancing, Dying, Refusing, Stumbling, Unhurried
 
 from sfvgen_plan.agents.expert import ExpertAgent
-from sfvgen_plan.benchmarks.episodes import Job, Player, Recording
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.runner import Contestant, Observer, evaluate, jobs_for
+from sfvgen_plan.benchmarks.running.episodes import Job, Player, Recording
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
 from sfvgen_plan.errors import UserError
 
 SHORT = load_protocol("metaworld-10").variant(max_decisions=4)
@@ -25,8 +29,18 @@ def episodes(rows: list[EpisodeRow]) -> list[EpisodeRow]:
     return [dataclasses.replace(row, plan_seconds=0) for row in sorted(rows, key=lambda row: (row.task, row.seed))]
 
 
-def play(contestant: Contestant, lanes: int, protocol: Protocol = SHORT) -> list[EpisodeRow]:
-    return episodes(evaluate(protocol, JOBS, contestant, lanes))
+def play(
+    contestant: Contestant, slots: int, protocol: Protocol = SHORT, observer: Observer | None = None
+) -> list[EpisodeRow]:
+    return episodes(evaluate(protocol, JOBS, contestant, slots, observer))
+
+
+def dancing() -> Contestant:
+    return Contestant("dancing", agent=Dancing())
+
+
+def by(agent: type) -> Contestant:
+    return Contestant("somebody", env_agent=agent)
 
 
 def test_the_expert_solves_its_tasks_and_lingers() -> None:
@@ -40,7 +54,7 @@ def test_the_expert_solves_its_tasks_and_lingers() -> None:
 
 
 def test_an_episode_without_success_goes_to_the_limit() -> None:
-    (row, *_) = play(Contestant("dancing", agent=Dancing()), 1)
+    (row, *_) = play(dancing(), 1)
     assert (row.decisions, row.success_any, row.success_final, row.first_success) == (4, False, False, None)
 
 
@@ -56,66 +70,81 @@ def test_a_success_that_is_undone_is_not_final() -> None:
     assert (row.success_any, row.success_final) == (True, False)
 
 
-def test_rows_do_not_depend_on_lanes() -> None:
+def test_rows_do_not_depend_on_slots_and_where_the_agent_is() -> None:
     jobs = [*JOBS, Job("drawer-close-v3", 0)]
-    rows = [episodes(evaluate(SHORT, jobs, Contestant("dancing", agent=Dancing()), lanes)) for lanes in (1, 2)]
-    assert rows[0] == rows[1]
-    assert [(row.task, row.seed) for row in rows[0]] == sorted((job.task, job.seed) for job in jobs)
-
-
-def test_rows_of_agents_in_workers_do_not_depend_on_lanes() -> None:
-    contestant = Contestant("expert", env_agent=ExpertAgent)
-    assert play(contestant, 2, FULL) == play(contestant, 1, FULL)
-
-
-def test_lanes_decide_together() -> None:
+    alone = episodes(evaluate(SHORT, jobs, dancing()))
+    assert [(row.task, row.seed) for row in alone] == sorted((job.task, job.seed) for job in jobs)
     agent = Unhurried()
-    play(Contestant("dancing", agent=agent), 2)
-    assert [0, 1] in agent.batches
-    assert sum(map(len, agent.batches)) == 4 * len(JOBS)
+    assert episodes(evaluate(SHORT, jobs, Contestant("dancing", agent=agent), 2)) == alone
+    assert [0, 1] in agent.batches, "episodes side by side are decided on together"
+    assert sum(map(len, agent.batches)) == 4 * len(jobs)
+    recordings: list[Recording] = []
+
+    class Watch(Observer):
+        def recorded(self, recording: Recording) -> None:
+            recordings.append(recording)
+
+    jobs[1] = dataclasses.replace(jobs[1], record=True)
+    rows = evaluate(SHORT, jobs, dancing().in_every_slot(dancing), 2, Watch())
+    assert episodes(rows) == alone
+    assert [(item.job, item.frames.shape) for item in recordings] == [(jobs[1], (5, 128, 128, 3))]
 
 
 def test_costs_are_per_plan_or_per_episode() -> None:
-    (row,) = evaluate(SHORT, [Job("reach-v3", 0)], Contestant("dancing", agent=Dancing()))
+    (row,) = evaluate(SHORT, [Job("reach-v3", 0)], dancing())
     assert (row.plan_seconds, row.denoiser_calls, row.imagined_decisions) == (0.5, 12, 160)
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on(lanes: int) -> None:
-    rows = play(Contestant("stumbling", env_agent=Stumbling), lanes, FULL)
+@pytest.mark.parametrize("slots", [1, 2])
+def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on(slots: int) -> None:
+    rows = play(by(Stumbling), slots, FULL)
     assert [row.error for row in rows] == ["", "RuntimeError: lost my way", ""]
     assert [row.success_any for row in rows] == [True, False, True]
     assert rows[1].decisions == 2
 
 
-@pytest.mark.parametrize("agent", [Dying, Torn])
-def test_a_worker_that_dies_becomes_a_row_and_is_replaced(agent: type) -> None:
-    rows = play(Contestant("dying", env_agent=agent), 2, FULL)
-    assert [bool(row.error) for row in rows] == [False, True, False]
-    assert "exit code 3" in rows[1].error
+def test_an_episode_that_kills_its_processes_becomes_a_row() -> None:
+    rows = play(by(Dying).in_every_slot(partial(by, Dying)), 2, FULL)
+    assert [row.error for row in rows] == ["", "WorkerDied: its process ended with exit code 3", ""]
     assert [row.success_any for row in rows] == [True, False, True]
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_an_error_of_one_lane_leaves_the_rows_of_the_others_as_they_are(lanes: int) -> None:
-    expected = play(Contestant("dancing", agent=Dancing()), 1)
-    rows = play(Contestant("dancing", agent=Dancing(fails_on=("reach-v3", 1))), lanes)
+def test_losing_a_process_loses_no_episode() -> None:
+    class Killer(Observer):
+        killed = False
+
+        def decided(self, job: Job, decisions: int) -> None:
+            if not self.killed and decisions == 3:
+                import multiprocessing
+
+                for child in multiprocessing.active_children():
+                    os.kill(child.pid or 0, signal.SIGKILL)
+                    self.killed = True
+
+    killer = Killer()
+    assert play(dancing(), 2, observer=killer) == play(dancing(), 1)
+    assert killer.killed
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_an_error_of_one_episode_leaves_the_rows_of_the_others_as_they_are(slots: int) -> None:
+    expected = play(dancing(), 1)
+    rows = play(Contestant("dancing", agent=Dancing(fails_on=("reach-v3", 1))), slots)
     broken = rows.pop(1)
     del expected[1]
     assert rows == expected
     assert (broken.error, broken.success_any, broken.decisions) == ("RuntimeError: tripped", False, 1)
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_bad_input_that_breaks_the_very_first_episode_ends_the_run(lanes: int) -> None:
+def test_bad_input_that_breaks_the_very_first_episode_ends_the_run() -> None:
     with pytest.raises(UserError, match="tripped"):
-        evaluate(SHORT, [Job("reach-v3", 1)] * lanes, Contestant("x", agent=Dancing(("reach-v3", 1), UserError)), lanes)
+        evaluate(SHORT, [Job("reach-v3", 1)], Contestant("x", agent=Dancing(("reach-v3", 1), UserError)))
     with pytest.raises(UserError, match="will not; give another"):
-        evaluate(FULL, [Job("reach-v3", 1)] * lanes, Contestant("refusing", env_agent=Refusing), lanes)
+        evaluate(FULL, [Job("reach-v3", 1)] * 2, by(Refusing), 2)
 
 
 def test_bad_input_after_a_finished_episode_becomes_a_row() -> None:
-    rows = play(Contestant("refusing", env_agent=Refusing), 1, FULL)
+    rows = play(by(Refusing), 1, FULL)
     assert [row.error[:9] for row in rows] == ["", "UserError", ""]
 
 
@@ -157,7 +186,7 @@ def test_interruption_passes_through_after_the_rows() -> None:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(FULL, JOBS, Contestant("expert", env_agent=ExpertAgent), 2, Impatient())
+        evaluate(FULL, JOBS, by(ExpertAgent), 2, Impatient())
     assert len(seen) == 2
 
 
@@ -180,11 +209,9 @@ def test_frames_are_only_rendered_for_agents_and_videos_that_see_them() -> None:
 
 
 def test_workers_do_not_import_torch() -> None:
-    import subprocess
-
     code = (
         "import sys\n"
-        "from sfvgen_plan.benchmarks.episodes import Job, Player\n"
+        "from sfvgen_plan.benchmarks.running.episodes import Job, Player\n"
         "from sfvgen_plan.benchmarks.protocols import load_protocol\n"
         "Player(load_protocol('metaworld-10')).start(Job('reach-v3', 0))\n"
         "sys.exit('torch' in sys.modules)"

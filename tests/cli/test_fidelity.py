@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.benchmarks.episodes import Job, Recording
 from sfvgen_plan.benchmarks.fidelity.compare import imagine, replay
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, Moment, read_rows
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.cli.fidelity import parse_policy
 
 PLANNER = "cem+samples=3+elites=2+iterations=1+horizon=2+knots=2+noise=0.1"

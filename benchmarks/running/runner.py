@@ -1,4 +1,4 @@
-"""Evaluation: episodes in lanes, all lanes' decisions in one batch, one row per episode as soon as it ends."""
+"""Evaluation: episodes in slots, one batch of decisions for all of them, one row per episode as soon as it ends."""
 
 from __future__ import annotations
 
@@ -6,35 +6,42 @@ import logging
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.base import BatchAgent, PlanCost
-from sfvgen_plan.benchmarks.episodes import Awaiting, Ended, EnvAgentFactory, Event, Job, Lost, Recording
-from sfvgen_plan.benchmarks.lanes import Lanes, open_lanes
+from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.running.episodes import AgentFactory, Awaiting, Ended, Job, Player, Recording
+from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.pool import CHANCES, Lost, Make, Pool, open_pool
 
 logger = logging.getLogger(__name__)
 
-CHANCES = 3
-"""Places that an episode may cost before it gets a row with that error."""
-
-LaneFactory = Callable[[int, Protocol, EnvAgentFactory | None], Lanes]
-"""Opens so many lanes for episodes under a protocol."""
+Opening = Callable[[Make, int, int], Pool]
+"""Opens a pool, given what makes a slot's object, the number of slots, and the threads of a process."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who plays: exactly one of ``agent`` (decides here, for all lanes at once) and ``env_agent`` (decides beside each
-    environment), and how the rows name it. ``learning``: what is known of the cost of training, as JSON values."""
+    """Who plays, and how the rows name it.
+
+    Attributes:
+        agent: decides here, for all slots at once; or else
+        env_agent: makes the agents that decide beside each environment.
+        checkpoint: hash of it; empty without one.
+        device: that the agent computes on.
+        learning: what is known of the cost of training, as JSON values.
+    """
 
     name: str
     agent: BatchAgent | None = None
-    env_agent: EnvAgentFactory | None = None
+    env_agent: AgentFactory | None = None
     checkpoint: str = ""
     device: str = ""
     learning: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +49,16 @@ class Contestant:
     def __post_init__(self) -> None:
         if (self.agent is None) == (self.env_agent is None):
             raise ValueError(f"contestant {self.name!r} needs either agent or env_agent")
+
+    def in_every_slot(self, make: Callable[[], Contestant]) -> Contestant:
+        """The same with an agent of its own in every slot, as ``make``, which is picklable, makes it there. For agents
+        that think on the CPU; one GPU is better fed by one agent for all slots."""
+        return replace(self, agent=None, env_agent=partial(_agent_of, make))
+
+
+def _agent_of(make: Callable[[], Contestant]) -> BatchAgent | EnvAgent:
+    contestant = make()
+    return contestant.agent if contestant.env_agent is None else contestant.env_agent()  # type: ignore[return-value]
 
 
 class Observer:
@@ -70,37 +87,39 @@ def evaluate(
     protocol: Protocol,
     jobs: Sequence[Job],
     contestant: Contestant,
-    lanes: int = 1,
+    slots: int = 1,
     observer: Observer | None = None,
-    opening: LaneFactory = open_lanes,
+    opening: Opening = open_pool,
 ) -> list[EpisodeRow]:
     """Play ``jobs`` and return their rows in the order in which the episodes ended.
 
-    A lane whose episode ends takes the next job at once; the others don't wait for its reset. What goes wrong in an
-    episode is written into its row and the evaluation goes on. The rows don't depend on ``lanes``, times excepted,
-    as long as the agent keeps its lanes independent.
+    A slot whose episode ends takes the next job at once; the others don't wait for its reset. What goes wrong in an
+    episode is written into its row and the evaluation goes on. An episode whose process dies is played again, and gets
+    a row with that error when it has cost ``CHANCES`` of them. The rows don't depend on ``slots``, times excepted, as
+    long as the agent keeps its episodes independent.
 
     Args:
         protocol: rules of the episodes.
         jobs: episodes to play.
         contestant: who plays them.
-        lanes: episodes played side by side; 1 plays in this process, more in a worker process each.
+        slots: episodes played side by side; 1 plays in this process, more in a process each.
         observer: told of each row as soon as its episode has ended, among other things.
         opening: where else to play, such as on Ray.
 
     Raises:
         UserError: what broke the very first episode to end; once there are rows, it goes into one.
-        KeyboardInterrupt, SystemExit: passed on when the workers are gone; ``observer`` has all finished episodes.
+        KeyboardInterrupt, SystemExit: passed on when the processes are gone; ``observer`` has all finished episodes.
     """
     if not jobs:
         return []
-    lanes = max(1, min(lanes, len(jobs)))
-    places = opening(lanes, protocol, contestant.env_agent)
-    run = _Run(protocol, contestant, places, jobs, observer or Observer())
+    slots = max(1, min(slots, len(jobs)))
+    threads = 1 if contestant.env_agent is None else max(1, cpu_cores() // slots)
+    pool = opening(partial(Player, protocol, contestant.env_agent), slots, threads)
+    run = _Run(protocol, contestant, pool, jobs, observer or Observer())
     try:
-        run.play(lanes)
+        run.play()
     finally:
-        places.close()
+        pool.close()
     return run.rows
 
 
@@ -121,33 +140,33 @@ class _Run:
         self,
         protocol: Protocol,
         contestant: Contestant,
-        places: Lanes,
+        pool: Pool,
         jobs: Sequence[Job],
         observer: Observer,
     ) -> None:
         self.rows: list[EpisodeRow] = []
         self._protocol = protocol
         self._contestant = contestant
-        self._places = places
+        self._pool = pool
         self._queue = deque((job, False) for job in jobs)
         self._flights: dict[int, _Flight] = {}
         self._lost: Counter[Job] = Counter()
         self._observer = observer
 
-    def play(self, lanes: int) -> None:
-        for lane in range(lanes):
-            self._start_next(lane)
+    def play(self) -> None:
+        for slot in range(self._pool.slots):
+            self._start_next(slot)
         while self._flights:
             self._collect()
             for group in self._groups():
                 self._decide(group)
 
-    def _start_next(self, lane: int) -> None:
-        self._flights.pop(lane, None)
+    def _start_next(self, slot: int) -> None:
+        self._flights.pop(slot, None)
         if self._queue:
             job, alone = self._queue.popleft()
-            self._flights[lane] = _Flight(job, alone)
-            self._places.start(lane, job)
+            self._flights[slot] = _Flight(job, alone)
+            self._pool.submit(slot, methodcaller("start", job))
 
     def _collect(self) -> None:
         """Take events until every episode that was given an action has answered and somebody awaits one.
@@ -155,99 +174,99 @@ class _Run:
         Episodes that are only starting (a new task's environment takes a while) are not waited for.
         """
         while self._flights and (self._stepping() or not self._awaiting()):
-            self._take(self._places.wait())
+            self._take(self._pool.wait())
         if self._flights:
-            self._take(self._places.wait(block=False))
+            self._take(self._pool.wait(block=False))
 
     def _stepping(self) -> bool:
         return any(flight.frame is None and flight.decisions > 0 for flight in self._flights.values())
 
     def _awaiting(self) -> list[int]:
-        return [lane for lane, flight in sorted(self._flights.items()) if flight.frame is not None]
+        return [slot for slot, flight in sorted(self._flights.items()) if flight.frame is not None]
 
-    def _take(self, events: Sequence[tuple[int, Event]]) -> None:
-        for lane, event in events:
-            if isinstance(event, Awaiting):
-                self._flights[lane].frame = event.frame
-            elif isinstance(event, Lost):
-                self._play_again(lane, event)
+    def _take(self, answers: Sequence[tuple[int, Any]]) -> None:
+        for slot, answer in answers:
+            if isinstance(answer, Awaiting):
+                self._flights[slot].frame = answer.frame
+            elif isinstance(answer, Lost):
+                self._play_again(slot, answer)
             else:
-                self._finish(lane, event)
+                self._finish(slot, Ended.broken(answer) if isinstance(answer, Exception) else answer)
 
-    def _play_again(self, lane: int, event: Lost) -> None:
-        """The place is gone; the episode starts over in another one, unless it seems to be what takes them down."""
-        flight = self._flights[lane]
+    def _play_again(self, slot: int, lost: Lost) -> None:
+        """The process is gone; the episode starts over in another one, unless it seems to be what kills them."""
+        flight = self._flights[slot]
         self._lost[flight.job] += 1
-        logger.warning("the place of %s seed %d is lost: %s", flight.job.task, flight.job.seed, event.reason)
+        logger.warning("%s seed %d is lost: %s", flight.job.task, flight.job.seed, lost.reason)
         if self._lost[flight.job] >= CHANCES:
-            self._finish(lane, Ended(error=f"WorkerDied: {event.reason}", decisions=flight.decisions))
+            self._finish(slot, Ended(error=f"WorkerDied: {lost.reason}", decisions=flight.decisions))
             return
         self._queue.appendleft((flight.job, flight.alone))
-        self._start_next(lane)
+        self._start_next(slot)
 
     def _groups(self) -> list[list[int]]:
-        """Lanes that decide together: all that await an action, but those in quarantine by themselves."""
+        """Slots that decide together: all that await an action, but those in quarantine by themselves."""
         awaiting = self._awaiting()
-        together = [lane for lane in awaiting if not self._flights[lane].alone]
-        return ([together] if together else []) + [[lane] for lane in awaiting if self._flights[lane].alone]
+        together = [slot for slot in awaiting if not self._flights[slot].alone]
+        return ([together] if together else []) + [[slot] for slot in awaiting if self._flights[slot].alone]
 
-    def _decide(self, lanes: list[int]) -> None:
-        flights = [self._flights[lane] for lane in lanes]
+    def _decide(self, slots: list[int]) -> None:
+        flights = [self._flights[slot] for slot in slots]
         try:
-            actions = self._ask_agent(lanes, flights)
+            actions = self._ask_agent(slots, flights)
         except Exception as error:
-            self._refuse(lanes, error)
+            self._refuse(slots, error)
             return
-        for lane, flight, action in zip(lanes, flights, actions, strict=True):
+        for slot, flight, action in zip(slots, flights, actions, strict=True):
             flight.frame = None
             flight.decisions += 1
-            self._places.act(lane, action)
+            self._pool.submit(slot, methodcaller("act", np.asarray(action)))
             self._observer.decided(flight.job, flight.decisions)
 
-    def _ask_agent(self, lanes: list[int], flights: list[_Flight]) -> np.ndarray:
+    def _ask_agent(self, slots: list[int], flights: list[_Flight]) -> np.ndarray:
         agent = self._contestant.agent
         assert agent is not None
-        fresh = [(lane, flight.job) for lane, flight in zip(lanes, flights, strict=True) if not flight.decisions]
+        fresh = [(slot, flight.job) for slot, flight in zip(slots, flights, strict=True) if not flight.decisions]
         if fresh:
-            agent.reset([lane for lane, _ in fresh], [job.task for _, job in fresh], [job.seed for _, job in fresh])
-        actions = np.asarray(agent.act(lanes, np.stack([flight.frame for flight in flights])))  # type: ignore[misc]
-        if actions.ndim != 2 or len(actions) != len(lanes):
-            raise ValueError(f"the agent returned actions of shape {actions.shape} for {len(lanes)} episodes")
+            agent.reset([slot for slot, _ in fresh], [job.task for _, job in fresh], [job.seed for _, job in fresh])
+        actions = np.asarray(agent.act(slots, np.stack([flight.frame for flight in flights])))  # type: ignore[misc]
+        if actions.ndim != 2 or len(actions) != len(slots):
+            raise ValueError(f"the agent returned actions of shape {actions.shape} for {len(slots)} episodes")
         return actions
 
-    def _refuse(self, lanes: list[int], error: Exception) -> None:
+    def _refuse(self, slots: list[int], error: Exception) -> None:
         """An error of one episode must not spoil those that shared the batch: these start again, each by itself."""
-        if len(lanes) == 1:
-            self._finish(lanes[0], Ended.broken(error, decisions=self._flights[lanes[0]].decisions))
+        if len(slots) == 1:
+            self._finish(slots[0], Ended.broken(error, decisions=self._flights[slots[0]].decisions))
             return
-        logger.warning("%r in a batch of %d episodes; they are played again one by one", error, len(lanes))
-        self._queue.extendleft((self._flights[lane].job, True) for lane in reversed(lanes))
-        for lane in lanes:
-            self._start_next(lane)
+        logger.warning("%r in a batch of %d episodes; they are played again one by one", error, len(slots))
+        self._queue.extendleft((self._flights[slot].job, True) for slot in reversed(slots))
+        for slot in slots:
+            self._start_next(slot)
 
-    def _finish(self, lane: int, ended: Ended) -> None:
-        job = self._flights[lane].job
+    def _finish(self, slot: int, ended: Ended) -> None:
+        job = self._flights[slot].job
         if ended.bad_input and not self.rows:
             raise UserError(ended.bad_input)
         if not math.isfinite(ended.return_):
             error = ValueError(f"the return of the episode is {ended.return_}")
             ended = Ended.broken(error, decisions=ended.decisions, recording=ended.recording)
-        row = row_of_episode(self._protocol, self._contestant, job, ended, self._cost(lane, ended))
+        row = row_of_episode(self._protocol, self._contestant, job, ended, self._cost(slot, ended))
         if ended.error:
             self._observer.failed(job, ended.details or ended.error)
         if ended.recording:
             self._observer.recorded(ended.recording)
         self.rows.append(row)
         self._observer.ended(row)
-        self._start_next(lane)
+        self._start_next(slot)
 
-    def _cost(self, lane: int, ended: Ended) -> PlanCost:
+    def _cost(self, slot: int, ended: Ended) -> PlanCost:
         if ended.cost is not None:
             return ended.cost
-        if self._contestant.agent is None or not self._flights[lane].decisions:
+        if self._contestant.agent is None or not self._flights[slot].decisions:
             return PlanCost()
         try:
-            return self._contestant.agent.stats(lane)
+            return self._contestant.agent.stats(slot)
         except Exception:
             if not ended.error:
                 raise

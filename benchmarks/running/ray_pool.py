@@ -1,5 +1,4 @@
-"""Lanes on Ray: episodes are played in its actors, on one machine or on many, while the agent decides for all of them
-here, in one batch. An actor that is lost costs nothing but time: its episode is played again."""
+"""A pool on Ray: its slots are actors, on one machine or on many."""
 
 from __future__ import annotations
 
@@ -8,19 +7,14 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from sfvgen_plan.benchmarks.episodes import Ended, EnvAgentFactory, Event, Job, Lost
-from sfvgen_plan.benchmarks.lanes import Lanes
-from sfvgen_plan.benchmarks.protocols import Protocol
-from sfvgen_plan.benchmarks.worker import ONE_THREAD
+from sfvgen_plan.benchmarks.running.runner import Opening
 from sfvgen_plan.errors import UserError
-
-logger = logging.getLogger(__name__)
+from sfvgen_plan.pool import THREADS, Call, Lost, Make, Objects
 
 LOCAL = "local"
 """Stands for a Ray of its own on this machine, which ends with it."""
@@ -34,44 +28,33 @@ HANDED_ON = ("MUJOCO_GL", "PYTHONPATH", "SFVGEN_RLBENCH_PYTHON", "COPPELIASIM_RO
 """Variables of this process that a local Ray's actors need, too."""
 
 
-class RayLanes:
-    """Lanes 0 .. count - 1, each an actor of a Ray that is connected (see ``connected``).
+class RayPool:
+    """A ``Pool`` whose slots are actors of the Ray that is connected (see ``connected``). More of them than the cluster
+    has CPUs share those. What makes and moves their objects has to be importable where they run."""
 
-    Args:
-        count: of lanes. More of them than the cluster has CPUs share those.
-        protocol, env_agent: as for every ``Player``; they have to be importable where the actors run.
-        variables: environment variables of the actors.
-    """
-
-    def __init__(
-        self, count: int, protocol: Protocol, env_agent: EnvAgentFactory | None = None, variables: dict | None = None
-    ) -> None:
+    def __init__(self, make: Make, slots: int, threads: int = 1, variables: dict[str, str] | None = None) -> None:
         import ray
 
         self._ray: Any = ray
-        share = min(1.0, cluster_cpus() / count)
-        settings = dict.fromkeys(ONE_THREAD, "1") | (variables or {})
-        self._make: Any = ray.remote(num_cpus=share, max_restarts=0, runtime_env={"env_vars": settings})(
-            _RemotePlayer
-        ).remote
-        self._setup = (protocol, env_agent)
-        self._actors: dict[int, Any] = {lane: self._make(*self._setup) for lane in range(count)}
+        self.slots = slots
+        settings = dict.fromkeys(THREADS, str(threads)) | (variables or {})
+        share = min(1.0, cluster_cpus() / slots)
+        remote = ray.remote(num_cpus=share, max_restarts=0, runtime_env={"env_vars": settings})(Objects)
+        self._start = lambda: remote.remote(make)
+        self._actors: dict[int, Any] = {slot: self._start() for slot in range(slots)}
         self._asked: dict[Any, int] = {}
 
-    def start(self, lane: int, job: Job) -> None:
-        self._asked[self._actors[lane].start.remote(job)] = lane
+    def submit(self, slot: int, call: Call) -> None:
+        self._asked[self._actors[slot].do.remote(slot, call)] = slot
 
-    def act(self, lane: int, action: np.ndarray) -> None:
-        self._asked[self._actors[lane].act.remote(np.asarray(action))] = lane
-
-    def wait(self, block: bool = True) -> list[tuple[int, Event]]:
+    def wait(self, block: bool = True) -> list[tuple[int, Any]]:
         if not self._asked:
             return []
         if block:
             self._ray.wait(list(self._asked), num_returns=1)
         ready, _ = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
-        events = [(lane, self._receive(lane, answer)) for answer in ready for lane in [self._asked.pop(answer)]]
-        return sorted(events, key=lambda item: item[0])
+        answers = [(slot, self._receive(slot, answer)) for answer in ready for slot in [self._asked.pop(answer)]]
+        return sorted(answers, key=lambda answer: answer[0])
 
     def close(self) -> None:
         for actor in self._actors.values():
@@ -80,35 +63,20 @@ class RayLanes:
         self._actors.clear()
         self._asked.clear()
 
-    def _receive(self, lane: int, answer: Any) -> Event:
+    def _receive(self, slot: int, answer: Any) -> Any:
         errors = self._ray.exceptions
         try:
             return self._ray.get(answer)
         except (errors.RayActorError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
-            self._actors[lane] = self._make(*self._setup)
+            self._actors[slot] = self._start()
             return Lost(str(error).strip().splitlines()[0])
         except errors.RayError as error:
-            return Ended.broken(error)
-
-
-class _RemotePlayer:
-    """What an actor is: a ``Player``, imported where it runs."""
-
-    def __init__(self, protocol: Protocol, env_agent: EnvAgentFactory | None) -> None:
-        from sfvgen_plan.benchmarks.episodes import Player
-
-        self._player = Player(protocol, env_agent)
-
-    def start(self, job: Job) -> Event:
-        return self._player.start(job)
-
-    def act(self, action: np.ndarray) -> Event:
-        return self._player.act(action)
+            return error
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Callable[[int, Protocol, EnvAgentFactory | None], Lanes]]:
-    """Inside, lanes can be opened on the Ray at ``address``: host:port, ray://host:port, auto, or ``LOCAL``.
+def connected(address: str) -> Iterator[Opening]:
+    """Inside, pools can be opened on the Ray at ``address``: host:port, ray://host:port, auto, or ``LOCAL``.
 
     Raises:
         UserError: Ray isn't installed, or not to be reached there.
@@ -136,7 +104,7 @@ def connected(address: str) -> Iterator[Callable[[int, Protocol, EnvAgentFactory
             ) from None
     variables = {name: os.environ[name] for name in HANDED_ON if local and name in os.environ}
     try:
-        yield lambda count, protocol, env_agent: RayLanes(count, protocol, env_agent, variables)
+        yield partial(RayPool, variables=variables)
     finally:
         ray.shutdown()
 

@@ -1,7 +1,7 @@
 """Playing episodes of the real environment, one after another, in whatever process has it.
 
 A ``Player`` turns a job into events: ``Awaiting`` an action for a frame, and at last ``Ended``. It never raises for
-what goes wrong in an episode; that is a result too. Of an episode whose ``Player`` is gone lanes may say ``Lost``.
+what goes wrong in an episode; that is a result too.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from sfvgen_plan.agents.base import EnvAgent, PlanCost
+from sfvgen_plan.agents.adapters import SingleAgent, kind_of
+from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.envs.registration import register_envs
 from sfvgen_plan.errors import UserError
 
-EnvAgentFactory = Callable[[], EnvAgent]
-"""Makes an agent that needs the real environment. It is called where the environment is, so it must be picklable."""
+AgentFactory = Callable[[], EnvAgent | BatchAgent]
+"""Makes an agent that acts beside the environment. It is called in the process of the latter, so it is picklable."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,7 @@ class Ended:
         )
 
 
-@dataclass(frozen=True)
-class Lost:
-    """The place where the episode was played is gone, through no fault of the episode that anybody knows of."""
-
-    reason: str
-
-
-Event = Awaiting | Ended | Lost
+Event = Awaiting | Ended
 
 
 @dataclass
@@ -158,13 +152,14 @@ class Player:
 
     Args:
         protocol: the rules.
-        env_agent: makes the agent that acts here, beside the environment; None: actions come through ``act``.
+        make_agent: makes the agent that acts here, beside the environment; None: actions come through ``act``.
     """
 
-    def __init__(self, protocol: Protocol, env_agent: EnvAgentFactory | None = None) -> None:
+    def __init__(self, protocol: Protocol, make_agent: AgentFactory | None = None) -> None:
         self._protocol = protocol
-        self._factory = env_agent
-        self._agent: EnvAgent | None = None
+        self._make_agent = make_agent
+        self._agent: Any = None
+        self._sees_frames = make_agent is None
         self._env: gymnasium.Env | None = None
         self._built: tuple[str, bool] | None = None
         self._episode = _Episode(Job("", 0))
@@ -173,10 +168,14 @@ class Player:
         """Begin the episode of ``job``; one that goes on is dropped."""
         self._episode = _Episode(job)
         try:
-            env = self._environment(job.task, pixels=self._factory is None or job.record)
+            if self._make_agent is not None and self._agent is None:
+                made = self._make_agent()
+                self._sees_frames = kind_of(made) == "batch"
+                self._agent = SingleAgent(made) if self._sees_frames else made
+            env = self._environment(job.task, pixels=self._sees_frames or job.record)
             frame, info = env.reset(seed=job.seed)
             self._episode.see(frame, info)
-            return Awaiting(frame) if self._factory is None else self._play(env)
+            return Awaiting(frame) if self._agent is None else self._play(env, frame)
         except Exception as error:
             return self._fail(error)
 
@@ -195,14 +194,12 @@ class Player:
             self._env.close()
         self._env = self._built = None
 
-    def _play(self, env: gymnasium.Env) -> Ended:
-        if self._agent is None:
-            assert self._factory is not None
-            self._agent = self._factory()
+    def _play(self, env: gymnasium.Env, frame: np.ndarray) -> Ended:
         job = self._episode.job
         self._agent.reset(job.task, job.seed)
         while not self._episode.over(self._protocol):
-            self._step(env, self._agent.act(env.unwrapped))
+            action = self._agent.act(frame)[0] if self._sees_frames else self._agent.act(env.unwrapped)
+            frame = self._step(env, action)
         return self._episode.ended(self._agent.stats())
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
