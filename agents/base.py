@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -63,3 +67,51 @@ class EnvAgent(Protocol):
 
     def stats(self) -> PlanCost:
         """Cost of the episode so far."""
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """Settings of an agent of the registry: its fields, each made by ``sfvgen_plan.settings.setting``.
+
+    Attributes:
+        order: where it stands in tables, from weak to strong.
+        control: it says what a figure means (no skill, no planning, the scripted solution) and gets no rank.
+        needs_checkpoint: it plays with what a checkpoint has learned, and only its tasks.
+        acts_on_env: it is an ``EnvAgent``.
+        families: prefixes of the simulators whose tasks it plays; empty: of all.
+    """
+
+    order: ClassVar[int] = 1000
+    control: ClassVar[bool] = False
+    needs_checkpoint: ClassVar[bool] = True
+    acts_on_env: ClassVar[bool] = False
+    families: ClassVar[tuple[str, ...]] = ()
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an agent is made from beside its settings.
+
+    Attributes:
+        checkpoint: a folder, a name in the package, a loaded one, or None for the bundled one.
+        device: where a checkpoint is loaded to.
+        seed: of the agent's own random numbers.
+        action_dim: A of the environment.
+    """
+
+    checkpoint: Any = None
+    device: str = "cpu"
+    seed: int = 0
+    action_dim: int = 4
+
+    def load(self) -> Checkpoint:
+        """The checkpoint.
+
+        Raises:
+            UserError: it can't be loaded.
+        """
+        if self.checkpoint is not None and not isinstance(self.checkpoint, (str, Path)):
+            return self.checkpoint
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        return load_checkpoint(self.checkpoint, self.device)

@@ -1,44 +1,51 @@
-"""Agents by name. Nothing heavy is imported before an agent is made."""
+"""Agents by name: those of ``agents/players``, ``sb3:path.zip``, and ``module:factory``.
+
+Nothing heavy is imported before an agent is made.
+"""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from inspect import Parameter, isclass, signature
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.agents import players
 from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, kind_of
-from sfvgen_plan.agents.base import BatchAgent, EnvAgent
-from sfvgen_plan.agents.settings import changed, packaged_settings
+from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
+from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.errors import UserError, unknown_name
-
-AGENTS: dict[str, str] = {
-    "random": "build_random",
-    "expert": "build_expert",
-    "prior": "build_prior",
-    "prior10": "build_prior",
-    "readout": "build_readout",
-    "cem": "build_cem",
-    "mppi": "build_mppi",
-    "default": "build_guided",
-    "default10": "build_guided",
-    "video": "build_video",
-    "oracle": "build_oracle",
-}
-"""Names, and the functions of ``agents/builders.py`` that build them."""
-
-WITHOUT_CHECKPOINT = ("random", "expert", "oracle")
-"""Agents that play any task, since they have learned none."""
-
-ENV_AGENTS = ("expert", "oracle")
-"""Agents that act on the real environment and run beside it."""
-
+from sfvgen_plan.nested import flat
+from sfvgen_plan.settings import configured, parsed
 
 POLICY_PREFIX = "sb3:"
 """Before the path of a zip that an algorithm of Stable-Baselines3 saved."""
+
+GROUP = "agent"
+"""What stands before a setting of an agent on a command line."""
+
+
+def settings_of(name: str) -> type[AgentSettings]:
+    """The settings of an agent in the registry.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    return _player(name).Settings
+
+
+def table_order() -> list[str]:
+    """Names of the agents in the registry as tables have them, from weak to strong."""
+    return sorted(agent_names(), key=lambda name: settings_of(name).order)
+
+
+def controls() -> list[str]:
+    """Agents that say what a figure means: no skill, no planning, the scripted solution."""
+    return [name for name in table_order() if settings_of(name).control]
 
 
 def check_agent(name: str) -> None:
@@ -47,30 +54,81 @@ def check_agent(name: str) -> None:
         if not Path(name.removeprefix(POLICY_PREFIX)).is_file():
             raise UserError(f"agent={name!r} names no file; give {POLICY_PREFIX}path.zip")
     elif ":" in name:
-        _import(name)
-    elif name not in AGENTS:
-        raise unknown_name("agent", name, AGENTS)
+        imported(name)
+    else:
+        _player(name)
 
 
 def acts_on_env(name: str) -> bool:
     """Whether the agent is an ``EnvAgent``, told without making it."""
-    if ":" not in name or name.startswith(POLICY_PREFIX):
-        check_agent(name)
-        return name in ENV_AGENTS
-    found = _import(name)
+    check_agent(name)
+    if name.startswith(POLICY_PREFIX):
+        return False
+    if ":" not in name:
+        return settings_of(name).acts_on_env
+    found = imported(name)
     act = getattr(found, "act", None)
     if getattr(found, "acts_on_env", False):
         return True
     return isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
 
 
-def sees_through_checkpoint(name: str) -> bool:
-    """Whether the agent needs a checkpoint: those of the registry that learned something, and policies that see latents
-    or read-outs. A ``module:factory`` decides for itself."""
+def needs_checkpoint(name: str) -> bool:
+    """Whether the agent needs a checkpoint. A ``module:factory`` decides for itself, and is said to need none."""
+    check_agent(name)
     if name.startswith(POLICY_PREFIX):
-        check_agent(name)
         return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name)
-    return ":" not in name and name not in WITHOUT_CHECKPOINT
+    return ":" not in name and settings_of(name).needs_checkpoint
+
+
+def check_plays(name: str, tasks: Sequence[str]) -> None:
+    """Refuse tasks that the agent can't play, whatever the checkpoint.
+
+    Raises:
+        UserError: unknown agent, or a task of another simulator than it is for.
+    """
+    from sfvgen_plan.envs.simulators import simulator_of
+
+    check_agent(name)
+    families = () if ":" in name else settings_of(name).families
+    for task in tasks:
+        if families and simulator_of(task).prefix not in families:
+            raise UserError(
+                f"agent={name!r} plays tasks of {', '.join(family.rstrip('/') for family in families)} alone, not "
+                f"{task!r}; give --agent expert, or one that plans in a checkpoint"
+            )
+
+
+def agent_settings(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """All settings of an agent, changed by ``agent.key=value``, and its name in tables: with what differs from the
+    defaults.
+
+    Raises:
+        UserError: unknown agent, or an override that names no setting of it.
+    """
+    check_agent(name)
+    for text in overrides:
+        if not text.startswith(f"{GROUP}."):
+            raise UserError(f"override {text!r} is no setting of the agent; give {GROUP}.key=value")
+    if ":" in name:
+        defaults, settings = {}, _nested(map(parsed, overrides))
+    else:
+        kind = settings_of(name)
+        defaults, settings = asdict(kind()), asdict(configured(kind, overrides, GROUP))
+    changes = [f"+{key}={value}" for key, value in flat(settings).items() if flat(defaults).get(key, ...) != value]
+    return settings, name + "".join(changes)
+
+
+def _nested(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Settings of an agent from outside, which names none beforehand."""
+    settings: dict[str, Any] = {}
+    for key, value in values:
+        node = settings
+        *parents, leaf = key.split(".")[1:]
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    return settings
 
 
 def make_agent(
@@ -84,14 +142,14 @@ def make_agent(
     """Make an agent.
 
     Args:
-        name: one of ``AGENTS``, ``sb3:path.zip``, or ``module:factory``. A factory is called with those of
+        name: one of ``agent_names()``, ``sb3:path.zip``, or ``module:factory``. A factory is called with those of
             ``checkpoint``, ``device``, ``seed`` and ``settings`` that it names, and returns an ``Agent``,
             ``BatchAgent``, ``EnvAgent``, something with SB3's ``predict``, or a callable; a function of one observation
             may stand in its place.
         checkpoint: folder of a checkpoint, a loaded one, or None for the bundled one. Agents that need none ignore it.
         device: where the checkpoint is loaded to.
         seed: of the agent's own random numbers, at least 0.
-        settings: changes to the settings in ``configs/agent/<name>.yaml``.
+        settings: changes to the agent's settings.
         action_dim: A of the environment, which policies and agents of the user's own are held to.
 
     Returns:
@@ -103,29 +161,33 @@ def make_agent(
     """
     if seed < 0:
         raise UserError(f"seed={seed} must be at least 0")
-    if name.startswith(POLICY_PREFIX):
-        check_agent(name)
-        build = import_module("sfvgen_plan.agents.sb3").build_policy
-        return build(name, checkpoint, device, dict(settings or {}), action_dim)
-    if ":" in name:
-        return _make_from(name, checkpoint, device, seed, dict(settings or {}), action_dim)
+    changes = dict(settings or {})
     check_agent(name)
-    full = changed(name, packaged_settings(name), settings or {})
-    builders = import_module("sfvgen_plan.agents.builders")
-    return getattr(builders, AGENTS[name])(checkpoint, device, seed, full)
+    if name.startswith(POLICY_PREFIX):
+        return import_module("sfvgen_plan.agents.sb3").build_policy(name, checkpoint, device, changes, action_dim)
+    if ":" in name:
+        return _make_from(name, checkpoint, device, seed, changes, action_dim)
+    player = _player(name)
+    return player.build(configured(player.Settings, changes, GROUP), Given(checkpoint, device, seed, action_dim))
+
+
+def _player(name: str) -> Any:
+    if name not in agent_names():
+        raise unknown_name("agent", name, agent_names())
+    return import_module(f"{players.__name__}.{name}")
 
 
 def _make_from(
     name: str, checkpoint: Any, device: str, seed: int, settings: dict[str, Any], action_dim: int
 ) -> BatchAgent | EnvAgent:
-    found = _import(name)
+    found = imported(name)
     offered = {"checkpoint": checkpoint, "device": device, "seed": seed, "settings": settings}
 
     def make() -> Any:
         if not _is_factory(found, offered):
             return found
         try:
-            return found(**_named(found, offered))
+            return found(**{key: offered[key] for key in signature(found).parameters if key in offered})
         except UserError:
             raise
         except Exception as error:  # whatever the user's own code runs into
@@ -150,25 +212,16 @@ def _is_factory(found: Any, offered: Mapping[str, Any]) -> bool:
         return True
     if not callable(found) or kind_of(found) is not None or hasattr(found, "predict"):
         return False
-    required = [item.name for item in signature(found).parameters.values() if _is_required(item)]
-    return set(required) <= set(offered)
+    optional = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    asked = signature(found).parameters.values()
+    return all(item.name in offered for item in asked if item.default is Parameter.empty and item.kind not in optional)
 
 
-def _is_required(item: Parameter) -> bool:
-    return item.default is Parameter.empty and item.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-
-
-def _named(found: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
-    """What the factory names of what is offered."""
-    names = signature(found).parameters
-    return {name: value for name, value in offered.items() if name in names}
-
-
-def _import(name: str) -> Any:
+def imported(name: str, argument: str = "agent") -> Any:
     """The object that ``module:attribute`` names; modules in the current folder are found too.
 
     Raises:
-        UserError: there is none, or the module raises an exception.
+        UserError: there is none, or the module raises an exception; the message names the ``argument``.
     """
     module_name, _, path = name.partition(":")
     here = str(Path.cwd())
@@ -180,11 +233,11 @@ def _import(name: str) -> Any:
         raise
     except Exception as error:  # whatever the user's own code runs into
         raise UserError(
-            f"agent={name!r} can't be imported ({_told(error)}); give module:factory of a module that can be"
+            f"{argument}={name!r} can't be imported ({_told(error)}); give module:factory of a module that can be"
         ) from error
     for part in path.split("."):
         if not hasattr(found, part):
-            raise unknown_name(f"agent={name!r}: attribute", part, [item for item in dir(found) if item[0] != "_"])
+            raise unknown_name(f"{argument}={name!r}: attribute", part, [item for item in dir(found) if item[0] != "_"])
         found = getattr(found, part)
     return found
 

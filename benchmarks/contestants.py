@@ -6,45 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.nested import flat
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.base import BatchAgent, EnvAgent
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.running.runner import Contestant
     from sfvgen_plan.model.checkpoint import Checkpoint
-
-GROUP = "agent"
-
-
-def compose_settings(agent: str, overrides: Sequence[str], memory: bool | None = None) -> tuple[dict[str, Any], str]:
-    """The agent's settings, and its name in tables: that of the agent and whatever differs from its defaults.
-
-    Raises:
-        UserError: unknown agent, an override that names no setting of it, memory for an agent that has none.
-    """
-    from sfvgen_plan.agents.registry import check_agent
-    from sfvgen_plan.settings import compose
-
-    check_agent(agent)
-    for text in overrides:
-        if not text.startswith(f"{GROUP}."):
-            raise UserError(
-                f"override {text!r} is no setting of the agent; give {GROUP}.key=value, and --agent for its name"
-            )
-    if ":" in agent:
-        settings = _free_settings(overrides)
-        defaults: dict[str, Any] = {}
-    else:
-        defaults = compose("eval", [f"{GROUP}={agent}"])[GROUP]
-        settings = compose("eval", [f"{GROUP}={agent}", *overrides])[GROUP]
-    if memory is not None and "memory" in settings:
-        settings["memory"] = memory
-    elif memory:
-        raise UserError(f"memory=True: agent {agent!r} learns nothing during an episode; leave --memory out")
-    before = flat(defaults)
-    changes = [f"+{key}={value}" for key, value in flat(settings).items() if key not in before or before[key] != value]
-    return settings, agent + "".join(changes)
 
 
 def make_contestant(
@@ -64,7 +31,7 @@ def make_contestant(
     from functools import partial
 
     from sfvgen_plan.agents.adapters import kind_of
-    from sfvgen_plan.agents.registry import WITHOUT_CHECKPOINT, acts_on_env, make_agent, sees_through_checkpoint
+    from sfvgen_plan.agents.registry import acts_on_env, make_agent, needs_checkpoint
     from sfvgen_plan.benchmarks.running.runner import Contestant
     from sfvgen_plan.devices import device_name, resolve_device
     from sfvgen_plan.envs.simulators import simulator_of
@@ -73,12 +40,9 @@ def make_contestant(
         # Made in the workers; a checkpoint, if it takes one, is loaded there.
         factory = partial(make_agent, agent, checkpoint, "cpu", 0, dict(settings))
         return Contestant(label, env_agent=cast("Callable[[], EnvAgent]", factory), device=device_name("cpu"))
-    if agent in WITHOUT_CHECKPOINT:
-        made = make_agent(agent, None, "cpu", 0, settings)
-        return Contestant(label, agent=cast("BatchAgent", made), device=device_name("cpu"))
-    device = resolve_device(device)
-    loaded = None
-    if checkpoint is not None or sees_through_checkpoint(agent):
+    outside, loaded = ":" in agent, None
+    device = resolve_device(device) if outside or needs_checkpoint(agent) else "cpu"
+    if needs_checkpoint(agent) or (outside and checkpoint is not None):
         loaded = checkpoint_for(protocol, tasks, checkpoint, device)
     made = make_agent(agent, loaded, device, 0, settings, simulator_of(tasks[0]).action_dim)
     if kind_of(made) != "batch":
@@ -139,21 +103,3 @@ def checkpoint_for(protocol: Protocol, tasks: Sequence[str], path: str | None, d
     checkpoint = load_checkpoint(path, device)
     checkpoint.check_fits(tasks, protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter")
     return checkpoint
-
-
-def _free_settings(overrides: Sequence[str]) -> dict[str, Any]:
-    """Settings of an agent from outside, which has no file of defaults."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    from sfvgen_plan.settings import unreadable
-
-    settings = OmegaConf.create()
-    for text in overrides:
-        try:
-            settings.merge_with_dotlist([text])
-        except (OmegaConfBaseException, YAMLError) as error:
-            raise unreadable(text) from error
-    plain: Any = OmegaConf.to_container(settings)
-    return plain.get(GROUP, {})

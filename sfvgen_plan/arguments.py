@@ -49,10 +49,9 @@ class CheckpointAction(Action):
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
         """Raises: UserError."""
-        from sfvgen_plan.model.folders import check_folder, checkpoint_folder
+        from sfvgen_plan.catalogue import find_checkpoint
 
-        check_folder(checkpoint_folder(values), self.dest)
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, str(find_checkpoint(values, self.dest)))
 
 
 def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:

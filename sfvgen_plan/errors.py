@@ -15,6 +15,12 @@ class UserError(ValueError):
     """Bad input. The message names the argument, its value and the remedy; the CLI prints it and exits with code 2."""
 
 
+def reason(error: BaseException) -> str:
+    """What another library says of its error, in one line: the first of its message, or its type if it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 def unknown_name(
     argument: str, name: str, known: Iterable[str], key: Callable[[str], str] = str, listed: str = ""
 ) -> UserError:

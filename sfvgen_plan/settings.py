@@ -1,72 +1,168 @@
-"""Settings: Hydra configs with checked ``key=value`` overrides.
+"""Settings: defaults in frozen dataclasses, or in Hydra's YAML where recipes differ; both are changed by ``key=value``.
 
-Hydra builds the settings here, at the edge; everything below takes plain values.
+Settings are made here, at the edge; everything below takes plain values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import MISSING, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.nested import flat
+
+Made = TypeVar("Made")
+
+REQUIRED = "???"
+"""OmegaConf's mark of a value that has no default."""
+
+MOST = 30
+"""Settings that are listed in full for a key that is like none of them."""
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+
+
+def setting(default: Any, text: str) -> Any:
+    """A field of a dataclass of settings: its default, and what it means in one line."""
+    return field(default=default, metadata={"text": text})
+
+
+def explained(kind: type, prefix: str = "") -> list[str]:
+    """``key=default`` and the meaning of every setting of a dataclass, a line each."""
+    named = [(f"{prefix}{item.name}={_as_yaml(item.default)}", item.metadata["text"]) for item in fields(kind)]
+    width = max((len(name) for name, _ in named), default=0)
+    return [f"{name:<{width}}  {text}" for name, text in named]
+
+
+def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = (), group: str = "") -> Made:
+    """A dataclass of settings with some of them changed.
+
+    Args:
+        kind: the dataclass; every field has a default.
+        changes: ``key=value`` of a command line, or values by their keys.
+        group: what stands before the keys of a command line and a dot.
+
+    Raises:
+        UserError: see ``changed``; and what ``kind`` refuses.
+
+    Example:
+        >>> configured(Settings, ["agent.horizon=6"], "agent").horizon
+        6
+    """
+    defaults = {item.name: item.default for item in fields(kind) if item.default is not MISSING}  # type: ignore[arg-type]
+    prefix = f"{group}." if group else ""
+    if isinstance(changes, Mapping):
+        given = [(f"{prefix}{key}", value, f"{prefix}{key}={value!r}") for key, value in changes.items()]
+    else:
+        given = [(*parsed(text), text) for text in changes]
+    nested = {group: defaults} if group else defaults
+    values = _with_changes(nested, given)
+    return kind(**(values[group] if group else values))
 
 
 def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
-    """The configuration ``<name>.yaml`` with ``overrides`` applied, interpolations resolved, as plain values.
+    """The configuration ``<name>.yaml`` with ``overrides`` applied, as plain values.
 
     Args:
         name: primary file in ``config_dir``, without the suffix.
         overrides: ``key=value`` (dotted keys) or ``group=choice``, where a group is a folder of ``config_dir``.
-            The type of a value is that of its default; a float takes a whole number; a default of null or ???
-            takes anything, and ??? has to be given.
         config_dir: default: the packaged ``configs``.
 
     Raises:
-        UserError: an override that is not ``key=value``, names no key or choice, or has a value of another type or one
-            that can't be read.
+        UserError: an unknown choice; see ``changed``.
 
     Example:
-        >>> compose("eval", ["agent=mppi", "agent.candidates=64"])["agent"]["candidates"]
+        >>> compose("train", ["train=small", "train.denoiser.fit.steps=64"])["train"]["denoiser"]["fit"]["steps"]
         64
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     folder = (config_dir or _packaged_configs()).resolve()
-
-    def composed(lines: Sequence[str], complete: bool) -> Any:
-        try:
-            with initialize_config_dir(config_dir=str(folder), version_base="1.3"):
-                config = hydra_compose(name, overrides=list(lines))
-            return OmegaConf.to_container(config, resolve=True, throw_on_missing=complete)
-        except MissingMandatoryValue as error:
-            raise UserError(f"setting {error.full_key} has no default; add {error.full_key}=...") from error
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"configuration {name!r}: {error}") from error
-
-    groups = []
-    settings = []
-    for text in overrides:
-        key = _key_of(text)
-        if (folder / key).is_dir():
-            _check_choice(folder / key, key, text.partition("=")[2])
-            groups.append(text)
-        else:
-            settings.append((key, text))
-    defaults = composed(groups, complete=False)
-    for key, text in settings:
-        _lookup(defaults, key, text)
-        _check_readable(text)
-    result = composed(overrides, complete=True)
-    for key, text in settings:
-        _adopt_type(result, defaults, key, text)
+    groups = [text for text in overrides if (folder / _key_of(text)).is_dir()]
+    for text in groups:
+        group, _, choice = text.partition("=")
+        choices = sorted(path.stem for path in (folder / group).glob("*.yaml"))
+        if choice not in choices:
+            raise unknown_name(group, choice, choices)
+    try:
+        with initialize_config_dir(config_dir=str(folder), version_base="1.3"):
+            defaults: Any = OmegaConf.to_container(hydra_compose(name, overrides=groups), resolve=True)
+    except HydraException as error:
+        raise UserError(f"configuration {name!r} can't be composed ({reason(error)})") from error
+    result = changed(defaults, [text for text in overrides if text not in groups])
+    for key, value in flat(result).items():
+        if value == REQUIRED:
+            raise UserError(f"setting {key} has no default; add {key}=...")
     return result
+
+
+def changed(defaults: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Nested settings with ``key=value`` (dotted keys) applied; ``defaults`` stays as it is.
+
+    The type of a value is that of its default; a float takes a whole number; a default of null or ??? takes anything.
+
+    Raises:
+        UserError: an override that is not ``key=value``, names no setting, or has a value of another type or one that
+            can't be read.
+    """
+    return _with_changes(defaults, [(*parsed(text), text) for text in overrides])
+
+
+def parsed(text: str) -> tuple[str, Any]:
+    """Key and value of ``key=value`` in Hydra's grammar.
+
+    Raises:
+        UserError: it is not of that form, or has several values or one that can't be read.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key = _key_of(text)
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        # What Hydra says is about its grammar.
+        raise UserError(
+            f"override {text!r} can't be read; close every bracket and quotation mark, and put text of special "
+            "characters into quotation marks of its own, as in 'key=\"a=b\"'"
+        ) from error
+    if override.is_sweep_override():
+        raise UserError(f"override {text!r} has several values; give one, or a list in brackets, as in key=[1,2]")
+    return key, override.value()
+
+
+def _with_changes(defaults: Mapping[str, Any], changes: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:
+    """``defaults`` with (dotted key, value, how it was given) applied."""
+    result = deepcopy(dict(defaults))
+    for key, value, text in changes:
+        *parents, leaf = key.split(".")
+        node: Any = result
+        for part in parents:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if not isinstance(node, dict) or leaf not in node:
+            raise UserError(f"override {text!r} names no setting; did you mean {', '.join(_nearest(key, result))}?")
+        if isinstance(node[leaf], Mapping):
+            names = flat(node[leaf], f"{key}.")
+            raise UserError(f"override {text!r}: {key} is a group of settings; set {', '.join(names)}")
+        default, node[leaf] = node[leaf], _like(node[leaf], value)
+        if not _same_type(default, node[leaf]):
+            raise UserError(f"override {text!r}: {key} takes {_WORDS[type(default)]}, such as {_as_yaml(default)}")
+    return result
+
+
+def _nearest(key: str, config: Mapping[str, Any]) -> list[str]:
+    """Known keys of the same last part, or else those that are spelt alike, or else all that fit into a line."""
+    keys = list(flat(config))
+    leaf = key.rpartition(".")[2]
+    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
+    return same_leaf or get_close_matches(key, keys, n=3, cutoff=0.5) or (keys if len(keys) < MOST else list(config))
 
 
 def _packaged_configs() -> Path:
@@ -83,64 +179,6 @@ def _key_of(text: str) -> str:
     return key
 
 
-def _check_readable(text: str) -> None:
-    """What Hydra says of such values is about its grammar, and about sweeps, which there are none of here."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        several = OverridesParser.create().parse_override(text).is_sweep_override()
-    except HydraException as error:
-        raise unreadable(text) from error
-    if several:
-        raise UserError(f"override {text!r} has several values; give one, or a list in brackets, as in key=[1,2]")
-
-
-def unreadable(text: str) -> UserError:
-    """Error for an override whose value is no well-formed one."""
-    return UserError(
-        f"override {text!r} can't be read; close every bracket and quotation mark, and put text of special characters "
-        "into quotation marks of its own, as in 'key=\"a=b\"'"
-    )
-
-
-def _check_choice(folder: Path, group: str, choice: str) -> None:
-    choices = sorted(path.stem for path in folder.glob("*.yaml"))
-    if choice not in choices:
-        raise unknown_name(group, choice, choices)
-
-
-def _lookup(config: Mapping[str, Any], key: str, text: str) -> Any:
-    """The value at the dotted ``key``; an error with the nearest keys if there is none."""
-    node: Any = config
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            raise UserError(f"override {text!r} names no setting; did you mean {', '.join(_nearest(key, config))}?")
-        node = node[part]
-    return node
-
-
-def _nearest(key: str, config: Mapping[str, Any]) -> list[str]:
-    keys = list(flat(config))
-    leaf = key.rpartition(".")[2]
-    same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
-    return same_leaf or get_close_matches(key, keys, n=3, cutoff=0.5) or list(config)
-
-
-def _adopt_type(config: dict[str, Any], defaults: Mapping[str, Any], key: str, text: str) -> None:
-    """Check the overridden value against its default; a whole number given for a float becomes one."""
-    default = _lookup(defaults, key, text)
-    *parents, leaf = key.split(".")
-    node: Any = config
-    for part in parents:
-        node = node[part]
-    if isinstance(default, Mapping):
-        raise UserError(f"override {text!r}: {key} is a group of settings; set {', '.join(flat(default, f'{key}.'))}")
-    node[leaf] = _like(default, node[leaf])
-    if not _same_type(default, node[leaf]):
-        raise UserError(f"override {text!r}: {key} takes {_WORDS[type(default)]}, such as {_as_yaml(default)}")
-
-
 def _like(default: Any, value: Any) -> Any:
     if isinstance(default, float) and type(value) is int:
         return float(value)
@@ -150,18 +188,12 @@ def _like(default: Any, value: Any) -> Any:
 
 
 def _same_type(default: Any, value: Any) -> bool:
-    if default is None or default == MISSING:
+    if default is None or default == REQUIRED:
         return True
     if type(default) is not type(value):
         return False
     return not isinstance(default, list) or not default or all(_same_type(default[0], item) for item in value)
 
 
-MISSING = "???"
-"""OmegaConf's mark of a value that has no default."""
-
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
-
-
 def _as_yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

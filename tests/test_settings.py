@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import sfvgen_plan.configs
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.settings import compose
+from sfvgen_plan.settings import compose, configured, explained, setting
 
 CONFIGS = Path(sfvgen_plan.configs.__path__[0])
 FILES = {
@@ -22,7 +23,6 @@ name: first
 loud: false
 folder: null
 widths: [32, 64]
-doubled: ${episodes}
 """,
     "agent/cem.yaml": "samples: 32\nhorizon: 8\n",
     "agent/mppi.yaml": "samples: 16\ntemperature: 0.1\n",
@@ -44,7 +44,7 @@ def refusal(folder: Path, *overrides: str) -> str:
     return str(caught.value)
 
 
-def test_defaults_are_plain_values_with_interpolations_resolved(folder: Path) -> None:
+def test_defaults_are_plain_values(folder: Path) -> None:
     assert compose("play", config_dir=folder) == {
         "agent": {"samples": 32, "horizon": 8},
         "episodes": 2,
@@ -53,7 +53,6 @@ def test_defaults_are_plain_values_with_interpolations_resolved(folder: Path) ->
         "loud": False,
         "folder": None,
         "widths": [32, 64],
-        "doubled": 2,
     }
 
 
@@ -61,7 +60,7 @@ def test_overrides_choose_groups_and_set_values(folder: Path) -> None:
     settings = compose("play", ["agent.temperature=2", "agent=mppi", "episodes=5", "widths=[1,2,3]"], folder)
     assert settings["agent"] == {"samples": 16, "temperature": 2.0}
     assert isinstance(settings["agent"]["temperature"], float)
-    assert (settings["doubled"], settings["widths"]) == (5, [1, 2, 3])
+    assert (settings["episodes"], settings["widths"]) == (5, [1, 2, 3])
 
 
 def test_a_null_default_takes_anything(folder: Path) -> None:
@@ -134,14 +133,32 @@ def test_text_in_quotation_marks_is_taken_as_it_is(folder: Path) -> None:
     assert compose("play", ['name="a=b, c"'], folder)["name"] == "a=b, c"
 
 
-@pytest.mark.parametrize("agent", sorted(path.stem for path in (CONFIGS / "agent").glob("*.yaml")))
-def test_packaged_agents_compose(agent: str) -> None:
-    assert isinstance(compose("eval", [f"agent={agent}"])["agent"], dict)
-
-
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml")))
 def test_packaged_training_recipes_compose(recipe: str) -> None:
     assert compose("train", [f"train={recipe}", "data=somewhere"])["data"] == "somewhere"
+
+
+@dataclass(frozen=True)
+class Search:
+    """Settings as an agent has them."""
+
+    horizon: int = setting(4, "decisions of a plan")
+    sigma: float = setting(0.5, "deviation")
+    prior: str | None = setting(None, "where it begins")
+
+
+def test_a_dataclass_of_settings_is_changed_in_the_same_way() -> None:
+    changes = ["agent.sigma=2", "agent.prior=prior10"]
+    assert configured(Search, changes, "agent") == configured(Search, {"sigma": 2, "prior": "prior10"}, "agent")
+    assert configured(Search, changes, "agent") == Search(4, 2.0, "prior10")
+    assert explained(Search, "agent.") == [
+        "agent.horizon=4   decisions of a plan",
+        "agent.sigma=0.5   deviation",
+        "agent.prior=null  where it begins",
+    ]
+    for given in (["agent.sigm=2"], {"sigm": 2}):
+        with pytest.raises(UserError, match=r"'agent\.sigm=2' names no setting; did you mean agent\.sigma"):
+            configured(Search, given, "agent")
 
 
 def test_a_missing_configuration_is_refused(folder: Path) -> None:

@@ -178,7 +178,7 @@ class ReturnBench:
         lanes: episodes side by side.
 
     Raises:
-        UserError: a checkpoint of other tasks.
+        UserError: a checkpoint of other tasks, or an agent without a memory.
     """
 
     def __init__(
@@ -190,6 +190,7 @@ class ReturnBench:
         label: str,
         lanes: int = 1,
     ) -> None:
+        memory_return.check_remembers(agent)
         self.checkpoint, self.agent, self.settings, self.label = checkpoint, agent, settings, label
         self.lanes = lanes
         self.envs = [memory_return.return_env(checkpoint)]
@@ -199,14 +200,6 @@ class ReturnBench:
         """Free the simulators' renderers."""
         for env in self.envs:
             env.close()
-
-    def refusal(self, row: str) -> str:
-        """Why the agent can't play the row; empty if it can."""
-        try:
-            memory_return.agent_of_row(self.agent, row, self.checkpoint, self.settings)
-        except UserError as error:
-            return str(error)
-        return ""
 
     def claim(self, rows: Sequence[str]) -> None:
         """Refuse to go on with rows that were made otherwise. Raises: UserError."""

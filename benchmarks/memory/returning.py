@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.agents.adapters import kind_of
-from sfvgen_plan.agents.registry import WITHOUT_CHECKPOINT, check_agent, make_agent
-from sfvgen_plan.agents.settings import merged, packaged_settings
+from sfvgen_plan.agents.registry import check_agent, make_agent, settings_of
 from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
 from sfvgen_plan.envs.memory.return_task import NAME, SUCCESS_DISTANCE
 from sfvgen_plan.envs.memory.tasks import make_memory
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.learning import FastLearning
-from sfvgen_plan.memory.rows import row_of
 from sfvgen_plan.model.checkpoint import Checkpoint
 
 
@@ -47,11 +44,15 @@ def return_env(checkpoint: Checkpoint) -> MemoryReturnEnv:
     return env
 
 
-def agent_of_row(name: str, row: str, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Any:
-    """The agent, with the row's memory.
+def check_remembers(name: str) -> None:
+    """UserError for an agent without a memory, of which all rows would be the same."""
+    check_agent(name)
+    if ":" not in name and not hasattr(settings_of(name), "row"):
+        raise UserError(f"agent={name!r} remembers nothing, so the rows don't differ; play it with sfvgen-plan eval")
 
-    An agent that has a setting ``row`` is given the row's name, and so is every ``module:factory``. Others are given
-    the row's memory as their settings ``memory`` and ``fast_learning``.
+
+def agent_of_row(name: str, row: str, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Any:
+    """The agent, with the row's memory: its settings ``memory`` and ``row``, which every ``module:factory`` is given.
 
     Args:
         settings: other changes to its settings.
@@ -59,15 +60,9 @@ def agent_of_row(name: str, row: str, checkpoint: Checkpoint, settings: Mapping[
     Raises:
         UserError: unknown agent, one that uses no model, or one that can't play the row.
     """
-    check_agent(name)
-    if name in WITHOUT_CHECKPOINT:
-        raise UserError(f"agent={name!r} imagines nothing, so the rows don't differ; play it with sfvgen-plan eval")
-    if ":" in name:
-        changes: dict[str, Any] = {"row": row}
-    else:
-        changes = _memory_settings(name, row, packaged_settings(name))
+    check_remembers(name)
     device = str(checkpoint.pipeline.device)
-    return make_agent(name, checkpoint, device, 0, merged(settings, changes))
+    return make_agent(name, checkpoint, device, 0, {**settings, "memory": True, "row": row})
 
 
 def play(agent: Any, envs: Sequence[MemoryReturnEnv], seeds: Sequence[int]) -> Iterator[tuple[int, ReturnScores]]:
@@ -113,25 +108,3 @@ def _play_beside(agent: Any, env: MemoryReturnEnv, seed: int) -> ReturnScores:
 
 def _scores(info: Mapping[str, Any]) -> ReturnScores:
     return ReturnScores(float(info["distance"]), bool((info["distances"] <= SUCCESS_DISTANCE).all()))
-
-
-def _memory_settings(agent: str, row: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    if "row" in defaults:
-        return {"row": row}
-    wanted = row_of(row)
-    known = defaults.get("fast_learning")
-    if known is None or "memory" not in defaults:
-        raise UserError(f"agent={agent!r} has no memory, so the rows don't differ; play it with sfvgen-plan eval")
-    if wanted.context_frames is not None:
-        raise UserError(
-            f"agent={agent!r} can't play row {row!r} (context_frames={wanted.context_frames}); leave it out"
-        )
-    if wanted.fast_learning is None:
-        return {"memory": False}
-    changes = {}
-    for key, value in asdict(wanted.fast_learning).items():
-        if key in known:
-            changes[key] = list(value) if isinstance(value, tuple) else value
-        elif value != getattr(FastLearning(), key):
-            raise UserError(f"agent={agent!r} can't play row {row!r} ({key}={value}); leave it out")
-    return {"memory": True, "fast_learning": changes}

@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.benchmarks.fidelity import open_loop_rows
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
 from sfvgen_plan.benchmarks.memory.section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
+from sfvgen_plan.benchmarks.report import ingredients
 from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.report.summary import OVERALL, grouped, per_task, percentage, summarise
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, newest, read_rows
@@ -26,14 +28,12 @@ from sfvgen_plan.errors import UserError
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
 
-AGENT_ORDER = (
-    "random", "prior", "cem", "mppi", "default", "oracle", "expert", "prior10", "default10", "sac-imagined", "sac-real",
-)  # fmt: skip
 PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
 
 OPEN_LOOP = "open_loop.csv"
 OPEN_LOOP_RLBENCH = "open_loop_rlbench.csv"
+AUTOENCODERS = "autoencoders.csv"
 SPEED = "speed.csv"
 FIDELITY = "fidelity"
 
@@ -48,10 +48,12 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if _holds_episodes(path):
             sections += protocol_sections(path.stem, list(newest(read_rows(path))))
+            sections += _ingredients_sections(folder / ingredients.FOLDER / path.name)
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
     sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
     sections += fidelity_sections(folder / FIDELITY)
     sections += memory_sections(folder)
+    sections += _section_of(folder / AUTOENCODERS, autoencoders_section)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -94,8 +96,17 @@ def task_order(protocol: str, rows: Iterable[EpisodeRow]) -> list[str]:
     return known + sorted({row.task for row in rows} - set(known))
 
 
+def _ingredients_sections(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    rows = list(newest(read_rows(path)))
+    header, lines = ingredients.ingredients_table(rows, task_order(path.stem, rows))
+    return ["**The ingredients of planning, one changed at a time** (any-time success %)\n\n" + markdown(header, lines)]
+
+
 def _agent_rank(agent: str) -> tuple[int, str]:
-    return (AGENT_ORDER.index(agent) if agent in AGENT_ORDER else len(AGENT_ORDER), agent)
+    order = table_order()
+    return (order.index(agent) if agent in order else len(order), agent)
 
 
 def _agents_section(protocol: str, agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[str]) -> str:
@@ -203,10 +214,33 @@ def open_loop_rlbench_section(records: Sequence[Mapping[str, str]]) -> str:
     return f"{title}\n\n" + markdown(header, lines)
 
 
+def autoencoders_section(records: Sequence[Mapping[str, str]]) -> str:
+    """Candidates of picture size and latents, and what can be read out of their frozen latents."""
+    columns = ("psnr_db", "goal_error_cm", "object_error_cm", "hand_error_cm")
+    lines = [
+        (
+            f"`{record['candidate']}`",
+            *(f"{float(record[column]):.1f}" for column in columns),
+            f"{float(record['parameters']) / 1e6:.1f}",
+            record["steps"],
+            record["device"],
+        )
+        for record in records
+    ]
+    header = (
+        "picture size, autoencoder factor, channels", "PSNR dB at its size", "goal error cm, reach and push",
+        "object error cm", "hand error cm", "million weights", "steps", "device",
+    )  # fmt: skip
+    return "**Autoencoders: what stays visible in their latents**, held-out episodes\n\n" + markdown(header, lines)
+
+
 def speed_section(records: Sequence[Mapping[str, str]]) -> str:
-    """Measured speeds with their devices."""
-    lines = [(record["name"], f"{_number(record['value'])} {record['unit']}", record["device"]) for record in records]
-    return "**Speed** (`python -m sfvgen_plan.benchmarks.speed`)\n\n" + markdown(("what", "value", "device"), lines)
+    """Measured speeds with their devices and commands."""
+    lines = [
+        (record["name"], f"{_number(record['value'])} {record['unit']}", record["device"], f"`{record['command']}`")
+        for record in records
+    ]
+    return "**Speed**\n\n" + markdown(("what", "value", "device", "command"), lines)
 
 
 def _number(text: str) -> str:

@@ -12,15 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.agents.registry import controls
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.results.store import Run, Store
 from sfvgen_plan.benchmarks.robust import RESAMPLES, Scores, interquartile_mean
 from sfvgen_plan.benchmarks.statistics import Estimate, wilson
 from sfvgen_plan.errors import UserError, unknown_name
-
-CONTROLS = ("random", "prior", "prior10", "oracle", "expert")
-"""Agents that say what a figure means: no skill, no planning, the true simulator, the scripted solution. They are shown
-in their place without a rank."""
 
 EFFORT = 10_000_000
 """Multinomial cells that a board's intervals may cost; large boards get fewer resamples."""
@@ -86,8 +83,8 @@ class Standing:
 
     @property
     def control(self) -> bool:
-        """Whether it is one of the rows that others are compared with."""
-        return self.agent in CONTROLS
+        """Whether it is one of the rows that others are compared with; they are shown in their place without a rank."""
+        return self.agent in controls()
 
     @property
     def seconds_per_plan(self) -> dict[str, float]:

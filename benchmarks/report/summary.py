@@ -90,30 +90,33 @@ def percentage(estimate: Estimate) -> str:
 
 
 def terminal_table(rows: Sequence[EpisodeRow], tasks: Sequence[str]) -> Table:
-    """Table of one agent's rows under one protocol: a line per task and one for all."""
+    """Table of one agent's rows under one protocol: a line per task and one for all. Fits into 80 columns."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     first = rows[0]
     devices = ", ".join(sorted({row.device for row in rows if row.device}))
     # Names may come from anywhere: as Text, brackets in them are no markup.
-    table = Table(title=Text(f"{first.agent} · protocol {first.protocol}" + (f" · {devices}" if devices else "")))
+    title = Text(f"{first.agent} · protocol {first.protocol}" + (f" · {devices}" if devices else ""))
+    summaries = per_task(rows, tasks)
+    broken = any(summary.errors for summary in summaries)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("task", no_wrap=True)
-    columns = ("episodes", "success %\nany-time", "success %\nfinal", "return", "seconds\nper plan")
-    for column in (*columns, "denoiser calls\nper plan", "imagined dec.\nper plan", "errors"):
-        table.add_column(column, justify="right")
-    for summary in per_task(rows, tasks):
+    columns = ("episodes", "success %\nany-time", "at the\nend %", "return", "s a\nplan", "imagined\na plan")
+    for column in (*columns, *(["errors"] if broken else [])):
+        table.add_column(column, justify="right", no_wrap=True)
+    for summary in summaries:
         if summary.task == OVERALL:
             table.add_section()
         table.add_row(
             summary.task,
             str(summary.episodes),
             percentage(summary.success_any),
-            percentage(summary.success_final),
+            f"{100 * summary.success_final.mean:.0f}",
             f"{summary.return_:.1f}",
-            f"{summary.plan_seconds:.3f}",
-            f"{summary.denoiser_calls:.1f}",
+            f"{summary.plan_seconds:.2f}",
             f"{summary.imagined_decisions:.0f}",
-            str(summary.errors),
+            *([str(summary.errors)] if broken else []),
         )
     return table

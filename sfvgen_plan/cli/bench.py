@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.arguments import CheckpointAction, add_model_arguments, add_overrides, non_negative_int, positive_int
-from sfvgen_plan.benchmarks.contestants import compose_settings
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def run(args: Namespace) -> int:
     revisit, returned = open_benches(args, checkpoint, toolbox, *agent)
     work: list[Work] = [(revisit, rows)] if revisit is not None else []
     if returned is not None:
-        work.append((returned, playable(returned, rows, args.row is not None, out)))
+        work.append((returned, rows))
     for bench, its_rows in work:
         bench.claim(its_rows)
     videos: list[Path] = []
@@ -111,6 +110,7 @@ def checked_options(args: Namespace) -> tuple[list[str], tuple[dict[str, Any], s
     Raises:
         UserError: an unknown row, agent or setting, or options of a part that is left out.
     """
+    from sfvgen_plan.agents.registry import agent_settings
     from sfvgen_plan.memory.rows import ROWS
 
     rows = list(dict.fromkeys(args.row or ROWS))
@@ -123,7 +123,7 @@ def checked_options(args: Namespace) -> tuple[list[str], tuple[dict[str, Any], s
         )
     if args.part == "return" and args.without:
         raise UserError(f"without={args.without!r} is for the videos of memory/revisit; leave --part return out")
-    return rows, compose_settings(args.agent, args.overrides)
+    return rows, agent_settings(args.agent, args.overrides)
 
 
 def open_benches(
@@ -145,22 +145,6 @@ def open_benches(
         without = load_checkpoint(args.without, checkpoint.pipeline.device) if args.without else None
         revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk, lanes, without)
     return revisit, returned
-
-
-def playable(bench: ReturnBench, rows: Sequence[str], named: bool, out: Output) -> list[str]:
-    """The rows that the agent can play; the others are said.
-
-    Raises:
-        UserError: there is none, or one of those that it can't play was asked for by name.
-    """
-    refusals = {row: bench.refusal(row) for row in rows}
-    refused = [reason for reason in refusals.values() if reason]
-    if refused and (named or len(refused) == len(rows)):
-        raise UserError(refused[0])
-    for row, reason in refusals.items():
-        if reason:
-            out.note(f"left out of memory/return: {row}: {reason}")
-    return [row for row in rows if not refusals[row]]
 
 
 def measure(work: Sequence[Work], episodes: range, out: Output) -> None:

@@ -6,14 +6,16 @@ import logging
 import re
 import shlex
 import sys
-from argparse import ArgumentParser, BooleanOptionalAction, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
+from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,8 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--agent",
         default="default",
-        help="default, prior, cem, mppi, default10, prior10, video, readout, random, oracle, expert, sb3:path.zip, or "
-        "module:factory (default: %(default)s)",
+        help=f"{', '.join(agent_names())}, sb3:path.zip, or module:factory (default: %(default)s)",
     )
     parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
     parser.add_argument(
@@ -58,9 +59,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
     parser.add_argument("--max-decisions", type=positive_int, help="limit of an episode (default: the protocol's)")
-    parser.add_argument(
-        "--memory", action=BooleanOptionalAction, help="fast learning during the episode (default: the agent's)"
-    )
     add_model_arguments(parser)
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
@@ -87,7 +85,8 @@ def run(args: Namespace) -> int:
     """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
     from functools import partial
 
-    from sfvgen_plan.benchmarks.contestants import compose_settings, make_contestant
+    from sfvgen_plan.agents.registry import agent_settings, check_plays, needs_checkpoint
+    from sfvgen_plan.benchmarks.contestants import make_contestant
     from sfvgen_plan.benchmarks.results import EpisodeKey
     from sfvgen_plan.benchmarks.running.runner import jobs_for
     from sfvgen_plan.console import Output
@@ -95,7 +94,10 @@ def run(args: Namespace) -> int:
     out = Output.of(args)
     protocol, tasks = choose_protocol(args)
     check_files(args)
-    settings, label = compose_settings(args.agent, args.overrides, args.memory)
+    settings, label = agent_settings(args.agent, args.overrides)
+    check_plays(args.agent, tasks)
+    if needs_checkpoint(args.agent):
+        check_covers(args.checkpoint, tasks)
     label = args.label or label
     recorder = open_recorder(args, protocol, tasks, label, settings)
     if protocol.env_id in DRAWN_BY_MUJOCO:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sfvgen_plan.arguments import add_model_arguments, non_negative_int, positive_int
-from sfvgen_plan.benchmarks.contestants import GROUP, checkpoint_for, compose_settings
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ POLICIES = (
     "readout",
     "readout+noise=1",
     "random",
-    "cem+samples=16+elites=4+iterations=2",
+    "cem+candidates=16+elites=4+iterations=2",
     "default+candidates=8+confirm=2",
     "default10+candidates=8+confirm=2",
 )
@@ -87,6 +86,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
+    from sfvgen_plan.benchmarks.contestants import checkpoint_for
     from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import cpu_cores, resolve_device
@@ -187,7 +187,7 @@ def check_name(name: str) -> Named:
     Raises:
         UserError: unknown agent or setting, or an agent that needs the real environment.
     """
-    from sfvgen_plan.agents.registry import acts_on_env
+    from sfvgen_plan.agents.registry import GROUP, acts_on_env, agent_settings
 
     agent, changes = parse_policy(name)
     if acts_on_env(agent):
@@ -196,7 +196,7 @@ def check_name(name: str) -> Named:
             "policies on what the checkpoint reads out of frames"
         )
     disturbance = {key: _number(name, changes.pop(key)) for key in DISTURBANCES if key in changes}
-    settings, _ = compose_settings(agent, [f"{GROUP}.{key}={value}" for key, value in changes.items()])
+    settings, _ = agent_settings(agent, [f"{GROUP}.{key}={value}" for key, value in changes.items()])
     return Named(name, agent, settings, disturbance)
 
 

@@ -8,7 +8,7 @@ import pytest
 from sfvgen_plan.agents.adapters import LanesOfAgents, SingleAgent, as_agent, check_actions, kind_of
 from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost
 from sfvgen_plan.agents.oracle import OracleAgent
-from sfvgen_plan.agents.random import RandomAgent
+from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.errors import UserError
 
 FRAME = np.zeros((4, 4, 3), np.uint8)

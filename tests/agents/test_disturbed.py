@@ -11,8 +11,8 @@ import torch
 from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.agents.disturbed import DisturbedAgent
 from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.agents.probes import PROBES, ProbeAgent
-from sfvgen_plan.agents.random import RandomAgent
 from sfvgen_plan.agents.readout import ReadoutExpert
 from sfvgen_plan.envs.metaworld import MetaworldEnv
 from sfvgen_plan.errors import UserError

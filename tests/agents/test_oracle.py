@@ -11,7 +11,7 @@ from sfvgen_plan.agents.true_simulator import TrueSimulator
 from sfvgen_plan.envs.metaworld import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
-FAST = {"samples": 24, "elites": 4}
+FAST = {"candidates": 24, "elites": 4}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_oracle_leaves_the_environment_as_it_was_and_repeats_itself(env):
     before = env.state
 
     def act() -> np.ndarray:
-        agent = make_agent("oracle", settings={**FAST, "samples": 8})
+        agent = make_agent("oracle", settings={**FAST, "candidates": 8})
         agent.reset("reach-v3", 5)
         return agent.act(env)
 

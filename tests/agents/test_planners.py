@@ -16,8 +16,8 @@ from sfvgen_plan.agents.mppi import MPPI
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
 from sfvgen_plan.agents.planning import PlanningAgent
+from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.agents.prior import PriorAgent
-from sfvgen_plan.agents.random import RandomAgent
 from sfvgen_plan.agents.rollout import shift
 from sfvgen_plan.agents.search import SearchPlanner
 from sfvgen_plan.errors import UserError

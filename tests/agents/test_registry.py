@@ -1,18 +1,27 @@
-"""Agents by name."""
+"""Agents by name, and their settings."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents import registry
 from sfvgen_plan.agents.adapters import kind_of
-from sfvgen_plan.agents.registry import AGENTS, acts_on_env, check_agent, make_agent
-from sfvgen_plan.agents.settings import packaged_settings
+from sfvgen_plan.agents.players import agent_names
+from sfvgen_plan.agents.registry import (
+    acts_on_env,
+    agent_settings,
+    check_agent,
+    check_plays,
+    controls,
+    make_agent,
+    settings_of,
+    table_order,
+)
 from sfvgen_plan.errors import UserError
 
 FRAMES = np.zeros((1, 1, 2, 3), np.uint8)
@@ -23,8 +32,7 @@ def checkpoint(world):
     """Looks like a loaded checkpoint of the point world."""
     return SimpleNamespace(
         card=SimpleNamespace(context_frames=2),
-        asked=[],
-        simulator=lambda sampler_steps=3, memory=None: world.PointMass(),
+        simulator=lambda sampler_steps=3, memory=None, context_frames=None: world.PointMass(),
         prior=lambda name="prior": world.Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
     )
 
@@ -41,66 +49,66 @@ def module(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize("name", sorted(set(AGENTS) - {"video"}))  # that one needs a real model, see test_video.py
-def test_every_agent_is_made_from_its_packaged_settings(name, checkpoint):
+@pytest.mark.parametrize("name", sorted(set(agent_names()) - {"video"}))  # that one needs a model
+def test_every_agent_is_made_from_its_settings_and_plays(name, checkpoint):
     agent = make_agent(name, checkpoint)
     assert kind_of(agent) == ("env" if acts_on_env(name) else "batch")
+    if settings_of(name).needs_checkpoint and not settings_of(name).families:
+        agent.reset([0], ["point"], [1])
+        actions = agent.act([0], FRAMES)
+        assert actions.shape == (1, 2) and np.abs(actions).max() <= 1.0
 
 
-@pytest.mark.parametrize("name", ["prior", "prior10", "cem", "mppi", "default", "default10"])
-def test_agents_on_a_checkpoint_play(name, checkpoint):
-    agent = make_agent(name, checkpoint, settings={"samples": 16} if name in ("cem", "mppi") else None)
-    agent.reset([0], ["point"], [1])
-    actions = agent.act([0], FRAMES)
-    assert actions.shape == (1, 2) and np.abs(actions).max() <= 1.0
+@pytest.mark.parametrize("name", agent_names())
+def test_every_agent_says_what_it_does_and_every_setting_what_it_means(name):
+    kind = settings_of(name)
+    assert kind.__doc__.count("\n") == 0 and len(kind.__doc__) > 15
+    assert all(item.metadata["text"] for item in fields(kind))
 
 
-@pytest.mark.parametrize("name", AGENTS)
-def test_packaged_settings_compose_with_hydra(name):
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    import sfvgen_plan.configs
-
-    with initialize_config_dir(config_dir=str(sfvgen_plan.configs.__path__[0]), version_base="1.3"):
-        composed = compose(overrides=[f"+agent={name}"])
-    assert OmegaConf.to_container(composed).get("agent", {}) == packaged_settings(name)
+def test_tables_have_weak_agents_before_strong_ones():
+    order = table_order()
+    assert sorted(order) == agent_names()
+    assert order.index("random") < order.index("prior") < order.index("default") < order.index("expert")
+    assert set(controls()) == {"random", "prior", "prior10", "oracle", "expert"}
 
 
-def test_all_settings_of_the_default_agent_are_in_its_file():
-    """Each ingredient has its switch, so that each can be measured alone."""
-    from dataclasses import fields
-
-    from sfvgen_plan.agents.acceptance import Acceptance
-    from sfvgen_plan.agents.guided import GuidedPlanner, TrustRegion
-    from sfvgen_plan.agents.objective import Objective
-
-    settings = packaged_settings("default")
-    assert {item.name for item in fields(GuidedPlanner)} <= set(settings)
-    for group, kind in (("objective", Objective), ("trust", TrustRegion), ("acceptance", Acceptance)):
-        assert {item.name for item in fields(kind)} == set(settings[group])
+def test_agents_of_ten_episodes_differ_by_their_prior_only():
+    default, default10 = (agent_settings(name)[0] for name in ("default", "default10"))
+    assert default10 == {**default, "prior": "prior10"}
 
 
-def test_default10_differs_by_its_prior_only():
-    default, default10 = packaged_settings("default"), packaged_settings("default10")
-    assert default10.pop("prior") == "prior10" and default.pop("prior") == "prior"
-    assert default10 == default
+def test_an_agent_is_named_after_what_differs_from_its_defaults():
+    settings, label = agent_settings("oracle", ["agent.candidates=8", "agent.value_weight=0.5", "agent.elites=8"])
+    assert (settings["value_weight"], settings["iterations"]) == (0.5, 2)
+    assert label == "oracle+candidates=8+value_weight=0.5"
+
+
+def test_agents_from_outside_take_any_settings():
+    settings, label = agent_settings("math:sin", ["agent.gain=2", "agent.net.widths=[4,8]", "agent.net.deep=true"])
+    assert settings == {"gain": 2, "net": {"widths": [4, 8], "deep": True}}
+    assert label == "math:sin+gain=2+net.widths=[4, 8]+net.deep=True"
+
+
+@pytest.mark.parametrize("agent", ["oracle", "math:sin"])
+@pytest.mark.parametrize("value", ["[1", "{a", "'x"])
+def test_a_value_that_cannot_be_read_is_named(agent, value):
+    with pytest.raises(UserError) as caught:
+        agent_settings(agent, ["agent.horizon=6", f"agent.candidates={value}"])
+    assert str(caught.value).startswith(f"override {f'agent.candidates={value}'!r} can't be read; close every bracket")
 
 
 def test_settings_reach_the_agent(checkpoint):
-    agent = make_agent("default", checkpoint, settings={"horizon": 3, "trust": {"radius": 0.25}, "replan_every": 2})
+    agent = make_agent("default", checkpoint, settings={"horizon": 3, "radius": 0.25, "replan_every": 2})
     assert (agent.planner.horizon, agent.planner.trust.radius, agent.replan_every) == (3, 0.25, 2)
-    assert agent.planner.trust.wide_radius == packaged_settings("default")["trust"]["wide_radius"]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"horizont": 3}, "agent.horizont.*agent.horizon"),
-        ({"trust": {"radios": 1.0}}, "agent.trust.radios.*agent.trust.radius"),
-        ({"horizon": "long"}, "horizon='long' must be of type int"),
+        ({"horizont": 3}, "agent.horizont=3' names no setting; did you mean agent.horizon"),
+        ({"horizon": "long"}, "agent.horizon takes a whole number, such as 4"),
         ({"candidates": 4}, "candidates=4"),
-        ({"feedback": True, "replan_every": 2}, "replan_every=1"),
         ({"replan_every": 9}, "replan_every=9"),
     ],
 )
@@ -110,9 +118,18 @@ def test_bad_settings_are_refused(settings, message, checkpoint):
 
 
 def test_unknown_agents_are_refused_with_the_nearest_names():
-    for call in (check_agent, acts_on_env, make_agent):
+    for call in (check_agent, acts_on_env, make_agent, agent_settings):
         with pytest.raises(UserError, match=r"agent='defualt' is unknown; did you mean default"):
             call("defualt")
+    with pytest.raises(UserError, match="agent='_planner' is unknown"):
+        check_agent("_planner")
+
+
+def test_agents_of_one_simulator_refuse_tasks_of_others():
+    check_plays("oracle", ["reach-v3"])
+    check_plays("expert", ["rlbench/reach_target"])
+    with pytest.raises(UserError, match="agent='oracle' plays tasks of metaworld alone, not 'rlbench/reach_target'"):
+        check_plays("oracle", ["rlbench/reach_target"])
 
 
 def test_a_negative_seed_is_refused():
@@ -120,10 +137,16 @@ def test_a_negative_seed_is_refused():
         make_agent("random", seed=-1)
 
 
+CLASS = (
+    "from sfvgen_plan.agents.base import PlanCost\n"
+    "class A:\n  def reset(s, task, seed): s.seed = seed\n"
+    "  def act(s, observation): return np.full(4, s.seed / 10)\n"
+    "  def stats(s): return PlanCost()\n"
+)
+
+
 def test_agents_of_the_users_own_module_play(module):
-    module("mine_class", "class A:\n  def reset(s, task, seed): s.seed = seed\n"
-           "  def act(s, observation): return np.full(4, s.seed / 10)\n"
-           "  def stats(s):\n    from sfvgen_plan.agents.base import PlanCost\n    return PlanCost()\n")  # fmt: skip
+    module("mine_class", CLASS)
     agent = make_agent("mine_class:A")
     agent.reset([0, 1], ["t", "t"], [1, 2])
     assert agent.act([0, 1], np.repeat(FRAMES, 2, 0))[:, 0].tolist() == pytest.approx([0.1, 0.2])
@@ -148,10 +171,8 @@ def test_a_policy_function_or_model_needs_no_factory(module):
 
 
 def test_env_agents_of_the_user_are_recognised_before_they_are_made(module):
-    module("mine_env", "class Peeking:\n  def reset(s, task, seed): pass\n"
-           "  def act(s, env): return np.zeros(4)\n  def stats(s): pass\n"
-           "class Blind(Peeking):\n  def act(s, observation): return np.zeros(4)\n")  # fmt: skip
-    assert acts_on_env("mine_env:Peeking") and not acts_on_env("mine_env:Blind")
+    module("mine_env", f"{CLASS}class Peeking(A):\n  def act(s, env): return np.zeros(4)\n")
+    assert acts_on_env("mine_env:Peeking") and not acts_on_env("mine_env:A")
     assert kind_of(make_agent("mine_env:Peeking")) == "env"
 
 
@@ -195,14 +216,8 @@ def test_what_a_factory_raises_is_told_in_a_line(module):
 
 def test_nothing_heavy_is_imported_to_look_agents_up():
     code = (
-        "import sys; from sfvgen_plan.agents import registry; registry.check_agent('default');"
-        "registry.acts_on_env('oracle'); print({'torch', 'mujoco', 'metaworld', 'diffusers'} & set(sys.modules))"
+        "import sys; from sfvgen_plan.agents import registry; registry.table_order(); registry.acts_on_env('oracle');"
+        "registry.agent_settings('default'); print({'torch', 'mujoco', 'metaworld', 'diffusers'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
-
-
-def test_every_builder_exists():
-    from sfvgen_plan.agents import builders
-
-    assert all(callable(getattr(builders, builder)) for builder in registry.AGENTS.values())

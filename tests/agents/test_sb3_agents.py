@@ -9,7 +9,7 @@ import pytest
 import torch
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
-from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, sees_through_checkpoint
+from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, needs_checkpoint
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import Playing, train
 from sfvgen_plan.envs.imagined import ImaginedEnv
@@ -105,8 +105,8 @@ def test_lanes_have_their_own_past(saved, checkpoint):
 
 
 def test_only_what_sees_through_a_checkpoint_needs_one(saved):
-    assert sees_through_checkpoint(saved(obs_mode="state"))
-    assert not sees_through_checkpoint(saved(obs_mode="pixels"))
+    assert needs_checkpoint(saved(obs_mode="state"))
+    assert not needs_checkpoint(saved(obs_mode="pixels"))
     assert not acts_on_env(saved())
 
 

@@ -234,7 +234,6 @@ def test_checkpoints_that_lack_what_it_needs(small_checkpoint, checkpoint):
         ({"horizon": 31}, "horizon=31 doesn't fit; give 1 to 30"),
         ({"videos": 0}, "videos=0"),
         ({"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
-        ({"sub_goals": "language_model"}, "language_model.name is empty"),
     ],
 )
 def test_settings_that_cannot_work(settings, message, checkpoint):
@@ -242,14 +241,14 @@ def test_settings_that_cannot_work(settings, message, checkpoint):
         make_agent("video", checkpoint, settings=settings)
 
 
-def test_a_language_model_is_shown_the_first_frame(checkpoint, monkeypatch):
-    from sfvgen_plan.agents.language import LanguageModel
-
-    asked = []
-    answer = '["move the red cube to the left"]'
-    monkeypatch.setattr(LanguageModel, "complete", lambda self, messages: asked.append(messages) or answer)
-    language = {"name": "tiny", "base_url": "http://localhost:1/v1"}
-    agent = make_agent("video", checkpoint, settings={"sub_goals": "language_model", "language_model": language})
+def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine_goals.py").write_text(
+        "class Mine:\n  def __init__(self, checkpoint): self.asked = []\n"
+        "  def split(self, task, seed, picture):\n"
+        "    self.asked.append((task, picture().shape))\n    return ((checkpoint_text, 5),)\n"
+        "checkpoint_text = 'move the red cube to the left'\n"
+    )
+    agent = make_agent("video", checkpoint, settings={"sub_goals": "mine_goals:Mine"})
     play(agent, [0])
-    assert len(asked) == 1
-    assert asked[0][0]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
+    assert agent.planner.sub_goals.asked == [("memory/return", FRAMES.shape[2:])]

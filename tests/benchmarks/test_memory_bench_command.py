@@ -11,7 +11,6 @@ from sfvgen_plan.benchmarks.memory.bench import RevisitBench
 from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.cli import main
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.rows import ROWS
 from sfvgen_plan.metrics.toolbox import Toolbox
 
 
@@ -23,7 +22,7 @@ def run(folder, out, *options):
 CEM = (
     "--agent",
     "cem",
-    "agent.samples=2",
+    "agent.candidates=2",
     "agent.elites=1",
     "agent.iterations=1",
     "agent.horizon=1",
@@ -103,20 +102,6 @@ def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, enc
         assert ("cosine_revisit" in line, "frechet" in line) == (bool(columns),) * 2
 
 
-def test_rows_that_the_agent_can_not_play(memory_checkpoint, memory_folder, tmp_path, capsys):
-    """Left out and said where all are asked for, refused where they are named."""
-    from sfvgen_plan.benchmarks.memory.bench import ReturnBench
-    from sfvgen_plan.cli.bench import playable
-    from sfvgen_plan.console import Output
-
-    bench = ReturnBench(memory_checkpoint, tmp_path, "cem", {"samples": 2, "elites": 1}, "cem")
-    assert {"full", "no_loop", "no_temp_lora"} <= set(playable(bench, ROWS, False, Output())) < set(ROWS)
-    assert "left out of memory/return: no_chunk_input" in capsys.readouterr().err
-    with pytest.raises(UserError, match="no_chunk_input"):
-        playable(bench, ("full", "no_chunk_input"), True, Output())
-    bench.close()
-
-
 def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sfvgen_plan.metrics.encoder.BUNDLED", tmp_path / "nowhere")
     options = ("--row", "no_temp_lora", "--part", "revisit", "--videos", "0", "--chunk", "24")
@@ -150,7 +135,7 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
         (("--seed", "99999"), "training data"),
         (("--agent", "expert"), "rows don't differ"),
         (("--encoder", "nowhere"), "encoder='nowhere'"),
-        (("--part", "revisit", "agent.samples=3"), "--part revisit"),
+        (("--part", "revisit", "agent.candidates=3"), "--part revisit"),
         (("--part", "return", "--without", "metaworld10"), "--part return"),
         (("--without", "nowhere"), "nowhere"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.agents.registry import AGENTS
+from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.arguments import run_script
 
 REFUSED = {
@@ -22,7 +22,7 @@ REFUSED = {
     "train --data . --checkpoint nope loop=slowfast": "checkpoint='nope' holds no checkpoint.json",
     "fidelity --policies nope": "agent='nope' is unknown",
     "fidelity --policies expert": "give readout",
-    "fidelity --policies prior+candidates=3": "candidates",
+    "fidelity --policies prior+candidates=3": "names no setting",
     "fidelity --probes nope": "probe='nope' is unknown",
     "fidelity --task memory/return": "fidelity is for Metaworld's tasks",
     "play --task memory/return": "play is for Metaworld's tasks",
@@ -75,4 +75,4 @@ def test_the_help_of_eval_names_every_agent(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         cli.main(["eval", "--help"])
     words = capsys.readouterr().out.replace(",", " ").split()
-    assert set(AGENTS) <= set(words)
+    assert set(agent_names()) <= set(words)

@@ -107,7 +107,7 @@ def test_agents_without_a_checkpoint_play_any_metaworld_task(capsys: pytest.Capt
 def test_learned_agents_play_with_a_checkpoint(
     agent: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = ["agent.iterations=1", "agent.samples=3", "agent.elites=2"] if agent == "cem" else []
+    changes = ["agent.iterations=1", "agent.candidates=3", "agent.elites=2"] if agent == "cem" else []
     known = ("--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--task", "reach-v3")
     data = report(capsys, *known, "--agent", agent, "--episodes", "1", "--max-decisions", "2", *changes)
     (episode,) = data["episodes"]
@@ -218,9 +218,8 @@ def test_a_folder_with_rows_is_not_written_to_by_accident(capsys: pytest.Capture
         (["--task", "reach-v3", "--episodes", "0"], "--episodes"),
         (["--task", "reach-v3", "--agent", "defualt"], "default"),
         (["--task", "reach-v3", "--agent", "no.module:agent"], "can't be imported"),
-        (["--task", "reach-v3", "--agent", "cem", "agent.sampels=3"], "agent.samples"),
-        (["--task", "reach-v3", "samples=3"], "agent.key=value"),
-        (["--task", "reach-v3", "--agent", "random", "--memory"], "memory"),
+        (["--task", "reach-v3", "--agent", "cem", "agent.candidtes=3"], "agent.candidates"),
+        (["--task", "reach-v3", "candidates=3"], "agent.key=value"),
         (["--task", "reach-v3", "--agent", "random", "--seed", "100000"], "training data"),
         (["--task", "reach-v3", "--agent", "random", "--seed", "99999"], "training data"),
         (["--task", "reach-v3", "--agent", "random", "--resume"], "--out"),

@@ -142,7 +142,7 @@ def test_replays_do_not_depend_on_who_shares_the_batch(loaded: Any) -> None:
 
 
 def test_imagined_episodes_end_with_success_and_leave_the_others_alone(loaded: Any) -> None:
-    from sfvgen_plan.agents.random import RandomAgent
+    from sfvgen_plan.agents.players.random import RandomAgent
 
     simulator = loaded.simulator(1, exact=True)
     episodes = recordings((1, 1, 1, 1), loaded)

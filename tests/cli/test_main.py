@@ -20,7 +20,7 @@ from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError
 
-HEAVY = ("torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")
+HEAVY = ("numpy", "torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")
 
 
 def verb(run: Callable[[Namespace], int] = lambda args: 0) -> SimpleNamespace:

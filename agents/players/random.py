@@ -1,14 +1,33 @@
-"""The uniformly random agent: the floor of every table."""
+"""``--agent random``: the floor of every table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.base import AgentSettings, Given, PlanCost
 from sfvgen_plan.envs.simulators import simulator_of
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.settings import setting
+
+
+@dataclass(frozen=True)
+class Settings(AgentSettings):
+    """Uniformly random actions."""
+
+    order: ClassVar[int] = 10
+    control: ClassVar[bool] = True
+    needs_checkpoint: ClassVar[bool] = False
+
+    action_dim: int | None = setting(None, "numbers in an action; null = those of the task's default actions")
+
+
+def build(settings: Settings, given: Given) -> RandomAgent:
+    """The agent."""
+    return RandomAgent(settings.action_dim, given.seed)
 
 
 class RandomAgent:

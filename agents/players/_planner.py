@@ -1,0 +1,72 @@
+"""What the planners share: settings of the search and of the imagination, and the agent around a planner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.agents.base import AgentSettings, Given
+from sfvgen_plan.settings import setting
+
+if TYPE_CHECKING:
+    from sfvgen_plan.agents.objective import Objective
+    from sfvgen_plan.agents.planning import Planner, PlanningAgent
+
+
+@dataclass(frozen=True)
+class SearchSettings(AgentSettings):
+    """Settings of a search for actions."""
+
+    horizon: int = setting(6, "decisions of a plan")
+    candidates: int = setting(64, "plans scored in an iteration")
+    iterations: int = setting(2, "rounds of candidates")
+    sigma: float = setting(0.6, "standard deviation of the first candidates, in units of the action")
+    knots: int = setting(4, "points in time between which noise is interpolated; horizon = white noise")
+    warm_start: bool = setting(True, "begin at the last plan, one decision on")
+    reward_weight: float = setting(1.0, "weight of the discounted mean reward")
+    success_weight: float = setting(1.0, "weight of the discounted probability of the first success")
+    value_weight: float = setting(1.0, "weight of the value at the horizon")
+    discount: float = setting(0.95, "of a decision")
+
+    def objective(self) -> Objective:
+        """What plans are scored by."""
+        from sfvgen_plan.agents.objective import Objective
+
+        return Objective(self.reward_weight, self.success_weight, self.value_weight, self.discount)
+
+
+@dataclass(frozen=True)
+class PlannerSettings(SearchSettings):
+    """Settings of a search in imagination."""
+
+    sampler_steps: int = setting(1, "denoising steps of an imagined chunk")
+    futures: int = setting(1, "imagined futures of each candidate")
+    shared_noise: bool = setting(True, "candidates meet the same noise")
+    replan_every: int = setting(1, "decisions executed of each plan")
+    memory: bool = setting(False, "fast learning during the episode")
+    memory_every: int = setting(8, "decisions of the chunks that it learns from")
+    row: str = setting("full", "which memory, as a row of the paper's ablation (configs/row)")
+
+
+def planning_agent(settings: Any, given: Given, planner: Callable[[Any, Any], Planner]) -> PlanningAgent:
+    """The agent that plans with ``planner(checkpoint, simulator)``; ``settings`` have those of ``PlannerSettings`` that
+    say how to imagine, replan and remember."""
+    from sfvgen_plan.agents.planning import PlanningAgent
+    from sfvgen_plan.memory.rows import row_of
+
+    checkpoint = given.load()
+    row = row_of(settings.row) if settings.memory else None
+    learning = row.fast_learning if row else None
+    simulator = checkpoint.simulator(
+        sampler_steps=settings.sampler_steps, memory=learning, context_frames=row.context_frames if row else None
+    )
+    return PlanningAgent(
+        simulator,
+        planner(checkpoint, simulator),
+        context=checkpoint.card.context_frames,
+        replan_every=settings.replan_every,
+        memory_every=None if learning is None else settings.memory_every,
+        memory_whole=learning is not None and learning.keeps_all,
+        seed=given.seed,
+    )

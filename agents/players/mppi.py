@@ -1,0 +1,48 @@
+"""``--agent mppi``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sfvgen_plan.agents.base import Given
+from sfvgen_plan.agents.players._planner import PlannerSettings, planning_agent
+from sfvgen_plan.settings import setting
+
+
+@dataclass(frozen=True)
+class Settings(PlannerSettings):
+    """Model predictive path integral control in the learned simulator."""
+
+    order: ClassVar[int] = 40
+
+    horizon: int = setting(8, "decisions of a plan")
+    iterations: int = setting(3, "rounds of candidates")
+    sigma: float = setting(0.5, "standard deviation of the first candidates, in units of the action")
+    decay: float = setting(0.7, "factor on sigma from one iteration to the next")
+    temperature: float = setting(0.3, "of the weights, in standard deviations of the scores; lower is greedier")
+    sampler_steps: int = setting(2, "denoising steps of an imagined chunk")
+    prior: str | None = setting(None, "prior or prior10: begin at that prior's imagined plan")
+
+
+def build(settings: Settings, given: Given) -> Any:
+    """The agent."""
+    from sfvgen_plan.agents.mppi import MPPI
+    from sfvgen_plan.agents.search import SearchPlanner
+
+    s = settings
+    optimiser = MPPI(s.candidates, s.iterations, s.sigma, s.decay, s.temperature)
+    return planning_agent(
+        s,
+        given,
+        lambda checkpoint, simulator: SearchPlanner(
+            optimiser,
+            s.objective(),
+            s.horizon,
+            s.knots,
+            s.futures,
+            s.warm_start,
+            s.shared_noise,
+            prior=checkpoint.prior(s.prior) if s.prior else None,
+        ),
+    )

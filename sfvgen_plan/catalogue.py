@@ -1,0 +1,67 @@
+"""Which checkpoints there are and which tasks they cover, told without loading them: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.folders import BUNDLED, CARD_FILE, PACKAGED
+
+REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints"
+"""Further checkpoints in a checkout; an installation doesn't have them."""
+
+NOT_INSTALLED = "avdc11, memory and rlbench are folders in checkpoints/ of the repository; give their path"
+
+
+def known_checkpoints() -> dict[str, Path]:
+    """Folders of the checkpoints that are here, by name: those of the package and those of a checkout."""
+    return {card.parent.name: card.parent for root in (REPOSITORY, PACKAGED) for card in root.glob(f"*/{CARD_FILE}")}
+
+
+def find_checkpoint(given: str | Path | None, argument: str = "checkpoint") -> Path:
+    """The folder of a checkpoint: ``given`` itself, or the one of that name; None is the bundled one.
+
+    Raises:
+        UserError: there is none; the message names the ``argument`` and all that there are.
+    """
+    if not given:
+        return BUNDLED
+    known = known_checkpoints()
+    folder = Path(given) if (Path(given) / CARD_FILE).is_file() else known.get(str(given))
+    if folder is None:
+        names = ", ".join(sorted(known))
+        more = "" if REPOSITORY.is_dir() else f" ({NOT_INSTALLED})"
+        raise UserError(
+            f"{argument}={str(given)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train, or one of "
+            f"{names}{more}"
+        )
+    return folder
+
+
+def covered_tasks(folder: Path) -> list[str]:
+    """Names of the tasks that a checkpoint was trained on; none if its card can't be read."""
+    try:
+        return list(json.loads((folder / CARD_FILE).read_text())["tasks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def check_covers(given: str | Path | None, tasks: Iterable[str]) -> None:
+    """Refuse tasks that a checkpoint was not trained on.
+
+    Raises:
+        UserError: it lists others; the message names those that cover the task, or how to train one.
+    """
+    folder = find_checkpoint(given)
+    own = covered_tasks(folder)
+    for task in tasks:
+        if own and task not in own:
+            others = sorted(name for name, path in known_checkpoints().items() if task in covered_tasks(path))
+            remedy = f"give --checkpoint {' or '.join(others)}, which covers it"
+            if not others:
+                remedy = "collect its data (sfvgen-plan collect) and train a checkpoint (sfvgen-plan train)"
+            raise UserError(
+                f"task={task!r} is not covered by checkpoint={folder.name!r} (it covers {', '.join(own)}); {remedy}"
+            )
