@@ -16,11 +16,32 @@ from sfvgen_plan.errors import UserError
 _LAID_OUT = ("final_obs", "final_info")
 
 
-class ImaginedVecEnv(VecEnv):
+class UnwrappedVecEnv(VecEnv):
+    """What all environments of Stable-Baselines3 in this package have in common."""
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Note the actions (N, A)."""
+        self._actions = actions
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """No environment is wrapped in what Stable-Baselines3 asks for."""
+        return [False for _ in self._get_indices(indices)]
+
+
+def note_end(info: dict[str, Any], terminated: bool, truncated: bool) -> None:
+    """Tell in ``info`` what Stable-Baselines3 looks for: whether an episode was cut off, so that values are
+    bootstrapped, and at its end whether it was solved, which is logged as ``rollout/success_rate``."""
+    info["TimeLimit.truncated"] = bool(truncated and not terminated)
+    if terminated or truncated:
+        info["is_success"] = bool(info["success_latched"])
+
+
+class ImaginedVecEnv(UnwrappedVecEnv):
     """A Stable-Baselines3 ``VecEnv`` over an ``ImaginedVectorEnv``: still one denoising pass for all.
 
     The reward is ``reward_scale * (reward - uncertainty_penalty * uncertainty)``; what the environment gave itself is
-    ``info["reward"]``. Episodes end by truncation alone (``info["TimeLimit.truncated"]``), so values are bootstrapped.
+    ``info["reward"]``. Episodes end by truncation alone (``info["TimeLimit.truncated"]``), so values are bootstrapped;
+    at the end ``info["is_success"]`` says whether it was solved.
 
     Args:
         env: with ``autoreset_mode`` SAME_STEP.
@@ -48,7 +69,6 @@ class ImaginedVecEnv(VecEnv):
             )
         self.env = env
         self.reward_scale, self.uncertainty_penalty = reward_scale, uncertainty_penalty
-        self._actions = np.zeros(env.action_space.shape or (), np.float32)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
@@ -62,10 +82,6 @@ class ImaginedVecEnv(VecEnv):
         self._reset_options()
         return observations
 
-    def step_async(self, actions: np.ndarray) -> None:
-        """Note the actions (N, A)."""
-        self._actions = actions
-
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Imagine one decision of every episode; those that end begin anew at once."""
         observations, rewards, terminations, truncations, infos = self.env.step(self._actions)
@@ -75,7 +91,7 @@ class ImaginedVecEnv(VecEnv):
         for n in range(self.num_envs):
             row = _row(final, n) if dones[n] else _row(infos, n)
             row["reward"] = float(rewards[n])
-            row["TimeLimit.truncated"] = bool(truncations[n] and not terminations[n])
+            note_end(row, terminations[n], truncations[n])
             if dones[n]:
                 row["terminal_observation"] = infos["final_obs"][n]
                 self.reset_infos[n] = _row(infos, n)
@@ -113,10 +129,6 @@ class ImaginedVecEnv(VecEnv):
         result = getattr(self.env, method_name)(*method_args, **method_kwargs)
         dealt = isinstance(result, (tuple, list)) and len(result) == self.num_envs
         return [result[n] if dealt else result for n in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """No environment is wrapped."""
-        return [False for _ in self._get_indices(indices)]
 
 
 def _row(infos: dict[str, Any], n: int) -> dict[str, Any]:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from operator import attrgetter, methodcaller
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from sfvgen_plan.envs.crew import Crew, Make
 from sfvgen_plan.envs.observation import Observer
+from sfvgen_plan.envs.sb3 import UnwrappedVecEnv, note_end
+from sfvgen_plan.pool import Call, Make, open_pool, together
 
 
-class RealVecEnv(VecEnv):
+class RealVecEnv(UnwrappedVecEnv):
     """A Stable-Baselines3 ``VecEnv`` over real environments: what ``DummyVecEnv`` is, with several processes.
 
     Args:
@@ -29,46 +29,42 @@ class RealVecEnv(VecEnv):
     """
 
     def __init__(self, make: Make, num_envs: int, processes: int = 1, reward_scale: float = 1.0) -> None:
-        self._crew = Crew(make, num_envs, processes)
+        self._pool = open_pool(make, num_envs, processes=processes)
         self.reward_scale = reward_scale
-        observation_space, action_space = self._crew.do({0: attrgetter("observation_space", "action_space")})[0]
-        self._actions = np.zeros((num_envs, *action_space.shape), np.float32)
-        super().__init__(num_envs, observation_space, action_space)
+        try:
+            spaces = together(self._pool, {0: attrgetter("observation_space", "action_space")})[0]
+        except BaseException:
+            self.close()
+            raise
+        super().__init__(num_envs, *spaces)
 
     def reset(self) -> np.ndarray:
         """Start episodes in all environments, with the seeds and options set before."""
-        began = self._crew.do(
-            {
-                n: methodcaller("reset", seed=self._seeds[n], options=self._options[n] or None)
-                for n in range(self.num_envs)
-            }
-        )
-        self.reset_infos = [info for _, info in began.values()]
+        given = enumerate(zip(self._seeds, self._options, strict=True))
+        calls = {n: methodcaller("reset", seed=seed, options=options or None) for n, (seed, options) in given}
+        began = together(self._pool, calls).values()
+        self.reset_infos = [info for _, info in began]
         self._reset_seeds()
         self._reset_options()
-        return np.stack([observation for observation, _ in began.values()])
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Note the actions (N, A)."""
-        self._actions = actions
+        return np.stack([observation for observation, _ in began])
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Take one decision of every episode; those that end begin anew at once."""
-        taken = self._crew.do({n: methodcaller("step", action) for n, action in enumerate(self._actions)})
+        taken = together(self._pool, {n: methodcaller("step", action) for n, action in enumerate(self._actions)})
         observations, rewards, terminations, truncations, infos = map(list, zip(*taken.values(), strict=True))
-        dones = [bool(terminated or truncated) for terminated, truncated in zip(terminations, truncations, strict=True)]
-        for n in range(self.num_envs):
-            infos[n]["TimeLimit.truncated"] = bool(truncations[n] and not terminations[n])
-        ended = [n for n, done in enumerate(dones) if done]
-        for n, (observation, info) in self._crew.do(dict.fromkeys(ended, methodcaller("reset"))).items():
+        dones = np.array(terminations) | np.array(truncations)
+        for info, terminated, truncated in zip(infos, terminations, truncations, strict=True):
+            note_end(info, terminated, truncated)
+        again = dict.fromkeys(np.flatnonzero(dones).tolist(), methodcaller("reset"))
+        for n, (observation, info) in together(self._pool, again).items():
             infos[n]["terminal_observation"] = observations[n]
             observations[n], self.reset_infos[n] = observation, info
         scaled = self.reward_scale * np.asarray(rewards, np.float64)
-        return np.stack(observations), scaled.astype(np.float32), np.asarray(dones), infos
+        return np.stack(observations), scaled.astype(np.float32), dones, infos
 
     def close(self) -> None:
         """Close the environments, and end their processes."""
-        self._crew.close()
+        self._pool.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """The current frame of each environment."""
@@ -76,7 +72,7 @@ class RealVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute of each environment asked for, or a copy of it."""
-        return list(self._crew.do({n: attrgetter(attr_name) for n in self._get_indices(indices)}).values())
+        return self._each(attrgetter(attr_name), indices)
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of each environment asked for."""
@@ -84,12 +80,10 @@ class RealVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Call a method of each environment asked for; the results."""
-        call = methodcaller(method_name, *method_args, **method_kwargs)
-        return list(self._crew.do(dict.fromkeys(self._get_indices(indices), call)).values())
+        return self._each(methodcaller(method_name, *method_args, **method_kwargs), indices)
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """No environment is wrapped in what Stable-Baselines3 asks for."""
-        return [False for _ in self._get_indices(indices)]
+    def _each(self, call: Call, indices: Any) -> list[Any]:
+        return list(together(self._pool, dict.fromkeys(self._get_indices(indices), call)).values())
 
 
 class CheckpointVecEnv(VecEnvWrapper):

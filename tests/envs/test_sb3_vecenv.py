@@ -1,5 +1,6 @@
 """Stable-Baselines3's view of the imagined environments."""
 
+import json
 import warnings
 
 import gymnasium as gym
@@ -9,6 +10,7 @@ import torch
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonitor
 
 from sfvgen_plan.envs.imagined import ImaginedEnv
@@ -58,7 +60,7 @@ def test_does_what_their_own_does_with_single_ones(make, checkpoint):
         for mine, other in zip(ours.step(action), theirs.step(action), strict=True):
             if isinstance(mine, list):
                 for row, wanted in zip(mine, other, strict=True):
-                    assert row.keys() - {"reward"} == wanted.keys()
+                    assert row.keys() - {"reward", "is_success"} == wanted.keys()
                     for key in wanted:
                         if isinstance(wanted[key], (float, np.ndarray)):
                             np.testing.assert_allclose(row[key], wanted[key], rtol=1e-4, atol=1e-4)
@@ -103,6 +105,20 @@ def test_off_policy_agents_learn_in_it(make):
     assert model.num_timesteps == 20
     stored = model.replay_buffer
     assert stored.timeouts[: stored.pos].sum() == 4  # two environments that ended twice, both by truncation
+
+
+def test_their_logger_is_told_the_success_rate(make, tmp_path):
+    env, told = VecMonitor(make(max_decisions=3)), []
+
+    def watch(names, _):
+        told.extend(info["is_success"] for info in names["infos"] if "is_success" in info)
+        return True
+
+    model = PPO("MlpPolicy", env, n_steps=6, batch_size=12, n_epochs=1, device="cpu")
+    model.set_logger(configure(str(tmp_path), ["json"]))
+    model.learn(12, callback=watch)
+    assert len(told) == 4  # two environments that ended twice
+    assert json.loads((tmp_path / "progress.json").read_text())["rollout/success_rate"] == np.mean(told)
 
 
 def test_methods_and_attributes(make):
