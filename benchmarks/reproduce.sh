@@ -1,8 +1,8 @@
 #!/bin/sh
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
-#   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few ablations open_loop speed tables (default: all)
-#   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really autoencoders
+#   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few open_loop speed tables (default: all)
+#   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_loops memory_rows memory_experiments
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_publish rlbench_open_loop
 #
@@ -40,29 +40,6 @@ agents() {
 
 few() {
     for agent in prior10 default10; do play "$agent" "$agent"; done
-}
-
-# The ingredients of the default agent, one changed at a time, where planning matters.
-alone() { # label, agent, task, settings ...
-    label=$1 agent=$2 task=$3
-    shift 3
-    sfvgen-plan eval --task "$task" --episodes 20 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
-        --out "$WORK/$label-$task" --resume agent.patience=0 agent.sampler_steps=2 "$@"
-    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label-$task" --into benchmarks/rows/ablations/metaworld-10.csv
-}
-
-ablations() {
-    for task in reach-v3 push-v3; do
-        alone p0 default "$task"
-        alone p0-no-value default "$task" agent.value_weight=0.0
-        alone p0-no-confirm default "$task" agent.confirm=0
-        alone p0-no-margin default "$task" agent.margin=0.0 agent.margin_futures=0.0
-        alone p0-no-trust default "$task" agent.radius=2.0
-        alone p0-no-shared-noise default "$task" agent.shared_noise=false
-        alone p0-no-warm-start default "$task" agent.warm_start=false
-        alone p0-futures default "$task" agent.futures=4
-    done
-    for task in reach-v3 push-v3 door-open-v3; do alone p0-10 default10 "$task"; done
 }
 
 open_loop() {
@@ -113,14 +90,6 @@ trained_really() { # the same tasks and algorithm in the real simulator, with as
         sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" real=true \
             decisions=16384 num_envs=32 horizon=30 algo.gradient_steps=32 algo.learning_starts=1600
         python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
-    done
-}
-
-autoencoders() { # candidates of picture size and latents, on a third of the data
-    sfvgen-plan collect --suite metaworld-10 --episodes 120 --decisions 40 --out "$WORK/autoencoder-data"
-    for candidate in 64-f8-c16 128-f16-c16 128-f16-c32; do
-        python -m sfvgen_plan.benchmarks.autoencoders --data "$WORK/autoencoder-data" --candidate "$candidate" \
-            --work "$WORK/autoencoders" --out benchmarks/rows/autoencoders.csv
     done
 }
 
@@ -191,15 +160,13 @@ rlbench_open_loop() { # of the test split, 20 decisions
 
 speed() {
     python -m sfvgen_plan.benchmarks.speed
-    python -m sfvgen_plan.benchmarks.speed --only imagine --compile
-    python -m sfvgen_plan.benchmarks.speed --only workers
 }
 
 tables() {
     python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/results
 }
 
-[ $# -gt 0 ] || set -- data train agents few ablations open_loop speed tables
+[ $# -gt 0 ] || set -- data train agents few open_loop speed tables
 for step; do
     echo "== $step" >&2
     "$step"

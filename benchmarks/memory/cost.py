@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
 from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.console import Output
-from sfvgen_plan.devices import cpu_cores, device_name, resolve_device
+from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.rows import memory_of_row
 
@@ -202,14 +202,14 @@ def added(value: str, base: str) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Measure all variants of one number of steps together, store them, go on to the next."""
-    from sfvgen_plan.benchmarks.rendering import processor
+    from sfvgen_plan.benchmarks.speed.measurements import machine
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     out = Output.of(args)
     names = list(dict.fromkeys([WITHOUT, *args.memory]))
     memories = [parse_memory(name) for name in names]
     device = resolve_device(args.device)
-    called = f"{processor()}, {cpu_cores()} cores" if device == "cpu" else device_name(device)
+    called = machine(device)
     checkpoint = load_checkpoint(args.checkpoint, device)
     measured: list[Row] = []
     with out.progress("measuring", total=len(args.steps)) as bar:

@@ -81,13 +81,13 @@ def rounds(episode: TrueEpisode, decisions: int) -> TrueEpisode:
 def spans(episode: TrueEpisode, dream: Dream, span: int) -> list[Span]:
     """Means of every ``span`` decisions that has imagined ones."""
     from sfvgen_plan.metrics import psnr
-    from sfvgen_plan.metrics.readouts import hand_error_cm
+    from sfvgen_plan.metrics.readouts import error_cm
 
     first = episode.seen + 1
     truth = episode.frames[first:]
     quality = psnr(dream.frames, truth)
     kept = psnr(np.broadcast_to(episode.frames[episode.seen], truth.shape), truth)
-    errors = hand_error_cm(dream.estimates, episode.estimates[first:])
+    errors = error_cm("hand", dream.estimates, episode.estimates[first:])
     decisions = np.arange(first, len(episode.frames))
     found = []
     for last in range(span, len(episode.frames), span):

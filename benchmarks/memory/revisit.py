@@ -21,7 +21,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.frechet import clips
 from sfvgen_plan.metrics.places import cosine
-from sfvgen_plan.metrics.readouts import hand_error_cm, object_error_cm
+from sfvgen_plan.metrics.readouts import error_cm
 from sfvgen_plan.metrics.toolbox import Toolbox
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulator import Imagination, LearnedSimulator
@@ -240,8 +240,8 @@ def score(episode: TrueEpisode, dream: Dream, toolbox: Toolbox) -> RevisitScores
         copy_psnr_db=float(psnr(kept, truth).mean()),
         self_psnr_db=float(psnr(video[episode.pairs[:, 0]], video[episode.pairs[:, 1]]).mean()),
         true_scene_cuts=toolbox.scene_cuts(episode.frames) if toolbox.scene_cuts else None,
-        hand_error_cm=float(hand_error_cm(dream.estimates, estimates).mean()),
-        object_error_cm=float(object_error_cm(dream.estimates, estimates).mean()),
+        hand_error_cm=float(error_cm("hand", dream.estimates, estimates).mean()),
+        object_error_cm=float(error_cm("object", dream.estimates, estimates).mean()),
     )
 
 

@@ -18,7 +18,6 @@ from sfvgen_plan.benchmarks.fidelity import open_loop_rows
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
 from sfvgen_plan.benchmarks.memory.section import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.report import ingredients
 from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.report.summary import OVERALL, grouped, per_task, percentage, summarise
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, newest, read_rows
@@ -33,7 +32,6 @@ PAIRS = (("default", "prior"), ("default10", "prior10"))
 
 OPEN_LOOP = "open_loop.csv"
 OPEN_LOOP_RLBENCH = "open_loop_rlbench.csv"
-AUTOENCODERS = "autoencoders.csv"
 SPEED = "speed.csv"
 FIDELITY = "fidelity"
 
@@ -48,12 +46,10 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if _holds_episodes(path):
             sections += protocol_sections(path.stem, list(newest(read_rows(path))))
-            sections += _ingredients_sections(folder / ingredients.FOLDER / path.name)
     sections += _section_of(folder / OPEN_LOOP, open_loop_section)
     sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
     sections += fidelity_sections(folder / FIDELITY)
     sections += memory_sections(folder)
-    sections += _section_of(folder / AUTOENCODERS, autoencoders_section)
     sections += _section_of(folder / SPEED, speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -94,14 +90,6 @@ def task_order(protocol: str, rows: Iterable[EpisodeRow]) -> list[str]:
     base = protocol.partition("~")[0]
     known = list(load_protocol(base).tasks) if base in protocol_names() else []
     return known + sorted({row.task for row in rows} - set(known))
-
-
-def _ingredients_sections(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    rows = list(newest(read_rows(path)))
-    header, lines = ingredients.ingredients_table(rows, task_order(path.stem, rows))
-    return ["**The ingredients of planning, one changed at a time** (any-time success %)\n\n" + markdown(header, lines)]
 
 
 def _agent_rank(agent: str) -> tuple[int, str]:
@@ -214,33 +202,10 @@ def open_loop_rlbench_section(records: Sequence[Mapping[str, str]]) -> str:
     return f"{title}\n\n" + markdown(header, lines)
 
 
-def autoencoders_section(records: Sequence[Mapping[str, str]]) -> str:
-    """Candidates of picture size and latents, and what can be read out of their frozen latents."""
-    columns = ("psnr_db", "goal_error_cm", "object_error_cm", "hand_error_cm")
-    lines = [
-        (
-            f"`{record['candidate']}`",
-            *(f"{float(record[column]):.1f}" for column in columns),
-            f"{float(record['parameters']) / 1e6:.1f}",
-            record["steps"],
-            record["device"],
-        )
-        for record in records
-    ]
-    header = (
-        "picture size, autoencoder factor, channels", "PSNR dB at its size", "goal error cm, reach and push",
-        "object error cm", "hand error cm", "million weights", "steps", "device",
-    )  # fmt: skip
-    return "**Autoencoders: what stays visible in their latents**, held-out episodes\n\n" + markdown(header, lines)
-
-
 def speed_section(records: Sequence[Mapping[str, str]]) -> str:
-    """Measured speeds with their devices and commands."""
-    lines = [
-        (record["name"], f"{_number(record['value'])} {record['unit']}", record["device"], f"`{record['command']}`")
-        for record in records
-    ]
-    return "**Speed**\n\n" + markdown(("what", "value", "device", "command"), lines)
+    """Measured speeds with their devices."""
+    lines = [(record["name"], f"{_number(record['value'])} {record['unit']}", record["device"]) for record in records]
+    return "**Speed** (`python -m sfvgen_plan.benchmarks.speed`)\n\n" + markdown(("what", "value", "device"), lines)
 
 
 def _number(text: str) -> str:

@@ -3,7 +3,7 @@
 Each metric is in a module of its own: ``frames`` (PSNR, SSIM), ``perceptual`` (LPIPS), ``places`` (SRC), ``frechet``
 (FVD, and the Fréchet distance on an encoder of ours), ``scenes`` (SCuts), ``readouts`` (hand and object error),
 ``encoder`` (that encoder). LPIPS, FVD and SRC are defined by published weights, see ``weights``: without those they
-can't be had under these names.
+can't be had under these names. ``toolbox`` opens all that can be had here.
 """
 
 from sfvgen_plan.metrics.frames import MAX_PSNR, PEAK, psnr, ssim

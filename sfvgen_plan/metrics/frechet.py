@@ -56,7 +56,7 @@ class I3DFeatures:
         """With the published weights.
 
         Raises:
-            WeightsMissing: they are not there. UserError: they are something else.
+            Unavailable: they are not there. UserError: they are something else.
         """
         return cls(torch.jit.load(str(I3D.find(folder)), map_location=device).eval(), device)
 

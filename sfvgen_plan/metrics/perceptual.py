@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sfvgen_plan.errors import UserError
-from sfvgen_plan.metrics.extras import import_extra
-from sfvgen_plan.metrics.networks import AlexNetFeatures
-from sfvgen_plan.metrics.weights import ALEXNET
+from sfvgen_plan.metrics.frames import check_pair
+from sfvgen_plan.metrics.weights import ALEXNET, Unavailable, check_side, import_extra
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """What LPIPS normalises pictures in [-1, 1] with."""
@@ -21,6 +19,35 @@ SMALLEST = 63
 """Pixels of a side below which AlexNet has nothing left to compare."""
 
 _EPSILON = 1e-10
+
+
+class AlexNetFeatures(nn.Module):
+    """The outputs of AlexNet's five convolutions after their ReLU, with the layer names of the published weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.ModuleDict(
+            {
+                "0": nn.Conv2d(3, 64, 11, stride=4, padding=2),
+                "3": nn.Conv2d(64, 192, 5, padding=2),
+                "6": nn.Conv2d(192, 384, 3, padding=1),
+                "8": nn.Conv2d(384, 256, 3, padding=1),
+                "10": nn.Conv2d(256, 256, 3, padding=1),
+            }
+        )
+        self.pool = nn.MaxPool2d(3, stride=2)
+
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        """Normalised pictures (B, 3, H, W), sides of at least ``SMALLEST`` -> five maps (B, C, h, w)."""
+        maps = []
+        for name, convolution in self.features.items():
+            pictures = torch.relu(convolution(self.pool(pictures) if name in ("3", "6") else pictures))
+            maps.append(pictures)
+        return maps
+
+    def load(self, published: Mapping[str, Tensor]) -> None:
+        """Take the weights of a whole AlexNet; its classifier is not used."""
+        self.load_state_dict({name: value for name, value in published.items() if name.startswith("features.")})
 
 
 class Lpips:
@@ -40,15 +67,15 @@ class Lpips:
         """With AlexNet's published weights, and the channels' weights that torchmetrics ships.
 
         Raises:
-            WeightsMissing: AlexNet's weights are not there.
-            UserError: they are something else, or torchmetrics is missing.
+            Unavailable: AlexNet's weights or torchmetrics are not there.
+            UserError: the weights are something else.
         """
         network = AlexNetFeatures()
         network.load(torch.load(ALEXNET.find(folder), map_location="cpu", weights_only=True))
         package = Path(str(import_extra("torchmetrics").__file__)).parent
         file = package / "functional" / "image" / "lpips_models" / "alex.pth"
         if not file.is_file():
-            raise UserError(f"torchmetrics holds no {file.name}; install a release that ships LPIPS (1.5 or later)")
+            raise Unavailable(f"torchmetrics holds no {file.name}; install a release that ships LPIPS (1.5 or later)")
         learned = torch.load(file, map_location="cpu", weights_only=True)
         importance = [learned[f"lin{number}.model.1.weight"].to(device) for number in range(5)]
         return cls(network.to(device), importance)
@@ -59,14 +86,10 @@ class Lpips:
 
         Raises:
             ValueError: the shapes differ or are no frames.
-            UserError: the frames are too small.
+            Unavailable: the frames are too small.
         """
-        if first.shape != second.shape or first.ndim < 3:
-            raise ValueError(f"frames of shape {first.shape} and {second.shape} can't be compared")
-        if min(first.shape[-3:-1]) < SMALLEST:
-            raise UserError(
-                f"size={min(first.shape[-3:-1])} is too small for LPIPS; give frames of at least {SMALLEST}"
-            )
+        check_pair(first, second)
+        check_side("LPIPS", first.shape, SMALLEST)
         flat = [torch.from_numpy(frames.reshape(-1, *frames.shape[-3:])) for frames in (first, second)]
         parts = [self._distance(one, other) for one, other in zip(*(f.split(batch) for f in flat), strict=True)]
         return torch.cat(parts).cpu().numpy().reshape(first.shape[:-3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfvgen_plan.metrics.extras import import_extra
+from sfvgen_plan.metrics.weights import import_extra
 from sfvgen_plan.video import FRAMES_PER_SECOND
 
 
@@ -14,7 +14,7 @@ def scene_cuts(video: np.ndarray) -> int:
     Cuts less than 15 frames apart count as one, which is its setting too.
 
     Raises:
-        UserError: PySceneDetect is missing.
+        Unavailable: PySceneDetect is missing.
     """
     library = import_extra("scenedetect")
     detector = library.ContentDetector()

@@ -10,15 +10,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics.encoder import VideoEncoder
-from sfvgen_plan.metrics.extras import import_extra
 from sfvgen_plan.metrics.frames import SSIM_WINDOW, ssim
 from sfvgen_plan.metrics.frechet import I3DFeatures
 from sfvgen_plan.metrics.perceptual import SMALLEST, Lpips
 from sfvgen_plan.metrics.places import SceneRevisit
 from sfvgen_plan.metrics.scenes import scene_cuts
-from sfvgen_plan.metrics.weights import WeightsMissing
+from sfvgen_plan.metrics.weights import Unavailable, check_side, import_extra
 
 Pairs = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Two arrays of frames (N, H, W, 3) uint8 -> (N,)."""
@@ -66,42 +64,29 @@ class Toolbox:
         Raises:
             UserError: an encoder or weights that are there, but damaged or something else.
         """
-        reasons: dict[str, str] = {}
+        left_out: dict[str, str] = {}
 
-        def try_to(name: str, make: Callable[[], Metric]) -> Metric | None:
+        def attempt(name: str, make: Callable[[], Metric], smallest: int = 1, library: str = "torch") -> Metric | None:
             try:
+                check_side(name, (size, size, 3), smallest)
+                import_extra(library)
                 return make()
-            except (WeightsMissing, _Unusable) as error:
-                reasons[name] = str(error)
+            except Unavailable as error:
+                left_out[name] = str(error)
                 return None
-
-        def library(name: str, metric: Metric, smallest: int = 1) -> Metric:
-            if size < smallest:
-                raise _Unusable(f"frames of {size} pixels are too small, it takes {smallest}")
-            try:
-                import_extra(name)
-            except UserError as error:
-                raise _Unusable(str(error)) from error
-            return metric
 
         own = VideoEncoder.load(encoder, device) if encoder is not None else None
         if own is None:
-            reasons["cosine"] = reasons["frechet"] = "no video encoder was given"
-        i3d = try_to("fvd", lambda: I3DFeatures.published(weights, device))
-        clip_features: dict[str, Features] = {"frechet": own.clip_features} if own is not None else {}
-        if i3d is not None:
-            clip_features["fvd"] = i3d
+            left_out["cosine"] = left_out["frechet"] = "no video encoder was given"
+        i3d = attempt("fvd", lambda: I3DFeatures.published(weights, device))
+        clip_features = {"frechet": own.clip_features if own else None, "fvd": i3d}
         return cls(
-            ssim=try_to("ssim", lambda: library("torchmetrics", ssim, SSIM_WINDOW)),
-            lpips=try_to("lpips", lambda: library("torchmetrics", Lpips, SMALLEST).published(weights, device)),
-            src=try_to("src", lambda: SceneRevisit.published(weights, device)),
-            scene_cuts=try_to("scene_cuts", lambda: library("scenedetect", scene_cuts)),
-            frame_features=own.frame_features if own is not None else None,
-            clip_features=clip_features,
-            left_out=reasons,
-            encoder=own.digest if own is not None else None,
+            ssim=attempt("ssim", lambda: ssim, SSIM_WINDOW, "torchmetrics"),
+            lpips=attempt("lpips", lambda: Lpips.published(weights, device), SMALLEST, "torchmetrics"),
+            src=attempt("src", lambda: SceneRevisit.published(weights, device)),
+            scene_cuts=attempt("scene_cuts", lambda: scene_cuts, library="scenedetect"),
+            frame_features=own.frame_features if own else None,
+            clip_features={name: features for name, features in clip_features.items() if features is not None},
+            left_out=left_out,
+            encoder=own.digest if own else None,
         )
-
-
-class _Unusable(Exception):
-    """A metric that can't be had here; the message says why."""

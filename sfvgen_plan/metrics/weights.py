@@ -1,18 +1,23 @@
-"""The published weights that define LPIPS, FVD and SRC. Nothing is downloaded, and nothing else stands in for them."""
+"""What metrics need beyond the package's own dependencies: libraries, and the published weights that define them.
+
+Nothing is downloaded, and nothing else stands in for the weights.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sfvgen_plan.errors import UserError
 
 
-class WeightsMissing(UserError):
-    """The published weights of a metric are not on this machine; the metric has to be left out."""
+class Unavailable(UserError):
+    """A metric can't be had here: its library or weights are missing, or the frames are too small for it."""
 
 
 @dataclass(frozen=True)
@@ -35,43 +40,55 @@ class PublishedWeights:
         """The file in ``folder``, or else in torch's cache (``torch.hub.get_dir()``), its content checked.
 
         Raises:
-            WeightsMissing: it is in neither.
+            Unavailable: it is in neither.
             UserError: what is there is something else.
         """
-        places = [Path(torch.hub.get_dir()) / "checkpoints" / self.file]
-        if folder is not None:
-            places.insert(0, Path(folder) / self.file)
-        for path in places:
+        folders = [*([Path(folder)] if folder is not None else []), Path(torch.hub.get_dir()) / "checkpoints"]
+        for path in (place / self.file for place in folders):
             if path.is_file():
-                self._check(path)
+                with path.open("rb") as file:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                if not found.startswith(self.digest):
+                    raise UserError(
+                        f"weights={str(path)!r} are not those that {self.metric} is defined by (SHA-256 "
+                        f"{found[:12]}…, published {self.digest[:12]}…); replace them by {self.url}"
+                    )
                 return path
-        raise WeightsMissing(
-            f"{self.metric} needs {self.file}, which is not in {' or '.join(str(path.parent) for path in places)}; "
+        raise Unavailable(
+            f"{self.metric} needs {self.file}, which is not in {' or '.join(map(str, folders))}; "
             f"put it there from {self.url}"
         )
 
-    def _check(self, path: Path) -> None:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if not found.startswith(self.digest):
-            raise UserError(
-                f"weights={str(path)!r} are not those that {self.metric} is defined by (SHA-256 {found[:12]}…, "
-                f"published {self.digest[:12]}…); replace them by {self.url}"
-            )
 
-
-ALEXNET = PublishedWeights(
-    "LPIPS",
-    "alexnet-owt-7be5be79.pth",
-    "7be5be79",
-    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-)
-RESNET18 = PublishedWeights(
-    "SRC", "resnet18-f37072fd.pth", "f37072fd", "https://download.pytorch.org/models/resnet18-f37072fd.pth"
-)
+_TORCH = "https://download.pytorch.org/models"
+ALEXNET = PublishedWeights("LPIPS", "alexnet-owt-7be5be79.pth", "7be5be79", f"{_TORCH}/alexnet-owt-7be5be79.pth")
+RESNET18 = PublishedWeights("SRC", "resnet18-f37072fd.pth", "f37072fd", f"{_TORCH}/resnet18-f37072fd.pth")
 I3D = PublishedWeights(
     "FVD",
     "i3d_torchscript.pt",
     "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
     "https://huggingface.co/flateon/FVD-I3D-torchscript",
 )
+
+
+def import_extra(module: str) -> Any:
+    """Import a module of the extra ``metrics``.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise Unavailable(f"{name} is not installed; pip install torchmetrics scenedetect-headless") from error
+
+
+def check_side(metric: str, frames: tuple[int, ...], smallest: int) -> None:
+    """Refuse frames whose shape (..., H, W, C) has a side below ``smallest``.
+
+    Raises:
+        Unavailable: it has.
+    """
+    if min(frames[-3:-1]) < smallest:
+        raise Unavailable(f"size={min(frames[-3:-1])} is too small for {metric}; give frames of at least {smallest}")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from sfvgen_plan.benchmarks import rlbench_faults
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.running.episodes import Awaiting, Ended, Job, Player
 from sfvgen_plan.cli import main
@@ -22,7 +21,6 @@ from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX, SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOLS = ROOT / "benchmarks" / "protocols"
-ROWS = ROOT / "benchmarks" / "rows" / "rlbench_faults.csv"
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -106,21 +104,3 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
-
-
-def test_injected_faults_become_rows(tmp_path: Path) -> None:
-    with rlbench_faults._stand_in(ROOT / "tests" / "fakes"):
-        rows = list(rlbench_faults.inject_faults(4, lanes=1))
-    assert [row.case for row in rows] == ["abort in step 1", "abort in step 3", "abort in reset 1", "exit in step 1"]
-    assert all(row.ok and row.errors == 1 and row.orphans == 0 for row in rows)
-
-
-def test_the_committed_rows_hold_what_they_promise() -> None:
-    rows = list(csv.DictReader(ROWS.open()))
-    faults = [row for row in rows if row["test"] == "fault"]
-    assert len(faults) == 200
-    assert all(row["error"] and int(row["orphans"]) == 0 for row in faults)
-    assert all(float(row["seconds"]) <= float(row["limit_seconds"]) for row in faults)
-    overheads = [float(row["seconds"]) for row in rows if row["test"] == "overhead"]
-    assert overheads and max(overheads) <= 0.001
-    assert {row["ok"] for row in rows} == {"True"}

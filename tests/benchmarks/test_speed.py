@@ -1,13 +1,15 @@
-"""Speed rows: one for each name and device, with the command that makes it again."""
+"""Speed rows: one for each name and device, with the command that measures it again."""
 
 import csv
-import shlex
+from dataclasses import fields
+from functools import partial
 
 import pytest
 
-from sfvgen_plan.benchmarks import speed, throughput
 from sfvgen_plan.benchmarks.report.readme import speed_section
-from sfvgen_plan.benchmarks.speed import COLUMNS, Row, main, merge, run_program
+from sfvgen_plan.benchmarks.speed import measurements
+from sfvgen_plan.benchmarks.speed.__main__ import Row, main
+from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Measurement, imagined, run_program, vector
 from sfvgen_plan.errors import UserError
 
 
@@ -16,79 +18,54 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def test_rows_replace_those_of_the_same_name_and_device(tmp_path):
-    path = tmp_path / "results" / "speed.csv"
-    merge(path, [Row("a", "CPU, 2 cores", "1", "s", "old"), Row("b", "CPU, 2 cores", "2", "s", "old")])
-    merge(path, [Row("a", "CPU, 2 cores", "3", "s", "new"), Row("a", "GPU", "4", "s", "new")])
-    assert [(row["name"], row["device"], row["value"]) for row in read(path)] == [
-        ("a", "CPU, 2 cores", "3"),
-        ("b", "CPU, 2 cores", "2"),
-        ("a", "GPU", "4"),
-    ]
-    assert [file.name for file in path.parent.iterdir()] == ["speed.csv"]
+def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "rows" / "speed.csv"
+    options = ["--device", "cpu", "--out", str(path)]
+    values = iter((1.0, 2.0, 3.0))
+    for name in ("help_seconds", "step_cpu_ms"):
+        monkeypatch.setitem(MEASUREMENTS, name, Measurement(lambda bench: next(values), "s", "cpu"))
+    assert main(["--only", "step_cpu_ms", "help_seconds", *options]) == 0
+    assert main(["--only", "help_seconds", "--checkpoint", "metaworld10", *options]) == 0
+    assert [(row["name"], row["value"]) for row in read(path)] == [("help_seconds", "3"), ("step_cpu_ms", "2")]
+    assert tuple(read(path)[0]) == tuple(field.name for field in fields(Row))
+    command = "python -m sfvgen_plan.benchmarks.speed --only help_seconds --device cpu --checkpoint metaworld10"
+    assert read(path)[0]["command"] == command
+    assert "help_seconds" in capsys.readouterr().out
+    assert "help_seconds" in speed_section(read(path))
 
 
-def test_other_tables_are_not_overwritten(tmp_path):
+def test_other_tables_are_not_overwritten(tmp_path, monkeypatch, capsys):
     path = tmp_path / "other.csv"
     path.write_text("task,f_g\nreach-v3,1\n")
-    with pytest.raises(UserError, match=r"other\.csv"):
-        merge(path, [Row("a", "CPU", "1", "s", "new")])
+    monkeypatch.setitem(MEASUREMENTS, "help_seconds", Measurement(lambda bench: 1.0, "s", "cpu"))
+    assert main(["--only", "help_seconds", "--device", "cpu", "--out", str(path)]) == 2
+    assert "other.csv" in capsys.readouterr().err
     assert path.read_text() == "task,f_g\nreach-v3,1\n"
 
 
-def test_help_and_model_are_measured(small_checkpoint, tmp_path, capsys):
+def test_the_models_numbers(small_checkpoint, tmp_path, monkeypatch):
+    small = {
+        "imagined_2x3": partial(imagined, episodes=2, decisions=3),
+        "vector_state_2": partial(vector, num_envs=2, obs_mode="state"),
+        "plan": partial(measurements.plan, candidates=2, horizon=4),
+        "memory_speedup_2": partial(measurements.memory_speedup, episodes=2),
+    }
+    for name, measure in small.items():
+        monkeypatch.setitem(MEASUREMENTS, name, Measurement(measure, "-", "cpu"))
     path = tmp_path / "speed.csv"
     options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
-    assert main(["--only", "help", "imagine", "--batch", "2", *options]) == 0
-    rows = {row["name"]: row for row in read(path)}
-    assert tuple(rows["help_seconds"]) == COLUMNS
-    assert 0 < float(rows["help_seconds"]["value"]) < 10
-    assert rows["imagined_decisions"]["unit"] == "decisions/s"
-    command = shlex.split(rows["imagined_decisions"]["command"])
-    assert command[:5] == ["python", "-m", "sfvgen_plan.benchmarks.speed", "--only", "imagine"]
-    assert command[-2:] == ["--batch", "2"]
-    assert "imagined_decisions" in capsys.readouterr().out
-    assert "help_seconds" in speed_section(list(rows.values()))
+    assert main(["--only", *small, "--sampler-steps", "1", *options]) == 0
+    assert {row["name"]: float(row["value"]) > 0 for row in read(path)} == dict.fromkeys(small, True)
 
 
-def test_batches_are_measured_beside_what_they_replace(small_checkpoint, tmp_path):
-    path = tmp_path / "speed.csv"
-    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
-    assert main(["--only", "vector", "memory", "--batch", "2", "--sampler-steps", "1", *options]) == 0
-    rows = {row["name"]: row for row in read(path)}
-    names = ["vector_env_2", "sync_vector_env_2", "memory_chunk_2", "memory_chunk_2_peft", "memory_speedup_2"]
-    assert list(rows) == [*names, "memory_per_episode"]
-    assert all(float(row["value"]) > 0 for row in rows.values())
-    seconds = (float(rows[name]["value"]) for name in ("memory_chunk_2_peft", "memory_chunk_2"))
-    assert float(rows["memory_speedup_2"]["value"]) == pytest.approx(next(seconds) / next(seconds), rel=1e-2)
-    assert shlex.split(rows["memory_chunk_2"]["command"])[-4:] == ["--batch", "2", "--sampler-steps", "1"]
-
-
-def test_of_single_environments_a_few_are_enough(small_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "MOST_SINGLES", 1)
-    path = tmp_path / "speed.csv"
-    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
-    assert main(["--only", "vector", "--batch", "2", "--sampler-steps", "1", *options]) == 0
-    assert [row["name"] for row in read(path)] == ["vector_env_2", "sync_vector_env_1"]
-
-
-def test_ways_to_spread_out_are_measured_from_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.delitem(throughput.WAYS, "ray_2")  # takes as long to start as all the rest
-    path = tmp_path / "speed.csv"
-    assert main(["--only", "workers", "--agent", "expert", "--episodes", "2", "--out", str(path)]) == 0
-    rows = {row["name"]: row for row in read(path)}
-    assert list(rows) == ["expert_workers_1", "expert_workers_2"]
-    assert all(0 < float(row["value"]) < 1000 and row["unit"] == "episodes/min" for row in rows.values())
-    command = shlex.split(rows["expert_workers_1"]["command"])
-    assert command[3:] == ["--only", "workers", "--agent", "expert", "--episodes", "2"]
+def test_programs_are_measured_and_their_failure_is_told():
+    seconds, gigabytes = run_program("--help")
+    assert 0 < seconds < 20 and 0.005 < gigabytes < 2
+    with pytest.raises(UserError, match=r"eval --task nowhere.*failed \(.*nowhere"):
+        run_program("eval", "--task", "nowhere")
 
 
 def test_unknown_measurements(tmp_path, capsys):
-    assert main(["--only", "imagin", "--out", str(tmp_path / "speed.csv")]) == 2
-    assert "did you mean imagine?" in capsys.readouterr().err
+    assert main(["--only", "imagined_4096", "--out", str(tmp_path / "speed.csv")]) == 2
+    assert "did you mean imagined_4096x1" in capsys.readouterr().err
     assert not (tmp_path / "speed.csv").exists()
-
-
-def test_a_program_that_fails_is_an_error():
-    with pytest.raises(UserError, match=r"eval --task nowhere.*failed \(.*nowhere"):
-        run_program(["eval", "--task", "nowhere"])

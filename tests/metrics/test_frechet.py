@@ -7,7 +7,7 @@ import torch
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import weights
 from sfvgen_plan.metrics.frechet import I3DFeatures, clips, frechet_distance
-from sfvgen_plan.metrics.weights import WeightsMissing
+from sfvgen_plan.metrics.weights import Unavailable
 
 
 @pytest.mark.parametrize("count", [200, 5])
@@ -58,7 +58,7 @@ def test_i3d_is_loaded_from_the_file_and_only_from_the_published_one(tmp_path, m
     from dataclasses import replace
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    with pytest.raises(WeightsMissing, match=r"FVD needs i3d_torchscript\.pt"):
+    with pytest.raises(Unavailable, match=r"FVD needs i3d_torchscript\.pt"):
         I3DFeatures.published(tmp_path)
     file = tmp_path / "i3d_torchscript.pt"
     torch.jit.script(Detector()).save(str(file))

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.metrics.networks import AlexNetFeatures
-from sfvgen_plan.metrics.perceptual import Lpips
-from sfvgen_plan.metrics.weights import WeightsMissing
+from sfvgen_plan.metrics.perceptual import AlexNetFeatures, Lpips
+from sfvgen_plan.metrics.weights import Unavailable
 
 WIDTHS = (64, 192, 384, 256, 256)
 
@@ -77,5 +76,5 @@ def test_it_takes_the_weights_of_a_whole_alexnet():
 
 def test_without_the_published_weights_there_is_no_lpips(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    with pytest.raises(WeightsMissing, match=r"alexnet-owt-7be5be79\.pth"):
+    with pytest.raises(Unavailable, match=r"alexnet-owt-7be5be79\.pth"):
         Lpips.published(tmp_path)

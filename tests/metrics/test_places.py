@@ -1,70 +1,74 @@
-"""SRC: ResNet-18's features beside another implementation of it, and their cosine."""
+"""SRC: ResNet-18 with torchvision's weights, beside its definition, and the cosine of its features."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from sfvgen_plan.metrics.networks import IMAGENET_MEAN, IMAGENET_STD, ResNet18Features
-from sfvgen_plan.metrics.places import SceneRevisit, cosine
+from sfvgen_plan.metrics.places import IMAGENET_MEAN, IMAGENET_STD, SceneRevisit, cosine, resnet18
 
 
-def randomised(network):
-    """Weights and running statistics that no layer can be skipped with."""
+def published():
+    """Random weights and statistics under the names and in the shapes of torchvision's ResNet-18."""
     generator = torch.Generator().manual_seed(0)
-    for name, value in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        noise = torch.rand(value.shape, generator=generator)
-        value.copy_(0.5 + noise if "var" in name or "bn" in name else 0.1 * (noise - 0.5))
-    return network.eval()
+    weights = {}
+
+    def add(convolution, norm, wide, narrow, side):
+        weights[f"{convolution}.weight"] = 0.1 * (torch.rand(wide, narrow, side, side, generator=generator) - 0.5)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            weights[f"{norm}.{name}"] = 0.5 + torch.rand(wide, generator=generator)
+        weights[f"{norm}.num_batches_tracked"] = torch.tensor(0)
+
+    add("conv1", "bn1", 64, 3, 7)
+    for stage, (narrow, wide) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], start=1):
+        for block in range(2):
+            place = f"layer{stage}.{block}"
+            add(f"{place}.conv1", f"{place}.bn1", wide, wide if block else narrow, 3)
+            add(f"{place}.conv2", f"{place}.bn2", wide, wide, 3)
+            if stage > 1 and not block:
+                add(f"{place}.downsample.0", f"{place}.downsample.1", wide, narrow, 1)
+    return {**weights, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
 
-def as_transformers(name):
-    """The name in transformers' ResNet of one of ours."""
-    if name.startswith(("conv1.", "bn1.")):
-        part = "convolution" if name.startswith("conv1") else "normalization"
-        return f"embedder.embedder.{part}.{name.partition('.')[2]}"
-    stage, block, rest = name[5:].split(".", 2)
-    place = f"encoder.stages.{int(stage) - 1}.layers.{block}"
-    if rest.startswith("downsample."):
-        part = {"0": "convolution", "1": "normalization"}[rest.split(".")[1]]
-        return f"{place}.shortcut.{part}.{rest.split('.', 2)[2]}"
-    part = "convolution" if rest.startswith("conv") else "normalization"
-    layer, _, leaf = rest.partition(".")
-    return f"{place}.layer.{int(layer[-1]) - 1}.{part}.{leaf}"
+def features_by_definition(weights, pictures):
+    """He et al. 2015, from the published names."""
+
+    def layer(values, convolution, norm, stride, padding):
+        values = F.conv2d(values, weights[f"{convolution}.weight"], stride=stride, padding=padding)
+        names = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(values, *(weights[f"{norm}.{name}"] for name in names))
+
+    values = F.max_pool2d(layer(pictures, "conv1", "bn1", 2, 3).relu(), 3, 2, 1)
+    for stage in range(1, 5):
+        for block in range(2):
+            place, stride = f"layer{stage}.{block}", 2 if stage > 1 and not block else 1
+            inside = layer(values, f"{place}.conv1", f"{place}.bn1", stride, 1).relu()
+            inside = layer(inside, f"{place}.conv2", f"{place}.bn2", 1, 1)
+            if f"{place}.downsample.0.weight" in weights:
+                values = layer(values, f"{place}.downsample.0", f"{place}.downsample.1", stride, 0)
+            values = (inside + values).relu()
+    return values.mean((2, 3))
 
 
-def test_features_are_those_of_another_implementation():
-    from transformers import ResNetConfig, ResNetModel
-
+def test_the_published_weights_give_resnet18():
     torch.set_num_threads(1)
-    config = ResNetConfig(
-        embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic", hidden_act="relu"
-    )
-    other, ours = ResNetModel(config).eval(), randomised(ResNet18Features())
-    other.load_state_dict({as_transformers(name): value for name, value in ours.state_dict().items()})
-    pictures = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
+    weights, pictures = published(), torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        expected = other(pictures).pooler_output.flatten(1)
+        expected = features_by_definition(weights, pictures)
         assert expected.std() > 0
-        torch.testing.assert_close(ours(pictures), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_it_takes_the_weights_of_a_whole_resnet():
-    given, network = randomised(ResNet18Features()), ResNet18Features()
-    network.load({**given.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)})
-    assert torch.equal(network.layer3[0].downsample[0].weight, given.layer3[0].downsample[0].weight)
+        found = resnet18(weights).eval()(pictures).pooler_output.flatten(1)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_frames_are_normalised_as_imagenets():
     class Mean(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1 = torch.nn.Conv2d(1, 1, 1)
+        device = torch.device("cpu")
 
         def forward(self, pictures):
             assert pictures.shape[1:] == (3, 224, 224)
-            return pictures.mean((-2, -1))
+            return SimpleNamespace(pooler_output=pictures.mean((-2, -1), keepdim=True))
 
     frame = np.zeros((1, 16, 16, 3), np.uint8) + np.array([255, 0, 51], np.uint8)
     expected = (np.array([1.0, 0.0, 0.2]) - IMAGENET_MEAN) / IMAGENET_STD
@@ -73,7 +77,7 @@ def test_frames_are_normalised_as_imagenets():
 
 def test_equal_places_have_a_consistency_of_one():
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    metric = SceneRevisit(randomised(ResNet18Features()))
+    metric = SceneRevisit(resnet18(published()))
     assert metric(frames, frames) == pytest.approx(1.0, abs=1e-6)
     assert (metric(frames, 255 - frames) < 1 - 1e-6).all()
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.metrics.weights import RESNET18, WeightsMissing
+from sfvgen_plan.metrics.weights import RESNET18, Unavailable
 
 
 def test_folder_first_then_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     known = replace(RESNET18, digest=hashlib.sha256(b"right").hexdigest()[:8])
     cache, folder = tmp_path / "cache" / "hub" / "checkpoints", tmp_path / "mine"
-    with pytest.raises(WeightsMissing, match=rf"SRC needs {RESNET18.file}.*{RESNET18.url}"):
+    with pytest.raises(Unavailable, match=rf"SRC needs {RESNET18.file}.*{RESNET18.url}"):
         known.find(folder)
     for place in (cache, folder):
         place.mkdir(parents=True)

@@ -1,0 +1,194 @@
+"""What is measured: one function for each number, and the table of their names.
+
+A measurement's name says its size: ``imagined_4096x1`` is 4,096 episodes of one decision a call.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sfvgen_plan.benchmarks.speed.memory import memory_seconds
+from sfvgen_plan.devices import cpu_cores, device_name
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+EVAL = ("eval", "--task", "drawer-close-v3", "--episodes", "1")
+ENDLESS = 2**31
+"""Decisions; longer than any measurement."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured, and for how long.
+
+    Attributes:
+        path: checkpoint folder or name; None for the package's.
+        device: "cpu" or "cuda".
+        seconds: of measuring a call, at least.
+        sampler_steps: denoising steps of an imagined decision or chunk.
+    """
+
+    path: str | None = None
+    device: str = "cpu"
+    seconds: float = 3.0
+    sampler_steps: int = 3
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        return load_checkpoint(self.path, self.device)
+
+    @cached_property
+    def evaluation(self) -> tuple[float, float]:
+        """Seconds and gigabytes of ``EVAL`` from the command line, imports included."""
+        options = ["--device", self.device, *(["--checkpoint", self.path] if self.path else [])]
+        with tempfile.TemporaryDirectory() as folder:
+            return run_program(*EVAL, *options, "--out", str(Path(folder) / "run"))
+
+    def clock(self, call: Callable[[], object]) -> float:
+        """Mean seconds of a call, over three calls at least and so many seconds; after calls that warm it up."""
+        for _ in range(3 if self.device.startswith("cuda") else 1):
+            call()
+        calls, start = 0, time.perf_counter()
+        while calls < 3 or time.perf_counter() - start < self.seconds:
+            call()
+            calls += 1
+        return (time.perf_counter() - start) / calls
+
+
+def help_seconds(bench: Bench) -> float:
+    """``sfvgen-plan --help``, median of three."""
+    return statistics.median(run_program("--help")[0] for _ in range(3))
+
+
+def imagined(bench: Bench, episodes: int, decisions: int) -> float:
+    """Imagined decisions a second, all heads included, ``decisions`` of ``episodes`` in a call."""
+    import torch
+
+    simulator = bench.checkpoint.simulator(bench.sampler_steps)
+    task = bench.checkpoint.tasks[0]
+    start = bench.checkpoint.starts[task][:1, None].expand(episodes, -1, -1, -1, -1)
+    state = simulator.begin_latents(start, [task] * episodes, list(range(episodes)))
+    actions = torch.rand(episodes, decisions, simulator.action_dim, device=simulator.device) * 2 - 1
+
+    def imagine() -> None:
+        nonlocal state
+        state, outcome = simulator.imagine(state, actions)
+        outcome.reward.cpu()  # waits for the device
+
+    return episodes * decisions / bench.clock(imagine)
+
+
+def vector(bench: Bench, num_envs: int, obs_mode: str) -> float:
+    """Decisions a second of ``num_envs`` imagined environments in one batch."""
+    from sfvgen_plan.envs.vector import ImaginedVectorEnv
+
+    env = ImaginedVectorEnv(
+        num_envs, bench.checkpoint.tasks[0], bench.checkpoint, obs_mode=obs_mode, max_decisions=ENDLESS,
+        sampler_steps=bench.sampler_steps,
+    )  # fmt: skip
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = np.asarray(env.action_space.sample())
+    seconds = bench.clock(lambda: env.step(actions))
+    env.close()
+    return num_envs / seconds
+
+
+def plan(bench: Bench, candidates: int, horizon: int) -> float:
+    """Seconds of one MPPI plan for one episode."""
+    from sfvgen_plan.agents.registry import make_agent
+
+    task = bench.checkpoint.tasks[0]
+    settings = {"samples": candidates, "horizon": horizon}
+    agent: Any = make_agent("mppi", bench.checkpoint, bench.device, 0, settings)
+    frame = bench.checkpoint.pipeline.decode(bench.checkpoint.starts[task][:1])
+    agent.reset([0], [task], [0])
+    return bench.clock(lambda: agent.act([0], frame))
+
+
+def memory_speedup(bench: Bench, episodes: int) -> float:
+    """How many times faster ``episodes`` with a memory each are imagined and remembered in one batch than one after the
+    other with a PEFT adapter."""
+    batched, alone = memory_seconds(bench.checkpoint, episodes, bench.sampler_steps, bench.clock)
+    return alone / batched
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """``on``: the device whose speed it is, "cpu" or "cuda"."""
+
+    measure: Callable[[Bench], float]
+    unit: str
+    on: str
+
+
+MEASUREMENTS: Mapping[str, Measurement] = {
+    "help_seconds": Measurement(help_seconds, "s", "cpu"),
+    "eval_seconds": Measurement(lambda bench: bench.evaluation[0], "s", "cpu"),
+    "eval_peak_memory": Measurement(lambda bench: bench.evaluation[1], "GB", "cpu"),
+    "step_cpu_ms": Measurement(lambda bench: 1e3 / vector(bench, 1, "pixels"), "ms", "cpu"),
+    "plan_cpu_seconds": Measurement(partial(plan, candidates=64, horizon=8), "s", "cpu"),
+    "plan_gpu_seconds": Measurement(partial(plan, candidates=200, horizon=10), "s", "cuda"),
+    "imagined_4096x1": Measurement(partial(imagined, episodes=4096, decisions=1), "decisions/s", "cuda"),
+    "imagined_1024x3": Measurement(partial(imagined, episodes=1024, decisions=3), "decisions/s", "cuda"),
+    "vector_latent_1024": Measurement(partial(vector, num_envs=1024, obs_mode="latent"), "decisions/s", "cuda"),
+    "vector_state_1024": Measurement(partial(vector, num_envs=1024, obs_mode="state"), "decisions/s", "cuda"),
+    "vector_pixels_1024": Measurement(partial(vector, num_envs=1024, obs_mode="pixels"), "decisions/s", "cuda"),
+    "memory_speedup_64": Measurement(partial(memory_speedup, episodes=64), "ratio", "cuda"),
+}
+"""In this order: programs are started while this process is still small, since Linux counts the memory of the process
+that starts a program among the program's own peak."""
+
+
+def run_program(*arguments: str) -> tuple[float, float]:
+    """Run ``sfvgen-plan`` in a process of its own: wall seconds, and its largest resident memory in GB.
+
+    Raises:
+        UserError: it failed.
+    """
+    # The console script where there is one: it is what users start.
+    script = Path(sys.executable).with_name("sfvgen-plan")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "sfvgen_plan.cli"]
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen([*command, *arguments], stdout=output, stderr=output)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C must not leave it behind
+            process.kill()
+            raise
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read().decode(errors="replace").strip() or "it said nothing"
+    if process.returncode:
+        raise UserError(f"command {shlex.join(['sfvgen-plan', *arguments])!r} failed ({said.splitlines()[-1]})")
+    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def machine(device: str) -> str:
+    """What rows call the device: a GPU's name, or that of the processor with the cores that may be used."""
+    if device != "cpu":
+        return device_name(device)
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{(names or [platform.processor() or platform.machine()])[0]}, {cpu_cores()} cores"
