@@ -86,8 +86,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
-    from sfvgen_plan.benchmarks.contestants import checkpoint_for
     from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
+    from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import cpu_cores, resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
