@@ -214,9 +214,9 @@ def _make_from(
         return first
     action_dim = int(settings.get("action_dim", action_dim))
     if kind is None:
-        # Policies keep no episode: one serves all lanes, where a copy a lane might not fit into memory.
-        shared = as_agent(first)
-        return LanesOfAgents(lambda: shared, action_dim, name)
+        # One policy serves all lanes, where a copy a lane might not fit into memory.
+        as_agent(first)
+        return LanesOfAgents(lambda: first, action_dim, name)
     waiting = [first]
     return LanesOfAgents(lambda: waiting.pop() if waiting else make(), action_dim, name)
 
