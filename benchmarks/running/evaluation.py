@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.adapters import kind_of
+from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.registry import (
     POLICY_PREFIX,
     acts_on_env,
@@ -52,7 +53,7 @@ class Evaluation:
     label: str
     protocol: Protocol
     tasks: tuple[str, ...]
-    checkpoint: str | None = None
+    checkpoint: str | Checkpoint | None = None
     device: str = "auto"
 
     @classmethod
@@ -133,15 +134,13 @@ class Evaluation:
         return Contestant(self.label, made, None, checkpoint, device_name(device), learning)
 
 
-def checkpoint_for(protocol: Protocol, tasks: Sequence[str], path: str | None, device: str) -> Checkpoint:
-    """Load a checkpoint and make sure that it was trained for these tasks and frames.
+def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:
+    """Load a checkpoint, unless it is loaded, and make sure that it was trained for these tasks and frames.
 
     Raises:
         UserError: it can't be loaded or was trained for something else.
     """
-    from sfvgen_plan.model.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(path, device)
+    checkpoint = Given(given, device).load()
     checkpoint.check_fits(tasks, protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter")
     return checkpoint
 
