@@ -66,7 +66,7 @@ avdc_rows() {
 }
 
 fidelity() { # one denoising step, eleven policies
-    sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 sampler_steps=1 --out "$WORK/fidelity"
+    sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 --sampler-steps 1 --out "$WORK/fidelity"
     for name in fidelity.csv fidelity.json fidelity.md scatter.svg drift.svg; do
         cp "$WORK/fidelity/$name" benchmarks/rows/fidelity/
     done
@@ -78,7 +78,7 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
         sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" decisions=98000 \
             num_envs=128 horizon=30 sampler_steps=1 algo.gradient_steps=32 algo.learning_starts=6400
         python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
-        sfvgen-plan fidelity --task "$task" --agent "sb3:$agent/agent.zip" --episodes 20 sampler_steps=1 \
+        sfvgen-plan fidelity --task "$task" --policies "sb3:$agent/agent.zip" --probes --episodes 20 --sampler-steps 1 \
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
     python -m sfvgen_plan.benchmarks.fidelity.section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/rows/fidelity
@@ -126,16 +126,13 @@ memory_rows() { # with one denoising step, as open_loop
 }
 
 memory_experiments() { # settings on seeds that the tables don't use; cost; drift
-    upper='targets=up_blocks.*.to_q+up_blocks.*.to_v' values='targets=up_blocks.*.to_v'
-    python -m sfvgen_plan.benchmarks.memory.settings --checkpoint "$WORK/memory-full" --sampler-steps 1 --memory full \
-        full,learning_rate=1e-4,steps=1 full,learning_rate=1e-3 full,learning_rate=1e-2 full,steps=1 \
-        full,steps=16,learning_rate=1e-3 full,rank=8 full,rank=64,alpha=64 full,window=4 full,log_mean=2 \
-        "full,$upper" "full,$values" "full,steps=1,$values" original_temp_lora no_local_rule
-    for steps in 3 50; do
-        python -m sfvgen_plan.benchmarks.memory.cost --checkpoint "$WORK/memory-full" --steps "$steps" --memory full \
-            full,steps=1 "full,steps=1,$upper" "full,steps=1,$values"
+    sweep() { python -m sfvgen_plan.benchmarks.memory.sweep "$@" --checkpoint "$WORK/memory-full"; }
+    for change in learning_rate=1e-3 learning_rate=1e-2 steps=1 rank=8 window=4 log_mean=2 'targets=[up_blocks.*.to_v]'; do
+        sweep settings "$change" --sampler-steps 1
     done
-    python -m sfvgen_plan.benchmarks.memory.drift --checkpoint "$WORK/memory-full" --row full no_temp_lora --sampler-steps 1
+    sweep settings --row full --row original_temp_lora --row no_local_rule --sampler-steps 1
+    for steps in 3 50; do sweep cost --sampler-steps "$steps"; done
+    sweep drift --sampler-steps 1
 }
 
 rlbench_data() { # their test split is left out

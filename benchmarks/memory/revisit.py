@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from sfvgen_plan.benchmarks.memory.simulators import continued, in_batches, shown
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.memory.revisit_env import CAMERA, MemoryRevisitEnv
 from sfvgen_plan.envs.memory.revisit_task import NAME
 from sfvgen_plan.envs.memory.tasks import OWN_CAMERA, make_memory
@@ -24,7 +25,7 @@ from sfvgen_plan.metrics.places import cosine
 from sfvgen_plan.metrics.readouts import error_cm
 from sfvgen_plan.metrics.toolbox import Toolbox
 from sfvgen_plan.model.checkpoint import Checkpoint
-from sfvgen_plan.simulator import Imagination, LearnedSimulator
+from sfvgen_plan.simulator import LearnedSimulator
 
 CHUNK = 8
 """Decisions imagined, and learned from, at a time."""
@@ -112,6 +113,16 @@ def revisit_env(checkpoint: Checkpoint) -> MemoryRevisitEnv:
     return env
 
 
+def check_episodes(episodes: range) -> None:
+    """Refuse seeds that belong to training data.
+
+    Raises:
+        UserError: it reaches them.
+    """
+    if episodes.stop > FIRST_TRAINING_SEED:
+        raise UserError(f"seed={episodes.start} with episodes={len(episodes)} reaches training data; use lower seeds")
+
+
 def away_of(chunk: int) -> int:
     """Frames between visit and revisit from which on one pass of the denoiser, chunk and clean frames, can't hold both.
     The same for all rows, also for those with fewer clean frames."""
@@ -132,93 +143,23 @@ def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
     return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, pairs[pairs[:, 1] > seen])
 
 
-def show(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int = CHUNK) -> Imagination:
-    """The model's states after it has seen the first ways out, with what it learned from them.
+def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int = CHUNK) -> list[Dream]:
+    """The rests of the episodes as the model imagines them after it has seen the first ways out.
 
-    Episodes of one call are as far as each other for the rule "whole", whose states hold all frames.
+    Episodes are imagined side by side, in whole chunks: each comes out as it would alone, but for how a batch rounds.
     """
-    tasks, seeds = [NAME] * len(episodes), [episode.seed for episode in episodes]
-    newest = max(simulator.context_frames, 2)
-    learning = simulator.fast_learning
-    keeps_all = learning is not None and learning.keeps_all
-
-    def frames_of(episode: TrueEpisode, first: int, end: int) -> np.ndarray:
-        return episode.frames[0 if keeps_all else max(0, first) : end]
-
-    shown = np.stack([frames_of(episode, episode.seen + 1 - newest, episode.seen + 1) for episode in episodes])
-    if learning is None:
-        return simulator.begin(shown, tasks, seeds)
-    memories: list = [None] * len(episodes)
-    for start in range(0, max(episode.seen for episode in episodes), chunk):
-        for stop, rows in _alike([min(start + chunk, episode.seen) for episode in episodes], above=start):
-            learned = simulator.remember_frames(
-                [memories[row] for row in rows],
-                np.stack([frames_of(episodes[row], start + 1 - simulator.context_frames, stop + 1) for row in rows]),
-                np.stack([episodes[row].actions[start:stop] for row in rows]),
-                [tasks[row] for row in rows],
-                [seeds[row] for row in rows],
-            )
-            for row, memory in zip(rows, learned, strict=True):
-                memories[row] = memory
-    return simulator.recall(simulator.begin(shown, tasks, seeds), memories)
-
-
-def imagine(simulator: LearnedSimulator, episode: TrueEpisode, chunk: int = CHUNK) -> Dream:
-    """The rest of the episode as the model imagines it."""
-    return imagine_all(simulator, [episode], chunk)[0]
-
-
-def imagine_all(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int = CHUNK) -> list[Dream]:
-    """The rests of several episodes in one batch. Episodes don't mix: each comes out as it would alone, but for how a
-    batch rounds."""
-    learning = simulator.fast_learning
-    if learning is not None and learning.keeps_all:
-        dreams: dict[int, Dream] = {}
-        for _, rows in _alike([episode.seen for episode in episodes]):
-            dreams |= zip(rows, _imagined(simulator, [episodes[row] for row in rows], chunk), strict=True)
-        return [dreams[row] for row in range(len(episodes))]
-    return _imagined(simulator, episodes, chunk)
-
-
-def _imagined(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], chunk: int) -> list[Dream]:
-    state = show(simulator, episodes, chunk)
-    rests = [episode.actions[episode.seen :] for episode in episodes]
-    frames: list[list[np.ndarray]] = [[] for _ in episodes]
-    estimates: list[list[np.ndarray]] = [[] for _ in episodes]
-    going, start = list(range(len(episodes))), 0
-    while going:
-        following: list[int] = []
-        for length, rows in _alike([min(chunk, len(rests[number]) - start) for number in going]):
-            numbers = [going[row] for row in rows]
-            actions = torch.from_numpy(np.stack([rests[number][start : start + length] for number in numbers]))
-            part, outcome = simulator.imagine(_part(simulator, state, rows, len(going)), actions.to(simulator.device))
-            assert outcome.latents is not None
-            seen, read = simulator.decode(outcome.latents), outcome.estimates.float().cpu().numpy()
-            for row, number in enumerate(numbers):
-                frames[number].append(seen[row])
-                estimates[number].append(read[row])
-            stays = [row for row, number in enumerate(numbers) if len(rests[number]) > start + chunk]
-            if stays:  # those of one length alone, a whole chunk
-                following = [numbers[row] for row in stays]
-                kept = _part(simulator, part, stays, len(rows))
-        if following:
-            state = simulator.remember(kept) if simulator.fast_learning is not None else kept
-        going, start = following, start + chunk
-    return [Dream(np.concatenate(parts), np.concatenate(read)) for parts, read in zip(frames, estimates, strict=True)]
-
-
-def _part(simulator: LearnedSimulator, state: Imagination, rows: list[int], count: int) -> Imagination:
-    """Of the ``count`` episodes of ``state`` those in these rows, which rise."""
-    return state if len(rows) == count else simulator.select(state, rows)
-
-
-def _alike(numbers: Sequence[int], above: int = 0) -> list[tuple[int, list[int]]]:
-    """The different numbers that are above ``above``, each with the places where it stands."""
-    return [
-        (number, [place for place, other in enumerate(numbers) if other == number])
-        for number in sorted(set(numbers))
-        if number > above
-    ]
+    dreams: dict[int, Dream] = {}
+    for batch in in_batches(simulator, [episode.seen for episode in episodes]):
+        own = [episodes[number] for number in batch]
+        seen = [episode.frames[: episode.seen + 1] for episode in own], [e.actions[: e.seen] for e in own]
+        state = shown(simulator, NAME, [episode.seed for episode in own], *seen, chunk)
+        rests = [episode.actions[episode.seen :] for episode in own]
+        longest = -(-max(map(len, rests)) // chunk) * chunk
+        actions = np.stack([np.pad(rest, ((0, longest - len(rest)), (0, 0))) for rest in rests])
+        frames, estimates = continued(simulator, state, actions, chunk)
+        for place, (number, rest) in enumerate(zip(batch, rests, strict=True)):
+            dreams[number] = Dream(frames[place, : len(rest)], estimates[place, : len(rest)])
+    return [dreams[number] for number in range(len(episodes))]
 
 
 def score(episode: TrueEpisode, dream: Dream, toolbox: Toolbox) -> RevisitScores:

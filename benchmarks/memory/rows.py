@@ -1,31 +1,22 @@
 """Files of ``sfvgen-plan bench memory``: one row per (row of the ablation, episode), on disk when the episode is done.
 
 Beside ``<name>.csv`` lies ``<name>.json``, which says of each ablation row what it was made with: rows of another
-checkpoint, or measured otherwise, are never mixed in. Rows that were measured side by side, each in a folder of its
-own, come together with ``python -m sfvgen_plan.benchmarks.memory.rows FOLDER ... --into FOLDER``.
+checkpoint, or measured otherwise, are never mixed in. Lines are only added, so several processes may measure different
+rows of one folder; of two lines of the same episode the last counts.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import io
 import json
-import os
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.arguments import add_output_arguments, exit_code
-from sfvgen_plan.benchmarks.results.files import write_text
-from sfvgen_plan.console import Output
-from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.rows import ROWS
+from filelock import FileLock
 
-FEATURES = "memory_features"
-"""Folder of the clips' features, which distances between sets of videos are computed from."""
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
 
 REVISIT, RETURN, VIDEO = "memory_revisit", "memory_return", "memory_video"
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -55,14 +46,16 @@ class MemoryRows:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / f"{name}.csv"
+        self.name, self.path = name, folder / f"{name}.csv"
         self.columns = COLUMNS[name]
         self._settings_file = folder / f"{name}.json"
+        self._lock = FileLock(folder / f".{name}.lock")
         self.rows: dict[tuple[str, int], dict[str, float | None]] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._settings = self._read_settings()
             self._read()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise UserError(f"out={str(self.path)!r} can't be used ({error}); choose another folder") from error
 
     def claim(self, row: str, settings: Mapping[str, Any]) -> None:
@@ -71,19 +64,20 @@ class MemoryRows:
         Raises:
             UserError: there are episodes of it that were made with something else.
         """
-        there = self._settings.get(row)
-        if there is not None and any(name == row for name, _ in self.rows):
+        with self._lock:
+            self._settings = self._read_settings()
+            there = self._settings.get(row, {})
             # What could not be measured at first may be added later.
-            different = [key for key in settings if there.get(key) not in (None, settings[key])]
-            if different:
-                found = ", ".join(f"{key}={there.get(key)}" for key in different)
-                asked = ", ".join(f"{key}={settings[key]}" for key in different)
+            other = [key for key in settings if there.get(key) not in (None, settings[key])]
+            if other and any(name == row for name, _ in self.rows):
+                found, asked = (", ".join(f"{key}={what[key]}" for key in other) for what in (there, settings))
                 raise UserError(
                     f"out={str(self.path)!r} has row {row!r} with {found}, but {asked} was asked for; "
                     "choose another folder or delete those rows"
                 )
-        self._settings[row] = dict(settings)
-        write_text(self._settings_file, json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
+            self._settings[row] = dict(settings)
+            with atomic(self._settings_file, "out") as staged:
+                staged.write_text(json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
 
     def missing(self, row: str, episodes: Sequence[int], needed: Sequence[str] = ()) -> list[int]:
         """Those of ``episodes`` that have no row yet, or one whose cell in a column of ``needed`` is empty."""
@@ -95,22 +89,13 @@ class MemoryRows:
 
     def add(self, row: str, episode: int, values: Values) -> None:
         """Store an episode, in place of an earlier one of the same key."""
-        kept = {column: _number(values[column]) for column in self.columns[2:]}
-        again = (row, episode) in self.rows
+        found = {column: values[column] for column in self.columns[2:]}
+        kept = {column: None if value is None else round(float(value), _DIGITS) for column, value in found.items()}
         self.rows[row, episode] = kept
-        if again or not self.path.exists():
-            self.sort()
-            return
-        with self.path.open("a", newline="") as file:
-            file.write(self._line(row, episode))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def sort(self) -> None:
-        """Write the file again, in the order of the tables."""
-        keys = sorted(self.rows, key=lambda key: (ROWS.index(key[0]), key[1]))
-        self.rows = {key: self.rows[key] for key in keys}
-        write_text(self.path, ",".join(self.columns) + "\n" + "".join(self._line(*key) for key in keys))
+        cells = ("" if value is None else f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".") for value in kept.values())
+        lines = [] if self.path.exists() else [",".join(self.columns)]
+        with self.path.open("a") as file:
+            file.write("\n".join([*lines, ",".join([row, str(episode), *cells])]) + "\n")
 
     def values(self, row: str, column: str) -> dict[int, float]:
         """Episode -> value, of the episodes that have one."""
@@ -121,77 +106,19 @@ class MemoryRows:
         """What ``row`` was made with; empty if there is nothing of it."""
         return self._settings.get(row, {})
 
+    def _read_settings(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self._settings_file.read_text()) if self._settings_file.exists() else {}
+
     def _read(self) -> None:
-        text = self._settings_file.read_text() if self._settings_file.exists() else "{}"
-        self._settings: dict[str, dict[str, Any]] = json.loads(text)
         if not self.path.exists():
             return
         text = self.path.read_text()
-        whole = text[: text.rfind("\n") + 1]  # a kill may have torn the last line
-        reader = csv.DictReader(io.StringIO(whole))
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # a kill has torn the last line
+            self.path.write_text(whole)
+        reader = csv.DictReader(whole.splitlines())
         if tuple(reader.fieldnames or ()) != self.columns:
             raise ValueError(f"its columns are {','.join(reader.fieldnames or ())}")
         for line in reader:
-            if line["row"] not in ROWS:
-                raise ValueError(f"it has a row {line['row']!r}")
             values = {column: float(line[column]) if line[column] else None for column in self.columns[2:]}
             self.rows[line["row"], int(line["episode"])] = values
-        if whole != text:
-            self.sort()
-
-    def _line(self, row: str, episode: int) -> str:
-        cells = [
-            "" if value is None else f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".")
-            for value in self.rows[row, episode].values()
-        ]
-        return ",".join([row, str(episode), *cells]) + "\n"
-
-
-def _number(value: float | int | bool | None) -> float | None:
-    return None if value is None else round(float(value), _DIGITS)
-
-
-def merge(source: Path, into: Path) -> int:
-    """Put the rows and features of one folder into another; how many rows there were.
-
-    Raises:
-        UserError: a folder without rows, or rows that were made with something else than those already there.
-    """
-    found = [MemoryRows(source, name) for name in COLUMNS if (source / f"{name}.csv").is_file()]
-    if not found:
-        raise UserError(f"folder={str(source)!r} holds no rows of sfvgen-plan bench memory; give one that does")
-    for rows in found:
-        whole = MemoryRows(into, rows.path.stem)
-        for row in dict.fromkeys(name for name, _ in rows.rows):
-            if rows.settings(row):
-                whole.claim(row, rows.settings(row))
-            elif rows.path.stem != VIDEO:  # those stand beside rows of memory/revisit, which say it
-                raise UserError(
-                    f"folder={str(source)!r} doesn't say in {rows.path.stem}.json what row {row!r} was made with; "
-                    "give the whole folder that sfvgen-plan bench memory wrote"
-                )
-        whole.rows |= rows.rows
-        whole.sort()
-    if (source / FEATURES).is_dir():
-        shutil.copytree(source / FEATURES, into / FEATURES, dirs_exist_ok=True)
-    return sum(len(rows.rows) for rows in found)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m sfvgen_plan.benchmarks.memory.rows", description="Bring rows of several folders together."
-    )
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="of sfvgen-plan bench memory")
-    parser.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="made if it is missing")
-    add_output_arguments(parser)
-    args = parser.parse_args(arguments)
-
-    def run() -> None:
-        counts = {str(folder): merge(folder, args.into) for folder in args.folders}
-        Output.of(args).result({"into": str(args.into), "rows": counts}, f"{sum(counts.values())} rows: {args.into}")
-
-    return exit_code(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

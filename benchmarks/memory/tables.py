@@ -1,19 +1,21 @@
-"""The paper's two tables, from the rows of ``sfvgen-plan bench memory``."""
+"""What the rows of the memory programs say: the paper's two tables, and those of the sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import csv
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.memory.rows import MemoryRows
+from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.simulators import ROWS, WITH, WITHOUT
+from sfvgen_plan.benchmarks.memory.sweep import STUDIES
+from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.statistics import Estimate, mean, paired_difference, wilson
-from sfvgen_plan.memory.rows import ROWS
 from sfvgen_plan.metrics.frechet import frechet_distance
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 CONSISTENCY: Mapping[str, tuple[str, float, int]] = {
     "psnr_revisit_db": ("PSNR dB ↑", 1, 2),
@@ -35,158 +37,162 @@ DETAILS: Mapping[str, tuple[str, float, int]] = {
 DISTANCES = {"frechet": "Fréchet distance ↓", "fvd": "FVD ↓"}
 """Of sets of videos."""
 
-BASE = "no_temp_lora"
-TARGET_PSNR_DB, TARGET_COSINE, TARGET_CUTS, TARGET_DISTANCE_M, TARGET_DISTANCE_SHARE = 3.0, 4.5, 0.2, 0.02, 0.25
-"""Of the row "full": dB or points of cosine above ``BASE``, share of its scene cuts, metres, share of its metres."""
-
-Numbers = dict[str, Any]
+FeaturesOf = Callable[[str], Mapping[str, np.ndarray]]
 
 
-def consistency(
-    revisit: MemoryRows, details: MemoryRows, features: Callable[[str], Mapping[str, np.ndarray]]
-) -> list[Numbers]:
+class Table(NamedTuple):
+    """For a terminal and for the README."""
+
+    title: str
+    header: tuple[str, ...]
+    lines: list[tuple[str, ...]]
+
+
+def memory_sections(folder: Path) -> list[str]:
+    """The README's tables of those rows that are in the folder."""
+    said = comparisons(folder)
+    sections = [f"**Memory: {table.title}**\n\n" + markdown(table.header, table.lines) for table in tables(folder)]
+    sections += ["\n".join(f"- {line}" for line in said)] if said else []
+    for study in STUDIES.values():
+        if (folder / study.file).exists():
+            with (folder / study.file).open(newline="") as file:
+                title, header, lines = study.table([study.row(**line) for line in csv.DictReader(file)])
+            sections.append(f"**Memory: {title}**\n\n" + markdown(header, lines))
+    return sections
+
+
+def tables(
+    folder: Path, features: FeaturesOf = lambda row: {}, parts: Sequence[str] = (REVISIT, RETURN)
+) -> list[Table]:
+    """The paper's tables of those rows that are in the folder, with 95 % intervals over episodes."""
+    made = []
+    revisit, details, returned = _files(folder, parts)
+    if revisit and details:
+        lines = consistency(revisit, details, features)
+        notes = [f"copying the last frame shown: {_span(_over_all(details, 'copy_psnr_db'), 1, 2)} dB"]
+        cuts = _over_all(details, "true_scene_cuts")
+        notes += [f"cuts found in the true videos: {_span(cuts, 1, 2)}"] if cuts else []
+        made.append(_table(f"frames of places that were shown before ({'; '.join(notes)})", lines, CONSISTENCY))
+        made.append(_table("the same videos, compared with themselves and with the true state", lines, DETAILS))
+    if returned:
+        lines = [
+            (line["row"], str(line["episodes"]), _span(line["distance_m"], 1, 3), _span(line["success_5cm"], 100, 0))
+            for line in distances(returned)
+        ]
+        agents = sorted({str(returned.settings(row).get("agent", "")) for row, _ in returned.rows} - {""})
+        title = f"objects put back in the true simulator, agent {', '.join(agents)}"
+        made.append(Table(title, ("row", "episodes", "distance m ↓", "within 5 cm % ↑"), lines))
+    return made
+
+
+def data(folder: Path, features: FeaturesOf, parts: Sequence[str]) -> dict[str, Any]:
+    """The same for JSON."""
+    revisit, details, returned = _files(folder, parts)
+    lines = {
+        "consistency": consistency(revisit, details, features) if revisit and details else [],
+        "planning": distances(returned) if returned else [],
+    }
+    plain = {name: [{k: asdict(v) if isinstance(v, Estimate) else v for k, v in line.items()} for line in found]
+             for name, found in lines.items()}  # fmt: skip
+    return {"out": str(folder), **plain, "comparisons": comparisons(folder)}
+
+
+def consistency(revisit: MemoryRows, details: MemoryRows, features: FeaturesOf) -> list[dict[str, Any]]:
     """A line for every row that has episodes: each column of ``CONSISTENCY`` and ``DETAILS`` as an ``Estimate``, and
-    the distances."""
+    distances between the features of true and imagined videos."""
     lines = []
-    for row in ROWS:
-        episodes = revisit.values(row, "psnr_revisit_db")
-        if not episodes:
-            continue
-        line: Numbers = {"row": row, "episodes": len(episodes)}
+    for row in _named(revisit):
+        line: dict[str, Any] = {"row": row, "episodes": len(revisit.values(row, "psnr_revisit_db"))}
         for column in [*CONSISTENCY, *DETAILS]:
             values = (revisit if column in revisit.columns else details).values(row, column)
             if values:
                 line[column] = mean(list(values.values()))
         found = features(row)
         for name in DISTANCES:
-            sets = [found.get(f"{name}_{which}") for which in ("true", "imagined")]
-            if all(part is not None and len(part) > 1 for part in sets):
-                line[name] = frechet_distance(*sets)  # type: ignore[arg-type]
+            sets = [found[f"{name}_{which}"] for which in ("true", "imagined") if f"{name}_{which}" in found]
+            if sets and all(len(part) > 1 for part in sets):
+                line[name] = frechet_distance(*sets)
         lines.append(line)
     return lines
 
 
-def references(details: MemoryRows) -> Numbers:
-    """What the numbers stand beside: PSNR of the last frame shown kept up, and cuts found in the true videos."""
-    found: Numbers = {}
-    for column in ("copy_psnr_db", "true_scene_cuts"):
-        values = {episode: value for row in ROWS for episode, value in details.values(row, column).items()}
-        if values:
-            found[column] = mean(list(values.values()))
-    return found
-
-
-def distances(rows: MemoryRows) -> list[Numbers]:
+def distances(rows: MemoryRows) -> list[dict[str, Any]]:
     """A line for every row that has episodes of ``memory/return``."""
-    lines = []
-    for row in ROWS:
-        metres = list(rows.values(row, "distance_m").values())
-        if metres:
-            solved = wilson(int(sum(rows.values(row, "success_5cm").values())), len(metres))
-            lines.append({"row": row, "episodes": len(metres), "distance_m": mean(metres), "success_5cm": solved})
-    return lines
+    return [
+        {
+            "row": row,
+            "episodes": len(metres),
+            "distance_m": mean(metres),
+            "success_5cm": wilson(int(sum(rows.values(row, "success_5cm").values())), len(metres)),
+        }
+        for row in _named(rows)
+        if (metres := list(rows.values(row, "distance_m").values()))
+    ]
 
 
-def comparisons(rows: MemoryRows, column: str) -> dict[str, Estimate]:
-    """Mean difference of each row to ``BASE`` on the episodes that both have."""
-    base = _keyed(rows, BASE, column)
-    found = {}
-    for row in ROWS:
-        own = _keyed(rows, row, column)
-        if row != BASE and own.keys() & base.keys():
-            found[row] = paired_difference(own, base)
-    return found
-
-
-def verdicts(revisit: MemoryRows, returned: MemoryRows) -> list[str]:
-    """Sentences on what memory brings and whether targets are met; none where a row is missing."""
+def comparisons(folder: Path) -> list[str]:
+    """Sentences on what the memory brings, on the episodes that were measured with and without it."""
     said = []
-    quality = comparisons(revisit, "psnr_revisit_db").get("full")
-    alike = comparisons(revisit, "cosine_revisit").get("full")
-    if quality is not None:
-        met = quality.mean >= TARGET_PSNR_DB or (alike is not None and 100 * alike.mean >= TARGET_COSINE)
-        text = f"full against {BASE} on revisited frames: {span(quality, 1, 2)} dB"
-        text += f", {span(alike, 100, 2)} points of cosine" if alike is not None else ""
-        said.append(f"{text} (target {TARGET_PSNR_DB:g} dB or {TARGET_COSINE:g} points): {_met(met)}")
-    cuts = _means(revisit, "scene_cuts")
-    if cuts is not None:
-        text = f"scene cuts: {cuts[0]:.2f} with memory, {cuts[1]:.2f} without"
-        verdict = _met(cuts[0] <= TARGET_CUTS * cuts[1]) if cuts[1] else "nothing to tell them apart by"
-        said.append(f"{text} (target: a fifth): {verdict}")
-    metres = _means(returned, "distance_m")
-    if metres is not None:
-        met = metres[0] <= min(TARGET_DISTANCE_M, TARGET_DISTANCE_SHARE * metres[1])
-        text = f"distance: {metres[0]:.3f} m with memory, {metres[1]:.3f} m without"
-        said.append(f"{text} (target {TARGET_DISTANCE_M:g} m and a quarter): {_met(met)}")
+    for name, column, text, factor, digits in (
+        (REVISIT, "psnr_revisit_db", "dB of PSNR on frames of places that were shown before", 1, 2),
+        (REVISIT, "cosine_revisit", "points of cosine there", 100, 2),
+        (REVISIT, "scene_cuts", "scene cuts in a video", 1, 2),
+        (RETURN, "distance_m", "metres from the objects' places", 1, 3),
+    ):
+        rows = _there(folder, name)
+        own, base = ({} if rows is None else _keyed(rows, row, column) for row in (WITH, WITHOUT))
+        if own.keys() & base.keys():
+            difference = paired_difference(own, base)
+            said.append(f"`{WITH}` against `{WITHOUT}`: {_span(difference, factor, digits, '+')} {text}")
     return said
 
 
-def consistency_table(lines: Sequence[Numbers], beside: Numbers) -> Table:
-    """For a terminal."""
-    columns = {name: spec for name, spec in CONSISTENCY.items() if any(name in line for line in lines)}
-    sets = {name: heading for name, heading in DISTANCES.items() if any(name in line for line in lines)}
-    table = _table("Video consistency, memory/revisit", [*(spec[0] for spec in columns.values()), *sets.values()])
-    for line in lines:
-        cells = [span(line.get(name), factor, digits) for name, (_, factor, digits) in columns.items()]
-        cells += [f"{line[name]:.2f}" if name in line else "" for name in sets]
-        table.add_row(line["row"], str(line["episodes"]), *cells)
-    notes = []
-    if "copy_psnr_db" in beside:
-        notes.append(f"the last frame shown, kept up: {span(beside['copy_psnr_db'], 1, 2)} dB")
-    if "true_scene_cuts" in beside:
-        notes.append(f"cuts found in the true videos: {span(beside['true_scene_cuts'], 1, 2)}")
-    table.caption = "95 % intervals over episodes; " + "; ".join(notes) if notes else None
-    return table
+def _files(folder: Path, parts: Sequence[str]) -> list[MemoryRows | None]:
+    """Those of revisits, of their details, and of returns."""
+    owners = {REVISIT: REVISIT, VIDEO: REVISIT, RETURN: RETURN}
+    return [_there(folder, name) if part in parts else None for name, part in owners.items()]
 
 
-def details_table(lines: Sequence[Numbers]) -> Table:
-    """For a terminal: consistency with itself, and read-outs."""
-    table = _table("The same videos", [heading for heading, _, _ in DETAILS.values()])
-    for line in lines:
-        cells = [span(line.get(name), factor, digits) for name, (_, factor, digits) in DETAILS.items()]
-        table.add_row(line["row"], str(line["episodes"]), *cells)
-    return table
+def _there(folder: Path, name: str) -> MemoryRows | None:
+    return MemoryRows(folder, name) if (folder / f"{name}.csv").exists() else None
 
 
-def distance_table(lines: Sequence[Numbers]) -> Table:
-    """For a terminal."""
-    table = _table("Long-horizon planning, memory/return", ["Dist m ↓", "within 5 cm %"])
-    for line in lines:
-        cells = [span(line["distance_m"], 1, 3), span(line["success_5cm"], 100, 0)]
-        table.add_row(line["row"], str(line["episodes"]), *cells)
-    return table
+def _named(rows: MemoryRows) -> list[str]:
+    """The ablation rows that have episodes, in the order of ``ROWS``."""
+    found = dict.fromkeys(row for row, _ in rows.rows)
+    return [*(row for row in ROWS if row in found), *(row for row in found if row not in ROWS)]
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    table.add_column("row")
-    for heading in ("episodes", *headings):
-        table.add_column(heading, justify="right")
-    return table
+def _over_all(rows: MemoryRows, column: str) -> Estimate | None:
+    """Mean over the episodes of any row: what doesn't depend on who imagined."""
+    values = {episode: value for row in _named(rows) for episode, value in rows.values(row, column).items()}
+    return mean(list(values.values())) if values else None
 
 
 def _keyed(rows: MemoryRows, row: str, column: str) -> dict[tuple[str, Hashable], float]:
     return {("", episode): value for episode, value in rows.values(row, column).items()}
 
 
-def _means(rows: MemoryRows, column: str) -> tuple[float, float] | None:
-    """Of "full" and of ``BASE`` on the episodes that both have."""
-    own, base = rows.values("full", column), rows.values(BASE, column)
-    shared = sorted(own.keys() & base.keys())
-    if not shared:
-        return None
-    return float(np.mean([own[e] for e in shared])), float(np.mean([base[e] for e in shared]))
+def _table(title: str, lines: Iterable[Mapping[str, Any]], columns: Mapping[str, tuple[str, float, int]]) -> Table:
+    """Of those columns that have values; sets of videos are told in that of ``CONSISTENCY``."""
+    lines = list(lines)
+    shown = {name: spec for name, spec in columns.items() if any(name in line for line in lines)}
+    sets = {name: text for name, text in DISTANCES.items() if columns is CONSISTENCY and any(name in x for x in lines)}
+    cells = [
+        (
+            line["row"],
+            str(line["episodes"]),
+            *(_span(line.get(name), factor, digits) for name, (_, factor, digits) in shown.items()),
+            *(f"{line[name]:.2f}" if name in line else "" for name in sets),
+        )
+        for line in lines
+    ]
+    return Table(title, ("row", "episodes", *(spec[0] for spec in shown.values()), *sets.values()), cells)
 
 
-def span(estimate: Estimate | None, factor: float, digits: int) -> str:
+def _span(estimate: Estimate | None, factor: float, digits: int, sign: str = "") -> str:
     """A mean and its interval, in units of 1 / ``factor``; empty for None."""
     if estimate is None:
         return ""
-    middle, low, high = (f"{factor * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))
+    middle, low, high = (f"{factor * v:{sign}.{digits}f}" for v in (estimate.mean, estimate.low, estimate.high))
     return f"{middle} [{low}, {high}]"
-
-
-def _met(met: bool) -> str:
-    return "met" if met else "missed"

@@ -16,7 +16,7 @@ from pathlib import Path
 from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.benchmarks.fidelity import open_loop_rows
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
-from sfvgen_plan.benchmarks.memory.section import memory_sections
+from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.report.summary import OVERALL, grouped, per_task, percentage, summarise

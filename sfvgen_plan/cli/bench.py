@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +71,7 @@ def run(args: Namespace) -> int:
     gl_backend()
 
     # With torch, which takes its time: everything that the options alone tell is said before.
-    from sfvgen_plan.benchmarks.memory.bench import check_episodes
+    from sfvgen_plan.benchmarks.memory.revisit import check_episodes
     from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -166,35 +165,20 @@ def measure(work: Sequence[Work], episodes: range, out: Output) -> None:
 def report(
     args: Namespace, revisit: RevisitBench | None, returned: ReturnBench | None, toolbox: Toolbox, out: Output
 ) -> None:
-    """The tables, whether targets are met, and what was left out."""
+    """The tables, what memory brings, and what was left out."""
     from rich.console import Group
 
     from sfvgen_plan.benchmarks.memory import tables
-    from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
+    from sfvgen_plan.console import table
 
-    rows, details, distances = (MemoryRows(args.out, name) for name in (REVISIT, VIDEO, RETURN))
-    lines = tables.consistency(rows, details, revisit.features) if revisit is not None else []
-    metres = tables.distances(distances) if returned is not None else []
-    if not lines and not metres:
+    parts = [bench.rows.name for bench in (revisit, returned) if bench is not None and bench.rows.rows]
+    if not parts:
         return
-    beside = tables.references(details) if lines else {}
-    said = tables.verdicts(rows, distances)
-    shown: list[Any] = [tables.consistency_table(lines, beside), tables.details_table(lines)] if lines else []
-    shown += [tables.distance_table(metres)] if metres else []
-    data = {
-        "out": str(args.out),
-        "consistency": [_plain(line) for line in lines],
-        "references": _plain(beside),
-        "planning": [_plain(line) for line in metres],
-        "targets": said,
-        "left_out": dict(toolbox.left_out),
-    }
-    out.result(data, Group(*shown, *said))
+    features = revisit.features if revisit is not None else lambda row: {}
+    shown = [table(*made) for made in tables.tables(args.out, features, parts)]
+    data = tables.data(args.out, features, parts)
+    out.result({**data, "left_out": dict(toolbox.left_out)}, Group(*shown, *data["comparisons"]))
     if revisit is not None:
         for name, reason in toolbox.left_out.items():
             out.note(f"left out: {name}: {reason}")
     out.note(f"rows: {args.out}")
-
-
-def _plain(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: asdict(value) if hasattr(value, "low") else value for name, value in line.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,35 @@ def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
     found = true_episode(env, 3, away_of(8))
     env.close()
     return found
+
+
+@pytest.fixture(scope="session")
+def played() -> dict[int, TrueEpisode]:
+    """Episodes of ``short_episodes`` by their seeds."""
+    return {}
+
+
+@pytest.fixture
+def short_episodes(monkeypatch: pytest.MonkeyPatch, played: dict[int, TrueEpisode]) -> None:
+    """Episodes of ``memory/revisit`` end 33 decisions after the turning point: two clips of the video metrics."""
+    from sfvgen_plan.benchmarks.memory import revisit
+
+    play = revisit.true_episode
+
+    def short(env: Any, seed: int, away: int) -> TrueEpisode:
+        if seed not in played:
+            whole = play(env, seed, 2)
+            end = whole.seen + 33
+            played[seed] = replace(
+                whole,
+                frames=whole.frames[: end + 1],
+                actions=whole.actions[:end],
+                estimates=whole.estimates[: end + 1],
+                pairs=whole.pairs[whole.pairs[:, 1] <= end],
+            )
+        return played[seed]
+
+    monkeypatch.setattr(revisit, "true_episode", short)
 
 
 @pytest.fixture(scope="session")

@@ -108,3 +108,8 @@ class Slow(ExpertAgent):
 def unusable(observation: np.ndarray) -> list[float]:
     """A policy whose actions are no numbers."""
     return [float("nan")] * 4
+
+
+def still(observation: np.ndarray) -> np.ndarray:
+    """Does nothing."""
+    return np.zeros(4, np.float32)

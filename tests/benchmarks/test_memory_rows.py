@@ -1,9 +1,10 @@
-"""Rows of the memory benchmark: on disk at once, never mixed, and what they say of the targets."""
+"""Rows of the memory benchmark: on disk at once, never mixed, and the tables made of them."""
 
 import pytest
 
-from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, MemoryRows
-from sfvgen_plan.benchmarks.memory.tables import distances, verdicts
+from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.tables import comparisons, data, memory_sections
+from sfvgen_plan.benchmarks.report.readme import results_block
 from sfvgen_plan.errors import UserError
 
 VALUES = {"psnr_revisit_db": 20.123456, "cosine_revisit": 0.5, "scene_cuts": 2}
@@ -18,9 +19,22 @@ def test_rows_are_on_disk_at_once_and_read_again(tmp_path):
     assert again.values("full", "cosine_revisit") == {}
     assert again.missing("full", range(2)) == [1]
     assert again.missing("full", range(2), ["cosine_revisit"]) == [0, 1]
-    again.sort()
+    again.add("full", 0, VALUES)
+    assert MemoryRows(tmp_path, REVISIT).rows["full", 0]["cosine_revisit"] == 0.5, "the last line of an episode counts"
     lines = rows.path.read_text().splitlines()
-    assert lines == [",".join(COLUMNS[REVISIT]), "full,0,20.12346,,2", "no_temp_lora,1,20.12346,0.5,2"]
+    assert lines[:3] == [",".join(COLUMNS[REVISIT]), "no_temp_lora,1,20.12346,0.5,2", "full,0,20.12346,,2"]
+
+
+def test_two_programs_measure_rows_of_one_folder(tmp_path):
+    first, second = (MemoryRows(tmp_path, REVISIT) for _ in range(2))
+    first.claim("full", {"checkpoint": "a"})
+    second.claim("no_loop", {"checkpoint": "b"})
+    first.add("full", 0, VALUES)
+    second.add("no_loop", 0, VALUES)
+    first.add("full", 1, VALUES)
+    both = MemoryRows(tmp_path, REVISIT)
+    assert list(both.rows) == [("full", 0), ("no_loop", 0), ("full", 1)]
+    assert (both.settings("full"), both.settings("no_loop")) == ({"checkpoint": "a"}, {"checkpoint": "b"})
 
 
 def test_a_torn_line_is_dropped(tmp_path):
@@ -51,19 +65,23 @@ def test_something_else_is_there(tmp_path):
         MemoryRows(tmp_path, RETURN)
 
 
-def test_targets(tmp_path):
-    rows, returned = MemoryRows(tmp_path, REVISIT), MemoryRows(tmp_path, RETURN)
-    for episode in range(3):
-        rows.add("full", episode, {"psnr_revisit_db": 25.0, "cosine_revisit": 0.9, "scene_cuts": 0})
-        rows.add("no_temp_lora", episode, {"psnr_revisit_db": 21.0, "cosine_revisit": 0.88, "scene_cuts": 2})
-        returned.add("full", episode, {"distance_m": 0.03, "success_5cm": True})
-        returned.add("no_temp_lora", episode, {"distance_m": 0.2, "success_5cm": False})
-    quality, cuts, metres = verdicts(rows, returned)
-    assert "4.00 [4.00, 4.00] dB, 2.00 [2.00, 2.00] points" in quality
-    assert quality.endswith("met") and cuts.endswith("met") and metres.endswith("missed")
-    for episode in range(3):  # nothing to cut to a fifth
-        rows.add("no_temp_lora", episode, {"psnr_revisit_db": 21.0, "cosine_revisit": 0.88, "scene_cuts": 0})
-    assert verdicts(rows, returned)[1].endswith("0.00 without (target: a fifth): nothing to tell them apart by")
-    full, without = distances(returned)
-    assert full["distance_m"].mean == pytest.approx(0.03)
-    assert (full["success_5cm"].mean, without["success_5cm"].mean) == (1.0, 0.0)
+def test_rows_become_tables(tmp_path):
+    assert memory_sections(tmp_path) == []
+    assert results_block(tmp_path) == "No results are committed yet."
+    rows, details, returned = (MemoryRows(tmp_path, name) for name in (REVISIT, VIDEO, RETURN))
+    for row, better in (("no_temp_lora", 0), ("full", 1)):
+        returned.claim(row, {"checkpoint": "c", "agent": "video"})
+        for episode in range(3):
+            rows.add(row, episode, {"psnr_revisit_db": 20 + 4 * better, "cosine_revisit": 0.9, "scene_cuts": 1})
+            details.add(row, episode, dict.fromkeys(details.columns[2:], 17.5) | {"lpips_revisit": None, "src": None})
+            returned.add(row, episode, {"distance_m": 0.12 - 0.1 * better, "success_5cm": episode < 3 * better})
+    quality, same, metres, said = memory_sections(tmp_path)
+    assert "copying the last frame shown: 17.50 [" in quality and "| full | 3 | 24.00 [24.00, 24.00] | 90.00" in quality
+    assert quality.index("full") < quality.index("no_temp_lora"), "the order of the ablation"
+    assert "LPIPS" not in quality and "17.50" in same, "no column for what could not be had"
+    assert "agent video" in metres and "| no_temp_lora | 3 | 0.120 [0.120, 0.120] | 0 [" in metres
+    assert "+4.00 [+4.00, +4.00] dB" in said and "-0.100 [-0.100, -0.100] metres" in said
+    assert quality in results_block(tmp_path)
+    assert len(comparisons(tmp_path)) == 4
+    found = data(tmp_path, lambda row: {}, (RETURN,))
+    assert found["consistency"] == [] and found["planning"][0]["success_5cm"]["mean"] == 1.0

@@ -1,6 +1,8 @@
 """Fast learning: no effect at first, learns, and keeps episodes apart as separate PEFT adapters would."""
 
 import copy
+import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -200,3 +202,22 @@ def test_some_episodes_get_other_memories_and_the_rest_keep_theirs(pipeline, une
             assert torch.equal(values[[0, 3]], old[[0, 2]])
             assert not values[1:3].any()
     assert forks.owner.tolist() == [0, 0, 1, 2]
+
+
+def test_the_noise_learnt_from(monkeypatch, make_pipeline):
+    """A step with ``log_mean`` 2 sees e^2 times the noise that it sees with 0."""
+    from sfvgen_plan.model import diffusion
+
+    pipeline, seeds, levels = make_pipeline(), torch.arange(2), []
+    corrupt = diffusion.corrupt
+
+    def noted(scheduler, latents, noise, level):
+        levels.append(level)
+        return corrupt(scheduler, latents, noise, level)
+
+    monkeypatch.setattr(diffusion, "corrupt", noted)
+    plain = FastLearning(rank=2)
+    for settings in (plain, replace(plain, log_mean=2.0)):
+        memory = fresh_memory(pipeline.unet, seeds, 2, 32.0)
+        learn(pipeline.unet, pipeline.scheduler, memory, torch.randn(2, 3, 4, 8, 8), seeds, settings)
+    torch.testing.assert_close(levels[1], levels[0] * math.e**2)

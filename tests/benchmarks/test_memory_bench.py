@@ -13,41 +13,28 @@ from sfvgen_plan.cli import main
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics.toolbox import Toolbox
 
+pytestmark = pytest.mark.usefixtures("short_episodes")
+
 
 def run(folder, out, *options):
     known = ["--checkpoint", str(folder), "--device", "cpu", "--sampler-steps", "1", "--out", str(out)]
     return main(["bench", "memory", *known, *options])
 
 
-CEM = (
-    "--agent",
-    "cem",
-    "agent.candidates=2",
-    "agent.elites=1",
-    "agent.iterations=1",
-    "agent.horizon=1",
-    "agent.knots=1",
-    "agent.memory_every=32",
-)
-
-
 def test_both_tables(memory_folder, encoder, tmp_path, capsys):
     rows = ("--row", "no_temp_lora", "--row", "full")
-    options = (*rows, "--episodes", "1", "--seed", "23", "--chunk", "24", "--encoder", str(encoder), *CEM)
-    assert run(memory_folder, tmp_path, *options, "--json") == 0
+    options = (*rows, "--episodes", "1", "--seed", "23", "--chunk", "24", "--encoder", str(encoder))
+    assert run(memory_folder, tmp_path, *options, "--agent", "players:still", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert [line["row"] for line in said["consistency"]] == ["full", "no_temp_lora"]
     assert all(line["episodes"] == 1 and line["frechet"] > 0 for line in said["consistency"])
     assert [line["row"] for line in said["planning"]] == ["full", "no_temp_lora"]
-    assert len(said["targets"]) == 3
+    assert len(said["comparisons"]) == 4
     for name in (REVISIT, RETURN, VIDEO):
         with (tmp_path / f"{name}.csv").open() as file:
             lines = list(csv.DictReader(file))
         assert tuple(lines[0]) == COLUMNS[name]
-        assert [(line["row"], line["episode"]) for line in lines] == [
-            ("full", "23"),
-            ("no_temp_lora", "23"),
-        ]
+        assert [(line["row"], line["episode"]) for line in lines] == [("no_temp_lora", "23"), ("full", "23")]
     with (tmp_path / "memory_revisit.csv").open() as file:
         assert all(cell for line in csv.DictReader(file) for cell in line.values())
     (video,) = tmp_path.glob("memory_revisit_seed23_*.mp4")
@@ -58,11 +45,9 @@ def test_videos_of_two_checkpoints_show_both_and_are_kept_apart(memory_checkpoin
     other = dataclasses.replace(memory_checkpoint, path=tmp_path / "other")
     other.__dict__["hash"] = "another"
     asked = []
-    simulator_of_row = memory_bench.simulator_of_row
+    simulator_of = memory_bench.simulator_of
     monkeypatch.setattr(
-        memory_bench,
-        "simulator_of_row",
-        lambda who, *given: asked.append((who, given[0])) or simulator_of_row(who, *given),
+        memory_bench, "simulator_of", lambda who, *given: asked.append((who, given[0])) or simulator_of(who, *given)
     )
     names = []
     for without in (None, other, other):
@@ -82,7 +67,7 @@ def test_videos_of_two_checkpoints_show_both_and_are_kept_apart(memory_checkpoin
 
 
 def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, encoder, tmp_path, capsys, monkeypatch):
-    options = (
+    options = [
         "--row",
         "no_temp_lora",
         "--part",
@@ -94,7 +79,7 @@ def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, enc
         "--episodes",
         "1",
         "--json",
-    )
+    ]
     for there, columns in ((tmp_path / "nowhere", 0), (encoder, 1)):
         monkeypatch.setattr("sfvgen_plan.metrics.encoder.BUNDLED", there)
         assert run(memory_folder, tmp_path / "rows", *options) == 0
@@ -108,13 +93,16 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     assert run(memory_folder, tmp_path / "whole", *options, "--episodes", "2") == 0
     done = []
 
-    def killed(self, row, seed, features):
-        done.append(seed)
+    store = RevisitBench._store
+
+    def killed(self, *given):
+        done.append(given)
         if len(done) == 2:
             raise KeyboardInterrupt
+        store(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RevisitBench, "_save_features", killed)
+        patch.setattr(RevisitBench, "_store", killed)
         assert run(memory_folder, tmp_path / "stopped", *options, "--episodes", "2") == 130
     assert list(MemoryRows(tmp_path / "stopped", REVISIT).rows) == [("no_temp_lora", 0)]
     capsys.readouterr()
@@ -122,7 +110,7 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     captured = capsys.readouterr()
     assert "1 of 2 episodes are there already" in captured.err
     assert "no video encoder was given" in captured.err
-    assert "Video consistency" in captured.out
+    assert "shown before" in captured.out
     whole, stopped = ((tmp_path / name / "memory_revisit.csv").read_text() for name in ("whole", "stopped"))
     assert whole == stopped
 
