@@ -28,6 +28,16 @@ HEADER = (
     "imagined decisions per plan",
     "errors",
 )
+IN_A_TERMINAL = {
+    "#": 0,
+    "agent": 1,
+    "episodes": 2,
+    "success %\nany-time": 3,
+    "success %\nfinal": 4,
+    "speed,\nIQM": 5,
+}
+"""The columns of ``HEADER`` that fit into 80 characters."""
+
 NEIGHBOURS = 10
 """Pairs of neighbours in the ranking whose probability of improvement is shown."""
 
@@ -49,7 +59,8 @@ def terminal(boards: Sequence[Board], top: int | None = None) -> RenderableType:
 
     parts: list[RenderableType] = []
     for board in boards:
-        parts.append(_rich_table(title_of(board), HEADER, lines_of(board, top), wrapped=1))
+        lines = [[line[place] for place in IN_A_TERMINAL.values()] for line in lines_of(board, top)]
+        parts.append(_rich_table(title_of(board), list(IN_A_TERMINAL), lines, wrapped=1))
         parts.append(Text(caveat(board) + left_out(board, top) + "\n", style="dim"))
         for block in published_beside(board.protocol):
             title = f"{PUBLISHED}\n{block.source}\n{block.protocol}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         help=f"stores, run folders, CSVs, or folders of those (default: {' or '.join(DEFAULT_SOURCES)})",
     )
-    parser.add_argument(
-        "--protocol", action="append", metavar="ID", help="only this protocol (default: each has a table of its own)"
-    )
+    parser.add_argument("--protocol", metavar="ID", help="only this protocol (default: each has a table of its own)")
     parser.add_argument("--top", type=positive_int, metavar="N", help="show the first N agents of each protocol")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the tables as Markdown")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="write a report that needs no network")
@@ -53,34 +50,26 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     if args.check:
-        return check(out, args.check)
-    check_files(args)
-    args.protocol = ",".join(args.protocol) if args.protocol else None  # several are refused where they are looked for
-    with combined(args.store or default_sources()) as store:
-        return submit(out, store, args) if args.submit else show(out, store, args)
-
-
-def check_files(args: Namespace) -> None:
-    """UserError for options that don't fit, and for files that could only fail to be written later."""
+        check(out, args.check)
+        return 0
     if args.submit and not (args.out and args.protocol):
         raise UserError(f"submit={args.submit!r} needs --protocol ID and --out FILE.json")
     if args.out and not args.submit:
         raise UserError(f"out={str(args.out)!r} is for submissions; add --submit AGENT, or use --markdown or --html")
-    for path in filter(None, (args.markdown, args.html, args.out)):
-        if not path.resolve().parent.is_dir():
-            raise UserError(f"{str(path)!r} lies in a folder that doesn't exist; make it first")
-        if path.is_dir():
-            raise UserError(f"{str(path)!r} is a folder; give a file")
+    sources = args.store or [
+        Path(name) for name in DEFAULT_SOURCES if Path(name).is_dir() and any(Path(name).iterdir())
+    ]
+    if not sources:
+        raise UserError(f"there are no rows in {' or '.join(DEFAULT_SOURCES)}; name a store or a run with --store")
+    with combined(sources if args.store else sources[:1]) as store:
+        if args.submit:
+            submit(out, store, args)
+        else:
+            show(out, store, sources, args)
+    return 0
 
 
-def default_sources() -> list[Path]:
-    for name in DEFAULT_SOURCES:
-        if Path(name).is_dir() and any(Path(name).iterdir()):
-            return [Path(name)]
-    raise UserError(f"there are no rows in {' or '.join(DEFAULT_SOURCES)}; name a store or a run folder with --store")
-
-
-def show(out: Output, store: Store, args: Namespace) -> int:
+def show(out: Output, store: Store, sources: list[Path], args: Namespace) -> None:
     """Rankings of all protocols, or of the one asked for."""
     from sfvgen_plan.benchmarks.report.clips import read_clips
     from sfvgen_plan.benchmarks.report.page import TOP, report
@@ -88,20 +77,22 @@ def show(out: Output, store: Store, args: Namespace) -> int:
     from sfvgen_plan.benchmarks.report.tables import page, terminal
     from sfvgen_plan.benchmarks.results.import_export import stores_of
     from sfvgen_plan.benchmarks.results.store import now
+    from sfvgen_plan.io import atomic
 
     found = boards(store, args.protocol)
     if args.markdown:
-        write(args.markdown, page(found, args.top))
+        with atomic(args.markdown, "markdown") as staged:
+            staged.write_text(page(found, args.top), encoding="utf-8")
     if args.html:
-        clips = read_clips(stores_of(args.store or default_sources()))
-        write(args.html, report(found, args.top or TOP, f"Rows as of {now()}.", clips))
+        with atomic(args.html, "html") as staged:
+            text = report(found, args.top or TOP, f"Rows as of {now()}.", read_clips(stores_of(sources)))
+            staged.write_text(text, encoding="utf-8")
     out.result({"boards": ranked_rows(found)}, terminal(found, args.top))
     for path in filter(None, (args.markdown, args.html)):
         out.note(f"written: {path}")
-    return 0
 
 
-def submit(out: Output, store: Store, args: Namespace) -> int:
+def submit(out: Output, store: Store, args: Namespace) -> None:
     """Write an entry that others can check."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
     from sfvgen_plan.benchmarks.results.submissions import write_submission
@@ -109,27 +100,14 @@ def submit(out: Output, store: Store, args: Namespace) -> int:
     about = {name: getattr(args, name) for name in ("authors", "url", "description")}
     rows = write_submission(store, args.submit, load_protocol(args.protocol), args.out, about)
     out.result({"submission": str(args.out), "rows": str(rows)}, f"{args.out} and {rows}")
-    return 0
 
 
-def check(out: Output, path: Path) -> int:
+def check(out: Output, path: Path) -> None:
     """Recompute a submission from its rows."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
     from sfvgen_plan.benchmarks.report.summary import terminal_table
     from sfvgen_plan.benchmarks.results.submissions import check_submission
 
     entry, rows = check_submission(path)
-    protocol = load_protocol(entry["protocol"])
-    out.result({"valid": True, **entry}, terminal_table(rows, protocol.tasks))
+    out.result({"valid": True, **entry}, terminal_table(rows, load_protocol(entry["protocol"]).tasks))
     out.note(f"{path}: {len(rows)} episodes bear out every figure")
-    return 0
-
-
-def write(path: Path, text: str) -> None:
-    """Replace the file in one step."""
-    staged = path.with_name(path.name + ".tmp")
-    try:
-        staged.write_text(text, encoding="utf-8")
-        os.replace(staged, path)
-    except OSError as error:
-        raise UserError(f"{str(path)!r} can't be written ({error.strerror}); give another file") from None
