@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +26,6 @@ def kind_of(agent: Any) -> Kind | None:
     act = getattr(agent, "act", None)
     if not all(callable(getattr(agent, name, None)) for name in ("reset", "act", "stats")) or act is None:
         return None
-    from inspect import signature
-
     names = list(signature(act).parameters)
     if len(names) == 2:
         return "batch"
@@ -75,17 +74,50 @@ class CallableAgent:
         return PlanCost()
 
 
-def predicting(model: Any) -> CallableAgent:
-    """A Stable-Baselines3 model, or anything with its ``predict(observation, deterministic)``, as an ``Agent``."""
-    return CallableAgent(lambda observation: model.predict(observation, deterministic=True)[0])
+class PredictingAgent:
+    """A Stable-Baselines3 model, or anything with its ``predict(observation, deterministic=True)``, as an ``Agent``.
+
+    Where ``predict`` takes ``state`` and ``episode_start``, as policies with an LSTM do, the state that it returns is
+    kept through the episode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        names = signature(model.predict).parameters
+        self._keeps_state = {"state", "episode_start"} <= names.keys()
+        self._state: Any = None
+        self._first = True
+
+    def reset(self, task: str, seed: int) -> None:
+        """Forget the episode before."""
+        self._state, self._first = None, True
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """One observation -> what the policy does most of all."""
+        if not self._keeps_state:
+            return self.model.predict(observation, deterministic=True)[0]
+        start = np.array([self._first])
+        action, self._state = self.model.predict(
+            observation, state=self._state, episode_start=start, deterministic=True
+        )
+        self._first = False
+        return action
+
+    def stats(self) -> PlanCost:
+        """Nothing: it does not plan."""
+        return PlanCost()
 
 
 def as_agent(thing: Any) -> Agent:
-    """An ``Agent``, something with SB3's ``predict``, or a callable, as an ``Agent``."""
+    """An ``Agent``, something with SB3's ``predict``, or a callable, as an ``Agent``.
+
+    Raises:
+        UserError: it is none of these.
+    """
     if kind_of(thing) == "single":
         return thing
     if callable(getattr(thing, "predict", None)):
-        return predicting(thing)
+        return PredictingAgent(thing)
     if callable(thing):
         return CallableAgent(thing)
     raise UserError(

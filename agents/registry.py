@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, isclass, signature
 from pathlib import Path
@@ -20,7 +21,7 @@ from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.nested import flat
-from sfvgen_plan.settings import configured, parsed
+from sfvgen_plan.settings import configured, explained, parsed
 
 POLICY_PREFIX = "sb3:"
 """Before the path of a zip that an algorithm of Stable-Baselines3 saved."""
@@ -131,6 +132,19 @@ def _nested(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return settings
 
 
+def explain_settings(name: str) -> str:
+    """The settings of an agent, a line each, with their defaults.
+
+    Raises:
+        UserError: unknown agent.
+    """
+    check_agent(name)
+    if ":" in name:
+        return f"settings of {name}: whatever it takes"
+    kind = settings_of(name)
+    return "\n".join([f"settings of {name} ({kind.__doc__})", *(explained(kind, f"{GROUP}.") or ["none"])])
+
+
 def make_agent(
     name: str,
     checkpoint: Any = None,
@@ -171,9 +185,10 @@ def make_agent(
     return player.build(configured(player.Settings, changes, GROUP), Given(checkpoint, device, seed, action_dim))
 
 
+@cache
 def _player(name: str) -> Any:
-    if name not in agent_names():
-        raise unknown_name("agent", name, agent_names())
+    if name not in (known := agent_names()):
+        raise unknown_name("agent", name, known)
     return import_module(f"{players.__name__}.{name}")
 
 
@@ -199,9 +214,9 @@ def _make_from(
         return first
     action_dim = int(settings.get("action_dim", action_dim))
     if kind is None:
-        # Policies keep no episode: one serves all lanes, where a copy a lane might not fit into memory.
-        shared = as_agent(first)
-        return LanesOfAgents(lambda: shared, action_dim, name)
+        # One policy serves all lanes, where a copy a lane might not fit into memory.
+        as_agent(first)
+        return LanesOfAgents(lambda: first, action_dim, name)
     waiting = [first]
     return LanesOfAgents(lambda: waiting.pop() if waiting else make(), action_dim, name)
 

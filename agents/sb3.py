@@ -8,58 +8,76 @@ from __future__ import annotations
 import json
 import time
 import zipfile
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.agents.adapters import PredictingAgent
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.lanes import Lanes
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
 from sfvgen_plan.envs.observation import PAIR, Observer, observation_space
 from sfvgen_plan.envs.twin import OBS_MODES
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.model.checkpoint import Checkpoint
 
 ORIGIN = "sfvgen_plan"
 """Attribute of a model that was trained in imagination: checkpoint hash, task and observation mode, as a dict."""
 
 _TELLTALES = {
+    "TRPO": "cg_max_steps",
     "PPO": "clip_range",
     "DQN": "exploration_fraction",
     "SAC": "target_entropy",
     "TD3": "policy_delay",  # DDPG, too, which acts in the same way
     "A2C": "normalize_advantage",
 }
-"""Algorithms of Stable-Baselines3, and a hyperparameter that only it has among those that are left."""
+"""Algorithms, and a hyperparameter that only this one has among those that are left."""
+
+_CONTRIBUTED = {"sb3_contrib.common.recurrent.policies": "RecurrentPPO", "sb3_contrib.tqc.policies": "TQC"}
+"""Modules of policies of sb3-contrib that belong to one algorithm."""
 
 
 def load_policy(path: str | Path, device: str = "cpu") -> Any:
-    """The model in a zip written by ``save`` of any of Stable-Baselines3's algorithms.
+    """The model in a zip written by ``save`` of an algorithm of Stable-Baselines3 or sb3-contrib.
 
     Raises:
-        UserError: no such file, a file of something else, or the package is missing.
+        UserError: no such file, a file of something else, an algorithm that is not known here, or a missing package.
     """
     try:
-        import stable_baselines3
-    except ImportError as error:
-        raise UserError(f"agent='{PREFIX}{path}' needs pip install stable-baselines3 ({error})") from error
-    try:
         with zipfile.ZipFile(path) as archive:
-            names = json.loads(archive.read("data")).keys()
-        algorithm = next(name for name, telltale in _TELLTALES.items() if telltale in names)
-        return getattr(stable_baselines3, algorithm).load(path, device=device)
+            algorithm = _algorithm(json.loads(archive.read("data")))
+        package = "sb3_contrib" if algorithm in ("TRPO", *_CONTRIBUTED.values()) else "stable_baselines3"
+        loader = getattr(import_module(package), algorithm)
+    except ImportError as error:
+        raise UserError(f"agent='{PREFIX}{path}' needs pip install {error.name.replace('_', '-')}") from error
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"agent='{PREFIX}{path}' can't be read ({error}); give a zip saved by an algorithm") from error
-    except StopIteration:
+    except (AttributeError, KeyError, LookupError, ValueError) as error:
+        known = ", ".join((*_TELLTALES, *_CONTRIBUTED.values()))
         raise UserError(
-            f"agent='{PREFIX}{path}' is of no algorithm known here ({', '.join(_TELLTALES)}); write a module:factory"
-        ) from None
+            f"agent='{PREFIX}{path}' is of no algorithm known here ({known}); write a module:factory"
+        ) from error
+    try:
+        return loader.load(path, device=device)
     except Exception as error:  # whatever unpickling runs into
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"agent='{PREFIX}{path}' is damaged or of another version ({reason}); save it again") from error
+        raise UserError(
+            f"agent='{PREFIX}{path}' is damaged or of another version ({reason(error)}); save it again"
+        ) from error
+
+
+def _algorithm(data: dict[str, Any]) -> str:
+    """The algorithm that saved a zip with this ``data``. A policy may be the user's own, but sb3-contrib's have their
+    own way to act."""
+    module = data.get("policy_class", {}).get("__module__", "")
+    if module.startswith("sb3_contrib."):
+        return _CONTRIBUTED[module]
+    return next((name for name, telltale in _TELLTALES.items() if telltale in data), "")
 
 
 def obs_mode_of(model: Any, checkpoint: Checkpoint | None, named: str) -> str:
@@ -85,8 +103,19 @@ def obs_mode_of(model: Any, checkpoint: Checkpoint | None, named: str) -> str:
     raise UserError(f"{named} was trained on observations {space}, the checkpoint's are {shapes}; give its checkpoint")
 
 
+@dataclass
+class _Episode:
+    """An episode under way. ``memory`` predicts with the state of a policy that has one."""
+
+    task: str
+    memory: PredictingAgent
+    frames: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=PAIR))
+    seconds: float = 0.0
+
+
 class PolicyAgent:
-    """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``).
+    """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``). A recurrent policy keeps its state
+    through each episode.
 
     Args:
         model: what ``load_policy`` returns.
@@ -114,32 +143,38 @@ class PolicyAgent:
             self._observer = Observer(checkpoint.simulator(), self.obs_mode)
         elif not self.obs_mode:
             raise UserError(f"agent={named!r} sees frames through a checkpoint; give it with --checkpoint")
-        self.lanes = Lanes(history=PAIR)
+        self._episodes: dict[int, _Episode] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``."""
-        self.lanes.reset(lanes, tasks, seeds)
+        """Start new episodes in ``lanes``; seeds don't matter."""
+        for lane, task in zip(lanes, tasks, strict=True):
+            self._episodes[lane] = _Episode(task, PredictingAgent(self.model))
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         started = time.perf_counter()
-        observed = self.lanes.observe(lanes, frames)
-        actions, _ = self.model.predict(self._observe(frames, observed), deterministic=True)
-        clipped = np.asarray(actions, np.float32).clip(-1.0, 1.0)
-        seconds = (time.perf_counter() - started) / len(observed)
-        for lane, action in zip(observed, clipped, strict=True):
-            lane.played(action)
-            lane.charge(seconds, 0, 0)
-        return clipped
+        episodes = [self._episodes[lane] for lane in lanes]
+        actions = self._predict(self._observe(frames, episodes), episodes)
+        seconds = (time.perf_counter() - started) / len(episodes)
+        for episode in episodes:
+            episode.seconds += seconds
+        return np.asarray(actions, np.float32).clip(-1.0, 1.0)
 
     def stats(self, lane: int) -> PlanCost:
         """Cost of the lane's current episode: time only."""
-        return self.lanes[lane].cost
+        return PlanCost(plan_seconds=self._episodes[lane].seconds)
 
-    def _observe(self, frames: np.ndarray, observed: Sequence[Any]) -> np.ndarray:
+    def _predict(self, observations: np.ndarray, episodes: Sequence[_Episode]) -> Any:
+        if type(self.model).__name__ == "RecurrentPPO":  # the one algorithm here with a state
+            return [episode.memory.act(seen) for episode, seen in zip(episodes, observations, strict=True)]
+        return self.model.predict(observations, deterministic=True)[0]
+
+    def _observe(self, frames: np.ndarray, episodes: Sequence[_Episode]) -> np.ndarray:
         if self._observer is not None:
-            pairs = np.stack([lane.context(PAIR) for lane in observed])
-            return self._observer.of_real(pairs, [lane.task for lane in observed])
+            for episode, frame in zip(episodes, frames, strict=True):
+                episode.frames.extend([frame] * (1 if episode.frames else PAIR))  # nothing moved before the first
+            pairs = np.stack([np.stack(episode.frames) for episode in episodes])
+            return self._observer.of_real(pairs, [episode.task for episode in episodes])
         shape, given = self.model.observation_space.shape, frames.shape[1:]
         if given not in (shape, (*shape[1:], shape[0])):  # they store images with the channels first
             raise UserError(f"agent={self.named!r} was trained on frames {shape}, the environment's are {given}")

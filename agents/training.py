@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
@@ -30,40 +31,51 @@ from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
 from sfvgen_plan.envs.simulators import METAWORLD, simulator_of
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.io import atomic
 from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.nested import flat
+from sfvgen_plan.settings import setting
 
 logger = logging.getLogger(__name__)
 
 ALGORITHMS = {"ppo": PPO, "sac": SAC, "td3": TD3}
 
-Progress = Callable[[int, dict[str, float]], None]
-"""Told of the decisions imagined so far, and of what the latest episodes were like."""
-
+AGENT_FILE, RECORD_FILE, STATES_FOLDER = "agent.zip", "train.json", "agent.state"
+"""In the folder of an agent: its policy, how it was trained, and while that goes on, what a killed training needs."""
 
 ONLY_IMAGINED = ("sampler_steps", "memory", "futures", "uncertainty_penalty")
-"""What ``Playing`` says of imagination, and means nothing in the real simulator."""
+
+Progress = Callable[[int, dict[str, float]], None]
+"""Told of the decisions taken so far, and of what the latest episodes were like."""
 
 
 @dataclass(frozen=True)
-class Playing:
-    """How episodes are played for training; the fields are explained in ``configs/train_agent.yaml``.
+class TrainingSettings:
+    """How an agent is trained, its algorithm's own numbers apart.
 
     Raises:
         UserError: ``real``, together with what only imagination has; a number that makes no sense.
     """
 
-    real: bool = False
-    obs_mode: str = "state"
-    num_envs: int = 32
-    horizon: int = 50
-    sampler_steps: int = 3
-    memory: bool = False
-    reward_scale: float = 0.1
-    futures: int = 1
-    uncertainty_penalty: float = 0.0
+    real: bool = setting(False, "learn in the real simulator instead, to compare with; begins anew if killed")
+    obs_mode: str = setting("state", "what the agent sees: pixels, latent or state")
+    num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones in a process per core")
+    decisions: int = setting(200_000, "taken in all, rounded up to what the algorithm collects at a time")
+    horizon: int = setting(50, "decisions until an episode is cut off and begins anew")
+    sampler_steps: int = setting(3, "denoising steps of an imagined decision")
+    memory: bool = setting(False, "fast learning inside every imagined episode")
+    reward_scale: float = setting(0.1, "by which rewards are multiplied; most algorithms like about 1 a decision")
+    futures: int = setting(1, "futures imagined of each decision; above 1 their disagreement is the uncertainty")
+    uncertainty_penalty: float = setting(0.0, "reward lost per unit of uncertainty; needs futures of at least 2")
+    policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")
+    save_every: int = setting(5000, "decisions between two states that a killed run goes on from; 0 saves none")
 
     def __post_init__(self) -> None:
         check_at_least_one(num_envs=self.num_envs, horizon=self.horizon)
+        if self.decisions < 1:
+            raise UserError(f"decisions={self.decisions} leaves nothing to learn from; give at least 1")
+        if self.save_every < 0:
+            raise UserError(f"save_every={self.save_every} makes no sense; give 0 to save no states, or more")
         for name in ("reward_scale", "uncertainty_penalty"):
             if not math.isfinite(getattr(self, name)):
                 raise UserError(f"{name}={getattr(self, name)} is no finite number; give one")
@@ -108,108 +120,129 @@ class Playing:
 
 
 def train(
+    folder: Path,
     algorithm: str,
     task: str,
     checkpoint: Checkpoint,
-    playing: Playing,
-    decisions: int,
-    settings: Mapping[str, Any],
-    out: Path,
+    settings: TrainingSettings,
+    hyperparameters: Mapping[str, Any],
     seed: int = 0,
-    policy_device: str = "cpu",
     progress: Progress | None = None,
-    save_every: int = 0,
-    on_begin: Callable[[], None] = lambda: None,
+    command: str = "",
 ) -> Path:
-    """Train an agent and save it; what was learned is saved also when Ctrl-C ends it early.
+    """Train an agent into ``folder``: ``agent.zip``, and ``train.json``, which says how it was trained.
 
-    With ``save_every``, a run in imagination that was killed goes on from its last state when it is called again, and
-    ends as it would have without the kill, to the bit. A run in the real simulator, whose scenes are none of those kept
-    for evaluation, begins anew.
+    What was learned is saved also when Ctrl-C ends it early. A run in imagination that was killed goes on from its last
+    state when it is called again, and ends as it would have without the kill, to the bit. A run in the real simulator,
+    whose scenes are none of those kept for evaluation, begins anew. An agent that is trained already is left as it is.
 
     Args:
+        folder: made here, when nothing was refused and learning begins.
         algorithm: one of ``ALGORITHMS``.
-        decisions: taken in all, rounded up to what the algorithm collects at a time.
-        settings: its hyperparameters, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
-        out: zip file to write; knows the checkpoint, the task and the observation mode.
+        task: the checkpoint's name of it.
+        hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
         seed: of the algorithm and of the first episodes.
-        save_every: decisions between two states, which lie in ``states_of(out)`` until the run has ended; 0: none.
-        on_begin: called when nothing was refused and learning begins; before it nothing is written.
+        command: what made it, for the record.
 
     Returns:
-        The file.
+        The zip file.
 
     Raises:
-        UserError: an unknown algorithm, numbers that make no sense, or states of another run.
+        UserError: an unknown algorithm, numbers that make no sense, or a folder with another training.
     """
     if algorithm not in ALGORITHMS:
         raise unknown_name("algo", algorithm, ALGORITHMS)
-    check_amounts(decisions, save_every)
-    origin = {"checkpoint": checkpoint.hash, "task": task, "obs_mode": playing.obs_mode}
-    made = {"algo": algorithm, "decisions": decisions, "seed": seed, **origin, **asdict(playing)}
-    states = SavedStates(states_of(out), {**made, "algo settings": dict(settings)}, 0 if playing.real else save_every)
-    with closing(VecMonitor(playing.environment(task, checkpoint))) as environment:
+    what = {"algo": algorithm, "task": task, "seed": seed, "checkpoint": checkpoint.hash}
+    record = {**what, "settings": {**asdict(settings), "algo": dict(hyperparameters)}, "command": command}
+    states = SavedStates(folder / STATES_FOLDER, 0 if settings.real else settings.save_every)
+    before = _checked_record(folder, record)
+    if is_trained(folder):
+        return folder / AGENT_FILE
+    with closing(VecMonitor(settings.environment(task, checkpoint))) as environment:
         report = _Report(progress, states, environment)
         if states.newest() is not None:
-            model, notes = states.load(ALGORITHMS[algorithm], environment, policy_device)
-            report.solved = notes["solved"]
+            record = before  # the command that it began with, and its seconds
+            model = states.load(ALGORITHMS[algorithm], environment, settings.policy_device)
             logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
         else:
-            model = _new_model(algorithm, environment, playing.obs_mode, settings, seed, policy_device)
-            setattr(model, ORIGIN, origin)
-        if playing.real:
-            environment.seed(FIRST_TRAINING_SEED + seed * playing.num_envs)
-        on_begin()
-        out.parent.mkdir(parents=True, exist_ok=True)
+            model = _new_model(algorithm, environment, settings, hyperparameters, seed)
+            setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, "obs_mode": settings.obs_mode})
+        if settings.real:
+            environment.seed(FIRST_TRAINING_SEED + seed * settings.num_envs)
+        _write_record(folder, record)
         states.begin()
+        started = time.monotonic()
         try:
-            model.learn(decisions - model.num_timesteps, callback=report, reset_num_timesteps=not model.num_timesteps)
+            left = settings.decisions - model.num_timesteps
+            model.learn(left, callback=report, reset_num_timesteps=not model.num_timesteps)
         finally:
-            _save(model, out)
+            with atomic(folder / AGENT_FILE, "out") as staged:
+                model.save(staged)
+            seconds = record.get("seconds", 0.0) + time.monotonic() - started
+            _write_record(folder, record | {"decisions": model.num_timesteps, "seconds": round(seconds, 1)})
     states.finish()
-    return out
+    return folder / AGENT_FILE
 
 
-def check_amounts(decisions: int, save_every: int) -> None:
-    """Refuse what ``train`` would; before a checkpoint is loaded for it.
+def is_trained(folder: Path) -> bool:
+    """Whether ``folder`` has an agent whose training has come to its end."""
+    record = read_record(folder)
+    there = (folder / AGENT_FILE).exists() and not (folder / STATES_FOLDER).exists()
+    return there and record.get("decisions", 0) >= record.get("settings", {}).get("decisions", math.inf)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What ``train.json`` says of an agent's training; empty if there is none."""
+    try:
+        found = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    with atomic(folder / RECORD_FILE, "out") as staged:
+        staged.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _checked_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of the training in ``folder``, which has to be the same; empty if there is none.
 
     Raises:
-        UserError: a number that makes no sense.
+        UserError: it is another one, or nobody knows which.
     """
-    if decisions < 1:
-        raise UserError(f"decisions={decisions} leaves nothing to learn from; give at least 1")
-    if save_every < 0:
-        raise UserError(f"save_every={save_every} makes no sense; give 0 to save no states, or more")
-
-
-def states_of(out: Path) -> Path:
-    """Where a training that writes the agent ``out`` keeps its states; the folder is there while it is unfinished."""
-    return out.with_name(f"{out.stem}.state")
+    if not (folder / AGENT_FILE).exists() and not (folder / STATES_FOLDER).exists():
+        return {}
+    there = read_record(folder)
+    if not there:
+        raise UserError(f"out={str(folder)!r} has an agent without a readable {RECORD_FILE}; give another folder")
+    names = ("algo", "task", "seed", "checkpoint", "settings")
+    theirs, ours = (flat(json.loads(json.dumps({name: of.get(name) for name in names}))) for of in (there, record))
+    for name in [*ours, *theirs]:
+        if theirs.get(name) != ours.get(name):
+            raise UserError(
+                f"{name.removeprefix('settings.')}={ours.get(name)!r}, but the training in {str(folder)!r} has "
+                f"{theirs.get(name)!r}; give that, another folder, or remove this one"
+            )
+    return there
 
 
 def _new_model(
-    algorithm: str, environment: VecMonitor, obs_mode: str, settings: Mapping[str, Any], seed: int, device: str
+    algorithm: str, environment: VecMonitor, settings: TrainingSettings, given: Mapping[str, Any], seed: int
 ) -> Any:
-    own = dict(settings)
+    own = dict(given)
     policy = {"net_arch": list(own.pop("net_arch"))} if "net_arch" in own else {}
     noise = own.pop("noise", None)
     if noise is not None:
         shape = environment.action_space.shape or ()
         own["action_noise"] = NormalActionNoise(np.zeros(shape), np.full(shape, float(noise)))
     # What is not an image goes through no convolutions.
-    kind = "CnnPolicy" if obs_mode == "pixels" else "MlpPolicy"
+    kind = "CnnPolicy" if settings.obs_mode == "pixels" else "MlpPolicy"
+    common = {"policy_kwargs": policy, "seed": seed, "device": settings.policy_device}
     try:
-        return ALGORITHMS[algorithm](kind, environment, policy_kwargs=policy, seed=seed, device=device, **own)
+        return ALGORITHMS[algorithm](kind, environment, **common, **own)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"algo={algorithm!r} refuses its settings: {' '.join(str(error).split())}") from error
-
-
-def _save(model: Any, out: Path) -> None:
-    """Write the zip, as a whole or not at all; as Stable-Baselines3 does, a name without a suffix gets one."""
-    target = out if out.suffix else out.with_suffix(".zip")
-    staged = target.with_name(f".{target.stem}.partial.zip")
-    model.save(staged)
-    os.replace(staged, target)
 
 
 class _Report(BaseCallback):
@@ -218,22 +251,13 @@ class _Report(BaseCallback):
     def __init__(self, progress: Progress | None, states: SavedStates, environment: VecMonitor) -> None:
         super().__init__()
         self._tell, self._states, self._environment = progress, states, environment
-        self.solved: list[bool] = []
 
     def _on_rollout_start(self) -> None:
-        self._states.save_if_due(self.model, self._environment, {"solved": self.solved[-100:]})
+        self._states.save_if_due(self.model, self._environment)
 
     def _on_step(self) -> bool:
-        for done, info in zip(self.locals["dones"], self.locals["infos"], strict=True):
-            if done:
-                self.solved.append(bool(info["success_latched"]))
         if self._tell is not None:
-            numbers = {}
-            episodes = self.model.ep_info_buffer or []
-            if episodes:
-                numbers["return"] = float(np.mean([episode["r"] for episode in episodes]))
-            if self.solved:
-                self.solved = self.solved[-100:]
-                numbers["imagined success"] = float(np.mean(self.solved))
-            self._tell(self.num_timesteps, numbers)
+            returns = [episode["r"] for episode in self.model.ep_info_buffer or []]
+            latest = {"return": returns, "success": list(self.model.ep_success_buffer or [])}
+            self._tell(self.num_timesteps, {name: float(np.mean(of)) for name, of in latest.items() if of})
         return True

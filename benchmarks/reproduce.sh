@@ -66,7 +66,7 @@ avdc_rows() {
 }
 
 fidelity() { # one denoising step, eleven policies
-    sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 --sampler-steps 1 --out "$WORK/fidelity"
+    sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 sampler_steps=1 --out "$WORK/fidelity"
     for name in fidelity.csv fidelity.json fidelity.md scatter.svg drift.svg; do
         cp "$WORK/fidelity/$name" benchmarks/rows/fidelity/
     done
@@ -78,7 +78,7 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
         sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" decisions=98000 \
             num_envs=128 horizon=30 sampler_steps=1 algo.gradient_steps=32 algo.learning_starts=6400
         python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
-        sfvgen-plan fidelity --task "$task" --policies "sb3:$agent/agent.zip" --probes --episodes 20 --sampler-steps 1 \
+        sfvgen-plan fidelity --task "$task" --agent "sb3:$agent/agent.zip" --episodes 20 sampler_steps=1 \
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
     python -m sfvgen_plan.benchmarks.fidelity.section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/rows/fidelity

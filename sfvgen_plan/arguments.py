@@ -39,9 +39,11 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="the result as one JSON document on stdout; implies --quiet")
 
 
-def add_overrides(parser: ArgumentParser) -> None:
-    """Positional ``key=value`` settings, as ``args.overrides``."""
-    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="change a setting")
+def add_overrides(parser: ArgumentParser, group: str = "") -> None:
+    """Positional ``key=value`` settings, as ``args.overrides``; those of a ``group`` have its name before them."""
+    key = f"{group}.key" if group else "key"
+    text = f"a setting of the {group}; `--{group} NAME --help` lists them" if group else "change a setting"
+    parser.add_argument("overrides", nargs="*", default=[], metavar=f"{key}=value", help=text)
 
 
 class CheckpointAction(Action):

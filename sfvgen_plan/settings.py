@@ -64,6 +64,12 @@ def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = ()
     return kind(**(values[group] if group else values))
 
 
+def of_group(overrides: Sequence[str], group: str) -> tuple[list[str], list[str]]:
+    """Overrides of a group's settings, and the others."""
+    inside = [text for text in overrides if text.startswith(f"{group}.")]
+    return inside, [text for text in overrides if text not in inside]
+
+
 def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
     """The configuration ``<name>.yaml`` with ``overrides`` applied, as plain values.
 

@@ -34,7 +34,7 @@ def test_thread_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -
 
 def test_nothing_that_reads_thread_settings_is_loaded_before_they_are_made() -> None:
     modules = ", ".join(
-        f"sfvgen_plan.{name}" for name in ("benchmarks.running.runner", "benchmarks.contestants", "cli.eval")
+        f"sfvgen_plan.{name}" for name in ("benchmarks.running.runner", "benchmarks.running.recorded", "cli.eval")
     )
     code = f"import sys, {modules}; sys.exit(bool({{'torch', 'mujoco'}} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.benchmarks.running.episodes import Recording
+from sfvgen_plan.benchmarks.running.side_by_side import imagined
+from sfvgen_plan.io import atomic
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".clips"
-CHUNK = 8
-"""Decisions imagined in one pass."""
-
 LONGEST = 60
 """Frames of a clip; longer episodes are cut there."""
 
@@ -93,7 +91,9 @@ class ClipMaker:
     def _write(self, recording: Recording) -> None:
         from sfvgen_plan.video import write_mp4
 
-        frames, simulator = recording.frames[: LONGEST + 1], self._simulator
+        simulator = self._simulator
+        recording = replace(recording, frames=recording.frames[: LONGEST + 1], actions=recording.actions[:LONGEST])
+        frames = recording.frames
         first = int(recording.success.argmax()) if recording.success.any() else None
         clip = Clip(
             **self._of,
@@ -107,22 +107,8 @@ class ClipMaker:
             beside += [np.full((len(frames), frames.shape[1], GAP, 3), 127, np.uint8), imagined(recording, simulator)]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_mp4(self.folder / f"{clip.name}.mp4", np.concatenate(beside, axis=2), quality=QUALITY)
-        staged = self.folder / f".{clip.name}.json"
-        staged.write_text(json.dumps(asdict(clip)) + "\n")
-        os.replace(staged, self.folder / f"{clip.name}.json")
-
-
-def imagined(recording: Recording, simulator: Any) -> np.ndarray:
-    """Frames (F, H, W, 3) uint8 of the episode's actions, imagined from its first frame, which is the first of them."""
-    import torch
-
-    actions = torch.from_numpy(recording.actions[:LONGEST]).to(simulator.device)
-    state = simulator.begin(recording.frames[:1][None], [recording.job.task], [recording.job.seed])
-    frames = [recording.frames[:1]]
-    for part in actions.split(CHUNK):
-        state, outcome = simulator.imagine(state, part[None])
-        frames.append(simulator.decode(outcome.latents)[0])
-    return np.concatenate(frames)
+        with atomic(self.folder / f"{clip.name}.json") as staged:
+            staged.write_text(json.dumps(asdict(clip)) + "\n")
 
 
 def folder_of(store: Path) -> Path:

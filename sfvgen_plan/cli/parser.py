@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -26,6 +26,18 @@ class VerbParser(ArgumentParser):
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
+class _Help(Action):
+    """``--help``: the options, and below them what ``explain``, told of the options before it, says of settings."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, explain: Callable[[Namespace], str] | None) -> None:
+        super().__init__(option_strings, SUPPRESS, nargs=0, help="show this and exit")
+        self._explain = explain
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
+        print(parser.format_help() + (f"\n{self._explain(namespace)}" if self._explain else ""))
+        parser.exit()
+
+
 def parse_arguments(argv: Sequence[str], verbs: Mapping[str, Any]) -> Namespace:
     """The namespace of the verb's options, with ``verb`` naming it.
 
@@ -40,8 +52,10 @@ def parse_arguments(argv: Sequence[str], verbs: Mapping[str, Any]) -> Namespace:
         )
     if first not in verbs:
         raise unknown_name("verb", first, verbs)
-    parser = VerbParser(prog=f"{PROGRAM} {first}", description=verbs[first].HELP, allow_abbrev=False)
-    verbs[first].add_arguments(parser)
+    verb = verbs[first]
+    parser = VerbParser(prog=f"{PROGRAM} {first}", description=verb.HELP, allow_abbrev=False, add_help=False)
+    parser.add_argument("-h", "--help", action=_Help, explain=getattr(verb, "explain", None))
+    verb.add_arguments(parser)
     add_output_arguments(parser)
     return _parse_verb(parser, argv[1:], Namespace(verb=first))
 

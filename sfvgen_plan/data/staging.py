@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.data.chunks import compress_frames
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.io import atomic
+
+_PLAIN = ("task", "instruction", "kind", "seed", "frame_shape", "sub_goals")
+_ARRAYS = ("state", "estimates", "actions", "expert_actions", "rewards", "success", "sub_goal")
 
 
 @dataclass(frozen=True)
@@ -50,45 +54,39 @@ class StagedEpisode:
     sub_goal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
-    def from_frames(cls, frames: np.ndarray, **values: object) -> StagedEpisode:
-        """From frames (T + 1, H, W, 3) uint8 and the other attributes."""
-        return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)  # type: ignore[arg-type]
+    def from_frames(cls, frames: np.ndarray, **values: Any) -> StagedEpisode:
+        """From frames (T + 1, H, W, 3) uint8 and the other attributes, arrays also as lists."""
+        values |= {name: np.array(values[name]) for name in _ARRAYS if name in values}
+        return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)
 
     @classmethod
     def played(
-        cls,
-        frames: Sequence[np.ndarray],
-        infos: Sequence[Mapping[str, Any]],
-        rewards: Sequence[float],
-        *,
-        actions: Sequence[np.ndarray],
-        expert_actions: Sequence[np.ndarray],
-        **values: object,
+        cls, frames: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]], rewards: Sequence[float], **values: Any
     ) -> StagedEpisode:
-        """From what an environment gave: T + 1 frames and infos, T rewards and actions, T + 1 expert actions."""
+        """From the T + 1 frames and infos and T rewards that an environment gave, and the attributes that they don't
+        tell."""
         return cls.from_frames(
             np.stack(frames),
-            state=np.stack([info["state"] for info in infos]),
-            estimates=np.stack([info["estimates"] for info in infos]),
-            actions=np.stack(actions),
-            expert_actions=np.stack(expert_actions),
-            rewards=np.array(rewards),
-            success=np.array([info["success"] for info in infos]),
+            state=[info["state"] for info in infos],
+            estimates=[info["estimates"] for info in infos],
+            success=[info["success"] for info in infos],
+            rewards=rewards,
             sub_goals=tuple(infos[0].get("sub_goals", ())),
             sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
             **values,
         )
 
     def save(self, path: Path) -> None:
-        """Write to ``path``: either all of it appears there, or nothing."""
-        arrays = {item.name: np.asarray(getattr(self, item.name)) for item in fields(self) if item.name != "chunks"}
-        arrays["sub_goals"] = np.array(self.sub_goals, str)
-        arrays["chunk_sizes"] = np.array([len(chunk) for chunk in self.chunks])
-        arrays["chunk_bytes"] = np.frombuffer(b"".join(self.chunks), np.uint8)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        partial.replace(path)
+        """Write to ``path``, a name that ends in .npz: either all of it appears there, or nothing.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        plain = json.dumps({name: getattr(self, name) for name in _PLAIN})
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        sizes, packed = [len(chunk) for chunk in self.chunks], np.frombuffer(b"".join(self.chunks), np.uint8)
+        with atomic(path, "out") as staged:
+            np.savez(staged, plain=np.array(plain), chunk_sizes=sizes, chunk_bytes=packed, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> StagedEpisode:
@@ -98,21 +96,14 @@ class StagedEpisode:
             UserError: the file is missing or damaged.
         """
         try:
-            return cls._read(path)
+            with np.load(path, allow_pickle=False) as file:
+                plain, packed = json.loads(str(file["plain"])), file["chunk_bytes"].tobytes()
+                ends = np.cumsum(file["chunk_sizes"]).tolist()
+                arrays = {name: file[name] for name in _ARRAYS}
+            chunks = tuple(packed[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
+            plain |= {name: tuple(plain[name]) for name in ("frame_shape", "sub_goals")}
+            return cls(chunks=chunks, **plain, **arrays)
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"episode={str(path)!r} can't be read ({reason}); the same command again plays it anew"
+                f"episode={str(path)!r} can't be read ({reason(error)}); the same command again plays it anew"
             ) from error
-
-    @classmethod
-    def _read(cls, path: Path) -> StagedEpisode:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        packed = arrays.pop("chunk_bytes").tobytes()
-        ends = np.cumsum(arrays.pop("chunk_sizes")).tolist()
-        chunks = tuple(packed[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True))
-        shape = tuple(arrays.pop("frame_shape").tolist())
-        sub_goals = tuple(arrays.pop("sub_goals", np.zeros(0, str)).tolist())  # files of earlier versions have none
-        plain = {name: arrays.pop(name).item() for name in ("task", "instruction", "kind", "seed")}
-        return cls(frame_shape=shape, chunks=chunks, sub_goals=sub_goals, **plain, **arrays)

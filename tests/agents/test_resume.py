@@ -1,8 +1,7 @@
 """Training in imagination that is killed and goes on: as if nothing had happened."""
 
 import json
-import os
-import shutil
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -11,14 +10,14 @@ import torch
 
 from sfvgen_plan.agents import resume
 from sfvgen_plan.agents.sb3 import load_policy
-from sfvgen_plan.agents.training import Playing, states_of, train
+from sfvgen_plan.agents.training import AGENT_FILE, RECORD_FILE, STATES_FOLDER, TrainingSettings, train
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 DECISIONS = 32
-PLAYING = Playing(num_envs=2, horizon=5, sampler_steps=1)
-SETTINGS = {
+PLAIN = TrainingSettings(decisions=DECISIONS, num_envs=2, horizon=5, sampler_steps=1, save_every=8)
+HYPERPARAMETERS = {
     "ppo": {"n_steps": 4, "batch_size": 8, "n_epochs": 2, "net_arch": [8]},
     "sac": {"learning_starts": 8, "batch_size": 4, "buffer_size": 20, "net_arch": [8]},
     "td3": {"learning_starts": 8, "batch_size": 4, "buffer_size": 100, "net_arch": [8], "noise": 0.2},
@@ -32,10 +31,9 @@ def checkpoint(small_checkpoint):
 
 @pytest.fixture(scope="module")
 def run_in(checkpoint):
-    """Trains into a folder; with ``killed_at`` until so many decisions. What was reported on the way, and the agent's
-    file."""
+    """Trains into a folder; with ``killed_at`` until so many decisions. What was reported on the way."""
 
-    def start(folder, algorithm="ppo", killed_at=None, playing=PLAYING, decisions=DECISIONS, **arguments):
+    def start(folder, algorithm="ppo", killed_at=None, settings=PLAIN, seed=3, **hyperparameters):
         told = []
 
         def progress(decisions, numbers):
@@ -43,14 +41,12 @@ def run_in(checkpoint):
             if decisions == killed_at:
                 raise KeyboardInterrupt
 
-        out = folder / "agent.zip"
-        settings = {**SETTINGS[algorithm], **arguments.pop("settings", {})}
-        more = {"save_every": 8, "seed": 3, **arguments}
+        given = {**HYPERPARAMETERS[algorithm], **hyperparameters}
         try:
-            train(algorithm, "reach-v3", checkpoint, playing, decisions, settings, out, progress=progress, **more)
+            train(folder, algorithm, "reach-v3", checkpoint, settings, given, seed, progress)
         except KeyboardInterrupt:
             assert killed_at
-        return told, out
+        return told
 
     return start
 
@@ -62,11 +58,12 @@ def run(run_in, tmp_path):
 
 @pytest.fixture(scope="module")
 def uninterrupted(run_in, tmp_path_factory):
-    """Trains without being killed, each training once."""
+    """Trains without being killed, each training once; what was reported, and the folder."""
 
     @cache
-    def start(algorithm, playing):
-        return run_in(tmp_path_factory.mktemp("whole"), algorithm, playing=playing)
+    def start(algorithm, settings=PLAIN):
+        folder = tmp_path_factory.mktemp("whole")
+        return run_in(folder, algorithm, settings=settings), folder
 
     return start
 
@@ -77,7 +74,7 @@ def always_save(monkeypatch):
     monkeypatch.setattr(resume, "LARGEST_SHARE", 1.0)
 
 
-def learned(out):
+def learned(folder):
     """Everything that the algorithm has learned, its optimizers' moments included."""
     flat = []
 
@@ -91,97 +88,85 @@ def learned(out):
             for item in value:
                 collect(item)
 
-    collect(load_policy(out).get_parameters())
+    collect(load_policy(folder / AGENT_FILE).get_parameters())
     return torch.cat(flat)
 
 
+REMEMBERING = replace(PLAIN, horizon=11, memory=True, futures=2, uncertainty_penalty=0.1)
+
+
 @pytest.mark.parametrize(
-    ("algorithm", "killed_at", "playing"),
+    ("algorithm", "killed_at", "settings"),
     [
-        ("ppo", 22, PLAYING),
-        (
-            "ppo",
-            30,
-            Playing(num_envs=2, horizon=11, sampler_steps=1, memory=True, futures=2, uncertainty_penalty=0.1),
-        ),
-        ("sac", 18, PLAYING),  # before the replay buffer is full
-        ("sac", 30, PLAYING),  # after
-        ("td3", 22, PLAYING),
+        ("ppo", (4, 14, 22), PLAIN),
+        ("ppo", (30,), REMEMBERING),
+        ("sac", (18, 30), PLAIN),  # before the replay buffer is full, and after
+        ("td3", (22,), PLAIN),
     ],
 )
-def test_a_killed_training_ends_as_if_it_had_not_been(run, uninterrupted, algorithm, killed_at, playing):
-    told, whole = uninterrupted(algorithm, playing)
-    before, out = run(algorithm, killed_at=killed_at, playing=playing)
-    assert before == told[: len(before)]
-    assert states_of(out).is_dir()
-    np.random.seed(0)  # another process has other random numbers
-    torch.manual_seed(0)
-    after, _ = run(algorithm, playing=playing)
+def test_a_training_killed_again_and_again_ends_as_if_it_had_not_been(
+    run, uninterrupted, tmp_path, algorithm, killed_at, settings
+):
+    told, whole = uninterrupted(algorithm, settings)
+    for moment in killed_at:
+        before = run(algorithm, killed_at=moment, settings=settings)
+        assert before == [entry for entry in told if before[0][0] <= entry[0] <= moment]
+        assert (tmp_path / STATES_FOLDER).is_dir()
+        np.random.seed(0)  # another process has other random numbers
+        torch.manual_seed(0)
+    after = run(algorithm, settings=settings)
     start = after[0][0]
-    assert 8 < start <= killed_at < DECISIONS
+    assert 8 < start <= killed_at[-1] < DECISIONS
     assert after == [entry for entry in told if entry[0] >= start]
-    assert torch.equal(learned(out), learned(whole))
-    assert not states_of(out).exists() and not states_of(whole).exists()
+    assert torch.equal(learned(tmp_path), learned(whole))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [AGENT_FILE, RECORD_FILE]
+    assert run(algorithm, settings=settings) == []  # it is trained
 
 
-def test_it_may_be_killed_again_and_again(run, uninterrupted):
-    _, whole = uninterrupted("ppo", PLAYING)
-    for killed_at in (4, 14, 22):
-        _, out = run(killed_at=killed_at)
-    run()
-    assert torch.equal(learned(out), learned(whole))
+def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, tmp_path, monkeypatch):
+    states = tmp_path / STATES_FOLDER
+    rest = resume._rest
 
-
-def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, uninterrupted, monkeypatch):
-    _, whole = uninterrupted("ppo", PLAYING)
-    rename = os.replace
-
-    def killed(source, target):
-        if str(target).endswith("16"):
-            shutil.copytree(source, f"{source}x")  # SIGKILL would leave the staged files behind
+    def killed(model, environment):
+        if model.num_timesteps > 8:
             raise KeyboardInterrupt
-        rename(source, target)
+        return rest(model, environment)
 
     with monkeypatch.context() as patched:
-        patched.setattr(resume.os, "replace", killed)
-        _, out = run(killed_at=DECISIONS)  # it doesn't come that far
-    assert out.is_file()
-    names = sorted(path.name for path in states_of(out).iterdir() if path.is_dir())
-    assert len(names) == 2 and names[0].startswith(".saving-") and names[1] == "8"
-    after, _ = run()
-    assert after[0][0] == 10
-    assert torch.equal(learned(out), learned(whole))
+        patched.setattr(resume, "_rest", killed)
+        run(killed_at=DECISIONS)  # it doesn't come that far
+    assert [path.name for path in states.iterdir()] == ["8"]
+    (states / ".writing-left").mkdir()  # as SIGKILL leaves it
+    assert run(killed_at=22)[0][0] == 10
+    assert [path.name for path in states.iterdir()] == ["16"]
 
 
-def test_states_of_another_training_are_refused_naming_both(run):
-    _, out = run(killed_at=20)
-    with pytest.raises(UserError, match=r"num_envs=4, but the unfinished training in .* has 2"):
-        run(playing=Playing(num_envs=4, horizon=5, sampler_steps=1))
+def test_another_training_is_refused_naming_both(run, tmp_path):
+    run(killed_at=20)
+    with pytest.raises(UserError, match=r"^num_envs=4, but the training in .* has 2"):
+        run(settings=replace(PLAIN, num_envs=4))
     with pytest.raises(UserError, match=r"algo='sac'.*'ppo'"):
         run("sac")
     with pytest.raises(UserError, match=r"seed=4.*has 3"):
         run(seed=4)
-    with pytest.raises(UserError, match=r"algo settings.n_epochs=3.*has 2"):
-        run(settings={"n_epochs": 3})
-    with pytest.raises(UserError, match=r"decisions=40.*has 32"):
-        run(decisions=40)
-    file = states_of(out) / "made.json"
-    made = json.loads(file.read_text())
-    file.write_text(json.dumps({**made, "checkpoint": "0123456789ab"}))
+    with pytest.raises(UserError, match=r"algo.n_epochs=3.*has 2"):
+        run(n_epochs=3)
+    file = tmp_path / RECORD_FILE
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps({**record, "checkpoint": "0123456789ab"}))
     with pytest.raises(UserError, match=r"checkpoint='\w{12}'.*has '0123456789ab'"):
         run()
     file.write_text("{")
-    with pytest.raises(UserError, match=r"made\.json.* is damaged"):
+    with pytest.raises(UserError, match=r"without a readable train\.json"):
         run()
-    file.write_text(json.dumps(made))
+    file.write_text(json.dumps(record))
     run()
-    assert not states_of(out).exists()
 
 
-@pytest.mark.parametrize("file", ["model.zip", "episodes.safetensors", "replay/actions.npy", "rest.pt"])
-def test_damaged_states_are_refused(run, file):
-    _, out = run("sac", killed_at=20)
-    (state,) = states_of(out).glob("[0-9]*")
+@pytest.mark.parametrize("file", ["model.zip", "episodes.safetensors", "rest.pt"])
+def test_damaged_states_are_refused(run, tmp_path, file):
+    run("sac", killed_at=20)
+    (state,) = (tmp_path / STATES_FOLDER).glob("[0-9]*")
     content = (state / file).read_bytes()
     (state / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=rf"{state.name}' is damaged.*remove .*agent\.state"):
@@ -192,33 +177,34 @@ def test_saving_keeps_to_its_share_of_the_time(tmp_path, monkeypatch):
     monkeypatch.setattr(resume, "LARGEST_SHARE", 0.25)
     clock = [0.0]
     monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
-    states = resume.SavedStates(tmp_path / "states", {}, every=1)
+    states = resume.SavedStates(tmp_path / "states", every=1)
     saved = []
 
     class Model:
         num_timesteps = 0
 
-    def save(model, environment, notes):
+    def save(model, environment):
         saved.append(clock[0])
         clock[0] += 1.0
 
     states.save = save
     for _ in range(21):
         Model.num_timesteps += 1
-        states.save_if_due(Model, None, {})
+        states.save_if_due(Model, None)
         clock[0] += 0.5
     assert saved == [0.0, 4.0, 8.0, 12.0]
 
 
-def test_without_states_nothing_is_left_behind(run, tmp_path):
-    run(save_every=0, killed_at=20)
-    assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]
-    with pytest.raises(UserError, match="save_every=-1"):
-        run(save_every=-1)
+def test_without_states_a_killed_training_begins_anew(run, tmp_path):
+    settings = replace(PLAIN, save_every=0)
+    run(settings=settings, killed_at=20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [AGENT_FILE, RECORD_FILE]
+    assert json.loads((tmp_path / RECORD_FILE).read_text())["decisions"] == 20
+    assert run(settings=settings)[0][0] == 2
 
 
-def test_states_stay_small(run):
+def test_states_stay_small(run, tmp_path):
     """Of the replay buffer only what is filled is saved."""
-    _, out = run("td3", killed_at=20, settings={"buffer_size": 100_000})
-    (state,) = states_of(out).glob("[0-9]*")
-    assert sum(file.stat().st_size for file in (state / "replay").iterdir()) < 10_000
+    run("td3", killed_at=20, buffer_size=100_000)
+    (state,) = (tmp_path / STATES_FOLDER).glob("[0-9]*")
+    assert (state / "rest.pt").stat().st_size < 30_000

@@ -7,11 +7,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import TQC, TRPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
+from sfvgen_plan.agents.adapters import LanesOfAgents
 from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, needs_checkpoint
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
-from sfvgen_plan.agents.training import Playing, train
+from sfvgen_plan.agents.training import TrainingSettings, train
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.twin import OBS_MODES
 from sfvgen_plan.errors import UserError
@@ -45,7 +47,7 @@ def saved(checkpoint, tmp_path):
     def save(algorithm=PPO, obs_mode="state", action_space=BOX, observation_space=None, **marks):
         if observation_space is None:
             observation_space = ImaginedEnv("reach-v3", checkpoint, obs_mode=obs_mode).observation_space
-        arguments = {"buffer_size": 10} if algorithm not in (PPO, A2C) else {}
+        arguments = {"buffer_size": 10} if algorithm not in (PPO, A2C, TRPO) else {}
         model = algorithm("MlpPolicy", Blank(observation_space, action_space), device="cpu", **arguments)
         setattr(model, ORIGIN, marks)
         model.save(tmp_path / "model.zip")
@@ -58,7 +60,7 @@ def frames(count=2):
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
 
 
-@pytest.mark.parametrize("algorithm", [PPO, A2C, SAC, TD3, DDPG])
+@pytest.mark.parametrize("algorithm", [PPO, A2C, SAC, TD3, DDPG, TQC, TRPO])
 def test_a_zip_of_any_algorithm_acts(saved, checkpoint, algorithm):
     name = saved(algorithm)
     agent = make_agent(name, checkpoint)
@@ -74,6 +76,38 @@ def _first(name, checkpoint, lanes, pictures):
     agent = make_agent(name, checkpoint)
     agent.reset(lanes, ["reach-v3"], [0])
     return agent.act(lanes, pictures)
+
+
+def test_a_recurrent_policy_keeps_its_state_through_each_episode(checkpoint, tmp_path):
+    space = ImaginedEnv("reach-v3", checkpoint, obs_mode="state").observation_space
+    model = RecurrentPPO("MlpLstmPolicy", Blank(space, BOX), device="cpu")
+    torch.manual_seed(0)
+    for parameter in model.policy.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    model.save(tmp_path / "model.zip")
+    agent, picture = make_agent(f"sb3:{tmp_path / 'model.zip'}", checkpoint), frames(1)
+    agent.reset([0, 1], ["reach-v3"] * 2, [0, 1])
+    seen = agent._observer.of_real(np.stack([picture, picture], axis=1), ["reach-v3"])[0]
+    state = None
+    for start in (True, False, False):
+        wanted, state = model.predict(seen, state=state, episode_start=np.array([start]), deterministic=True)
+        acted = agent.act([0], picture)[0]
+        np.testing.assert_allclose(acted, wanted.clip(-1, 1), atol=1e-3)
+    both = agent.act([1, 0], np.concatenate([picture, picture]))
+    agent.reset([0], ["reach-v3"], [0])
+    again = agent.act([0], picture)[0]
+    np.testing.assert_allclose(again, both[0], atol=1e-3)  # an episode's first decision
+    assert not np.allclose(both[1], again, atol=1e-2)
+    outside = LanesOfAgents(lambda: model)
+    outside.reset([0], ["reach-v3"], [0])
+    first, second = (outside.act([0], seen[None])[0] for _ in range(2))
+    np.testing.assert_allclose(first, again, atol=1e-3)
+    np.testing.assert_allclose(second, model.predict(seen, *_after(model, seen), deterministic=True)[0].clip(-1, 1))
+
+
+def _after(model, seen):
+    """State after one decision, and that it is not the episode's first."""
+    return model.predict(seen, episode_start=np.array([True]), deterministic=True)[1], np.array([False])
 
 
 @pytest.mark.parametrize("obs_mode", OBS_MODES)
@@ -154,12 +188,25 @@ def test_files_of_something_else_are_refused(checkpoint, saved, tmp_path):
         archive.writestr("data", json.dumps({"what": 1}))
     with pytest.raises(UserError, match="no algorithm known"):
         make_agent(f"sb3:{tmp_path / 'other.zip'}", checkpoint)
+    strange = {"clip_range": 0.2, "policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}
+    with zipfile.ZipFile(tmp_path / "masked.zip", "w") as archive:
+        archive.writestr("data", json.dumps(strange))
+    with pytest.raises(UserError, match=r"no algorithm known.*RecurrentPPO"):
+        make_agent(f"sb3:{tmp_path / 'masked.zip'}", checkpoint)
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
         archive.writestr("readme", "")
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match="no algorithm known"):
         make_agent(f"sb3:{tmp_path / 'empty.zip'}", checkpoint)
+    PPO("MlpPolicy", Blank(BOX, BOX), device="cpu").save(tmp_path / "whole.zip")
+    with zipfile.ZipFile(tmp_path / "whole.zip") as whole, zipfile.ZipFile(tmp_path / "part.zip", "w") as part:
+        part.writestr("data", whole.read("data"))
+    with pytest.raises(UserError, match="is damaged"):
+        make_agent(f"sb3:{tmp_path / 'part.zip'}", checkpoint)
     with pytest.raises(UserError, match=r"no settings.*agent\.greedy"):
         make_agent(saved(), checkpoint, settings={"greedy": True})
+
+
+SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4, sampler_steps=1, futures=2, uncertainty_penalty=0.5)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
@@ -169,54 +216,42 @@ def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, 
 
     monkeypatch.setattr(MetaworldEnv, "__init__", lambda *_, **__: pytest.fail("a real environment was made"))
     told = []
-    playing = Playing(num_envs=2, horizon=4, sampler_steps=1, futures=2, uncertainty_penalty=0.5)
     out = train(
-        algorithm, "reach-v3", checkpoint, playing, 16, FEW[algorithm], tmp_path / "deep" / "agent.zip",
+        tmp_path / "deep" / "mine", algorithm, "reach-v3", checkpoint, SHORT, FEW[algorithm],
         progress=lambda decisions, numbers: told.append((decisions, numbers)),
     )  # fmt: skip
     model = load_policy(out)
     assert getattr(model, ORIGIN) == {"checkpoint": checkpoint.hash, "task": "reach-v3", "obs_mode": "state"}
     assert [decisions for decisions, _ in told] == list(range(2, 17, 2))
-    assert told[-1][1].keys() == {"return", "imagined success"}
+    assert told[-1][1].keys() == {"return", "success"}
     agent = make_agent(f"sb3:{out}", checkpoint)
     agent.reset([0], ["reach-v3"], [0])
     assert np.isfinite(agent.act([0], frames(1))).all()
 
 
-def test_what_was_learned_is_kept_when_it_is_interrupted(checkpoint, tmp_path):
-    def interrupt(decisions, numbers):
-        if decisions == 6:
-            raise KeyboardInterrupt
-
-    playing = Playing(num_envs=2, horizon=4, sampler_steps=1)
-    out = tmp_path / "agent.zip"
-    with pytest.raises(KeyboardInterrupt):
-        train("ppo", "reach-v3", checkpoint, playing, 100, FEW["ppo"], out, progress=interrupt)
-    assert load_policy(out).num_timesteps == 6
-
-
 def test_the_same_seed_trains_the_same_agent(checkpoint, tmp_path):
-    playing = Playing(num_envs=2, horizon=4, sampler_steps=1)
     parameters = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        file = train("ppo", "reach-v3", checkpoint, playing, 8, FEW["ppo"], tmp_path / name, seed)
-        parameters.append(torch.cat([p.flatten() for p in load_policy(f"{file}.zip").policy.parameters()]))
+        file = train(tmp_path / name, "ppo", "reach-v3", checkpoint, SHORT, FEW["ppo"], seed)
+        parameters.append(torch.cat([p.flatten() for p in load_policy(file).policy.parameters()]))
     assert torch.equal(parameters[0], parameters[1])
     assert not torch.equal(parameters[0], parameters[2])
 
 
-def test_bad_numbers_are_refused(checkpoint, tmp_path):
-    def attempt(algorithm="ppo", decisions=8, playing=None, **settings):
-        train(algorithm, "reach-v3", checkpoint, playing or Playing(), decisions, settings, tmp_path / "a")
-
-    with pytest.raises(UserError, match=r"algo='pppo'.*ppo"):
-        attempt("pppo")
-    with pytest.raises(UserError, match="decisions=0"):
-        attempt(decisions=0)
-    with pytest.raises(UserError, match=r"algo='ppo'.*clip"):
-        attempt(clip=0.2)
-    with pytest.raises(UserError, match="num_envs=0"):
-        attempt(playing=Playing(num_envs=0))
-    with pytest.raises(UserError, match="uncertainty_penalty=1"):
-        attempt(playing=Playing(uncertainty_penalty=1.0))
-    assert not (tmp_path / "a.zip").exists()
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"decisions": 0}, "decisions=0"),
+        ({"save_every": -1}, "save_every=-1"),
+        ({"num_envs": 0}, "num_envs=0"),
+        ({"reward_scale": float("nan")}, "reward_scale=nan"),
+        ({"uncertainty_penalty": 1.0}, "uncertainty_penalty=1"),
+        ({"algo": "pppo"}, r"algo='pppo'.*ppo"),
+        ({"clip": 0.2}, r"algo='ppo'.*clip"),
+    ],
+)
+def test_bad_numbers_are_refused_and_leave_nothing(checkpoint, tmp_path, settings, message):
+    algorithm, own = settings.pop("algo", "ppo"), {key: settings.pop(key) for key in ("clip",) if key in settings}
+    with pytest.raises(UserError, match=message):
+        train(tmp_path / "mine", algorithm, "reach-v3", checkpoint, TrainingSettings(**settings), own)
+    assert not list(tmp_path.iterdir())

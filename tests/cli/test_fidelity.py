@@ -11,12 +11,19 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.fidelity.compare import imagine, replay
+from sfvgen_plan.benchmarks.fidelity.policies import standard_policies
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, Moment, read_rows
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.cli.fidelity import parse_policy
 
-PLANNER = "cem+samples=3+elites=2+iterations=1+horizon=2+knots=2+noise=0.1"
-POLICIES = ("prior", "prior+noise=0.5+random=0.2", "readout", "random", PLANNER)
+PLANNER = (
+    "agent.candidates=3",
+    "agent.elites=2",
+    "agent.iterations=1",
+    "agent.horizon=2",
+    "agent.knots=2",
+    "noise=0.1",
+)
+NAMED = "cem+horizon=2+candidates=3+iterations=1+knots=2+elites=2+noise=0.1"
 
 
 @pytest.fixture(autouse=True)
@@ -42,19 +49,24 @@ def test_a_run_has_rows_summary_and_pictures_and_is_gone_on_with(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tasks = ("--task", "reach-v3", "--task", "drawer-close-v3")
-    short = ("--episodes", "1", "--max-decisions", "2", "--sampler-steps", "1", "--block", "2", "--out", "run")
-    options = (*tasks, *short, "--policies", *POLICIES, "--probes", "flip", "--json")
+    short = ("--episodes", "1", "--max-decisions", "2", "sampler_steps=1", "--block", "2", "--out", "run", "--json")
+    options = (*tasks, *short, "--agent", "readout", "--agent", "random", "--probes", "flip")
+    # Agents of other settings go into the same folder, and into its report.
+    assert fidelity(tiny_checkpoint, *tasks, *short, "--agent", "prior", "noise=0.5", "random=0.2") == 0
+    assert fidelity(tiny_checkpoint, *tasks, *short, "--agent", "cem", *PLANNER) == 0
+    capsys.readouterr()
     assert fidelity(tiny_checkpoint, *options) == 0
     whole = json.loads(capsys.readouterr().out)
-    assert [item["policy"] for item in whole["policies"]] == list(POLICIES)
-    assert [item["kind"] for item in whole["policies"]] == ["policy"] * 4 + ["planner"]
+    names = ["prior+noise=0.5+random=0.2", NAMED, "readout", "random"]
+    assert [item["policy"] for item in whole["policies"]] == names
+    assert [item["kind"] for item in whole["policies"]] == ["policy", "planner", "policy", "policy"]
     assert (whole["episodes_per_policy"], whole["finished"], whole["errors"]) == (2, True, 0)
     assert {path.name for path in Path("run").iterdir()} == {
         "run.json", "fidelity.csv", "moments.csv", "fidelity.json", "fidelity.md", "scatter.svg", "drift.svg",
     }  # fmt: skip
     rows = read_rows(Path("run/fidelity.csv"), FidelityRow)
     moments = read_rows(Path("run/moments.csv"), Moment)
-    assert len(rows) == 2 * (len(POLICIES) + 1)
+    assert len(rows) == 2 * (len(names) + 1)
     assert len(moments) == sum(row.real_decisions for row in rows)
     assert {moment.decision for moment in moments} <= {1, 2}
 
@@ -66,7 +78,7 @@ def test_a_run_has_rows_summary_and_pictures_and_is_gone_on_with(
     assert {row.key: row for row in read_rows(Path("run/fidelity.csv"), FidelityRow)}.keys() == {r.key for r in rows}
     for name in ("policies", "agreement", "episodes_per_policy"):
         assert again[name] == whole[name]
-    assert fidelity(tiny_checkpoint, *tasks, *short, "--threshold", "0.9") == 2
+    assert fidelity(tiny_checkpoint, *tasks, *short, "threshold=0.9", "--agent", "random") == 2
     assert "threshold=0.5, not 0.9" in capsys.readouterr().err
 
 
@@ -78,37 +90,50 @@ def test_policies_of_stable_baselines_play_in_both_simulators(
 
     env = ImaginedEnv("reach-v3", loaded, obs_mode="state")
     sb3.PPO("MlpPolicy", env, n_steps=2, batch_size=2, device="cpu").save("agent.zip")
-    short = ("--episodes", "1", "--max-decisions", "2", "--sampler-steps", "1", "--out", "run", "--probes")
-    policies = ("random", "sb3:agent.zip", "sb3:agent.zip+noise=0.5")
-    assert fidelity(tiny_checkpoint, "--task", "reach-v3", *short, "--policies", *policies, "--json") == 0
+    short = (
+        "--task",
+        "reach-v3",
+        "--episodes",
+        "1",
+        "--max-decisions",
+        "2",
+        "sampler_steps=1",
+        "--out",
+        "run",
+        "--json",
+    )
+    assert fidelity(tiny_checkpoint, *short, "--agent", "sb3:agent.zip", "noise=0.5") == 0
+    capsys.readouterr()
+    assert fidelity(tiny_checkpoint, *short, "--agent", "random", "--agent", "sb3:agent.zip") == 0
     found = json.loads(capsys.readouterr().out)
-    assert [(item["policy"], item["kind"]) for item in found["policies"]] == [(name, "policy") for name in policies]
+    names = ["sb3:agent.zip+noise=0.5", "random", "sb3:agent.zip"]
+    assert [(item["policy"], item["kind"]) for item in found["policies"]] == [(name, "policy") for name in names]
     assert (found["episodes_per_policy"], found["errors"]) == (1, 0)
 
 
 def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, named in (
-        (("--policies", "expert"), "readout"),
-        (("--policies", "priro"), "prior"),
-        (("--policies", "prior+candidates=3"), "candidates"),
-        (("--policies", "prior+noise=loud"), "'loud'"),
-        (("--policies", "prior+noise=-1"), "noise=-1.0"),
-        (("--policies", "prior+random=2"), "random=2.0"),
-        (("--policies", "prior", "prior"), "twice"),
-        (("--policies", "flip", "--probes"), "--probes"),
+        (("--agent", "expert"), "readout"),
+        (("--agent", "priro"), "prior"),
+        (("--agent", "prior", "agent.candidates=3"), "names no setting"),
+        (("--agent", "prior", "noise=loud"), "noise takes a number"),
+        (("--agent", "prior", "noise=-1"), "noise=-1.0"),
+        (("--agent", "prior", "random=2"), "random=2.0"),
+        (("--agent", "prior", "--agent", "prior"), "twice"),
+        (("noise=1",), "need an agent"),
         (("--probes", "flop"), "flip"),
-        (("--threshold", "1"), "--threshold"),
-        (("--task", "assembly-v3"), "not in the checkpoint"),
+        (("threshold=1",), "threshold=1.0"),
+        (("--task", "assembly-v3"), "not covered by checkpoint"),
         (("--seed", "99999", "--episodes", "2"), "training data"),
     ):
         given = options if "--task" in options else ("--task", "reach-v3", *options)
         assert named in refusal(capsys, tiny_checkpoint, *given), options
 
 
-def test_policies_are_named_with_their_changes() -> None:
-    assert parse_policy("prior") == ("prior", {})
-    assert parse_policy("cem+samples=16+objective.value=0.5") == ("cem", {"samples": "16", "objective.value": "0.5"})
-    assert parse_policy("sb3:a+b/agent.zip+noise=0.1") == ("sb3:a+b/agent.zip", {"noise": "0.1"})
+def test_the_standard_policies_are_of_different_kinds_and_names() -> None:
+    names = [policy.name for policy in standard_policies()]
+    assert len(set(names)) == 11
+    assert {"prior+noise=0.5", "prior+random=0.5", "cem+candidates=16+elites=4"} <= set(names)
 
 
 def recordings(lengths: tuple[int, ...], checkpoint: Any) -> list[Recording]:

@@ -19,17 +19,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def imagine(capsys: pytest.CaptureFixture[str], checkpoint: Path, *options: str) -> dict[str, Any]:
-    common = [
-        "--task",
-        "reach-v3",
-        "--checkpoint",
-        str(checkpoint),
-        "--device",
-        "cpu",
-        "--sampler-steps",
-        "1",
-        "--json",
-    ]
+    common = ["--task", "reach-v3", "--checkpoint", str(checkpoint), "--device", "cpu", "sampler_steps=1", "--json"]
     assert cli.main(["imagine", *common, *options]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -42,7 +32,7 @@ def spans(data: dict[str, Any]) -> list[tuple[int, int]]:
 def test_writes_a_video_and_scores_each_chunk(
     agent: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = imagine(capsys, tiny_checkpoint, "--agent", agent, "--decisions", "5", "--chunk", "2", "--out", "seen.mp4")
+    data = imagine(capsys, tiny_checkpoint, "--agent", agent, "--decisions", "5", "chunk=2", "--out", "seen.mp4")
     assert spans(data) == [(1, 2), (3, 4), (5, 5)]
     assert all(0 < chunk["psnr_db"] < chunk["copy_psnr_db"] for chunk in data["chunks"])
     frames = list(imageio.get_reader("seen.mp4").iter_data())
@@ -91,6 +81,6 @@ def test_bad_input_is_one_line_and_writes_nothing(
 
 
 def test_tasks_and_chunks_have_to_fit_the_checkpoint(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for options, named in ((["--task", "push-v3"], "push-v3"), (["--task", "reach-v3", "--chunk", "31"], "chunk=31")):
+    for options, named in ((["--task", "push-v3"], "push-v3"), (["--task", "reach-v3", "chunk=31"], "chunk=31")):
         assert cli.main(["imagine", *options, "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]) == 2
         assert named in capsys.readouterr().err

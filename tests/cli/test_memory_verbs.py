@@ -54,7 +54,7 @@ def test_episodes_end_with_their_task(task, agent, tmp_path, capsys):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_the_expert_does_is_imagined(task, checkpoint, tmp_path, capsys):
-    options = ["--checkpoint", str(checkpoint), "--device", "cpu", "--sampler-steps", "1", "--decisions", "3"]
+    options = ["--checkpoint", str(checkpoint), "--device", "cpu", "sampler_steps=1", "--decisions", "3"]
     assert main(["imagine", "--task", task, *options, "--out", str(tmp_path / "seen.mp4"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["task"], [chunk["last_decision"] for chunk in said["chunks"]]) == (task, [3])

@@ -18,9 +18,8 @@ import torch
 from stable_baselines3 import PPO
 
 from sfvgen_plan import cli
-from sfvgen_plan.agents import resume
+from sfvgen_plan.agents import resume, training
 from sfvgen_plan.benchmarks import protocols
-from sfvgen_plan.cli import train_agent
 
 torch.set_num_threads(1)
 FEW = ("decisions=8", "num_envs=2", "horizon=4", "sampler_steps=1", "algo.n_steps=4", "algo.batch_size=8")
@@ -85,18 +84,17 @@ def test_a_real_training_that_was_stopped_is_not_taken_for_a_whole_one(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ["--task", "drawer-close-v3", "--out", "mine", "--episodes", "0", *FEW_REAL]
-    update = train_agent._Watch.update
 
-    def stop(self: Any, decisions: int, numbers: dict[str, float]) -> None:
-        update(self, decisions, numbers)
+    def stop(self: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train_agent._Watch, "update", stop)
+        patched.setattr(training._Report, "_on_step", stop)
         assert train(tiny_checkpoint, *options) == 130
     assert PPO.load("mine/agent.zip").num_timesteps == json.loads(Path("mine/train.json").read_text())["decisions"] == 2
     capsys.readouterr()
-    assert "'gamma': 0.5" in refusal(capsys, tiny_checkpoint, *options, "algo.gamma=0.5")
+    line = refusal(capsys, tiny_checkpoint, *options, "algo.gamma=0.5")
+    assert "algo.gamma=0.5, but the training in 'mine' has 0.97" in line
     assert train(tiny_checkpoint, *options) == 0
     assert PPO.load("mine/agent.zip").num_timesteps == 8
     capsys.readouterr()
@@ -131,7 +129,7 @@ def test_a_killed_training_goes_on(
         assert process.wait(timeout=20) == -signal.SIGKILL
     assert Path("mine/agent.state").is_dir()
     line = refusal(capsys, tiny_checkpoint, "--out", "mine", *LONG, "num_envs=4")
-    assert "num_envs=4, but the unfinished training in 'mine/agent.state' has 2" in line
+    assert "num_envs=4, but the training in 'mine' has 2" in line
     with monkeypatch.context() as patched:
         patched.setattr(logging.root, "handlers", [])  # as in a process of its own, where nothing else listens
         assert train(tiny_checkpoint, "--out", "mine", *LONG) == 0
@@ -167,7 +165,7 @@ def test_real_episodes_that_are_missing_are_played(tiny_checkpoint: Path, capsys
     agent = Path("mine/agent.zip").read_bytes()
     capsys.readouterr()
     line = refusal(capsys, tiny_checkpoint, *options, "--episodes", "1", *FEW, "algo.gamma=0.5")
-    assert "holds an agent with settings=" in line and "'gamma': 0.97" in line and "'gamma': 0.5" in line
+    assert "algo.gamma=0.5, but the training in 'mine' has 0.97" in line
     capsys.readouterr()
     for episodes in ("1", "2"):
         assert train(tiny_checkpoint, *options, "--episodes", episodes, "--json", *FEW) == 0
@@ -233,4 +231,4 @@ def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixt
     assert "algo='ppo' refuses its settings" in line("--task", "reach-v3", *FEW, "algo.n_steps=0")
     assert not list(Path().iterdir())
     Path("file").touch()
-    assert "out='file' can't be written to" in line("--task", "reach-v3", "--out", "file", *FEW)
+    assert "out='file/train.json' can't be written to" in line("--task", "reach-v3", "--out", "file", *FEW)

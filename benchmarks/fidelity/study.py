@@ -1,0 +1,127 @@
+"""A fidelity study: all episodes that a folder lacks are played, and all that it has are reported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.benchmarks.fidelity.page import page
+from sfvgen_plan.benchmarks.fidelity.policies import Named, Settings, probes
+from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
+from sfvgen_plan.benchmarks.fidelity.summary import summarise
+from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
+from sfvgen_plan.benchmarks.results.files import write_text
+from sfvgen_plan.benchmarks.running.episodes import Job
+from sfvgen_plan.console import Output
+from sfvgen_plan.devices import cpu_cores
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+BLOCKS = {"cpu": 8, "other": 64}
+"""Episodes that are imagined side by side and stored together."""
+
+
+def rules(suite: str, tasks: Sequence[str], max_decisions: int, first_seed: int, episodes: int) -> Protocol:
+    """The rules that episodes are played by, with the tasks to play; episodes end with their first success.
+
+    Args:
+        suite: the protocol, unless ``tasks`` name some of one.
+
+    Raises:
+        UserError: unknown task or suite, tasks of several protocols, or seeds that belong to training data.
+    """
+    protocol = protocol_for_task(tasks[0]) if tasks else load_protocol(suite)
+    for task in tasks:
+        if task not in protocol.tasks:
+            raise UserError(f"task={task!r} is not in protocol {protocol.id!r} of {tasks[0]!r}; give it a run apart")
+    changed = protocol.variant(max_decisions=max_decisions, first_seed=first_seed, episodes=episodes)
+    return replace(changed, id=protocol.id, linger=0, tasks=tuple(dict.fromkeys(tasks)) or protocol.tasks)
+
+
+def study(
+    out: Output,
+    protocol: Protocol,
+    checkpoint: Checkpoint,
+    policies: Sequence[Named],
+    probe_names: Sequence[str],
+    settings: Settings,
+    folder: Path | None = None,
+    lanes: int | None = None,
+    block: int | None = None,
+) -> None:
+    """Play what is missing in the folder and report all that is there, also when it ends early.
+
+    Args:
+        out: where progress and result are shown.
+        protocol: see ``rules``.
+        folder: of rows and report; None: that of the checkpoint in ``runs``.
+        lanes: real episodes side by side; None: as the machine allows.
+        block: episodes imagined side by side; None: as the device allows.
+
+    Raises:
+        UserError: a folder with rows that were made otherwise, or what broke the first episode.
+    """
+    from sfvgen_plan.benchmarks.fidelity.compare import compare
+
+    record = {
+        "checkpoint": checkpoint.hash,
+        "protocol": protocol.id,
+        "rules": replace(protocol, first_seed=0, episodes=1, tasks=()).hash,
+        "max_decisions": protocol.max_decisions,
+        "threshold": settings.threshold,
+        "sampler_steps": settings.sampler_steps,
+    }
+    device = str(checkpoint.pipeline.device)
+    kind = "cpu" if device == "cpu" else "other"
+    lanes = lanes or (1 if kind == "cpu" else min(64, 4 * cpu_cores()))
+    made = [named.made(checkpoint, device) for named in policies] + probes(probe_names, checkpoint.card.action_dim)
+    run = FidelityRun(folder or Path("runs") / f"fidelity-{checkpoint.hash}", record)
+    simulator = checkpoint.simulator(settings.sampler_steps, anchor_every=None)
+    episodes = [(task, seed) for task in protocol.tasks for seed in protocol.seeds]
+    missing = [(policy, run.missing(policy.name, episodes)) for policy in made]
+    left, total = sum(len(found) for _, found in missing), len(made) * len(episodes)
+    if left < total:
+        out.note(f"{total - left} of {total} episodes are there already")
+    size, finished = block or BLOCKS[kind], False
+    try:
+        with out.progress("episodes", total=left) as bar:
+            for policy, found in missing:
+                bar.describe(policy.name)
+                for start in range(0, len(found), size):
+                    jobs = [Job(task, seed) for task, seed in found[start : start + size]]
+                    run.add(*compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
+                    bar.advance(len(jobs))
+        finished = True
+    finally:
+        if run.rows:
+            report(out, run, {**record, "finished": finished})
+
+
+def report(out: Output, run: FidelityRun, record: dict[str, Any]) -> None:
+    """Write the summary and its pictures, and show it."""
+    from rich.markdown import Markdown
+
+    from sfvgen_plan.benchmarks.fidelity.plots import drift, scatter
+
+    try:
+        summary = summarise(run.rows, run.moments)
+    except ValueError as error:
+        out.note(f"no summary yet: {error}; rows: {run.folder}")
+        return
+    text, document = page(summary, record), {**record, **summary}
+    pictures = "\n![imagined over real success](scatter.svg)\n\n![drift](drift.svg)\n"
+    files = {
+        "fidelity.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
+        "fidelity.md": text + pictures,
+        "scatter.svg": scatter(summary),
+        "drift.svg": drift(summary),
+    }
+    for name, content in files.items():
+        write_text(run.folder / name, content)
+    out.result({**document, "folder": str(run.folder)}, Markdown(text))
+    out.note(f"rows, summary and pictures: {run.folder}")

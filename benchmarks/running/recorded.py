@@ -1,0 +1,218 @@
+"""Playing an evaluation: rows are stored the moment they come, shown at the end, and some episodes are filmed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.agents.registry import acts_on_env
+from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
+from sfvgen_plan.benchmarks.results.recording import Recorder, RunFolder
+from sfvgen_plan.benchmarks.running.evaluation import Evaluation, checkpoint_for
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
+from sfvgen_plan.console import Bar, Output
+from sfvgen_plan.devices import cpu_cores, resolve_device
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sfvgen_plan.benchmarks.report.clips import ClipMaker
+    from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+
+logger = logging.getLogger(__name__)
+
+DRAWN_BY_MUJOCO = ("sfvgen/Metaworld-v0", "sfvgen/Memory-v0")
+
+LANES_PER_CORE = 4
+"""Episodes side by side per core when a GPU decides for all: most of them are waiting for it."""
+
+MAX_LANES = 64
+FREEZE = 8
+"""Frames that a video stays at the end of an episode."""
+
+
+def play_and_store(
+    evaluation: Evaluation,
+    recorder: Recorder,
+    out: Output,
+    lanes: int | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
+    video: Path | None = None,
+    clips: int | None = None,
+) -> list[EpisodeRow]:
+    """Play what is missing and show all rows, also of earlier runs, and also when it ends early; returns them.
+
+    Args:
+        evaluation: who plays what.
+        recorder: where rows go; it is closed.
+        out: where progress and the result are shown.
+        lanes: episodes side by side; None: as the machine allows.
+        workers: processes with an agent each, instead.
+        ray: address of a cluster, or "local", to play there.
+        video: file for the first episode of each task.
+        clips: successes and failures of each task to keep for the report.
+
+    Raises:
+        UserError: what graphics, model, device or the first episode refuse.
+    """
+    protocol = evaluation.protocol
+    if protocol.env_id in DRAWN_BY_MUJOCO and (video or not acts_on_env(evaluation.agent)):
+        from sfvgen_plan.envs.rendering import gl_backend
+
+        gl_backend()  # said now instead of in every episode
+    contestant = evaluation.contestant()
+    recorder.note("learning", dict(contestant.learning))
+    jobs = jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)
+    if clips:
+        jobs = [replace(job, record=True) for job in jobs]
+    key = EpisodeKey(protocol.id, "", evaluation.label, 0, contestant.checkpoint)
+    pending = recorder.pending(jobs, key, protocol.rules_hash)
+    if len(pending) < len(jobs):
+        out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
+    maker = _clip_maker(evaluation, contestant, recorder.path, clips) if clips else None
+    finished, rows = False, []
+    with out.progress("episodes", total=len(pending)) as bar:
+        watch = _Watch(recorder, bar, evaluation, maker)
+        try:
+            _play(evaluation, pending, contestant, watch, lanes, workers, ray)
+            finished = True
+        finally:
+            wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
+            found = [row for row in recorder.rows(protocol.id) if row.protocol_hash == protocol.rules_hash]
+            rows = [row for row in found if row.key in wanted]
+            file = _closed(recorder)
+            if rows:
+                _show(out, evaluation, rows, recorder, file, finished)
+            if video and watch.filmed:
+                from sfvgen_plan.video import write_mp4
+
+                write_mp4(video, captioned(watch.filmed, evaluation.tasks))
+                out.note(f"video: {video}")
+    return rows
+
+
+def _play(
+    evaluation: Evaluation,
+    jobs: Sequence[Job],
+    contestant: Contestant,
+    watch: Observer,
+    lanes: int | None,
+    workers: int | None,
+    ray: str | None,
+) -> None:
+    """The episodes, in this process, in others of this machine, or on Ray."""
+    if workers:
+        evaluate(evaluation.protocol, jobs, contestant.in_every_slot(evaluation.contestant), workers, watch)
+    elif ray and jobs:
+        from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
+
+        with connected(ray) as opening:
+            evaluate(evaluation.protocol, jobs, contestant, lanes or cluster_cpus(), watch, opening)
+    else:
+        evaluate(evaluation.protocol, jobs, contestant, lanes or default_lanes(contestant), watch)
+
+
+def default_lanes(contestant: Contestant) -> int:
+    """Agents in workers use all cores; a GPU decides for many episodes at once; a CPU for one, which starts fastest."""
+    if contestant.env_agent is not None:
+        return cpu_cores()
+    return 1 if contestant.device.startswith("CPU") else min(MAX_LANES, LANES_PER_CORE * cpu_cores())
+
+
+@dataclass
+class _Watch(Observer):
+    """Stores rows, failures and clips, keeps the recordings to be filmed, and moves the bar."""
+
+    recorder: Recorder
+    bar: Bar
+    evaluation: Evaluation
+    clips: ClipMaker | None
+
+    def __post_init__(self) -> None:
+        self.filmed: list[Recording] = []
+
+    def decided(self, job: Job, decisions: int) -> None:
+        limit = self.evaluation.protocol.max_decisions
+        self.bar.describe(f"{job.task} seed {job.seed}: decision {decisions}/{limit}")
+
+    def recorded(self, recording: Recording) -> None:
+        if recording.job.seed == self.evaluation.protocol.first_seed:
+            self.filmed.append(recording)
+        if self.clips is not None:
+            self.clips.add(recording)
+
+    def failed(self, job: Job, details: str) -> None:
+        self.recorder.log_failure(job, details)
+
+    def ended(self, row: EpisodeRow) -> None:
+        self.recorder.append(row)
+        self.bar.advance()
+
+
+def _clip_maker(evaluation: Evaluation, contestant: Contestant, store: Path, count: int) -> ClipMaker:
+    """What keeps clips; it imagines with the given checkpoint, or with the bundled one if that fits."""
+    from sfvgen_plan.benchmarks.report.clips import ClipMaker
+
+    simulator, protocol = None, evaluation.protocol
+    try:
+        device = resolve_device(evaluation.device)
+        loaded = checkpoint_for(protocol, evaluation.tasks, evaluation.checkpoint, device)
+        simulator = loaded.simulator(anchor_every=None)
+    except UserError as error:
+        if evaluation.checkpoint:
+            raise
+        logger.warning("clips show the real episodes alone: %s", error)
+    of = {"protocol": protocol.id, "protocol_hash": protocol.rules_hash}
+    return ClipMaker(store, of | {"agent": contestant.name, "checkpoint": contestant.checkpoint}, simulator, count)
+
+
+def _closed(recorder: Recorder) -> Path:
+    """The file to name to people, the recorder being closed: the CSV of a run folder, or the store."""
+    try:
+        return recorder.export() if isinstance(recorder, RunFolder) and recorder.path.exists() else recorder.path
+    except (OSError, UserError) as error:
+        logger.warning("the CSV could not be written (%s); the rows are in %s", error, recorder.path)
+        return recorder.path
+    finally:
+        recorder.close()
+
+
+def _show(
+    out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, file: Path, finished: bool
+) -> None:
+    """The result: a table, or JSON."""
+    from sfvgen_plan.benchmarks.report.summary import per_task, terminal_table
+
+    data: dict[str, Any] = {
+        "protocol": evaluation.protocol.id,
+        "protocol_hash": evaluation.protocol.rules_hash,
+        "agent": rows[0].agent,
+        "checkpoint": rows[0].checkpoint,
+        "finished": finished,
+        "folder": str(recorder.path.parent),
+        "store": str(recorder.path),
+        "summaries": [summary.to_dict() for summary in per_task(rows, evaluation.tasks)],
+        "episodes": [{name.rstrip("_"): value for name, value in asdict(row).items()} for row in rows],
+    }
+    out.result(data, terminal_table(rows, evaluation.tasks))
+    out.note(f"rows: {file}")
+    if any(row.error for row in rows):
+        out.note(f"errors: {recorder.errors}")
+
+
+def captioned(recordings: Sequence[Recording], tasks: Sequence[str]) -> Iterator[np.ndarray]:
+    """Frames of the video: each episode with its task, decision and success above it, and a rest at its end."""
+    from sfvgen_plan.video import caption, enlarge
+
+    for recording in sorted(recordings, key=lambda recording: tasks.index(recording.job.task)):
+        solved = recording.success.cumsum() > 0
+        job, last = recording.job, len(recording.frames) - 1
+        for decision, frame in enumerate(recording.frames):
+            text = f"{job.task}   seed {job.seed}   decision {decision}" + ("   solved" if solved[decision] else "")
+            picture = caption(enlarge(frame), text, highlight=bool(solved[decision]))
+            yield from [picture] * (FREEZE if decision == last else 1)

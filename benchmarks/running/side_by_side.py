@@ -1,0 +1,126 @@
+"""The same actions in the real environment and in imagination, open loop, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sfvgen_plan.agents.adapters import CallableAgent, LanesOfAgents
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.evaluation import Evaluation
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
+from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.settings import setting
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How episodes are imagined."""
+
+    chunk: int = setting(8, "decisions imagined in one pass")
+    sampler_steps: int = setting(3, "denoising steps of a pass")
+
+
+class _Recorded(Observer):
+    def recorded(self, recording: Recording) -> None:
+        self.recording = recording
+
+
+def real_episode(
+    evaluation: Evaluation, checkpoint: Checkpoint, decisions: int, actions: np.ndarray | None = None
+) -> Recording:
+    """The first episode of an evaluation in frames of the checkpoint, of so many decisions whether solved or not.
+
+    Args:
+        evaluation: who plays what; its checkpoint is the one given.
+        actions: (N, A) in [-1, 1] that are played instead of the agent's.
+
+    Raises:
+        UserError: what broke the episode off.
+    """
+    own = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+    protocol = replace(evaluation.protocol, max_decisions=decisions, linger=decisions, **own)
+    if actions is None:
+        contestant = replace(evaluation, protocol=protocol, checkpoint=checkpoint).contestant()
+    else:
+        contestant = Contestant(
+            "actions", LanesOfAgents(lambda: CallableAgent(lambda frame: actions), actions.shape[1])
+        )
+    watch = _Recorded()
+    job = Job(evaluation.tasks[0], protocol.first_seed, record=True)
+    (row,) = evaluate(protocol, [job], contestant, 1, watch)
+    if row.error:
+        raise UserError(f"task={job.task!r}: the episode of seed {job.seed} broke off: {row.error}")
+    return watch.recording
+
+
+def imagined(recording: Recording, simulator: Any, chunk: int = Settings.chunk) -> np.ndarray:
+    """Frames (F, H, W, 3) uint8 of the episode's actions, imagined from its first frame, which is the first of them;
+    ``chunk`` decisions a pass."""
+    import torch
+
+    actions = torch.from_numpy(recording.actions).to(simulator.device)
+    state = simulator.begin(recording.frames[:1][None], [recording.job.task], [recording.job.seed])
+    frames = [recording.frames[:1]]
+    for part in actions.split(chunk):
+        state, outcome = simulator.imagine(state, part[None])
+        frames.append(simulator.decode(outcome.latents)[0])
+    return np.concatenate(frames)
+
+
+def quality(real: np.ndarray, seen: np.ndarray, chunk: int) -> list[dict[str, float]]:
+    """Mean PSNR of each chunk, of the imagined frames ``seen`` and of a copy of the start frame."""
+    from sfvgen_plan.metrics import psnr
+
+    own, copied = psnr(real[1:], seen[1:]), psnr(real[1:], np.broadcast_to(real[:1], real[1:].shape))
+    return [
+        {
+            "first_decision": first + 1,
+            "last_decision": min(first + chunk, len(own)),
+            "psnr_db": float(own[first : first + chunk].mean()),
+            "copy_psnr_db": float(copied[first : first + chunk].mean()),
+        }
+        for first in range(0, len(own), chunk)
+    ]
+
+
+def pictures(job: Job, real: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames of a video: real above, imagined below."""
+    from sfvgen_plan.metrics import psnr
+    from sfvgen_plan.video import caption, enlarge
+
+    for decision, (above, below) in enumerate(zip(real, seen, strict=True)):
+        likeness = f"PSNR {psnr(above, below):.1f} dB" if decision else "starts from the real frame"
+        title = f"{job.task}   seed {job.seed}   decision {decision}   real"
+        yield np.concatenate([caption(enlarge(above), title), caption(enlarge(below), f"imagined   {likeness}")])
+
+
+def read_actions(path: Path, decisions: int | None, numbers: int) -> np.ndarray:
+    """The first ``decisions`` actions (N, numbers) of a NumPy file.
+
+    Raises:
+        UserError: unreadable, wrong shape, not finite, outside of [-1, 1], or too few.
+    """
+    try:
+        actions = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"actions={str(path)!r} can't be read ({reason(error)}); give a file written by numpy.save"
+        ) from None
+    shape: Sequence[int] = getattr(actions, "shape", ())
+    if len(shape) != 2 or shape[1] != numbers or not shape[0]:
+        raise UserError(
+            f"actions={str(path)!r} has shape {shape}; give (N, {numbers}): an action of {numbers} numbers per decision"
+        )
+    if not np.issubdtype(actions.dtype, np.number) or not np.isfinite(actions).all() or np.abs(actions).max() > 1:
+        raise UserError(f"actions={str(path)!r} has values that are no finite numbers in [-1, 1]; mend the file")
+    if decisions is not None and decisions > len(actions):
+        raise UserError(f"decisions={decisions} is more than the {len(actions)} actions of {str(path)!r}; give fewer")
+    return actions[:decisions].astype(np.float32)
