@@ -78,14 +78,14 @@ class AgentSettings:
         control: it says what a figure means (no skill, no planning, the scripted solution) and gets no rank.
         needs_checkpoint: it plays with what a checkpoint has learned, and only its tasks.
         acts_on_env: it is an ``EnvAgent``.
-        families: prefixes of the simulators whose tasks it plays; empty: of all.
+        needs: attribute of ``envs.family.Family`` without which it can't play a simulator's tasks.
     """
 
     order: ClassVar[int] = 1000
     control: ClassVar[bool] = False
     needs_checkpoint: ClassVar[bool] = True
     acts_on_env: ClassVar[bool] = False
-    families: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)

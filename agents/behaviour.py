@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.data.episodes import KINDS
+from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.envs.family import StateLayout, family_of
 
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM, MISLED = KINDS
 
@@ -27,7 +31,6 @@ RANDOM_CORRELATION = 0.8
 RANDOM_SCALE = 0.6
 MAX_OBJECT_PULL = 0.8
 _PULL_RANGE = 0.1
-_HAND, _OBJECT, _GOAL = slice(0, 3), slice(4, 7), slice(36, 39)
 
 ERROR_METRES = (0.03, 0.03, 0.01)
 CHANGE_OF_MIND = 1 / 12
@@ -46,29 +49,75 @@ class Behaviour:
         task: task name.
         seed: of the episode; also decides its kind.
         decisions: length of the episode. A high-noise one turns random at a decision drawn from the whole of it.
-        advise: the expert's action (4,) in any state (39,). Without it no episode is misled; low noise stands in.
+        layout: of the state. Without it random motion is pulled nowhere, and no episode is misled.
+        advise: the expert's action in any state. Without it no episode is misled; low noise stands in.
+        action_dim: A.
     """
 
     def __init__(
-        self, task: str, seed: int, decisions: int, advise: Callable[[np.ndarray], np.ndarray] | None = None
+        self,
+        task: str,
+        seed: int,
+        decisions: int,
+        layout: StateLayout | None = None,
+        advise: Callable[[np.ndarray], np.ndarray] | None = None,
+        action_dim: int = 4,
     ) -> None:
         kind = kind_of(seed)
-        self.kind = NOISE_LOW if kind == MISLED and advise is None else kind
+        self.kind = NOISE_LOW if kind == MISLED and (advise is None or layout is None) else kind
         self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
-        self._wandering = SmoothRandom(self._random)
+        self._wandering = SmoothRandom(self._random, layout, action_dim)
         self._random_from = {RANDOM: 0, NOISE_HIGH: int(self._random.integers(1, decisions + 1))}.get(self.kind)
-        self._misled = Misled(self._random, advise) if kind == MISLED and advise is not None else None
+        self._misled: Misled | None = None
+        if self.kind == MISLED:
+            assert advise is not None and layout is not None
+            self._misled = Misled(self._random, layout, advise)
         self._decision = 0
 
     def act(self, state: np.ndarray, expert_action: np.ndarray) -> np.ndarray:
-        """State (39,) and the expert's action there (4,) -> action to execute (4,) float32 in [-1, 1]."""
+        """State and the expert's action there (A,) -> action to execute (A,) float32 in [-1, 1]."""
         now, self._decision = self._decision, self._decision + 1
         if self._random_from is not None and now >= self._random_from:
             return self._wandering.act(state)
         if self._misled is not None:
             return self._misled.act(state)
-        noise = _NOISE[self.kind] * self._random.standard_normal(4)
+        noise = _NOISE[self.kind] * self._random.standard_normal(len(expert_action))
         return np.clip(expert_action + noise, -1.0, 1.0).astype(np.float32)
+
+
+def play_scripted(env: Any, seed: int, decisions: int) -> StagedEpisode:
+    """Play a training episode of at most ``decisions`` decisions with the expert of the environment's task, disturbed
+    as the seed has it. The result depends on nothing else."""
+    real = env.unwrapped
+    family, expert = family_of(real.task), expert_of(real.task)
+    expert.reset(real.task, seed)
+    frame, info = env.reset(seed=seed)
+    length = min(decisions, getattr(real, "length", decisions))
+    # Experts that are led by their task's layout, not by the state, can't be misled.
+    advise = getattr(expert, "act_on_state", None)
+    behaviour = Behaviour(real.task, seed, length, family.layout, advise, family.action_dim)
+    frames, infos, rewards = [frame], [info], []
+    expert_actions, actions = [expert.act(real)], []
+    for _ in range(length):
+        actions.append(behaviour.act(info["state"], expert_actions[-1]))
+        frame, reward, terminated, truncated, info = env.step(actions[-1])
+        frames.append(frame)
+        infos.append(info)
+        rewards.append(reward)
+        expert_actions.append(expert.act(real))
+        if terminated or truncated:
+            break
+    return StagedEpisode.played(
+        frames,
+        infos,
+        rewards,
+        actions=actions,
+        expert_actions=expert_actions,
+        task=real.task,
+        instruction=real.instruction,
+        kind=behaviour.kind,
+        seed=seed,
+    )
 
 
 class SmoothRandom:
@@ -79,16 +128,18 @@ class SmoothRandom:
     (1,018 and 890 cells of 5 cm visited).
     """
 
-    def __init__(self, random: np.random.Generator) -> None:
-        self._random = random
+    def __init__(self, random: np.random.Generator, layout: StateLayout | None, action_dim: int) -> None:
+        self._random, self._layout = random, layout
         self._pull = random.uniform(0.0, MAX_OBJECT_PULL)
-        self._action = RANDOM_SCALE * random.standard_normal(4)
+        self._action = RANDOM_SCALE * random.standard_normal(action_dim)
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """State (39,) -> action (4,) float32 in [-1, 1]."""
+        """State -> action (A,) float32 in [-1, 1]."""
         action = self._action.copy()
-        action[:3] += self._pull * np.clip((state[_OBJECT] - state[_HAND]) / _PULL_RANGE, -1.0, 1.0)
-        fresh = np.sqrt(1.0 - RANDOM_CORRELATION**2) * RANDOM_SCALE * self._random.standard_normal(4)
+        if self._layout is not None:
+            gap = state[self._layout.object] - state[self._layout.hand]
+            action[:3] += self._pull * np.clip(gap / _PULL_RANGE, -1.0, 1.0)
+        fresh = np.sqrt(1.0 - RANDOM_CORRELATION**2) * RANDOM_SCALE * self._random.standard_normal(len(action))
         self._action = RANDOM_CORRELATION * self._action + fresh
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
@@ -97,17 +148,19 @@ class Misled:
     """The expert, who sees object and goal some centimetres beside where they are; changes its mind now and then, and
     may be right."""
 
-    def __init__(self, random: np.random.Generator, advise: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._random, self._advise = random, advise
+    def __init__(
+        self, random: np.random.Generator, layout: StateLayout, advise: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._random, self._layout, self._advise = random, layout, advise
         self._errors = self._drawn()
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """State (39,) -> action (4,) float32 in [-1, 1]."""
+        """State -> action (A,) float32 in [-1, 1]."""
         if self._random.random() < CHANGE_OF_MIND:
             self._errors = self._drawn() * (self._random.random() >= RIGHT)
         believed = state.copy()
-        believed[_OBJECT] += self._errors[0]
-        believed[_GOAL] += self._errors[1]
+        believed[self._layout.object] += self._errors[0]
+        believed[self._layout.goal] += self._errors[1]
         return self._advise(believed).astype(np.float32)
 
     def _drawn(self) -> np.ndarray:

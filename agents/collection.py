@@ -14,8 +14,7 @@ from typing import Any
 
 from sfvgen_plan.agents.workers import run_workers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.rlbench.tasks import is_made
-from sfvgen_plan.envs.simulators import MEMORY, RLBENCH, simulator_of
+from sfvgen_plan.envs.family import Family, canonical, family_of
 from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -31,12 +30,11 @@ class CollectionSettings:
     """Everything the data depends on.
 
     Attributes:
-        tasks: Metaworld tasks, RLBench tasks or memory tasks, in the order the dataset has them.
+        tasks: of one simulator, in the order the dataset has them.
         episodes: per task; episode i has seed ``seed + i``.
-        decisions: length of every episode of Metaworld, which goes on after success; those of RLBench and of the memory
-            tasks, which end by themselves, are that long at most.
+        decisions: of every episode; of tasks that end by themselves at most.
         seed: first seed, at least ``FIRST_TRAINING_SEED``.
-        size, camera, repeat: see ``MetaworldEnv``, ``RLBenchEnv`` and ``make_memory``.
+        size, camera, repeat: of the simulator's environment.
 
     Raises:
         UserError: unknown task, a number that is too small.
@@ -52,13 +50,16 @@ class CollectionSettings:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(dict.fromkeys(_canonical(task) for task in self.tasks)))
+        object.__setattr__(self, "tasks", tuple(dict.fromkeys(canonical(task) for task in self.tasks)))
         if not self.tasks:
             raise UserError("tasks is empty; name at least one task")
-        if len({simulator_of(task).prefix for task in self.tasks}) > 1:
+        if len({family_of(task).name for task in self.tasks}) > 1:
             raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
-        if self.rlbench and self.repeat != 1:
-            raise UserError(f"repeat={self.repeat} has no meaning for RLBench; give 1")
+        for task in self.tasks:
+            if task in self.family.unplayed:
+                raise UserError(f"task={task!r} has no demonstrations to collect; choose another task")
+        if self.family.fixed_repeat and self.repeat != self.family.repeat:
+            raise UserError(f"repeat={self.repeat} has no meaning for {self.family.title}; give {self.family.repeat}")
         for name in ("episodes", "decisions", "size", "repeat"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} is too small; give at least 1")
@@ -68,18 +69,14 @@ class CollectionSettings:
             )
 
     @property
-    def rlbench(self) -> bool:
-        """Whether the tasks are RLBench's."""
-        return simulator_of(self.tasks[0]) is RLBENCH
-
-    @property
-    def memory(self) -> bool:
-        """Whether they are the memory tasks."""
-        return simulator_of(self.tasks[0]) is MEMORY
+    def family(self) -> Family:
+        """The simulator that all tasks are of."""
+        return family_of(self.tasks[0])
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "tasks": list(self.tasks)}
+        """For JSON; with what training has to know of the simulator."""
+        family = self.family
+        return {**asdict(self), "tasks": list(self.tasks), "source": family.source.as_dict(), "env_id": family.env_id}
 
 
 def collect(
@@ -102,8 +99,7 @@ def collect(
 
     Args:
         out: folder to make. If it is this very dataset already, nothing is done.
-        tasks: Metaworld's with or without the "metaworld/" prefix, RLBench's with "rlbench/", or "memory/return" and
-            "memory/revisit".
+        tasks: of one simulator.
         episodes_per_task: per task.
         decisions, seed, size, camera, repeat: see ``CollectionSettings``.
         workers: processes; default one per usable core, at most one per missing episode.
@@ -115,7 +111,7 @@ def collect(
     Raises:
         UserError: bad settings; ``out`` or its partial folder is there with other settings, or is something else, or
             is damaged.
-        SimulatorError: RLBench kept failing. Finished episodes are kept.
+        SimulatorError: the simulator kept failing. Finished episodes are kept.
     """
     settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat)
     if workers is not None and workers < 1:
@@ -267,12 +263,6 @@ def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
     assembling.replace(out)
     # The last episode of an orphaned worker may turn up just now; the dataset is complete without it.
     shutil.rmtree(staging, ignore_errors=True)
-
-
-def _canonical(task: str) -> str:
-    if is_made(task):
-        raise UserError(f"task={task!r} has no demonstrations by RLBench to collect; choose another task")
-    return simulator_of(task).canonical(task)
 
 
 def _usable_cores() -> int:

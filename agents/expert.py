@@ -1,4 +1,4 @@
-"""The experts of the real simulators: Metaworld's scripted policies, RLBench's own demonstrations."""
+"""Experts: agents that solve a task because they see the simulator's true state."""
 
 from __future__ import annotations
 
@@ -8,44 +8,58 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.agents.base import EnvAgent, PlanCost
-from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.envs.family import family_of, resolve
+from sfvgen_plan.envs.metaworld.family import FAMILY as METAWORLD
 from sfvgen_plan.envs.rendering import import_mujoco
-from sfvgen_plan.envs.rlbench.tasks import is_made
-from sfvgen_plan.envs.simulators import MEMORY, RLBENCH, simulator_of
-from sfvgen_plan.envs.tasks import canonical
+from sfvgen_plan.envs.rlbench.family import is_made
+from sfvgen_plan.errors import UserError
 
 
 class ExpertAgent:
-    """Metaworld's hand-written policy for the task. An ``EnvAgent``: it reads the true state, never the frame.
-
-    For RLBench's tasks, which have none, a ``DemonstratedExpert`` (for ``rlbench/return`` a ``ReturnExpert``); for the
-    memory tasks a ``MemoryExpert``.
-    """
+    """The expert of whatever task is played (an ``EnvAgent``), made by the task's family."""
 
     def __init__(self) -> None:
-        self._policy: Any = None
-        self._other: EnvAgent | None = None
+        self._expert: EnvAgent | None = None
 
     def reset(self, task: str, seed: int) -> None:
-        """Choose the policy of ``task``; the seed is used by demonstrations only.
+        """A new episode.
 
         Raises:
-            UserError: unknown task.
+            UserError: unknown task, or one without an expert.
         """
-        self._other = _other_expert(task)
-        if self._other is not None:
-            self._other.reset(task, seed)
-            return
+        self._expert = expert_of(task)
+        self._expert.reset(task, seed)
+
+    def act(self, env: Any) -> np.ndarray:
+        """The unwrapped environment -> action (A,) float32 in [-1, 1]."""
+        assert self._expert is not None, "call reset first"
+        return self._expert.act(env)
+
+    def stats(self) -> PlanCost:
+        """Experts plan nothing that is counted."""
+        return PlanCost()
+
+
+class MetaworldExpert:
+    """Metaworld's scripted policy of one task (an ``EnvAgent``): it reads the true state, never the frame.
+
+    Raises:
+        UserError: unknown task.
+    """
+
+    def __init__(self, task: str) -> None:
+        name = METAWORLD.canonical(task)
         import_mujoco()
         from metaworld.policies import ENV_POLICY_MAP  # imports all of Metaworld: only when an expert is played
 
-        policy: Any = ENV_POLICY_MAP[canonical(task)]
+        policy: Any = ENV_POLICY_MAP[name]
         self._policy = policy()
 
+    def reset(self, task: str, seed: int) -> None:
+        """Nothing is kept between episodes."""
+
     def act(self, env: Any) -> np.ndarray:
-        """The unwrapped environment -> action (4,), for RLBench (7,), float32 in [-1, 1]."""
-        if self._other is not None:
-            return self._other.act(env)
+        """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
         return self.act_on_state(env.state)
 
     def act_on_state(self, state: np.ndarray) -> np.ndarray:
@@ -61,13 +75,21 @@ class ExpertAgent:
         return PlanCost()
 
 
-def _other_expert(task: str) -> EnvAgent | None:
-    """Who plays the tasks that aren't Metaworld's."""
-    simulator = simulator_of(task)
-    if simulator is MEMORY:
-        return MemoryExpert()
-    if simulator is not RLBENCH:
-        return None
+def expert_of(task: str) -> EnvAgent:
+    """A new expert for a task.
+
+    Raises:
+        UserError: unknown task, or one without an expert.
+    """
+    family = family_of(task)
+    if not family.expert:
+        raise UserError(f"task={task!r}: {family.title} has no expert; choose another agent")
+    expert: EnvAgent = resolve(family.expert)(task)
+    return expert
+
+
+def rlbench_expert(task: str) -> EnvAgent:
+    """RLBench's own demonstrations, or the scripted expert of the task that is made on its table."""
     from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert
     from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
 

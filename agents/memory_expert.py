@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.envs.memory import return_task, revisit_task
-from sfvgen_plan.envs.memory.base import HALF_STATE
+from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
-from sfvgen_plan.errors import unknown_name
-
-TASKS = (return_task.NAME, revisit_task.NAME)
+from sfvgen_plan.envs.sawyer import LAYOUT
 
 TRAVEL_HEIGHT = 0.14
 """Of the hand above the table while it moves sideways, metres: a carried object clears all others."""
@@ -38,24 +35,15 @@ class MemoryExpert:
     ``memory/revisit`` it follows the path, and steers back to it when it was pushed off.
     """
 
-    def __init__(self) -> None:
-        self._task = return_task.NAME
+    def __init__(self, task: str = return_task.NAME) -> None:
+        """The task is known by the environment."""
 
     def reset(self, task: str, seed: int) -> None:
-        """The seed is not used.
-
-        Raises:
-            UserError: no memory task.
-        """
-        if task not in TASKS:
-            raise unknown_name("task", task, TASKS)
-        self._task = task
+        """Nothing is kept between episodes."""
 
     def act(self, env: Any) -> np.ndarray:
         """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
-        if self._task == return_task.NAME:
-            return act_on_state(env.state)
-        return follow(env)
+        return act_on_state(env.state) if env.task == return_task.NAME else follow(env)
 
     def stats(self) -> PlanCost:
         """A scripted policy plans nothing."""
@@ -65,7 +53,7 @@ class MemoryExpert:
 def follow(env: Any) -> np.ndarray:
     """The action (4,) float32 that takes the camera of ``memory/revisit`` to the next place of its path."""
     action: np.ndarray = env.path[min(env.decisions, len(env.path) - 1)]
-    shift = (env.state[-3:] - env.scene.carrier) / (METRES_PER_ACTION * env.repeat)
+    shift = (env.state[LAYOUT.goal] - env.scene.carrier) / (METRES_PER_ACTION * env.repeat)
     if np.abs(shift[:2] - action[:2]).max() < _ON_PATH and abs(shift[2]) < _ON_PATH:
         return action
     return np.append(np.clip(shift, -1.0, 1.0), action[3]).astype(np.float32)
@@ -73,9 +61,9 @@ def follow(env: Any) -> np.ndarray:
 
 def act_on_state(state: np.ndarray) -> np.ndarray:
     """Metaworld's layout of numbers (39,) -> action (4,) float32 in [-1, 1]."""
-    hand = state[:3]
-    target, effort = _aim(hand, float(state[3]), state[4:7], state[-3:])
-    coming = hand + LAG * (hand - state[HALF_STATE : HALF_STATE + 3])
+    hand, before = state[LAYOUT.hand], state[LAYOUT.half :][LAYOUT.hand]
+    target, effort = _aim(hand, float(state[3]), state[LAYOUT.object], state[LAYOUT.goal])
+    coming = hand + LAG * (hand - before)
     action = np.append(_GAIN * (target - coming), effort)
     return np.clip(action, -1.0, 1.0).astype(np.float32)
 

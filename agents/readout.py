@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.agents.lanes import Lanes
+from sfvgen_plan.envs.family import family_of, resolve
 from sfvgen_plan.simulation import Outcome
-
-STATE_SIZE = 39
-NOW, BEFORE, GOAL = slice(0, 7), slice(18, 25), slice(36, 39)
-"""Places in Metaworld's state: hand, gripper and first object now and at the last raw step, then the goal."""
 
 
 class Reader(Protocol):
@@ -30,19 +27,19 @@ class Reader(Protocol):
 
 
 class ReadoutExpert:
-    """Plays Metaworld's scripted policies on the read-outs of the newest frames (a ``BatchAgent``).
+    """Plays a simulator's scripted experts on the read-outs of the newest frames (a ``BatchAgent``).
 
     Read-outs have no orientations and no second object, so tasks whose policy needs those are beyond it.
 
     Args:
-        simulator: turns frames into read-outs (``sfvgen_plan.simulation.STATE_NAMES``).
+        simulator: turns frames into read-outs (those of the tasks' simulator).
         context: frames that they are read from.
     """
 
     def __init__(self, simulator: Reader, context: int = 2) -> None:
         self.simulator, self.context = simulator, context
         self.lanes = Lanes(history=context)
-        self._experts: dict[int, ExpertAgent] = {}
+        self._policies: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``.
@@ -51,9 +48,7 @@ class ReadoutExpert:
             UserError: a task that has no scripted policy.
         """
         self.lanes.reset(lanes, tasks, seeds)
-        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
-            expert = self._experts.setdefault(int(lane), ExpertAgent())
-            expert.reset(task, int(seed))
+        self._policies.update({int(lane): policy_of(task) for lane, task in zip(lanes, tasks, strict=True)})
 
     @torch.inference_mode()
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
@@ -63,9 +58,7 @@ class ReadoutExpert:
         pairs = np.stack([lane.context(self.context) for lane in observed])
         state = self.simulator.begin(pairs, [lane.task for lane in observed], [0] * len(observed))
         estimates = self.simulator.read(state).estimates[:, -1].float().cpu().numpy()
-        actions = np.stack(
-            [self._experts[int(lane)].act_on_state(state_of(e)) for lane, e in zip(lanes, estimates, strict=True)]
-        )
+        actions = np.stack([self._policies[int(lane)](e) for lane, e in zip(lanes, estimates, strict=True)])
         seconds = (time.perf_counter() - started) / len(observed)
         for lane, action in zip(observed, actions, strict=True):
             lane.played(action)
@@ -77,10 +70,8 @@ class ReadoutExpert:
         return self.lanes[lane].cost
 
 
-def state_of(estimates: np.ndarray) -> np.ndarray:
-    """Metaworld's state (39,) as far as read-outs (10,) tell it, standing still; what they don't tell is zero."""
-    state = np.zeros(STATE_SIZE)
-    state[NOW] = state[BEFORE] = estimates[:7]
-    state[3] = state[BEFORE.start + 3] = np.clip(estimates[3], 0.0, 1.0)
-    state[GOAL] = estimates[7:10]
-    return state
+def policy_of(task: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The task's scripted expert as a function of read-outs (D,)."""
+    expert: Any = expert_of(task)
+    state_of = resolve(family_of(task).state_of)
+    return lambda estimates: expert.act_on_state(state_of(estimates))

@@ -86,17 +86,17 @@ def check_plays(name: str, tasks: Sequence[str]) -> None:
     """Refuse tasks that the agent can't play, whatever the checkpoint.
 
     Raises:
-        UserError: unknown agent, or a task of another simulator than it is for.
+        UserError: unknown agent, or a task whose simulator lacks what the agent needs.
     """
-    from sfvgen_plan.envs.simulators import simulator_of
+    from sfvgen_plan.envs.family import family_of
 
     check_agent(name)
-    families = () if ":" in name else settings_of(name).families
+    needs = "" if ":" in name else settings_of(name).needs
     for task in tasks:
-        if families and simulator_of(task).prefix not in families:
+        if needs and not getattr(family_of(task), needs):
             raise UserError(
-                f"agent={name!r} plays tasks of {', '.join(family.rstrip('/') for family in families)} alone, not "
-                f"{task!r}; give --agent expert, or one that plans in a checkpoint"
+                f"agent={name!r} can't play {task!r}: {family_of(task).title} has none; give --agent expert, or "
+                "one that plans in a checkpoint"
             )
 
 

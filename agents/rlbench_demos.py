@@ -17,7 +17,7 @@ from sfvgen_plan.data.rlbench import KINDS
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.process import SimulatorError
+from sfvgen_plan.errors import SimulatorError
 
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM = KINDS
 NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.6, RANDOM: 0.0}
@@ -194,13 +194,14 @@ def kind_of(seed: int) -> str:
     return _LETTERS[_MIXTURE[seed % len(_MIXTURE)]]
 
 
-def play_demonstrated(env: RLBenchEnv, seed: int, decisions: int) -> StagedEpisode:
-    """One episode of at most ``decisions`` decisions; ends at success, at the task's own end, or some decisions after
-    the end of the path. A simulator that fails is started again.
+def play_demonstrated(env: Any, seed: int, decisions: int) -> StagedEpisode:
+    """A training episode of at most ``decisions`` decisions; ends at success, at the task's own end, or some decisions
+    after the end of the path. A simulator that fails is started again.
 
     Raises:
         SimulatorError: it kept failing, or RLBench solves none of the scenes tried.
     """
+    env = env.unwrapped  # whose episodes may begin with a demonstration
     for crash in range(CRASHES):
         try:
             for attempt in range(ATTEMPTS):

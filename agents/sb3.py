@@ -22,7 +22,7 @@ from sfvgen_plan.agents.adapters import PredictingAgent
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
 from sfvgen_plan.envs.observation import PAIR, Observer, observation_space
-from sfvgen_plan.envs.twin import OBS_MODES
+from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.model.checkpoint import Checkpoint
 

@@ -24,11 +24,10 @@ from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.decisions import check_at_least_one
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
 from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
-from sfvgen_plan.envs.simulators import METAWORLD, simulator_of
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.io import atomic
@@ -109,12 +108,12 @@ class TrainingSettings:
         return ImaginedVecEnv(vector, self.reward_scale, self.uncertainty_penalty)
 
     def _real(self, task: str, checkpoint: Checkpoint) -> VecEnv:
-        if simulator_of(task) is not METAWORLD:
-            raise UserError(f"task={task!r} is not of Metaworld, which real=True is for; learn with real=False")
-        task = METAWORLD.canonical(task)
+        family = family_of(task)
+        task = family.canonical(task)
         checkpoint.task_index(task)
         observer = Observer(checkpoint.simulator(), self.obs_mode)
-        make = partial(MetaworldEnv, task, checkpoint.size, checkpoint.camera, checkpoint.repeat, self.horizon)
+        frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+        make = partial(family.make, task, **frames, max_decisions=self.horizon)
         environment = RealVecEnv(make, self.num_envs, cpu_cores(), self.reward_scale)
         return environment if self.obs_mode == "pixels" else CheckpointVecEnv(environment, task, observer)
 

@@ -37,7 +37,7 @@ class TrueSimulator:
     device = torch.device("cpu")
 
     def __init__(self, task: str, repeat: int = 5) -> None:
-        from sfvgen_plan.envs.metaworld import MetaworldEnv
+        from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 
         self.env = MetaworldEnv(task, size=1, repeat=1, render_mode=None, pixels=False)
         self.repeat = repeat

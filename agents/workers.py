@@ -6,16 +6,15 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.collection import CollectionSettings
     from sfvgen_plan.data.staging import StagedEpisode
-    from sfvgen_plan.envs.decisions import DecisionEnv
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
 """LP_NUM_THREADS: Mesa's software rasteriser, whose threads only get in each other's way."""
@@ -34,7 +33,7 @@ def run_workers(
 
     Raises:
         RuntimeError: a worker failed; the message holds its traceback. UserError: it met bad input. SimulatorError:
-            RLBench kept failing.
+            the simulator kept failing.
     """
     context = multiprocessing.get_context("spawn")  # A fork would inherit an OpenGL context and hang in it.
     processes = []
@@ -58,40 +57,6 @@ def run_workers(
             process.terminate()
         for process in processes:
             process.join()
-
-
-def play_episode(env: Any, expert: Any, settings: CollectionSettings, number: int) -> StagedEpisode:
-    """Play episode ``number`` of the environment's task; the result depends on nothing else but ``settings``."""
-    from sfvgen_plan.agents.behaviour import Behaviour
-    from sfvgen_plan.data.staging import StagedEpisode
-
-    seed = settings.seed + number
-    expert.reset(env.task, seed)
-    frame, info = env.reset(seed=seed)
-    # The layout of a memory task says how long its episode is; Metaworld's go on.
-    decisions = min(settings.decisions, getattr(env, "length", settings.decisions))
-    # The experts of memory tasks are led by their layouts, not by the state.
-    behaviour = Behaviour(env.task, seed, decisions, None if settings.memory else expert.act_on_state)
-    frames, infos, rewards = [frame], [info], []
-    expert_actions, actions = [expert.act(env)], []
-    for _ in range(decisions):
-        actions.append(behaviour.act(info["state"], expert_actions[-1]))
-        frame, reward, _, _, info = env.step(actions[-1])
-        frames.append(frame)
-        infos.append(info)
-        rewards.append(reward)
-        expert_actions.append(expert.act(env))
-    return StagedEpisode.played(
-        frames,
-        infos,
-        rewards,
-        actions=actions,
-        expert_actions=expert_actions,
-        task=env.task,
-        instruction=env.instruction,
-        kind=behaviour.kind,
-        seed=seed,
-    )
 
 
 def _follow(pipes: list[Connection], on_episode: Callable[[], None]) -> None:
@@ -118,8 +83,7 @@ def _work(reports: Connection, settings: CollectionSettings, staging: Path, epis
     """A worker process: one environment, and so one renderer, at a time."""
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from sfvgen_plan.envs.rlbench.process import SimulatorError
-    from sfvgen_plan.errors import UserError
+    from sfvgen_plan.errors import SimulatorError, UserError
 
     # A broken pipe means that the parent is gone, killed perhaps: leave the rest to the next run.
     with suppress(BrokenPipeError):
@@ -138,55 +102,27 @@ def _play_all(
     reports: Connection, settings: CollectionSettings, staging: Path, episodes: list[tuple[str, int]]
 ) -> None:
     from sfvgen_plan.agents.collection import is_staged_for, staged_path
+    from sfvgen_plan.envs.family import family_of, resolve
 
-    played = _play_rlbench if settings.rlbench else _play_scripted
-    for task, number, episode in played(settings, episodes):
+    family = family_of(settings.tasks[0])
+    play = resolve(family.play)
+    env: Any = None
+    for task, number in episodes:
+        if env is None or env.unwrapped.task != task:
+            if env is not None:
+                env.close()
+            env = family.make(
+                task,
+                size=settings.size,
+                camera=settings.camera,
+                repeat=settings.repeat,
+                max_decisions=settings.decisions,
+            )
+        episode: StagedEpisode = play(env, settings.seed + number, settings.decisions)
         if not is_staged_for(staging, settings):
             return
         episode.save(staged_path(staging, task, number))
         reports.send(number)
-
-
-def _play_scripted(
-    settings: CollectionSettings, episodes: list[tuple[str, int]]
-) -> Iterator[tuple[str, int, StagedEpisode]]:
-    from sfvgen_plan.agents.expert import ExpertAgent
-
-    env: DecisionEnv | None = None
-    expert = ExpertAgent()
-    for task, number in episodes:
-        if env is None or env.task != task:
-            if env is not None:
-                env.close()
-            env = _scripted_env(task, settings)
-        yield task, number, play_episode(env, expert, settings, number)
-    if env is not None:
-        env.close()
-
-
-def _scripted_env(task: str, settings: CollectionSettings) -> DecisionEnv:
-    if settings.memory:
-        from sfvgen_plan.envs.memory.tasks import make_memory
-
-        return cast("DecisionEnv", make_memory(task, settings.camera, size=settings.size, repeat=settings.repeat))
-    from sfvgen_plan.envs.metaworld import MetaworldEnv
-
-    return MetaworldEnv(task, settings.size, settings.camera, settings.repeat, settings.decisions)
-
-
-def _play_rlbench(
-    settings: CollectionSettings, episodes: list[tuple[str, int]]
-) -> Iterator[tuple[str, int, StagedEpisode]]:
-    from sfvgen_plan.agents.rlbench_demos import play_demonstrated
-    from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-
-    env: RLBenchEnv | None = None
-    for task, number in episodes:
-        if env is None or env.task != task:
-            if env is not None:
-                env.close()
-            env = RLBenchEnv(task, settings.size, settings.camera, max_decisions=settings.decisions)
-        yield task, number, play_demonstrated(env, settings.seed + number, settings.decisions)
     if env is not None:
         env.close()
 

@@ -14,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.envs.decisions import check_at_least_one
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.loading import load_on
 from sfvgen_plan.envs.observation import Observer
-from sfvgen_plan.envs.tasks import PREFIX
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
 from sfvgen_plan.memory.weights import Memory, target_layers
@@ -176,7 +175,7 @@ class ImaginedBatch:
             raise UserError(f"memory_every={memory_every} is out of range; give 1 to {longest} decisions")
         if not isinstance(task, str):
             raise UserError(f"task={task!r} is no name; give one of {', '.join(card.tasks)}")
-        self.task = task if task in card.tasks else task.removeprefix(PREFIX)
+        self.task = task if task in card.tasks else task.rpartition("/")[2]
         self.checkpoint.task_index(self.task)
         self.instruction = card.tasks[self.task]
         self.memory = FastLearning() if memory is True else memory or None
@@ -185,7 +184,7 @@ class ImaginedBatch:
         self.observer = Observer(self.simulator, obs_mode)
         self.observation_space = self.observer.space
         self.action_space = gym.spaces.Box(-1.0, 1.0, (card.action_dim,), np.float32)
-        self.render_fps = max(1, source_of(card.tasks).raw_steps_per_second // card.repeat)
+        self.render_fps = max(1, family_of(self.task).source.raw_steps_per_second // card.repeat)
 
     @torch.inference_mode()
     def begin(

@@ -8,11 +8,8 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.rendering import FrameRenderer
+from sfvgen_plan.envs.sawyer import ACTION_SIZE, RAW_STEPS_PER_SECOND, STATE_SIZE, estimates_of
 from sfvgen_plan.errors import UserError
-
-RAW_STEPS_PER_SECOND = 80
-STATE_SIZE = 39
-ACTION_SIZE = 4
 
 
 class Simulation(Protocol):
@@ -61,10 +58,8 @@ class DecisionEnv(gym.Env[np.ndarray, np.ndarray]):
 
     @property
     def estimates(self) -> np.ndarray:
-        """True values of ``STATE_NAMES``: hand xyz, gripper opening, object xyz, goal xyz; (10,) float32."""
-        values = np.concatenate([self._state[:7], self._state[-3:]])
-        values[3] = min(max(values[3], 0.0), 1.0)
-        return values.astype(np.float32)
+        """True values of ``sawyer.READOUTS``: hand xyz, gripper opening, object xyz, goal xyz; (10,) float32."""
+        return estimates_of(self._state)
 
     @property
     def decisions(self) -> int:

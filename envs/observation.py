@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.envs.twin import OBS_MODES
+from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulation import STATE_NAMES, Outcome

@@ -75,6 +75,19 @@ def import_mujoco() -> ModuleType:
     return importlib.import_module("mujoco")
 
 
+def examine() -> list[tuple[str, bool, str]]:
+    """Whether a frame can really be drawn: a library may be there without a driver behind it."""
+    try:
+        backend, mujoco = gl_backend(), import_mujoco()
+        renderer = mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16)
+        renderer.render()
+        renderer.close()
+    except Exception as error:  # whatever is broken, in whatever way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return [("graphics", False, reason if _REMEDY in reason else f"{reason}; {_REMEDY}")]
+    return [("graphics", True, f"MUJOCO_GL={backend}")]
+
+
 class FrameRenderer:
     """Renders one camera of one model: no shadows, no reflections, 2x2 box-averaged, upright.
 

@@ -21,6 +21,10 @@ def reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+class SimulatorError(RuntimeError):
+    """A simulator failed in a way that no input explains. Its environment starts it again at the next reset."""
+
+
 def unknown_name(
     argument: str, name: str, known: Iterable[str], key: Callable[[str], str] = str, listed: str = ""
 ) -> UserError:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from gymnasium.envs.registration import register, registry
 
 ENVIRONMENTS = {
-    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.twin:make_metaworld",
+    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld.env:make_metaworld",
     "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.return_env:make_rlbench",
-    "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.tasks:make_memory",
+    "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.make:make_memory",
     "sfvgen/MemoryReturn-v0": "sfvgen_plan.envs.memory.return_env:MemoryReturnEnv",
     "sfvgen/MemoryRevisit-v0": "sfvgen_plan.envs.memory.revisit_env:MemoryRevisitEnv",
     "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",

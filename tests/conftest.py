@@ -174,6 +174,7 @@ def write_small_dataset() -> Callable[..., Path]:
 
     from sfvgen_plan.data.minari_writer import write_dataset
     from sfvgen_plan.data.staging import StagedEpisode
+    from sfvgen_plan.envs.sawyer import SOURCE
 
     def episode(task: str, seed: int, decisions: int, kind: str) -> StagedEpisode:
         random = np.random.default_rng([seed, len(task)])
@@ -205,7 +206,8 @@ def write_small_dataset() -> Callable[..., Path]:
             for task in tasks or SMALL_TASKS
             for n in range(episodes_per_task)
         ]
-        write_dataset(folder, "small set", episodes, {"camera": "corner4", "size": 32, "repeat": 5})
+        settings = {"camera": "corner4", "size": 32, "repeat": 5, "source": SOURCE.as_dict()}
+        write_dataset(folder, "small set", episodes, settings)
         return folder
 
     return write

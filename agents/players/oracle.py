@@ -18,7 +18,7 @@ class Settings(SearchSettings):
     control: ClassVar[bool] = True
     needs_checkpoint: ClassVar[bool] = False
     acts_on_env: ClassVar[bool] = True
-    families: ClassVar[tuple[str, ...]] = ("metaworld/",)
+    needs: ClassVar[str] = "true_simulator"
 
     sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action")
     knots: int = setting(6, "points in time between which noise is interpolated; horizon = white noise")

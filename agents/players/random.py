@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from sfvgen_plan.agents.base import AgentSettings, Given, PlanCost
-from sfvgen_plan.envs.simulators import simulator_of
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
@@ -49,7 +49,7 @@ class RandomAgent:
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""
         for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
-            self._sizes[int(lane)] = self.action_dim or simulator_of(task).action_dim
+            self._sizes[int(lane)] = self.action_dim or family_of(task).action_dim
             self._generators[int(lane)] = np.random.default_rng([self.seed, int(seed)])
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@ from sfvgen_plan.agents.base import AgentSettings, Given
 
 @dataclass(frozen=True)
 class Settings(AgentSettings):
-    """Metaworld's scripted policies on what the checkpoint reads out of frames."""
+    """The simulator's scripted expert on what the checkpoint reads out of frames."""
 
     order: ClassVar[int] = 100
-    families: ClassVar[tuple[str, ...]] = ("metaworld/",)
+    needs: ClassVar[str] = "state_of"
 
 
 def build(settings: Settings, given: Given) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 
 from sfvgen_plan.agents.adapters import kind_of
 from sfvgen_plan.agents.registry import check_agent, make_agent, settings_of
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
 from sfvgen_plan.envs.memory.return_task import NAME, SUCCESS_DISTANCE
-from sfvgen_plan.envs.memory.tasks import make_memory
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from sfvgen_plan.benchmarks.memory.simulators import continued, in_batches, shown
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.memory.family import OWN_CAMERA
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.revisit_env import CAMERA, MemoryRevisitEnv
 from sfvgen_plan.envs.memory.revisit_task import NAME
-from sfvgen_plan.envs.memory.tasks import OWN_CAMERA, make_memory
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.frechet import clips

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.family import Family, families, family_of
 from sfvgen_plan.errors import UserError, unknown_name
 
 FOR_SINGLE_TASKS = ("metaworld-10", "mt50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
@@ -113,12 +114,15 @@ def protocol_names() -> list[str]:
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol with id ``name``.
+    """The protocol with id ``name``, or for the name of a simulator all its tasks, played as they are collected.
 
     Raises:
         UserError: no such protocol.
     """
     if name not in protocol_names():
+        for item in families():
+            if item.name == name:
+                return _protocol_of(item)
         raise unknown_name("suite", name, protocol_names())
     text = (resources.files(__package__) / f"{name}.yaml").read_text()
     values: dict[str, Any] = yaml.safe_load(text)
@@ -132,16 +136,31 @@ def known_rules_hash(name: str) -> str:
 
 
 def protocol_for_task(task: str) -> Protocol:
-    """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any.
+    """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any, else
+    that of its simulator.
 
     Raises:
-        UserError: no protocol plays it.
+        UserError: unknown task.
     """
     names = protocol_names()
-    known: list[str] = []
     for name in [name for name in FOR_SINGLE_TASKS if name in names] + names:
         protocol = load_protocol(name)
         if task in protocol.tasks:
             return protocol
-        known += protocol.tasks
-    raise unknown_name("task", task, set(known))
+    return _protocol_of(family_of(task))
+
+
+def _protocol_of(family: Family) -> Protocol:
+    return Protocol(
+        id=family.name,
+        env_id=family.env_id,
+        env_version=family.version,
+        tasks=tuple(family.tasks),
+        camera=family.camera,
+        size=family.size,
+        repeat=family.repeat,
+        max_decisions=family.decisions,
+        first_seed=0,
+        episodes=20,
+        linger=0,
+    )

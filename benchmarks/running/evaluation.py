@@ -28,7 +28,7 @@ from sfvgen_plan.benchmarks.results.provenance import provenance
 from sfvgen_plan.benchmarks.running.runner import Contestant
 from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.devices import device_name, resolve_device
-from sfvgen_plan.envs.simulators import simulator_of
+from sfvgen_plan.envs.family import canonical, family_of
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ class Evaluation:
             protocol = load_protocol(suite)
             tasks, usual = protocol.tasks, protocol.episodes
         else:
-            name = str(task)
-            tasks, usual = (simulator_of(name).canonical(name),), EPISODES_OF_A_TASK
+            tasks, usual = (canonical(str(task)),), EPISODES_OF_A_TASK
             protocol = protocol_for_task(tasks[0])
         protocol = protocol.variant(max_decisions=max_decisions, first_seed=seed, episodes=episodes or usual)
         settings, name = agent_settings(agent, overrides)
@@ -125,7 +124,7 @@ class Evaluation:
         device = resolve_device(self.device) if outside or needs else "cpu"
         if needs or (outside and self.checkpoint is not None):
             loaded = checkpoint_for(self.protocol, self.tasks, self.checkpoint, device)
-        made: Any = make_agent(self.agent, loaded, device, 0, self.settings, simulator_of(self.tasks[0]).action_dim)
+        made: Any = make_agent(self.agent, loaded, device, 0, self.settings, family_of(self.tasks[0]).action_dim)
         if kind_of(made) != "batch":
             raise UserError(
                 f"agent={self.agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"

@@ -15,6 +15,7 @@ from sfvgen_plan.benchmarks.running.evaluation import Evaluation, checkpoint_for
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
 from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.devices import cpu_cores, resolve_device
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 
 logger = logging.getLogger(__name__)
-
-DRAWN_BY_MUJOCO = ("sfvgen/Metaworld-v0", "sfvgen/Memory-v0")
 
 LANES_PER_CORE = 4
 """Episodes side by side per core when a GPU decides for all: most of them are waiting for it."""
@@ -61,10 +60,8 @@ def play_and_store(
         UserError: what graphics, model, device or the first episode refuse.
     """
     protocol = evaluation.protocol
-    if protocol.env_id in DRAWN_BY_MUJOCO and (video or not acts_on_env(evaluation.agent)):
-        from sfvgen_plan.envs.rendering import gl_backend
-
-        gl_backend()  # said now instead of in every episode
+    if video or not acts_on_env(evaluation.agent):
+        family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
     contestant = evaluation.contestant()
     recorder.note("learning", dict(contestant.learning))
     jobs = jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)

@@ -11,8 +11,7 @@ import numpy as np
 
 from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one, checked_action
 from sfvgen_plan.envs.memory.scene import SawyerScene, SceneSnapshot
-
-HALF_STATE = 18
+from sfvgen_plan.envs.sawyer import HALF_STATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +35,18 @@ class MemoryEnv(DecisionEnv):
     """
 
     def __init__(
-        self, scene: SawyerScene, size: int, camera: str, repeat: int, render_mode: str | None, pixels: bool
+        self,
+        scene: SawyerScene,
+        size: int = 128,
+        camera: str = "corner4",
+        repeat: int = 5,
+        max_decisions: int | None = None,
+        render_mode: str | None = "rgb_array",
+        pixels: bool = True,
     ) -> None:
-        check_at_least_one(size=size, repeat=repeat)
+        check_at_least_one(size=size, repeat=repeat, max_decisions=1 if max_decisions is None else max_decisions)
         super().__init__(scene, size, camera, repeat, render_mode, pixels)
-        self.scene = scene
+        self.scene, self.max_decisions = scene, max_decisions
         self._layout: Any = None
 
     @property
@@ -80,7 +86,7 @@ class MemoryEnv(DecisionEnv):
         self._frame = None
         self._decided()
         self._state = np.concatenate([self._half_state(), before, self._goal()])
-        truncated = self._decisions >= self.length
+        truncated = self._decisions >= min(self.length, self.max_decisions or self.length)
         return self._observe(), sum(rewards) / self.repeat, False, truncated, self._told(success)
 
     def snapshot(self) -> MemorySnapshot:
@@ -120,7 +126,7 @@ class MemoryEnv(DecisionEnv):
     @property
     @abstractmethod
     def length(self) -> int:
-        """Decisions until truncation."""
+        """Decisions of the layout; the episode is truncated then, or after ``max_decisions``."""
 
     @abstractmethod
     def _draw(self, generator: np.random.Generator) -> Any:

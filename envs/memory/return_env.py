@@ -52,7 +52,8 @@ class MemoryReturnEnv(MemoryEnv):
 
     Args:
         objects: 1 to 3, or None: every seed draws it.
-        size, camera, repeat, render_mode, pixels: as of ``MetaworldEnv``; the camera may be "side", too.
+        camera: "side", or one of Metaworld's.
+        arguments: ``size``, ``repeat``, ``max_decisions``, ``render_mode`` and ``pixels``, as of ``MetaworldEnv``.
 
     Raises:
         UserError: unknown camera, a number out of its range, no OpenGL library.
@@ -64,14 +65,11 @@ class MemoryReturnEnv(MemoryEnv):
     def __init__(
         self,
         objects: int | None = None,
-        size: int = 128,
         camera: str = CAMERA,
-        repeat: int = 5,
-        render_mode: str | None = "rgb_array",
-        pixels: bool = True,
+        **arguments: Any,
     ) -> None:
         return_task.check_objects(objects)
-        super().__init__(SawyerScene(_add_objects, HOME), size, camera, repeat, render_mode, pixels)
+        super().__init__(SawyerScene(_add_objects, HOME), camera=camera, **arguments)
         self._count = objects
         self._moved = np.zeros(0, bool)
 

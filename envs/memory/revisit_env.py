@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.envs.decisions import ACTION_SIZE
 from sfvgen_plan.envs.memory import revisit_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
 from sfvgen_plan.envs.memory.revisit_task import Range, RevisitLayout, draw_layout
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, SawyerScene
 from sfvgen_plan.envs.rendering import import_mujoco
+from sfvgen_plan.envs.sawyer import ACTION_SIZE
 from sfvgen_plan.errors import UserError
 
 CAMERA = "carried"
@@ -48,7 +48,8 @@ class MemoryRevisitEnv(MemoryEnv):
 
     Args:
         excursions: ways out and back, 2 to 5, or None: every seed draws it.
-        size, camera, repeat, render_mode, pixels: as of ``MetaworldEnv``; the camera may be "carried", too.
+        camera: "carried", or one of Metaworld's.
+        arguments: ``size``, ``repeat``, ``max_decisions``, ``render_mode`` and ``pixels``, as of ``MetaworldEnv``.
 
     Raises:
         UserError: unknown camera, a number out of its range, no OpenGL library.
@@ -60,20 +61,17 @@ class MemoryRevisitEnv(MemoryEnv):
     def __init__(
         self,
         excursions: int | None = None,
-        size: int = 128,
         camera: str = CAMERA,
-        repeat: int = 5,
-        render_mode: str | None = "rgb_array",
-        pixels: bool = True,
+        **arguments: Any,
     ) -> None:
         low, high = revisit_task.EXCURSIONS
         if excursions is not None and not low <= excursions <= high:
             raise UserError(f"excursions={excursions} is not possible; give {low} to {high}, or None to draw it")
-        super().__init__(SawyerScene(_furnish, HOME), size, camera, repeat, render_mode, pixels)
+        super().__init__(SawyerScene(_furnish, HOME), camera=camera, **arguments)
         self._count = excursions
         self._on_path = True
         self._first_visits = np.zeros(0, np.int64)
-        self._range = range_of(repeat)
+        self._range = range_of(self.repeat)
 
     @property
     def length(self) -> int:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfvgen_plan.envs.decisions import ACTION_SIZE
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.envs.rendering import ROTATED_CAMERAS
+from sfvgen_plan.envs.sawyer import ACTION_SIZE
 
 OPEN, CLOSED = -1.0, 1.0
 """The gripper's effort, last number of an action."""

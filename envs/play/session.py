@@ -11,8 +11,8 @@ import numpy as np
 
 from sfvgen_plan.envs.decisions import as_numbers
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.metaworld import MetaworldEnv, MetaworldSnapshot
-from sfvgen_plan.envs.simulators import metaworld_task
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv, MetaworldSnapshot
+from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.states import ImaginedState, converted
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.metrics import psnr
@@ -132,7 +132,7 @@ class Session:
         sampler_steps: int = 3,
         device: str = "auto",
     ) -> None:
-        self.task = metaworld_task(task, "play")
+        self.task = FAMILY.canonical(task)
         settings: Any = {"memory_every": memory_every, "sampler_steps": sampler_steps, "device": device}
         plain = ImaginedEnv(self.task, checkpoint, max_decisions=ENDLESS, **settings)
         self.checkpoint = loaded = plain.checkpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from sfvgen_plan.envs.rlbench.family import FAMILY, FORK_ONLY
 from sfvgen_plan.envs.rlbench.process import (
     RefusedError,
     SimulatorDiedError,
@@ -19,7 +20,6 @@ from sfvgen_plan.envs.rlbench.settings import (
     check_display,
     check_root,
 )
-from sfvgen_plan.envs.rlbench.tasks import FORK_ONLY, PREFIX
 from sfvgen_plan.errors import UserError
 
 ABORTED = 134
@@ -64,7 +64,7 @@ def explain_launch(
 
 
 def _where(task: str) -> str:
-    if task.removeprefix(PREFIX) in FORK_ONLY:
+    if task.removeprefix(FAMILY.prefix) in FORK_ONLY:
         return "only the fork behind the 18-task leaderboards has it, so install that one"
     return "install RLBench 1.2.0"
 
@@ -107,7 +107,7 @@ def _packages(settings: WorkerSettings) -> str:
     try:
         found = process.call("packages", settings.launch_seconds)
     except (RefusedError, SimulatorDiedError) as error:
-        raise explain_launch(error, settings, PREFIX + "reach_target", images=False) from error
+        raise explain_launch(error, settings, FAMILY.prefix + "reach_target", images=False) from error
     finally:
         process.kill()
     return ", ".join(f"{name} {version}" for name, version in found.items())
@@ -120,7 +120,7 @@ def _launch(settings: WorkerSettings) -> str:
         process.call("reset", settings.reset_seconds, seed=0, variation=0)
         dark = not process.frames.any()
     except (RefusedError, SimulatorDiedError) as error:
-        raise explain_launch(error, settings, PREFIX + "reach_target", images=True) from error
+        raise explain_launch(error, settings, FAMILY.prefix + "reach_target", images=True) from error
     finally:
         process.close(settings.close_seconds)
     if dark:

@@ -13,9 +13,9 @@ from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.rlbench.actions import action_mode as find_action_mode
 from sfvgen_plan.envs.rlbench.actions import checked_action
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
+from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, SHAPED
 from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, SimulatorError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
-from sfvgen_plan.envs.rlbench.tasks import MADE, PREFIX, SHAPED, canonical
 from sfvgen_plan.envs.rlbench.worker import CAMERAS
 from sfvgen_plan.errors import UserError, unknown_name
 
@@ -96,8 +96,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
                 raise unknown_name("camera", name, CAMERAS)
         if on_refusal not in REFUSAL_RULES:
             raise unknown_name("on_refusal", on_refusal, REFUSAL_RULES)
-        self.task = canonical(task)
-        plain = self.task.removeprefix(PREFIX)
+        self.task = FAMILY.canonical(task)
+        plain = self.task.removeprefix(FAMILY.prefix)
         if (plain in MADE) != self.made:
             raise UserError(f"task={task!r} is not of this class; make it with gym.make('sfvgen/RLBench-v0', task=...)")
         if shaped_rewards and plain not in SHAPED:

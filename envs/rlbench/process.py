@@ -18,16 +18,12 @@ import numpy as np
 
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.envs.rlbench.worker import PROTOCOL, receive, send
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import SimulatorError, UserError
 
 WORKER = Path(__file__).with_name("worker.py")
 _LOG_TAIL = 4096
 _LOG_LIMIT = 1_000_000
 _REAPING_SECONDS = 10.0
-
-
-class SimulatorError(RuntimeError):
-    """RLBench failed in a way that no input of ours explains. The environment starts it again at the next reset."""
 
 
 class SimulatorDiedError(SimulatorError):

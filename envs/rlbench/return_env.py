@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
+from sfvgen_plan.envs.real import observed
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.tasks import PREFIX, canonical, is_made
+from sfvgen_plan.envs.rlbench.family import FAMILY, is_made
 from sfvgen_plan.envs.rlbench.worker import MADE_TASK
-from sfvgen_plan.envs.twin import seen_through
 from sfvgen_plan.errors import UserError
 
-if TYPE_CHECKING:
-    from sfvgen_plan.model.checkpoint import Checkpoint
-
-NAME = PREFIX + MADE_TASK
+NAME = FAMILY.prefix + MADE_TASK
 TABLE_HEIGHT = 0.75
 WORKSPACE = Workspace(
     low=(0.06, -0.30),
@@ -124,23 +120,7 @@ class RLBenchReturnEnv(RLBenchEnv):
         return super()._info() | facts | {"descriptions": list(facts["sub_goals"])}
 
 
-def make_rlbench(
-    task: str,
-    obs_mode: str = "pixels",
-    checkpoint: str | Path | Checkpoint | None = None,
-    device: str = "auto",
-    exact: bool = False,
-    **arguments: Any,
-) -> gym.Env[np.ndarray, np.ndarray]:
-    """``sfvgen/RLBench-v0``: an ``RLBenchEnv``, or an ``RLBenchReturnEnv`` for "return"; behind a
-    ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
-
-    Args:
-        task, arguments: of the environments.
-        obs_mode, checkpoint, device, exact: see ``sfvgen_plan.envs.twin.make_metaworld``.
-
-    Raises:
-        UserError: unknown task, what the environments refuse, an unknown mode, a checkpoint for other tasks or frames.
-    """
-    make = RLBenchReturnEnv if is_made(canonical(task)) else RLBenchEnv
-    return seen_through(make, task, obs_mode, checkpoint, device, exact, arguments)
+def make_rlbench(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:
+    """``sfvgen/RLBench-v0``: an ``RLBenchEnv``, or an ``RLBenchReturnEnv`` for "return"; or what a checkpoint makes of
+    its frames, see ``observed``."""
+    return observed(RLBenchReturnEnv if is_made(FAMILY.canonical(task)) else RLBenchEnv, task, **arguments)

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import SimulatorError, UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.console import Output
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
-
-DEFAULTS = {"metaworld/": ("corner4", 128, 5, 40), "rlbench/": ("front", 128, 1, 50), "memory/": ("own", 128, 5, 200)}
-"""Camera, size in pixels, raw steps per decision, and most decisions per episode, by simulator."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -67,7 +64,6 @@ def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.agents.collection import collect
     from sfvgen_plan.console import Output
-    from sfvgen_plan.envs.rlbench.process import SimulatorError
 
     out = Output.of(args)
     tasks = chosen_tasks(args)
@@ -99,7 +95,7 @@ def run(args: Namespace) -> int:
                 on_episode=count,
             )
     except SimulatorError as error:
-        raise UserError(f"RLBench keeps failing ({error}); {kept(done, total, args.out)}") from error
+        raise UserError(f"the simulator keeps failing ({error}); {kept(done, total, args.out)}") from error
     except (KeyboardInterrupt, SystemExit):
         out.note(f"stopped; {kept(done, total, args.out)}")
         raise
@@ -123,34 +119,26 @@ def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:
     Raises:
         UserError: unknown suite.
     """
-    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-    from sfvgen_plan.envs.simulators import SIMULATORS
+    from sfvgen_plan.benchmarks.protocols import load_protocol
 
     if args.suite is None:
         return tuple(dict.fromkeys(args.task)) if args.task else None
-    suites = {suite: tasks for simulator in SIMULATORS for suite, tasks in simulator.suites.items()}
-    if args.suite in suites:
-        return suites[args.suite]
-    if args.suite not in protocol_names():
-        raise unknown_name("suite", args.suite, {*suites, *protocol_names()})
     return load_protocol(args.suite).tasks
 
 
 def chosen_frames(args: Namespace, tasks: Sequence[str]) -> tuple[str, int, int, int]:
     """Camera, size, raw steps per decision, and decisions: as the options say; else, but for the last, by the suite's
     protocol, so that a checkpoint trained on the data can be evaluated under it; else as usual for the simulator."""
-    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-    from sfvgen_plan.envs.simulators import simulator_of
+    from sfvgen_plan.benchmarks.protocols import load_protocol
+    from sfvgen_plan.envs.family import family_of
 
-    camera, size, repeat, decisions = DEFAULTS[simulator_of(tasks[0]).prefix]
-    if args.suite in protocol_names():
-        rules = load_protocol(args.suite)
-        camera, size, repeat = rules.camera, rules.size, rules.repeat
+    family = family_of(tasks[0])
+    rules = family if args.suite is None else load_protocol(args.suite)
     return (
-        args.camera or camera,
-        size if args.size is None else args.size,
-        repeat if args.repeat is None else args.repeat,
-        decisions if args.decisions is None else args.decisions,
+        args.camera or rules.camera,
+        rules.size if args.size is None else args.size,
+        rules.repeat if args.repeat is None else args.repeat,
+        family.decisions if args.decisions is None else args.decisions,
     )
 
 

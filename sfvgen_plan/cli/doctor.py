@@ -9,6 +9,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sfvgen_plan.envs.family import Family
 
 HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
 
@@ -26,8 +30,6 @@ OPTIONAL = {
 
 DISTRIBUTIONS = {"scenedetect": ("scenedetect-headless", "scenedetect")}
 """Of packages that come under several names, each of which will do."""
-
-GL_PACKAGES = "sudo apt-get install -y libegl1 libgl1-mesa-dri libopengl0"
 
 
 @dataclass(frozen=True)
@@ -47,21 +49,20 @@ class Check:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of the verb."""
-    parser.add_argument(
-        "--rlbench", action="store_true", help="check RLBench instead: interpreter, CoppeliaSim, display, one launch"
-    )
+    parser.add_argument("--simulator", metavar="NAME", help="check only what it needs: metaworld, memory or rlbench")
 
 
 def run(args: Namespace) -> int:
     """Print the report; 0 when every needed check holds, else 1."""
     from sfvgen_plan.console import Output
+    from sfvgen_plan.envs.family import families, family
 
-    if args.rlbench:
-        checks, task = check_rlbench(), "rlbench/reach_target"
-    else:
-        checks, task = [*check_packages(), check_gl(), check_device(), check_checkpoint()], "reach-v3"
+    simulator = families()[0] if args.simulator is None else family(args.simulator)
+    checks = check_simulator(simulator)
+    if args.simulator is None:
+        checks = [*check_packages(), *checks, check_device(), check_checkpoint()]
     ready = all(check.ok for check in checks if check.needed)
-    verdict = f"ready: `sfvgen-plan eval --task {task}`" if ready else "not ready: mend the lines marked ✗"
+    verdict = f"ready for {simulator.title}" if ready else "not ready: mend the lines marked ✗"
     lines = [check.line() for check in checks]
     data = {"ready": ready, "checks": [asdict(check) for check in checks]}
     Output.of(args).result(data, "\n".join([*lines, verdict]))
@@ -86,23 +87,6 @@ def _version(name: str) -> str | None:
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(distribution)
     return None
-
-
-def check_gl() -> Check:
-    """Whether a frame can really be drawn: a library may be there without a driver behind it."""
-
-    def draw() -> str:
-        from sfvgen_plan.envs.rendering import gl_backend
-
-        backend = gl_backend()
-        import mujoco
-
-        renderer = mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, 16)
-        renderer.render()
-        renderer.close()
-        return f"MUJOCO_GL={backend}"
-
-    return _attempt("graphics", draw, f"try `{GL_PACKAGES}`")
 
 
 def check_device() -> Check:
@@ -136,11 +120,11 @@ def check_checkpoint(folder: Path | None = None) -> Check:
     return _attempt("checkpoint", describe, "reinstall sfvgen-plan")
 
 
-def check_rlbench() -> list[Check]:
-    """What RLBench needs, up to the first piece that is missing; the last check is a real launch."""
-    from sfvgen_plan.envs.rlbench.diagnosis import examine
+def check_simulator(family: Family) -> list[Check]:
+    """What the simulator needs on this machine."""
+    from sfvgen_plan.envs.family import resolve
 
-    return [Check(name, ok, detail) for name, ok, detail in examine()]
+    return [Check(*found) for found in resolve(family.examine)()] if family.examine else []
 
 
 def _attempt(name: str, describe: Callable[[], str], remedy: str) -> Check:

@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--suite", default="metaworld-10", help="all tasks of a protocol (default: metaworld-10)")
-    what.add_argument("--task", action="append", help="one task of Metaworld; may be given several times")
+    what.add_argument("--task", action="append", help="one task, such as reach-v3; may be given several times")
     parser.add_argument(
         "--agent",
         action="append",
@@ -57,8 +57,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.envs.rendering import gl_backend
-    from sfvgen_plan.envs.simulators import metaworld_task
+    from sfvgen_plan.envs.family import canonical, family_of
     from sfvgen_plan.settings import configured, of_group
 
     probes = (() if args.agent else tuple(PROBES)) if args.probes is None else args.probes
@@ -68,10 +67,10 @@ def run(args: Namespace) -> int:
     agent, own = of_group(args.overrides, "agent")
     settings = configured(Settings, own)
     policies = named_policies(args.agent, agent, settings)
-    tasks = [metaworld_task(task, "fidelity") for task in args.task or ()]
+    tasks = [canonical(task) for task in args.task or ()]
     protocol = rules(args.suite, tasks, args.max_decisions, args.seed, args.episodes)
     check_covers(args.checkpoint, protocol.tasks)
-    gl_backend()
+    family_of(protocol.tasks[0]).check_drawing()
 
     from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
 

@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output, table
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.envs.simulators import simulator_of
+    from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
     from sfvgen_plan.video import check_video_path, write_mp4
 
@@ -61,7 +61,7 @@ def run(args: Namespace) -> int:
     check_covers(args.checkpoint, [task])
     actions = None
     if args.actions is not None:
-        actions = side_by_side.read_actions(args.actions, args.decisions, simulator_of(task).action_dim)
+        actions = side_by_side.read_actions(args.actions, args.decisions, family_of(task).action_dim)
     decisions = args.decisions or DECISIONS if actions is None else len(actions)
 
     from sfvgen_plan.model.checkpoint import load_checkpoint

@@ -36,14 +36,18 @@ def run(args: Namespace) -> int:
     """Serve the page until Ctrl-C."""
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.envs.rendering import gl_backend
-    from sfvgen_plan.envs.simulators import metaworld_task
+    from sfvgen_plan.envs.family import family_of
 
     out = Output.of(args)
-    task = metaworld_task(args.task, "play")
+    family = family_of(args.task)
+    task = family.canonical(args.task)
+    if not family.true_simulator:
+        raise UserError(
+            f"task={task!r}: play needs a simulator that can go back, unlike {family.title}; give a task like reach-v3"
+        )
     _need_package()
     port = free_port(args.port)
-    gl_backend()
+    family.check_drawing()
 
     from sfvgen_plan.envs.play.page import Player, build, serve
     from sfvgen_plan.envs.play.session import Session

@@ -17,6 +17,7 @@ import numpy as np
 
 from sfvgen_plan.data.chunks import chunk_offsets, decompress_chunk
 from sfvgen_plan.data.minari_writer import DATA_FILE, METADATA_FILE
+from sfvgen_plan.data.sources import Source
 from sfvgen_plan.errors import UserError, unknown_name
 
 KINDS = ("clean", "noise0.3", "noise0.7", "random", "misled")
@@ -38,19 +39,19 @@ class EpisodeArrays:
         episode_start: (E,) int64, index of the first frame.
         action_start: (E,) int64, index of the first decision.
         lengths: (E,) int64, decisions.
-        actions: (A, 4) float32 in [-1, 1], as executed; (A, 7) for RLBench.
-        expert_actions: (A, 4) or (A, 7) float32 in [-1, 1], what the expert would have done instead.
-        reward: (A,) float32, 0 to 10; for RLBench 0 to 1.
+        actions: (A, numbers) float32 in [-1, 1], as executed.
+        expert_actions: (A, numbers) float32 in [-1, 1], what the expert would have done instead.
+        reward: (A,) float32, at most ``source.reward_scale``.
         success: (A,) bool.
-        estimates: (F, 10) float32, the true values of ``sfvgen_plan.simulation.STATE_NAMES``; for RLBench of
-            ``sfvgen_plan.data.rlbench_state.ESTIMATE_NAMES``.
-        state: (F, 39) float32, Metaworld's observation; (F, 143) for RLBench.
+        estimates: (F, D) float32, the true values of ``source.readouts``.
+        state: (F, S) float32, the simulator's own numbers.
         task: (E,) int64, index into ``tasks``.
         kind: (E,) str, one of ``KINDS``; in recorded RLBench episodes also "noise0.6".
         seed: (E,) int64.
         tasks: task names.
         instructions: their instructions, in the same order.
         camera, size, repeat: how the frames were made: size in pixels, raw steps per decision.
+        source: what the numbers mean: names of the estimates, scale of the reward, licence.
         sub_goals: texts of parts of episodes.
         sub_goal: (A,) int64, index into ``sub_goals`` of what the decision worked on, -1 where there is but the
             instruction; None for all of them.
@@ -74,6 +75,7 @@ class EpisodeArrays:
     camera: str
     size: int
     repeat: int
+    source: Source
     sub_goals: list[str] = field(default_factory=list)
     sub_goal: np.ndarray | None = None
 
@@ -145,6 +147,7 @@ def load_episodes(
         camera=str(settings["camera"]),
         size=int(settings["size"]),
         repeat=int(settings["repeat"]),
+        source=Source.of_collection(settings, str(folder)),
         sub_goals=sub_goals,
         sub_goal=sub_goal,
     )

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.data.episodes import EpisodeArrays
-from sfvgen_plan.data.rlbench_state import TASK_PREFIX, estimates_of, instruction_of, pack_state
-from sfvgen_plan.data.sources import RLBENCH_LICENCE
+from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, estimates_of, instruction_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError, unknown_name
 
@@ -138,7 +137,7 @@ def convert(
         shutil.rmtree(partial)
     settings: dict[str, Any] = {
         "tasks": episodes.tasks, "camera": camera, "size": episodes.size, "repeat": episodes.repeat, "split": split,
-        "source": "recorded RLBench episodes", "licence": RLBENCH_LICENCE,
+        "source": SOURCE.as_dict(),
     }  # fmt: skip
 
     def staged() -> Iterator[StagedEpisode]:
@@ -242,6 +241,7 @@ def _arrays(recordings: list[_Recording], frames: np.ndarray, camera: str) -> Ep
         camera=camera,
         size=int(frames.shape[1]),
         repeat=1,
+        source=SOURCE,
         sub_goal=np.full(int(lengths.sum()), -1, np.int64),
     )
 

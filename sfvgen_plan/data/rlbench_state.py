@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sfvgen_plan.data.sources import Source
+
 TASK_PREFIX = "rlbench/"
 """Of RLBench's tasks wherever they stand beside others."""
 LOW_DIM_SIZE = 128
@@ -17,6 +19,15 @@ ESTIMATE_NAMES = (
 )  # fmt: skip
 """State read-outs of RLBench tasks: the tip in metres, gripper opening in [0, 1], and the directions of the tip's x and
 y axes in the world. As many as for Metaworld, whose object and goal have no counterpart common to RLBench's tasks."""
+
+LICENCE = (
+    "RLBench, Copyright Imperial College London, made available for use under licence from Imperial College London "
+    "(RLBench licence agreement): solely non-commercial, internal or academic research. RLBench is the source of these "
+    "data. Use what is made from them under the same terms, keep this notice with it, and give Imperial College London "
+    "a copy of any publication that shows results or data from them (clause 2(f)). Source: James, Ma, Rovick Arrojo, "
+    "Davison, RLBench: The Robot Learning Benchmark & Learning Environment, IEEE RA-L 2020."
+)
+SOURCE = Source(ESTIMATE_NAMES, reward_scale=1.0, raw_steps_per_second=10, licence=LICENCE)
 
 MIRRORED_ESTIMATES = (1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
 """Signs that turn ``ESTIMATE_NAMES`` into those of the scene seen in a mirror at y = 0, whose tip has its y axis turned
@@ -47,5 +58,5 @@ def estimates_of(state: np.ndarray) -> np.ndarray:
 
 
 def instruction_of(task: str) -> str:
-    """What the text encoder is told: the task's name in words. RLBench's own sentences change with the variation."""
+    """The task's name in words: RLBench's own sentences change with the variation."""
     return task.removeprefix(TASK_PREFIX).replace("_", " ")

@@ -1,20 +1,12 @@
-"""What the numbers of episodes mean, and under which terms they may be used, by the simulator that they come from."""
+"""What training has to know of the simulator that episodes come from. Stored with every dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, TASK_PREFIX
-from sfvgen_plan.simulation import STATE_NAMES
-
-RLBENCH_LICENCE = (
-    "RLBench, Copyright Imperial College London, made available for use under licence from Imperial College London "
-    "(RLBench licence agreement): solely non-commercial, internal or academic research. RLBench is the source of these "
-    "data. Use what is made from them under the same terms, keep this notice with it, and give Imperial College London "
-    "a copy of any publication that shows results or data from them (clause 2(f)). Source: James, Ma, Rovick Arrojo, "
-    "Davison, RLBench: The Robot Learning Benchmark & Learning Environment, IEEE RA-L 2020."
-)
+from sfvgen_plan.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,9 +14,9 @@ class Source:
     """A simulator, as training sees it.
 
     Attributes:
-        readouts: names of the state numbers ("estimates").
+        readouts: names of the state numbers that ``info["estimates"]`` has and that models read out of frames.
         reward_scale: largest reward of a decision.
-        raw_steps_per_second: for videos; nominal for RLBench, whose decisions take as long as they need.
+        raw_steps_per_second: for videos; nominal where a decision takes as long as it needs.
         licence: notice that goes with data and with checkpoints trained on them; empty where none has to.
     """
 
@@ -33,12 +25,19 @@ class Source:
     raw_steps_per_second: int
     licence: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "readouts": list(self.readouts)}
 
-SAWYER = Source(STATE_NAMES, 10.0, 80)
-"""Metaworld, and the memory tasks on its table."""
-RLBENCH = Source(ESTIMATE_NAMES, 1.0, 10, RLBENCH_LICENCE)
+    @classmethod
+    def of_collection(cls, settings: Mapping[str, Any], data: str) -> Source:
+        """From the settings that a dataset was collected with.
 
-
-def source_of(tasks: Iterable[str]) -> Source:
-    """Where episodes of these tasks come from. Those of different simulators never share a dataset."""
-    return RLBENCH if all(task.startswith(TASK_PREFIX) for task in tasks) else SAWYER
+        Raises:
+            UserError: they don't tell it.
+        """
+        try:
+            found = settings["source"]
+            return cls(**{**found, "readouts": tuple(found["readouts"])})
+        except (KeyError, TypeError) as error:
+            raise UserError(f"data={data!r} does not tell its simulator ({error}); collect it again") from error

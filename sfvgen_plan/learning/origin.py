@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError
 
 from sfvgen_plan.data.episodes import EpisodeArrays
-from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.runs import data_record
 from sfvgen_plan.memory.rows import MemoryRow
@@ -111,7 +110,7 @@ def new_record(
         "seconds": {},
         "data": data_record(episodes),
     }
-    if licence := source_of(episodes.tasks).licence:
+    if licence := episodes.source.licence:
         record["licence"] = licence
     if base is None:
         record["recipe"] = config["train"]
@@ -156,7 +155,7 @@ def card_of(
             action_dim=actions,
             context_frames=windows["context"],
             anchor_every=min(max(windows["lengths"]), CONTEXT_WINDOW - windows["context"]),
-            readouts=list(source_of(episodes.tasks).readouts),
+            readouts=list(episodes.source.readouts),
             training=record,
             sub_goals=episodes.sub_goals,
         )

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.seeds import check_training_seeds
-from sfvgen_plan.data.sources import source_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.autoencoder import AutoencoderObjective, AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.data import TrainingData, to_training_data
@@ -80,6 +79,7 @@ class Training:
         self.record = new_record(config, origin, self.row, episodes, overrides)
         self.card = card_of(config, self.base, episodes, self.record)
         self.task_names, self.sub_goals = episodes.tasks, episodes.sub_goals
+        self.reward_scale = episodes.source.reward_scale
         self.data = to_training_data(episodes, self.device)
         check_robots_alone(self.recipe["model"]["motion_width"], self.card.readouts)
         if self.recipe["mirror"]:
@@ -132,7 +132,7 @@ class Training:
         """The units of rewards and of state read-outs, for the networks that tell them."""
         mean, std = estimate_scale(self.data)
         scale = {"estimate_mean": mean.tolist(), "estimate_std": std.tolist()}
-        self.pipeline.heads.register_to_config(**scale, reward_scale=source_of(self.task_names).reward_scale)
+        self.pipeline.heads.register_to_config(**scale, reward_scale=self.reward_scale)
         if self.pipeline.motion is not None:
             self.pipeline.motion.register_to_config(**scale)
 

@@ -8,6 +8,7 @@ import pytest
 from sfvgen_plan.agents.behaviour import Behaviour, kind_of
 from sfvgen_plan.data.episodes import KINDS
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.sawyer import LAYOUT
 
 STATE = np.zeros(39)
 EXPERT = np.array([0.5, -0.5, 1.0, -1.0], np.float32)
@@ -23,7 +24,7 @@ def towards_the_object(state):
 
 
 def actions_of(kind, decisions=40, task="reach-v3", skip=0):
-    behaviour = Behaviour(task, seed_of(kind, skip), decisions, towards_the_object)
+    behaviour = Behaviour(task, seed_of(kind, skip), decisions, LAYOUT, towards_the_object)
     assert behaviour.kind == kind
     return np.stack([behaviour.act(STATE, EXPERT) for _ in range(decisions)])
 
@@ -73,7 +74,8 @@ def test_the_misled_are_wrong_by_centimetres_for_a_while():
 
 
 def test_an_expert_that_can_not_be_misled_has_low_noise_instead():
-    assert Behaviour("memory/return", seed_of("misled"), 40).kind == "noise0.3"
+    assert Behaviour("memory/return", seed_of("misled"), 40, LAYOUT).kind == "noise0.3"
+    assert Behaviour("toy/task", seed_of("misled"), 40, None, towards_the_object).kind == "noise0.3"
 
 
 @pytest.mark.parametrize("kind", KINDS)

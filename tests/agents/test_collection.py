@@ -50,7 +50,7 @@ def test_what_is_collected(reference):
 
 def test_data_agrees_with_the_environment(reference):
     """Replaying the stored actions gives the stored frames, states and rewards."""
-    from sfvgen_plan.envs.metaworld import MetaworldEnv
+    from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 
     arrays = load_episodes(reference, tasks=["push-v3"])
     env = MetaworldEnv("push-v3", size=32)
@@ -234,7 +234,7 @@ class TestBadInput:
 def test_workers_do_not_import_torch():
     code = (
         "import sys, sfvgen_plan.agents.workers, sfvgen_plan.agents.collection, sfvgen_plan.agents.expert\n"
-        "import sfvgen_plan.agents.behaviour, sfvgen_plan.data.staging, sfvgen_plan.envs.metaworld as m\n"
+        "import sfvgen_plan.agents.behaviour, sfvgen_plan.data.staging, sfvgen_plan.envs.metaworld.env as m\n"
         "m.MetaworldEnv('reach-v3', pixels=False)\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -14,7 +14,7 @@ from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.agents.probes import PROBES, ProbeAgent
 from sfvgen_plan.agents.readout import ReadoutExpert
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.agents.expert import ExpertAgent
-from sfvgen_plan.envs.metaworld import MetaworldEnv
-from sfvgen_plan.envs.tasks import SUITES
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
 
-@pytest.mark.parametrize("task", SUITES["metaworld-10"])
+@pytest.mark.parametrize("task", load_protocol("metaworld-10").tasks)
 def test_solves_the_task(task):
     env, expert = MetaworldEnv(task, pixels=False), ExpertAgent()
     expert.reset(f"metaworld/{task}", 0)

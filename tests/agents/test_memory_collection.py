@@ -7,9 +7,10 @@ from sfvgen_plan.agents.collection import collect
 from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.memory import return_task, revisit_task
+from sfvgen_plan.envs.memory.family import OWN_CAMERA, TASKS
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
-from sfvgen_plan.envs.memory.tasks import OWN_CAMERA, TASKS, canonical, make_memory
 from sfvgen_plan.errors import UserError
 
 EPISODES = 4
@@ -92,12 +93,6 @@ def test_one_simulator_per_dataset(tmp_path):
     with pytest.raises(UserError, match="memory/return"):
         collect(tmp_path / "set", ["memory/retrun"], 1)
     assert not list(tmp_path.iterdir())
-
-
-def test_names():
-    assert canonical("return") == canonical("memory/return") == return_task.NAME
-    with pytest.raises(UserError, match="memory/revisit"):
-        canonical("memory/revisits")
 
 
 def test_the_id_takes_both_tasks_and_a_limit():

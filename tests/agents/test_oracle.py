@@ -8,7 +8,7 @@ import torch
 
 from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.agents.true_simulator import TrueSimulator
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
 FAST = {"candidates": 24, "elites": 4}

@@ -53,7 +53,7 @@ def module(tmp_path, monkeypatch):
 def test_every_agent_is_made_from_its_settings_and_plays(name, checkpoint):
     agent = make_agent(name, checkpoint)
     assert kind_of(agent) == ("env" if acts_on_env(name) else "batch")
-    if settings_of(name).needs_checkpoint and not settings_of(name).families:
+    if settings_of(name).needs_checkpoint and not settings_of(name).needs:
         agent.reset([0], ["point"], [1])
         actions = agent.act([0], FRAMES)
         assert actions.shape == (1, 2) and np.abs(actions).max() <= 1.0
@@ -128,7 +128,10 @@ def test_unknown_agents_are_refused_with_the_nearest_names():
 def test_agents_of_one_simulator_refuse_tasks_of_others():
     check_plays("oracle", ["reach-v3"])
     check_plays("expert", ["rlbench/reach_target"])
-    with pytest.raises(UserError, match="agent='oracle' plays tasks of metaworld alone, not 'rlbench/reach_target'"):
+    with pytest.raises(
+        UserError,
+        match="can't play 'rlbench/reach_target': RLBench has none; give --agent expert",
+    ):
         check_plays("oracle", ["rlbench/reach_target"])
 
 

@@ -26,8 +26,7 @@ from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.process import SimulatorError
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import SimulatorError, UserError
 
 
 def demonstration() -> tuple[np.ndarray, np.ndarray]:

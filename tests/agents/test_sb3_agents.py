@@ -15,7 +15,7 @@ from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, ne
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import TrainingSettings, train
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.twin import OBS_MODES
+from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
@@ -212,7 +212,7 @@ SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4, sampler_steps=1, f
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
 def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, monkeypatch):
     """No real environment is made, every decision comes from the denoiser, and the result plays."""
-    from sfvgen_plan.envs.metaworld import MetaworldEnv
+    from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 
     monkeypatch.setattr(MetaworldEnv, "__init__", lambda *_, **__: pytest.fail("a real environment was made"))
     told = []

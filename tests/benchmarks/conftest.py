@@ -19,7 +19,7 @@ def memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Calla
     """Folder of an untrained checkpoint of the memory tasks, for frames of 32 pixels; don't change it."""
     import torch
 
-    from sfvgen_plan.envs.memory.tasks import TASKS
+    from sfvgen_plan.envs.memory.family import TASKS
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
     folder = tmp_path_factory.mktemp("memory") / "checkpoint"

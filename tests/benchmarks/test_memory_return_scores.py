@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.benchmarks.memory import returning as memory_return
-from sfvgen_plan.envs.memory.tasks import make_memory
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.errors import UserError
 
 

@@ -9,7 +9,7 @@ from sfvgen_plan.benchmarks.memory.returning import return_env
 from sfvgen_plan.benchmarks.memory.revisit import Dream, imagine, revisit_env, score
 from sfvgen_plan.benchmarks.memory.simulators import ROWS, simulator_of
 from sfvgen_plan.benchmarks.memory.videos import comparison
-from sfvgen_plan.envs.memory.tasks import make_memory
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics.frames import MAX_PSNR
 from sfvgen_plan.metrics.toolbox import Toolbox

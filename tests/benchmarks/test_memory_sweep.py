@@ -11,7 +11,7 @@ import torch
 from sfvgen_plan.benchmarks.memory import sweep
 from sfvgen_plan.benchmarks.memory.revisit import Dream, TrueEpisode
 from sfvgen_plan.benchmarks.memory.sweep import STUDIES, CostRow, cost_table, in_turns, main, peak_mb, rounds, spans
-from sfvgen_plan.envs.memory.tasks import make_memory
+from sfvgen_plan.envs.memory.make import make_memory
 
 CPU = torch.device("cpu")
 

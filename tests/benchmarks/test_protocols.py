@@ -13,9 +13,9 @@ from sfvgen_plan.benchmarks.protocols import (
     protocol_for_task,
     protocol_names,
 )
-from sfvgen_plan.envs.memory.tasks import LONGEST
-from sfvgen_plan.envs.memory.tasks import SUITES as MEMORY_SUITES
-from sfvgen_plan.envs.tasks import SUITES, TASKS
+from sfvgen_plan.envs.memory.family import LONGEST
+from sfvgen_plan.envs.memory.family import TASKS as MEMORY_TASKS
+from sfvgen_plan.envs.metaworld.family import TASKS
 from sfvgen_plan.errors import UserError
 
 PAGES = Path(__file__).resolve().parents[2] / "benchmarks" / "protocols"
@@ -23,7 +23,7 @@ PAGES = Path(__file__).resolve().parents[2] / "benchmarks" / "protocols"
 
 def test_metaworld_10_plays_the_suite_on_twenty_seeds() -> None:
     protocol = load_protocol("metaworld-10")
-    assert protocol.tasks == SUITES["metaworld-10"]
+    assert len(protocol.tasks) == 10
     assert list(protocol.seeds) == list(range(20))
 
 
@@ -37,7 +37,7 @@ def test_the_rules_behind_committed_rows_do_not_change() -> None:
 
 
 def test_every_metaworld_task_has_a_protocol_and_suites_come_first() -> None:
-    assert {protocol_for_task(task).id for task in SUITES["metaworld-10"]} == {"metaworld-10"}
+    assert {protocol_for_task(task).id for task in load_protocol("metaworld-10").tasks} == {"metaworld-10"}
     assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "mt50"}
 
 
@@ -47,8 +47,14 @@ def test_every_metaworld_task_has_a_protocol_and_suites_come_first() -> None:
 )
 def test_a_task_of_rlbench_is_played_under_the_rules_of_its_first_suite(task: str, protocol: str) -> None:
     assert protocol_for_task(f"rlbench/{task}").id == protocol
+
+
+def test_a_task_of_no_protocol_is_played_as_it_is_collected() -> None:
+    protocol = protocol_for_task("rlbench/lamp_on")
+    assert (protocol.id, protocol.camera, protocol.max_decisions) == ("rlbench", "front", 50)
+    assert load_protocol("rlbench") == protocol
     with pytest.raises(UserError, match="rlbench/lamp_on"):
-        protocol_for_task("rlbench/lamp_on")
+        protocol_for_task("rlbench/lamp_onn")
 
 
 def test_any_change_changes_the_hash() -> None:
@@ -128,7 +134,7 @@ def test_protocols_are_what_they_are_named_after() -> None:
 
 def test_memory_plays_both_tasks_on_fifty_seeds() -> None:
     protocol = load_protocol("memory")
-    assert protocol.tasks == MEMORY_SUITES["memory"]
+    assert protocol.tasks == tuple(MEMORY_TASKS)
     assert list(protocol.seeds) == list(range(50))
     assert protocol.max_decisions == LONGEST
     assert {protocol_for_task(task).id for task in protocol.tasks} == {"memory"}

@@ -45,7 +45,7 @@ def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 @pytest.fixture(scope="session")
 def tiny_checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
     """Folder of a checkpoint that lists ``CHECKPOINT_TASKS``."""
-    from sfvgen_plan.envs.tasks import TASKS
+    from sfvgen_plan.envs.metaworld.family import TASKS
 
-    tasks = {task: TASKS[task].instruction for task in CHECKPOINT_TASKS}
+    tasks = {task: TASKS[task] for task in CHECKPOINT_TASKS}
     return untrained_checkpoint(tasks, camera="corner4", repeat=5)

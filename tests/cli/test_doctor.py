@@ -77,8 +77,8 @@ def test_an_empty_checkpoint_folder_is_a_failed_check(tmp_path: Path) -> None:
 def test_a_graphics_library_that_is_not_there_is_reported() -> None:
     code = (
         "import os; os.environ['MUJOCO_GL'] = 'disabled'\n"
-        "from sfvgen_plan.cli.doctor import check_gl\n"
-        "check = check_gl(); assert not check.ok and 'MUJOCO_GL' in check.detail, check"
+        "from sfvgen_plan.envs.rendering import examine\n"
+        "(name, ok, detail), = examine(); assert not ok and 'MUJOCO_GL' in detail, detail"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

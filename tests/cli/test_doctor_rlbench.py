@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("fake_rlbench")
 
 
 def report(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict]]:
-    code = cli.main(["doctor", "--rlbench", "--json"])
+    code = cli.main(["doctor", "--simulator", "rlbench", "--json"])
     checks = json.loads(capsys.readouterr().out)["checks"]
     return code, {check["name"]: check for check in checks}
 

@@ -22,7 +22,7 @@ from sfvgen_plan.benchmarks.report import clips
 from sfvgen_plan.benchmarks.results import read_rows
 from sfvgen_plan.benchmarks.results.store import Store
 from sfvgen_plan.benchmarks.running.episodes import Recording
-from sfvgen_plan.envs.tasks import TASKS
+from sfvgen_plan.envs.metaworld.family import TASKS
 from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.simulator import LearnedSimulator
 

@@ -7,7 +7,8 @@ import pytest
 
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.envs.memory.tasks import TASKS, make_memory
+from sfvgen_plan.envs.memory.family import TASKS
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 

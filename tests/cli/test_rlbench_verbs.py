@@ -90,13 +90,9 @@ def test_given_actions_have_seven_numbers(checkpoint: Path, tmp_path: Path, caps
     assert "did you mean rlbench/reach_target" in capsys.readouterr().err
 
 
-def test_an_agent_learns_in_imagination_alone(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_agent_learns_in_imagination_and_in_the_simulator(checkpoint: Path, tmp_path: Path) -> None:
     few = ["decisions=4", "num_envs=2", "horizon=2", "algo.n_steps=2", "algo.batch_size=4", "--episodes", "0"]
     command = ["train-agent", "--task", TASK, "--checkpoint", str(checkpoint), "--device", "cpu"]
     assert cli.main([*command, *few, "--out", str(tmp_path / "agent")]) == 0
     assert PPO.load(tmp_path / "agent" / "agent.zip").action_space.shape == (7,)
-    capsys.readouterr()
-    assert cli.main([*command, *few, "--out", str(tmp_path / "real"), "real=true"]) == 2
-    assert "is not of Metaworld, which real=True is for" in capsys.readouterr().err
+    assert cli.main([*command, *few, "--out", str(tmp_path / "real"), "real=true"]) == 0

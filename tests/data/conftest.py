@@ -5,8 +5,9 @@ import pytest
 
 from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.envs.sawyer import SOURCE
 
-SETTINGS = {"camera": "corner4", "size": 20, "repeat": 5}
+SETTINGS = {"camera": "corner4", "size": 20, "repeat": 5, "source": SOURCE.as_dict()}
 
 
 def _make_episode(seed: int, decisions: int = 6, task: str = "reach-v3", kind: str = "clean", size: int = 20):

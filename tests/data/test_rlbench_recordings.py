@@ -73,7 +73,7 @@ def test_a_converted_dataset_is_the_same_and_minari_reads_it(recordings: Path, t
     for field in dataclasses.fields(direct):
         np.testing.assert_array_equal(getattr(converted, field.name), getattr(direct, field.name))
     assert load_episodes(out, kinds=["noise0.6"]).lengths.tolist() == [2]
-    assert "non-commercial" in read_metadata(out)["collection"]["licence"]
+    assert "non-commercial" in read_metadata(out)["collection"]["source"]["licence"]
     first = minari.MinariDataset(out)[0]
     assert first.actions.shape == (3, 7)
     assert first.observations["state"].shape == (4, STATE_SIZE)

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
 from sfvgen_plan.model.checkpoint import load_checkpoint

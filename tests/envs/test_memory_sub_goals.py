@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.envs.memory import revisit_task
+from sfvgen_plan.envs.memory.family import TASKS
+from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
-from sfvgen_plan.envs.memory.tasks import TASKS, make_memory
 from sfvgen_plan.errors import UserError
 
 

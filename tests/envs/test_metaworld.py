@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
 

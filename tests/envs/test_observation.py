@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.observation import STATE_READOUTS, Observer, observation_space
-from sfvgen_plan.envs.twin import OBS_MODES
+from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.envs import rendering
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.envs.rendering import FrameRenderer, gl_backend
 from sfvgen_plan.errors import UserError
 
@@ -112,7 +112,7 @@ class TestBackend:
 def test_state_only_environments_need_no_library():
     code = (
         "import sfvgen_plan.envs.rendering as r; r._has_library = lambda name: False\n"
-        "from sfvgen_plan.envs.metaworld import MetaworldEnv\n"
+        "from sfvgen_plan.envs.metaworld.env import MetaworldEnv\n"
         "env = MetaworldEnv('reach-v3', pixels=False)\n"
         "env.reset(seed=0)\n"
         "from sfvgen_plan.errors import UserError\n"
@@ -125,6 +125,6 @@ def test_state_only_environments_need_no_library():
 
 
 def test_an_open_renderer_leaves_without_noise():
-    code = "from sfvgen_plan.envs.metaworld import MetaworldEnv; MetaworldEnv('reach-v3', size=16).reset(seed=0)"
+    code = "from sfvgen_plan.envs.metaworld.env import MetaworldEnv; MetaworldEnv('reach-v3', size=16).reset(seed=0)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")

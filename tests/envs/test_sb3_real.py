@@ -12,10 +12,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from sfvgen_plan.agents.training import TrainingSettings
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv, make_metaworld
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
-from sfvgen_plan.envs.twin import make_metaworld
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
@@ -31,7 +30,9 @@ def checkpoint(small_checkpoint):
 @pytest.mark.parametrize(("obs_mode", "processes"), [("state", 2), ("latent", 1), ("pixels", 1)])
 def test_does_what_their_own_does_with_single_ones(checkpoint, obs_mode, processes):
     """Observations, rewards, ends, terminal observations and infos, past autoresets; three in two processes."""
-    single = partial(make_metaworld, "reach-v3", obs_mode, checkpoint, exact=True, size=32, max_decisions=3)
+    single = partial(
+        make_metaworld, "reach-v3", obs_mode=obs_mode, checkpoint=checkpoint, exact=True, size=32, max_decisions=3
+    )
     theirs = DummyVecEnv([single] * 3)
     ours = RealVecEnv(MAKE, 3, processes, reward_scale=0.5)
     if obs_mode != "pixels":

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
 # Of the awkward kinds: attributes that alias simulation memory, moved bodies, contact from the start, several objects.

@@ -11,7 +11,7 @@ import torch
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.data.minari_writer import write_dataset
-from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, estimates_of, pack_state
+from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, SOURCE, estimates_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.train import Training
@@ -46,7 +46,7 @@ def episode(seed: int) -> StagedEpisode:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rlbench")
-    settings = {"camera": "front", "size": 32, "repeat": 1, "split": "train", "tasks": [TASK]}
+    settings = {"camera": "front", "size": 32, "repeat": 1, "split": "train", "source": SOURCE.as_dict()}
     write_dataset(folder / "data", "recorded", [episode(1001 + n) for n in range(4)], settings)
     small = [
         "train.text_steps=2",

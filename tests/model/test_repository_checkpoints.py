@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfvgen_plan.data.sources import source_of
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.rlbench.tasks import PREFIX, SUITES
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -24,7 +24,7 @@ def test_it_is_small_carries_its_licence_and_imagines(folder: Path) -> None:
     files = [file for file in folder.rglob("*") if file.is_file() and "training" not in file.parts]
     assert sum(file.stat().st_size for file in files) <= LARGEST
     checkpoint = load_checkpoint(folder)
-    source = source_of(checkpoint.tasks)
+    source = family_of(checkpoint.tasks[0]).source
     assert source.licence in (folder / "README.md").read_text()
     assert checkpoint.card.readouts == list(source.readouts)
     assert checkpoint.pipeline.heads.config.reward_scale == source.reward_scale
@@ -46,4 +46,4 @@ def test_the_committed_rows_are_theirs() -> None:
 @pytest.mark.skipif(not (ROOT / "rlbench").is_dir(), reason="checkpoints/rlbench is not there")
 def test_rlbenchs_has_all_tasks_with_recorded_episodes() -> None:
     tasks = load_checkpoint(ROOT / "rlbench").tasks
-    assert set(tasks) == {PREFIX + task for task in SUITES["rlbench-data"]}
+    assert set(tasks) == set(load_protocol("rlbench-data").tasks)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.metaworld import MetaworldEnv
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.envs.play.controls import CLOSED, MOVES, OPEN, Controls
 from sfvgen_plan.envs.play.drawing import curves, headline, stage
 from sfvgen_plan.envs.play.session import LONGEST, NAMES, Session

@@ -1,6 +1,6 @@
-"""The real twin of an imagined task: a simulator behind the observations that a checkpoint makes of its frames.
+"""Real environments behind the observations that a checkpoint makes of their frames.
 
-Imports torch only where a checkpoint is needed, so that workers which only render stay small.
+Imports torch only where a checkpoint is needed, so that processes which only render stay small.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.envs.metaworld import MetaworldEnv
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ OBS_MODES = ("pixels", "latent", "state")
 """What an agent may be shown, of an imagined task and of a real one; see ``sfvgen_plan.envs.observation``."""
 
 
-def make_metaworld(
+def observed(
+    make: Callable[..., gym.Env[np.ndarray, np.ndarray]],
     task: str,
     obs_mode: str = "pixels",
     checkpoint: str | Path | Checkpoint | None = None,
@@ -30,10 +30,11 @@ def make_metaworld(
     exact: bool = False,
     **arguments: Any,
 ) -> gym.Env[np.ndarray, np.ndarray]:
-    """``sfvgen/Metaworld-v0``: a ``MetaworldEnv``, behind a ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
+    """``make(task, **arguments)``, behind a ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
 
     Args:
-        task, arguments: of ``MetaworldEnv``. In modes other than pixels, size, camera and repeat default to the
+        make: makes an environment whose observations are frames.
+        task, arguments: of that environment. In modes other than pixels, size, camera and repeat default to the
             checkpoint's.
         obs_mode: "pixels", "latent" or "state".
         checkpoint: folder, name in the package, or a loaded checkpoint; None is the bundled one. Pixels need none.
@@ -41,21 +42,8 @@ def make_metaworld(
         exact: compute in float32 even where bfloat16 is faster.
 
     Raises:
-        UserError: what ``MetaworldEnv`` refuses, an unknown mode, a checkpoint for other tasks or frames.
+        UserError: what ``make`` refuses, an unknown mode, a checkpoint for other tasks or frames.
     """
-    return seen_through(MetaworldEnv, task, obs_mode, checkpoint, device, exact, arguments)
-
-
-def seen_through(
-    make: Callable[..., gym.Env[np.ndarray, np.ndarray]],
-    task: str,
-    obs_mode: str,
-    checkpoint: str | Path | Checkpoint | None,
-    device: str,
-    exact: bool,
-    arguments: dict[str, Any],
-) -> gym.Env[np.ndarray, np.ndarray]:
-    """``make(task, **arguments)`` in an observation mode; see ``make_metaworld``."""
     if obs_mode == "pixels":
         return make(task, **arguments)
     if obs_mode not in OBS_MODES:

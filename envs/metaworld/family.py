@@ -1,23 +1,11 @@
-"""Names, instructions and suites of the Metaworld tasks (no simulator is imported here)."""
+"""Metaworld's fifty v3 tasks, and the family that they are (no simulator is imported here)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sfvgen_plan.envs import sawyer
+from sfvgen_plan.envs.family import Family
 
-from sfvgen_plan.errors import unknown_name
-
-PREFIX = "metaworld/"
-
-
-@dataclass(frozen=True)
-class MetaworldTask:
-    """One task: its Metaworld name and what the text encoder is told about it."""
-
-    name: str
-    instruction: str
-
-
-_INSTRUCTIONS = {
+TASKS = {
     "assembly-v3": "pick up the ring and put it over the peg",
     "basketball-v3": "dunk the basketball into the basket",
     "bin-picking-v3": "move the block from one bin to the other bin",
@@ -69,40 +57,23 @@ _INSTRUCTIONS = {
     "window-close-v3": "slide the window closed",
     "window-open-v3": "slide the window open",
 }
+"""Task name -> instruction, which the text encoder is given."""
 
-TASKS: dict[str, MetaworldTask] = {name: MetaworldTask(name, text) for name, text in _INSTRUCTIONS.items()}
-"""All fifty Metaworld v3 tasks, by name."""
-
-SUITES: dict[str, tuple[str, ...]] = {
-    "metaworld-10": (
-        "reach-v3",
-        "push-v3",
-        "drawer-open-v3",
-        "door-open-v3",
-        "button-press-topdown-v3",
-        "window-close-v3",
-        "faucet-open-v3",
-        "handle-press-v3",
-        "drawer-close-v3",
-        "coffee-button-v3",
-    ),
-}
-"""Task sets that are trained and scored together."""
-
-
-def canonical(name: str) -> str:
-    """The plain task name: both "reach-v3" and "metaworld/reach-v3" give "reach-v3".
-
-    Raises:
-        UserError: there is no such task; the message lists the nearest names.
-    """
-    name = str(name)  # None or a number is told of as any other unknown name
-    plain = name.removeprefix(PREFIX)
-    if plain not in TASKS:
-        raise unknown_name("task", name, TASKS, without_prefix, f"{__name__}.TASKS")
-    return plain
-
-
-def without_prefix(name: str) -> str:
-    """What a task is called in its own simulator, of which the part before the slash tells."""
-    return name.rpartition("/")[2]
+FAMILY = Family(
+    name="metaworld",
+    title="Metaworld",
+    env_id="sfvgen/Metaworld-v0",
+    version="metaworld 3.1.1",
+    tasks=TASKS,
+    source=sawyer.SOURCE,
+    action_dim=sawyer.ACTION_SIZE,
+    layout=sawyer.LAYOUT,
+    camera="corner4",
+    repeat=5,
+    decisions=40,
+    expert="sfvgen_plan.agents.expert:MetaworldExpert",
+    state_of="sfvgen_plan.envs.sawyer:state_of",
+    true_simulator="sfvgen_plan.agents.true_simulator:TrueSimulator",
+    examine="sfvgen_plan.envs.rendering:examine",
+    drawing="sfvgen_plan.envs.rendering:gl_backend",
+)

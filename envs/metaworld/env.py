@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one, checked_action
+from sfvgen_plan.envs.metaworld.family import FAMILY
+from sfvgen_plan.envs.metaworld.snapshots import RawSnapshot, capture, restore
+from sfvgen_plan.envs.real import observed
 from sfvgen_plan.envs.rendering import import_mujoco
-from sfvgen_plan.envs.snapshots import RawSnapshot, capture, restore
-from sfvgen_plan.envs.tasks import TASKS, canonical
 
 _UNLIMITED = 2**31 - 1
 _NOT_REWARD_TERMS = frozenset({"success", "unscaled_reward"})
@@ -38,7 +40,7 @@ class MetaworldEnv(DecisionEnv):
     ``max_decisions``, after which it may still be stepped.
 
     ``info``: ``state`` (39,) float64, Metaworld's observation with the goal visible; ``estimates`` (10,) float32, the
-    true values of what ``sfvgen_plan.simulation.STATE_NAMES`` lists; ``success`` (solved at any raw step of this
+    true values of what ``sfvgen_plan.envs.sawyer.READOUTS`` lists; ``success`` (solved at any raw step of this
     decision), ``success_latched`` (at any decision so far), ``instruction``, ``reward_terms`` (means of Metaworld's
     own terms; empty after reset).
 
@@ -69,8 +71,8 @@ class MetaworldEnv(DecisionEnv):
         pixels: bool = True,
     ) -> None:
         check_at_least_one(size=size, repeat=repeat, max_decisions=max_decisions)
-        self.task = canonical(task)
-        self.instruction = TASKS[self.task].instruction
+        self.task = FAMILY.canonical(task)
+        self.instruction = FAMILY.tasks[self.task]
         self.max_decisions = max_decisions
         self.raw = _make_raw(self.task)
         self._pristine = capture(self.raw)
@@ -126,6 +128,11 @@ class MetaworldEnv(DecisionEnv):
         self._decisions, self._latched = snapshot.decisions, snapshot.latched
         self._state = snapshot.state.copy()
         self._frame = None
+
+
+def make_metaworld(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:
+    """``sfvgen/Metaworld-v0``: a ``MetaworldEnv``, or what a checkpoint makes of its frames; see ``observed``."""
+    return observed(MetaworldEnv, task, **arguments)
 
 
 def _make_raw(task: str) -> Any:

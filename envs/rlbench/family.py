@@ -1,12 +1,10 @@
-"""Names, instructions and suites of RLBench's tasks (no simulator is imported here)."""
+"""RLBench's tasks, and the family that they are (no simulator is imported here)."""
 
 from __future__ import annotations
 
-from sfvgen_plan.data.rlbench_state import TASK_PREFIX
-from sfvgen_plan.envs.tasks import without_prefix
-from sfvgen_plan.errors import unknown_name
-
-PREFIX = TASK_PREFIX
+from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, instruction_of
+from sfvgen_plan.envs.family import Family
+from sfvgen_plan.envs.memory import return_task
 
 _UPSTREAM = """
 basketball_in_hoop beat_the_buzz block_pyramid change_channel change_clock close_box close_door close_drawer
@@ -40,60 +38,27 @@ MADE = ("return",)
 SHAPED = ("reach_target", "slide_block_to_target", "take_lid_off_saucepan")
 """The only tasks that define a shaped reward."""
 
-SUITES: dict[str, tuple[str, ...]] = {
-    "rlbench-data": (
-        "reach_target",
-        "push_button",
-        "slide_block_to_target",
-        "open_drawer",
-        "close_drawer",
-        "pick_and_lift",
-        "take_lid_off_saucepan",
-        "close_box",
-        "close_laptop_lid",
-        "put_money_in_safe",
-    ),
-    "rlbench-wiw4": ("push_buttons", "slide_block_to_color_target", "insert_onto_square_peg", "stack_cups"),
-    "rlbench-18": (
-        "put_item_in_drawer",
-        "reach_and_drag",
-        "turn_tap",
-        "slide_block_to_color_target",
-        "open_drawer",
-        "put_groceries_in_cupboard",
-        "place_shape_in_shape_sorter",
-        "put_money_in_safe",
-        "push_buttons",
-        "close_jar",
-        "stack_blocks",
-        "place_cups",
-        "place_wine_at_rack_location",
-        "light_bulb_in",
-        "sweep_to_dustpan_of_size",
-        "insert_onto_square_peg",
-        "meat_off_grill",
-        "stack_cups",
-    ),
-    "rlbench-return": MADE,
-}
-"""Task sets, without prefix: those with recorded episodes, World-in-World's four, the leaderboards' eighteen, and the
-paper's task."""
-
-
-def canonical(name: str) -> str:
-    """The full task name: both "reach_target" and "rlbench/reach_target" give "rlbench/reach_target".
-
-    Raises:
-        UserError: there is no such task; the message lists the nearest names.
-    """
-    name = str(name)  # None or a number is told of as any other unknown name
-    plain = name.removeprefix(PREFIX)
-    if plain not in TASKS and plain not in MADE:
-        known = (PREFIX + task for task in (*TASKS, *MADE))
-        raise unknown_name("task", name, known, without_prefix, f"{__name__}.TASKS")
-    return PREFIX + plain
+FAMILY = Family(
+    name="rlbench",
+    title="RLBench",
+    env_id="sfvgen/RLBench-v0",
+    version="rlbench 1.2.0",
+    tasks={
+        **{TASK_PREFIX + task: instruction_of(task) for task in sorted(TASKS)},
+        **{TASK_PREFIX + task: return_task.INSTRUCTION for task in MADE},
+    },
+    source=SOURCE,
+    action_dim=7,
+    camera="front",
+    decisions=50,
+    fixed_repeat=True,
+    expert="sfvgen_plan.agents.expert:rlbench_expert",
+    play="sfvgen_plan.agents.rlbench_demos:play_demonstrated",
+    unplayed=tuple(TASK_PREFIX + task for task in MADE),
+    examine="sfvgen_plan.envs.rlbench.diagnosis:examine",
+)
 
 
 def is_made(task: str) -> bool:
     """Whether ``task`` (with prefix) is one that this package makes."""
-    return task.startswith(PREFIX) and task.removeprefix(PREFIX) in MADE
+    return task.removeprefix(TASK_PREFIX) in MADE

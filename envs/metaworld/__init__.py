@@ -1,0 +1,1 @@
+"""Metaworld's tasks as Gymnasium environments."""

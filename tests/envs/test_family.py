@@ -1,0 +1,116 @@
+"""Simulator families: whose task a name is, and what a family says of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
+from sfvgen_plan.envs import family as registry
+from sfvgen_plan.envs.family import canonical, families, family, family_of, resolve, task_names
+from sfvgen_plan.envs.metaworld.family import TASKS as METAWORLD
+from sfvgen_plan.envs.rlbench.family import FORK_ONLY, MADE, SHAPED, TASKS
+from sfvgen_plan.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "full"),
+    [
+        ("reach-v3", "metaworld", "reach-v3"),
+        ("metaworld/reach-v3", "metaworld", "reach-v3"),
+        ("memory/return", "memory", "memory/return"),
+        ("rlbench/return", "rlbench", "rlbench/return"),
+        ("rlbench/open_drawer", "rlbench", "rlbench/open_drawer"),
+    ],
+)
+def test_a_name_says_where_its_task_is_played(task: str, name: str, full: str) -> None:
+    assert family_of(task) is family(name)
+    assert canonical(task) == full
+
+
+@pytest.mark.parametrize("task", ["open_drawer", "memory/open_drawer", "rlbench/reach-v3", "nowhere/reach-v3", None, 3])
+def test_tasks_of_no_simulator_are_refused(task: str) -> None:
+    with pytest.raises(UserError, match="is unknown"):
+        family_of(task)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("return", "memory/return, rlbench/return?"),
+        ("reach_target", "rlbench/reach_target?"),
+        ("reach_targt", "rlbench/reach_target,"),
+        ("rlbench/reach_targt", "rlbench/reach_target,"),
+        ("memory/retrun", "memory/return?"),
+        ("reech-v3", "reach-v3,"),
+        ("metaworld/reech-v3", "reach-v3,"),
+    ],
+)
+def test_the_names_that_are_meant_are_said_in_full(name: str, meant: str) -> None:
+    with pytest.raises(UserError) as caught:
+        canonical(name)
+    assert f"task={name!r} is unknown; did you mean {meant}" in str(caught.value)
+    assert all(task in task_names() for task in str(caught.value).partition("mean ")[2].rstrip("?").split(", "))
+
+
+def test_every_full_name_is_its_own_and_has_an_instruction() -> None:
+    names = task_names()
+    assert len(names) == len(set(names)) == 162
+    assert all(canonical(name) == name for name in names)
+    assert all(family_of(name).tasks[name] for name in names)
+    assert len(set(METAWORLD.values())) == len(METAWORLD)
+
+
+def test_metaworlds_tasks_are_those_that_have_a_scripted_policy() -> None:
+    from metaworld.policies import ENV_POLICY_MAP
+
+    assert set(METAWORLD) == set(ENV_POLICY_MAP)
+
+
+def test_rlbench_has_106_tasks_and_three_of_the_fork() -> None:
+    assert len(TASKS - set(FORK_ONLY)) == 106
+    assert set(SHAPED) < TASKS
+    assert not TASKS.intersection(MADE)
+
+
+def test_protocols_play_tasks_that_there_are_with_their_simulators_environment() -> None:
+    for name in protocol_names():
+        protocol = load_protocol(name)
+        assert all(canonical(task) == task for task in protocol.tasks)
+        assert {family_of(task).env_id for task in protocol.tasks} == {protocol.env_id}
+
+
+@pytest.mark.parametrize("item", families(), ids=lambda item: item.name)
+def test_whatever_a_family_names_is_there(item: registry.Family) -> None:
+    for entry in (item.expert, item.play, item.state_of, item.true_simulator, item.examine):
+        assert not entry or callable(resolve(entry))
+    assert set(item.unplayed) <= set(item.tasks)
+    assert len(item.source.readouts) == len(set(item.source.readouts))
+
+
+def test_names_need_no_simulator() -> None:
+    code = (
+        "import sys, sfvgen_plan.envs.family as f; f.task_names(); "
+        "sys.exit(bool({'mujoco', 'metaworld', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_modules_that_the_environment_names_bring_their_families(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    (tmp_path / "pebbles.py").write_text(
+        "import dataclasses\nfrom sfvgen_plan.envs.family import family, register\n"
+        "register(dataclasses.replace(family('memory'), name='pebbles', tasks={'pebbles/throw': 'throw it'}))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(registry.VARIABLE, "pebbles")
+    assert canonical("pebbles/throw") == "pebbles/throw"
+    assert [item.name for item in families()] == ["metaworld", "memory", "rlbench", "pebbles"]
+    monkeypatch.setenv(registry.VARIABLE, "no_such_module")
+    with pytest.raises(UserError, match="SFVGEN_FAMILIES='no_such_module' can't be imported"):
+        families()
