@@ -69,11 +69,12 @@ def terminal(boards: Sequence[Board], top: int | None = None) -> RenderableType:
 
 
 def _rich_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], wrapped: int) -> RenderableType:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     # Names may come from anywhere: as Text, brackets in them are no markup.
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for index, column in enumerate(header):
         table.add_column(column, justify="left" if index == wrapped else "right", overflow="fold")
     for line in lines:

@@ -119,4 +119,4 @@ def test_a_damaged_store_is_named_with_its_remedy(store: str, capsys: pytest.Cap
     data = bytearray(Path(store).read_bytes())
     data[-4096:] = bytes(4096)
     Path(store).write_bytes(data)
-    assert "recover" in refusal(capsys, "--store", store)
+    assert "is damaged" in (line := refusal(capsys, "--store", store)) and "restore it from a copy" in line
