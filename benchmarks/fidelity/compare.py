@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, Moment
@@ -26,14 +25,13 @@ from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
+from sfvgen_plan.metrics.readouts import PLACES, error_cm
+from sfvgen_plan.simulation import Outcome
 from sfvgen_plan.simulator import LearnedSimulator
 
 logger = logging.getLogger(__name__)
 
 THRESHOLD = 0.5
-HAND, OBJECT = slice(0, 3), slice(4, 7)
-"""Places in ``sfvgen_plan.simulation.STATE_NAMES``."""
-
 REPLAY = 2**40
 """Added to an episode's seed for its replay, so that it meets other noise than the policy's own imagination."""
 
@@ -159,7 +157,7 @@ def imagine(
     for decision in range(1, limit + 1):
         actions = np.asarray(agent.act(lanes, frames), np.float32)
         state, outcome = simulator.imagine(state, torch.from_numpy(actions[:, None]).to(simulator.device))
-        frames = simulator.decode(_latents(outcome.latents))[:, 0]
+        frames = _decoded(simulator, outcome)
         success = outcome.success[:, 0].cpu().numpy()
         for place, lane in enumerate(lanes):
             rewards[lane].append(float(outcome.reward[place, 0]))
@@ -183,20 +181,17 @@ def replay(recordings: Sequence[Recording], simulator: LearnedSimulator, thresho
     lengths = np.array([len(item.actions) for item in recordings])
     seeds = [item.job.seed for item in recordings]
     tasks = [item.job.task for item in recordings]
-    twins = simulator.begin(
-        np.stack([item.frames[:1] for item in recordings]), tasks, [seed + REPLAY for seed in seeds]
-    )
-    state = simulator.reseed(simulator.fork(twins, 2), [seed + times * REPLAY for seed in seeds for times in (1, 2)])
+    starts = np.stack([item.frames[:1] for item in recordings]).repeat(2, axis=0)
+    twice = [seed + times * REPLAY for seed in seeds for times in (1, 2)]
+    state = simulator.begin(starts, [task for task in tasks for _ in range(2)], twice)
     seen: list[list[tuple[np.ndarray, np.ndarray, float, float, float]]] = [[] for _ in recordings]
     for decision in range(int(lengths.max())):
-        going = np.flatnonzero(lengths > decision)
-        before = np.flatnonzero(lengths >= decision) if decision else np.arange(len(recordings))
+        before, going = np.flatnonzero(lengths >= decision), np.flatnonzero(lengths > decision)
         if len(going) < len(before):
-            places = np.searchsorted(before, going)
-            state = simulator.select(state, np.stack([2 * places, 2 * places + 1], 1).flatten().tolist())
+            state = simulator.select(state, np.flatnonzero((lengths > decision)[before].repeat(2)).tolist())
         actions = np.stack([recordings[index].actions[decision] for index in going.tolist()]).repeat(2, axis=0)
         state, outcome = simulator.imagine(state, torch.from_numpy(actions[:, None]).to(simulator.device))
-        frames = simulator.decode(_latents(outcome.latents)[::2])[:, 0]
+        frames = _decoded(simulator, outcome)[::2]
         estimates, success = outcome.estimates[:, 0].cpu().numpy(), outcome.success[::2, 0].tolist()
         for place, index in enumerate(going.tolist()):
             truth, start = recordings[index].frames[decision + 1], recordings[index].frames[0]
@@ -227,9 +222,10 @@ def _first(flags: np.ndarray) -> int | None:
     return int(flags.argmax()) + 1 if flags.any() else None
 
 
-def _latents(latents: Tensor | None) -> Tensor:
-    assert latents is not None, "the learned simulator always has them"
-    return latents
+def _decoded(simulator: LearnedSimulator, outcome: Outcome) -> np.ndarray:
+    """The frames (N, H, W, 3) after one decision."""
+    assert outcome.latents is not None, "the learned simulator always has them"
+    return simulator.decode(outcome.latents)[:, 0]
 
 
 def _row(policy: Policy, real: EpisodeRow, imagined: Imagined, again: Replay) -> FidelityRow:
@@ -260,22 +256,11 @@ def _moments(policy: Policy, recording: Recording, again: Replay) -> list[Moment
     moments = []
     for index, real in enumerate(recording.estimates[1:]):
         imagined, repeated, readout = again.estimates[index], again.repeated[index], again.readouts[index]
-        moments.append(
-            Moment(
-                policy.name,
-                recording.job.task,
-                recording.job.seed,
-                index + 1,
-                round(float(again.psnr[index]), 3),
-                round(float(again.copied[index]), 3),
-                *(round(float(value), 5) for place in (HAND, OBJECT) for value in real[place]),
-                *(round(float(value), 5) for place in (HAND, OBJECT) for value in imagined[place]),
-                *(_apart(readout[place], real[place]) for place in (HAND, OBJECT)),
-                *(_apart(repeated[place], imagined[place]) for place in (HAND, OBJECT)),
-            )
-        )
+        places = [float(value) for seen in (real, imagined) for place in PLACES.values() for value in seen[place]]
+        apart = [
+            float(error_cm(thing, *pair)) / 100 for pair in ((readout, real), (repeated, imagined)) for thing in PLACES
+        ]
+        quality = (round(float(again.psnr[index]), 3), round(float(again.copied[index]), 3))
+        numbers = (round(value, 5) for value in (*places, *apart))
+        moments.append(Moment(policy.name, recording.job.task, recording.job.seed, index + 1, *quality, *numbers))
     return moments
-
-
-def _apart(first: np.ndarray, second: np.ndarray) -> float:
-    return round(float(np.linalg.norm(first - second)), 5)

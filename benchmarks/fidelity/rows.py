@@ -9,15 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import FiniteFloat, ValidationError
+from pydantic.dataclasses import dataclass
+
 from sfvgen_plan.benchmarks.results.files import csv_text, write_text
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
 
 ROWS, MOMENTS, RECORD = "fidelity.csv", "moments.csv", "run.json"
 
@@ -40,9 +42,9 @@ class FidelityRow:
     judged_success: bool = False
     real_decisions: int = 0
     imagined_decisions: int = 0
-    real_reward: float = 0.0
-    imagined_reward: float = 0.0
-    imagined_peak: float = 0.0
+    real_reward: FiniteFloat = 0.0
+    imagined_reward: FiniteFloat = 0.0
+    imagined_peak: FiniteFloat = 0.0
     error: str = ""
 
     @property
@@ -60,24 +62,24 @@ class Moment:
     task: str
     seed: int
     decision: int
-    psnr: float
-    copy_psnr: float
-    real_hand_x: float
-    real_hand_y: float
-    real_hand_z: float
-    real_object_x: float
-    real_object_y: float
-    real_object_z: float
-    imagined_hand_x: float
-    imagined_hand_y: float
-    imagined_hand_z: float
-    imagined_object_x: float
-    imagined_object_y: float
-    imagined_object_z: float
-    read_hand: float
-    read_object: float
-    repeat_hand: float
-    repeat_object: float
+    psnr: FiniteFloat
+    copy_psnr: FiniteFloat
+    real_hand_x: FiniteFloat
+    real_hand_y: FiniteFloat
+    real_hand_z: FiniteFloat
+    real_object_x: FiniteFloat
+    real_object_y: FiniteFloat
+    real_object_z: FiniteFloat
+    imagined_hand_x: FiniteFloat
+    imagined_hand_y: FiniteFloat
+    imagined_hand_z: FiniteFloat
+    imagined_object_x: FiniteFloat
+    imagined_object_y: FiniteFloat
+    imagined_object_z: FiniteFloat
+    read_hand: FiniteFloat
+    read_object: FiniteFloat
+    repeat_hand: FiniteFloat
+    repeat_object: FiniteFloat
 
     @property
     def key(self) -> Key:
@@ -161,21 +163,10 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     rows = []
     for number, values in enumerate(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])), start=2):
         try:
-            rows.append(kind(**{item.name: _parsed(str(item.type), values[item.name]) for item in fields(kind)}))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"rows={str(path)!r} line {number} is no row of a fidelity run ({error!r})") from None
+            rows.append(kind(**values))
+        except (TypeError, ValidationError) as error:
+            raise UserError(f"rows={str(path)!r} line {number} is no row of a fidelity run ({reason(error)})") from None
     return rows
-
-
-def _parsed(kind: str, text: str) -> Any:
-    if kind == "bool":
-        return {"0": False, "1": True}[text]
-    if kind == "float":
-        number = float(text)
-        if not math.isfinite(number):
-            raise ValueError(f"{text} is not finite")
-        return number
-    return int(text) if kind == "int" else text
 
 
 def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:

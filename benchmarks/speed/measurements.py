@@ -117,7 +117,7 @@ def plan(bench: Bench, candidates: int, horizon: int) -> float:
     from sfvgen_plan.agents.registry import make_agent
 
     task = bench.checkpoint.tasks[0]
-    settings = {"samples": candidates, "horizon": horizon}
+    settings = {"candidates": candidates, "horizon": horizon}
     agent: Any = make_agent("mppi", bench.checkpoint, bench.device, 0, settings)
     frame = bench.checkpoint.pipeline.decode(bench.checkpoint.starts[task][:1])
     agent.reset([0], [task], [0])
