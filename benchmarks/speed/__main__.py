@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     kind = device.partition(":")[0]
     wanted = args.only or [name for name, measurement in MEASUREMENTS.items() if measurement.on == kind]
     bench = Bench(args.checkpoint, device, args.seconds, args.sampler_steps)
-    options = ["--checkpoint", args.checkpoint] if args.checkpoint else []
+    options = ["--checkpoint", Path(args.checkpoint).name] if args.checkpoint else []
     options += ["--sampler-steps", str(args.sampler_steps)] if args.sampler_steps != Bench.sampler_steps else []
     rows: list[Row] = []
     with out.progress("measuring", total=len(wanted)) as bar:
