@@ -17,7 +17,7 @@ import numpy as np
 from sfvgen_plan.agents.adapters import SingleAgent, kind_of
 from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
 from sfvgen_plan.benchmarks.protocols import Protocol
-from sfvgen_plan.envs.registration import register_envs
+from sfvgen_plan.envs.family import families
 from sfvgen_plan.errors import UserError
 
 AgentFactory = Callable[[], EnvAgent | BatchAgent]
@@ -226,7 +226,7 @@ class Player:
 
 def make_environment(protocol: Protocol, task: str, pixels: bool = True) -> gymnasium.Env[Any, Any]:
     """The real environment that ``protocol`` describes; without ``pixels`` its frames are blank and cost nothing."""
-    register_envs()
+    families()  # whose modules register their environments
     return gymnasium.make(
         protocol.env_id,
         disable_env_checker=True,  # It is checked in the tests; here its warnings would come once per worker.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minari.serialization import serialize_space
 
 from sfvgen_plan.data.chunks import COMPRESSION_LEVEL, chunk_offsets, chunk_shape
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.registration import register_envs
 
 DATA_FILE = "main_data.hdf5"
 METADATA_FILE = "metadata.json"
@@ -33,7 +35,8 @@ def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], se
         folder: must not hold a dataset yet.
         name: becomes the dataset's id, made to fit Minari's rules.
         episodes: all of one frame size.
-        settings: of the collection, with at least "camera", "size" and "repeat".
+        settings: of the collection, with at least "camera", "size", "repeat" and "source"; with "env_id" Minari can
+            make the environment again, of the first task unless told otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps, count, first = 0, 0, None
@@ -56,6 +59,11 @@ def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], se
         "action_space": serialize_space(gym.spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)),
         COLLECTION_KEY: dict(settings),
     }
+    if "env_id" in settings:
+        register_envs()
+        spec = gym.spec(settings["env_id"])
+        frames = {name: settings[name] for name in ("camera", "size", "repeat")}
+        metadata["env_spec"] = replace(spec, kwargs={**spec.kwargs, "task": first.task, **frames}).to_json()
     (folder / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")
 
 

@@ -137,7 +137,7 @@ def convert(
         shutil.rmtree(partial)
     settings: dict[str, Any] = {
         "tasks": episodes.tasks, "camera": camera, "size": episodes.size, "repeat": episodes.repeat, "split": split,
-        "source": SOURCE.as_dict(),
+        "source": SOURCE.as_dict(), "env_id": "sfvgen/RLBench-v0",
     }  # fmt: skip
 
     def staged() -> Iterator[StagedEpisode]:

@@ -1,0 +1,57 @@
+"""Adding a simulator is one file: the toy one goes through every verb, and into the processes that they start."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import minari
+import numpy as np
+import pytest
+
+from sfvgen_plan.cli import main
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.envs import family
+
+TINY = ("train=tiny", *(f"train.{stage}.fit.steps=2" for stage in ("autoencoder", "denoiser", "heads", "prior")))
+
+
+@pytest.fixture
+def verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Function that runs a verb in an empty folder; what it says as JSON."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(family, "_registered", {})
+    monkeypatch.delitem(sys.modules, "toy_simulator", raising=False)
+    monkeypatch.setenv(family.VARIABLE, "toy_simulator")
+
+    def run(*words: str) -> dict:
+        assert main([*words, "--json"]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_simulator_of_ones_own_goes_through_every_verb(verb) -> None:
+    said = verb("collect", "--suite", "toy", "--out", "data", "--episodes", "8", "--workers", "2")
+    assert (said["tasks"], said["episodes"], said["decisions"]) == (["toy/left", "toy/right"], 16, 16 * 12)
+    toy, data = family.family("toy"), load_episodes("data")
+    assert data.source == toy.source
+    assert data.actions.shape[1:] == (2,) and set(data.kind) == {"clean", "noise0.3", "noise0.7", "random"}
+    env = minari.MinariDataset("data").recover_environment()
+    assert env.unwrapped.task == "toy/left"
+    assert np.array_equal(env.reset(seed=int(data.seed[0]))[0], data.frames[0])
+
+    verb("train", "--data", "data", "--out", "checkpoint", *TINY)
+    card = json.loads(Path("checkpoint/checkpoint.json").read_text())
+    assert card["readouts"] == list(toy.source.readouts)
+    assert card["training"]["licence"] == toy.source.licence
+
+    for agent, checkpoint in (("prior", ("--checkpoint", "checkpoint")), ("expert", ()), ("random", ())):
+        said = verb(
+            "eval", "--suite", "toy", "--agent", agent, "--episodes", "2", "--out", f"runs/{agent}", *checkpoint
+        )
+        assert len(said["episodes"]) == 4
+        assert agent != "expert" or all(episode["success_any"] for episode in said["episodes"])
+    standing = json.dumps(verb("leaderboard", "--store", "runs"))
+    assert all(f'"{name}"' in standing for name in ("toy", "prior", "expert", "random"))
