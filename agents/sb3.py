@@ -49,13 +49,15 @@ def load_policy(path: str | Path, device: str = "cpu") -> Any:
     Raises:
         UserError: no such file, a file of something else, an algorithm that is not known here, or a missing package.
     """
+    package = "stable_baselines3"
     try:
         with zipfile.ZipFile(path) as archive:
             algorithm = _algorithm(json.loads(archive.read("data")))
-        package = "sb3_contrib" if algorithm in ("TRPO", *_CONTRIBUTED.values()) else "stable_baselines3"
+        if algorithm in ("TRPO", *_CONTRIBUTED.values()):
+            package = "sb3_contrib"
         loader = getattr(import_module(package), algorithm)
     except ImportError as error:
-        raise UserError(f"agent='{PREFIX}{path}' needs pip install {error.name.replace('_', '-')}") from error
+        raise UserError(f"agent='{PREFIX}{path}' needs pip install {package.replace('_', '-')} ({error})") from error
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"agent='{PREFIX}{path}' can't be read ({error}); give a zip saved by an algorithm") from error
     except (AttributeError, KeyError, LookupError, ValueError) as error:

@@ -24,7 +24,7 @@ from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.decisions import check_at_least_one
-from sfvgen_plan.envs.family import family_of
+from sfvgen_plan.envs.family import Family, family_of
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
 from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
@@ -63,7 +63,7 @@ class TrainingSettings:
     horizon: int = setting(50, "decisions until an episode is cut off and begins anew")
     sampler_steps: int = setting(3, "denoising steps of an imagined decision")
     memory: bool = setting(False, "fast learning inside every imagined episode")
-    reward_scale: float = setting(0.1, "by which rewards are multiplied; most algorithms like about 1 a decision")
+    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the simulator's largest is 1")
     futures: int = setting(1, "futures imagined of each decision; above 1 their disagreement is the uncertainty")
     uncertainty_penalty: float = setting(0.0, "reward lost per unit of uncertainty; needs futures of at least 2")
     policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")
@@ -76,8 +76,9 @@ class TrainingSettings:
         if self.save_every < 0:
             raise UserError(f"save_every={self.save_every} makes no sense; give 0 to save no states, or more")
         for name in ("reward_scale", "uncertainty_penalty"):
-            if not math.isfinite(getattr(self, name)):
-                raise UserError(f"{name}={getattr(self, name)} is no finite number; give one")
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
+                raise UserError(f"{name}={value} is no finite number; give one")
         for field in fields(self):
             value = getattr(self, field.name)
             if self.real and field.name in ONLY_IMAGINED and value != field.default:
@@ -90,10 +91,12 @@ class TrainingSettings:
         """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.
 
         Raises:
-            UserError: what ``ImaginedVectorEnv``, ``ImaginedVecEnv`` and ``MetaworldEnv`` refuse.
+            UserError: what the environments refuse.
         """
+        family = family_of(task)
+        scale = 1 / family.source.reward_scale if self.reward_scale is None else self.reward_scale
         if self.real:
-            return self._real(task, checkpoint)
+            return self._real(family, task, checkpoint, scale)
         vector = ImaginedVectorEnv(
             self.num_envs,
             task,
@@ -105,16 +108,15 @@ class TrainingSettings:
             memory=self.memory,
             futures=self.futures,
         )
-        return ImaginedVecEnv(vector, self.reward_scale, self.uncertainty_penalty)
+        return ImaginedVecEnv(vector, scale, self.uncertainty_penalty)
 
-    def _real(self, task: str, checkpoint: Checkpoint) -> VecEnv:
-        family = family_of(task)
+    def _real(self, family: Family, task: str, checkpoint: Checkpoint, scale: float) -> VecEnv:
         task = family.canonical(task)
         checkpoint.task_index(task)
         observer = Observer(checkpoint.simulator(), self.obs_mode)
         frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
         make = partial(family.make, task, **frames, max_decisions=self.horizon)
-        environment = RealVecEnv(make, self.num_envs, cpu_cores(), self.reward_scale)
+        environment = RealVecEnv(make, self.num_envs, cpu_cores(), scale)
         return environment if self.obs_mode == "pixels" else CheckpointVecEnv(environment, task, observer)
 
 
@@ -152,7 +154,11 @@ def train(
     if algorithm not in ALGORITHMS:
         raise unknown_name("algo", algorithm, ALGORITHMS)
     what = {"algo": algorithm, "task": task, "seed": seed, "checkpoint": checkpoint.hash}
-    record = {**what, "settings": {**asdict(settings), "algo": dict(hyperparameters)}, "command": command}
+    record: dict[str, Any] = {
+        **what,
+        "settings": {**asdict(settings), "algo": dict(hyperparameters)},
+        "command": command,
+    }
     states = SavedStates(folder / STATES_FOLDER, 0 if settings.real else settings.save_every)
     before = _checked_record(folder, record)
     if is_trained(folder):

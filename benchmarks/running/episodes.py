@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -171,7 +171,7 @@ class Player:
             if self._make_agent is not None and self._agent is None:
                 made = self._make_agent()
                 self._sees_frames = kind_of(made) == "batch"
-                self._agent = SingleAgent(made) if self._sees_frames else made
+                self._agent = SingleAgent(cast("BatchAgent", made)) if self._sees_frames else made
             env = self._environment(job.task, pixels=self._sees_frames or job.record)
             frame, info = env.reset(seed=job.seed)
             self._episode.see(frame, info)

@@ -19,7 +19,8 @@ import pytest
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report import clips
-from sfvgen_plan.benchmarks.results import read_rows
+from sfvgen_plan.benchmarks.results import EpisodeRow, read_rows
+from sfvgen_plan.benchmarks.results.recording import Recorder
 from sfvgen_plan.benchmarks.results.store import Store
 from sfvgen_plan.benchmarks.running.episodes import Recording
 from sfvgen_plan.envs.metaworld.family import TASKS
@@ -269,11 +270,32 @@ def finished_episodes(path: Path) -> int:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("lanes", ["1", "2"])
-def test_interruption_keeps_finished_episodes_and_shows_them(sent: int, code: int, lanes: str, tmp_path: Path) -> None:
-    options = ["--task", "reach-v3", "--agent", "players:Slow", "--episodes", "200", "--lanes", lanes, "--out", "run"]
+def test_interruption_keeps_finished_episodes_and_shows_them(
+    sent: signal.Signals, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Recorder.append
+
+    def interrupted(self: Recorder, row: EpisodeRow) -> bool:
+        done = append(self, row)
+        if row.seed == 2:
+            signal.raise_signal(sent)
+        return done
+
+    monkeypatch.setattr(Recorder, "append", interrupted)
+    options = ("--task", "reach-v3", "--agent", "random", "--max-decisions", "2", "--lanes", "1", "--out", "run")
+    try:
+        ended = evaluate(*options)
+    except SystemExit as error:
+        ended = error.code  # type: ignore[assignment]
+    assert ended == code
+    assert [row.seed for row in read_rows(Path("run/episodes.csv"))] == [0, 1, 2]
+    assert "reach-v3" in capsys.readouterr().out
+
+
+def test_a_terminal_that_interrupts_all_processes_at_once_loses_nothing() -> None:
+    options = ["--task", "reach-v3", "--agent", "players:Slow", "--episodes", "200", "--lanes", "2", "--out", "run"]
     command = [sys.executable, "-m", "sfvgen_plan.cli", "eval", *options]
-    environment = {**os.environ, "PYTHONPATH": str(PLAYERS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PLAYERS), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
@@ -281,9 +303,9 @@ def test_interruption_keeps_finished_episodes_and_shows_them(sent: int, code: in
     deadline = time.monotonic() + 120
     while not (path.exists() and finished_episodes(path) >= 3) and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, sent)  # As a terminal does: workers get it too.
+    os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == code, errors
+    assert process.returncode == 130, errors
     kept = read_rows(Path("run/episodes.csv"))
     assert len(kept) >= 3
     assert not any(row.error for row in kept)
