@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
 
 MOST_LISTED = 12
 """Names that are listed in full; of more, only the nearest."""
@@ -23,6 +25,28 @@ def reason(error: BaseException) -> str:
 
 class SimulatorError(RuntimeError):
     """A simulator failed in a way that no input explains. Its environment starts it again at the next reset."""
+
+
+def need_package(name: str, extra: str) -> None:
+    """Refuse to go on without an optional package.
+
+    Raises:
+        UserError: it is not installed; the message has the command that installs it from where the user stands.
+    """
+    if find_spec(name) is None:
+        raise UserError(f"{name} is not installed; {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The command that installs what an extra stands for, from a checkout or beside an installed package."""
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install '{'.' if checkout == Path.cwd() else checkout}[{extra}]'"
+    from importlib.metadata import requires
+
+    mark = f'extra == "{extra}"'
+    needed = [item.partition(";")[0].strip() for item in requires("sfvgen-plan") or () if mark in item]
+    return " ".join(["pip install", *(f"'{item}'" for item in needed)])
 
 
 def unknown_name(

@@ -19,7 +19,7 @@ from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.protocols import known_rules_hash
 from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, merge, read_rows, write_rows
 from sfvgen_plan.benchmarks.results.store import Run, Store, is_store
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, install_command
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def _pyarrow_parquet() -> Any:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise UserError("Parquet files need pyarrow: pip install 'sfvgen-plan[parquet]'") from None
+        raise UserError(f"Parquet files need pyarrow: {install_command('parquet')}") from None
     return parquet
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from sfvgen_plan.benchmarks.running.runner import Opening
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, install_command
 from sfvgen_plan.pool import THREADS, Call, Lost, Make, Objects
 
 LOCAL = "local"
@@ -84,7 +84,7 @@ def connected(address: str) -> Iterator[Opening]:
     try:
         import ray
     except ImportError:
-        raise UserError(f"ray={address!r} needs Ray: pip install 'sfvgen-plan[ray]'") from None
+        raise UserError(f"ray={address!r} needs Ray: {install_command('ray')}") from None
     if ray.is_initialized():
         raise UserError(f"ray={address!r}: this process is connected to a Ray already; end that first")
     _check_reachable(address)

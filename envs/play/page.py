@@ -1,29 +1,47 @@
-"""The page of a game, made with Gradio: two frames, a pad, keys, sliders, branches and a timeline."""
+"""The page of a game, made with Gradio: two frames, buttons and keys, and the rewards so far."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.resources import files
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 
-from sfvgen_plan.envs.play.controls import CLOSED, OPEN, Controls
-from sfvgen_plan.envs.play.drawing import curves, headline, stage
 from sfvgen_plan.envs.play.session import Session
 from sfvgen_plan.errors import UserError
 
-PAD = {
-    "up": "⤒ up", "away": "↑ away", "left": "← left", "stay": "● stay",
-    "right": "right →", "down": "⤓ down", "near": "↓ near",
+BUTTONS = {
+    "left": "← left",
+    "away": "↑ away",
+    "near": "↓ near",
+    "right": "right →",
+    "up": "⤒ up",
+    "down": "⤓ down",
+    "stay": "● stay",
+    "grip": "gripper",
+    "rewind": "⟲ rewind",
+}
+KEYS = {
+    "KeyW": "away", "ArrowUp": "away", "KeyS": "near", "ArrowDown": "near", "KeyA": "left", "ArrowLeft": "left",
+    "KeyD": "right", "ArrowRight": "right", "KeyE": "up", "KeyQ": "down", "KeyX": "stay", "Space": "grip",
+    "Backspace": "rewind",
 }  # fmt: skip
+"""Keys by their place on the keyboard, and the buttons that they press."""
 
-KEYS = (
-    "`W` `A` `S` `D` or arrows: away, left, near, right · `E` `Q`: up, down · `X`: stay · `Space`: gripper · "
-    "`Backspace`: rewind · `F`: fork · `M`: memory"
-)
+HELP = "`W` `A` `S` `D` or arrows move the hand, `E` `Q` up and down, `X` stays, `Space` grips, `Backspace` takes back"
+
+LISTEN = f"""() => {{
+  document.addEventListener("keydown", (event) => {{
+    const name = {KEYS}[event.code];
+    if (!name || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
+    event.preventDefault();
+    document.getElementById(`play-${{name}}`).click();
+  }});
+  document.body.dataset.keys = "heard";
+}}"""
 
 
 class Player:
@@ -57,64 +75,74 @@ class Player:
 def build(player: Player) -> gr.Blocks:
     """The page. Reloading it keeps the game; two tabs show the same one."""
     with gr.Blocks(title=f"{player.session.task} · sfvgen-plan", analytics_enabled=False) as page:
-        head, frames = gr.HTML(), gr.HTML()
-        with gr.Row(elem_id="play-bar", equal_height=True):
-            fork = gr.Button("Fork", elem_id="play-fork", size="sm", min_width=70, scale=0)
-            branch = gr.Radio(label="Branch", show_label=False, container=False, elem_id="play-branch", min_width=120)
-            memory = gr.Checkbox(label="Memory", elem_id="play-memory", container=False, min_width=90, scale=0)
-        with gr.Row(elem_id="play-controls"):
-            with gr.Column(min_width=280, scale=3, elem_id="play-pad"):
-                pad = {move: gr.Button(text, elem_id=f"play-{move}", min_width=60) for move, text in PAD.items()}
-                grip = gr.Button(elem_id="play-grip", min_width=60)
-                back = gr.Button("⟲ rewind", elem_id="play-rewind", min_width=60)
-            with gr.Column(min_width=280, scale=2):
-                strength = gr.Slider(0.1, 1, 1, step=0.1, label="Strength of a move", buttons=[])
-                times = gr.Slider(1, 10, 1, step=1, label="Decisions per move", buttons=[], elem_id="play-times")
-        chart = gr.HTML()
-        timeline = gr.Slider(0, 1, step=1, label="Decision", buttons=[], elem_id="play-timeline")
-        with gr.Accordion("Exact action", open=False, elem_id="play-exact"):
-            with gr.Row():
-                axes = [_axis(name, value) for name, value in {"x": 0, "y": 0, "z": 0, "gripper": OPEN}.items()]
-            send = gr.Button("Take this action", elem_id="play-send", size="sm")
-        with gr.Accordion("Another scene", open=False, elem_id="play-scene"):
-            seed = gr.Number(player.session.seed, label="Seed", precision=0, elem_id="play-seed")
-            restart = gr.Button("Start again", elem_id="play-restart", size="sm")
-        gr.Markdown(KEYS, elem_id="play-keys")
-        shown = [head, frames, chart, timeline, branch, memory, grip, back]
+        gr.Markdown(f"### {player.session.task}: {player.session.imagined.instruction}")
+        with gr.Row():
+            real = gr.Image(label="Real", format="png", buttons=[], elem_id="play-real")
+            imagined = gr.Image(label="Imagined", format="png", buttons=[], elem_id="play-imagined")
+        said = gr.Markdown(elem_id="play-said")
+        with gr.Row():
+            buttons = {name: gr.Button(text, elem_id=f"play-{name}", min_width=70) for name, text in BUTTONS.items()}
+        chart = gr.LinePlot(x="decision", y="reward", color="world", height=160, y_lim=[0, 10], buttons=[])
+        with gr.Row():
+            seed = gr.Number(player.session.seed, label="Seed of the scene", precision=0, minimum=0)
+            restart = gr.Button("Start again", elem_id="play-restart")
+        gr.Markdown(HELP)
 
         def on(event: Callable[..., Any], act: Callable[..., Any], *inputs: Any) -> None:
-            """Let an event call ``act(session, *values)`` and show what came of it."""
+            """Let an event call ``act(session, *values)`` and show what came of it. Every one counts, in order."""
 
             def handle(*values: Any) -> list[Any]:
                 try:
                     player.do(act, *values)
                 except UserError as error:
                     gr.Warning(str(error), title="Not possible")
-                return player.do(_shown)
+                return player.do(shown)
 
-            event(handle, list(inputs), shown, show_progress="hidden", api_visibility="private")
+            event(
+                handle,
+                list(inputs),
+                [real, imagined, said, chart],
+                show_progress="hidden",
+                api_visibility="private",
+                trigger_mode="multiple",
+                concurrency_id="game",
+                concurrency_limit=1,
+            )
 
         on(page.load, lambda session: None)
-        for move, button in pad.items():
-            on(button.click, partial(_move, move), strength, times)
-        on(grip.click, _grip, times)
-        on(send.click, lambda session, count, *action: session.step(action, int(count)), times, *axes)
-        on(back.click, lambda session: session.rewind())
-        on(fork.click, lambda session: session.fork())
-        on(memory.input, lambda session, wanted: session.set_memory(bool(wanted)), memory)
-        on(branch.input, lambda session, name: session.switch(name), branch)
-        on(timeline.release, lambda session, decision: session.go_to(int(decision)), timeline)
-        on(restart.click, lambda session, number: session.reset(number), seed)
+        for name, button in buttons.items():
+            on(button.click, partial(act, name))
+        on(restart.click, lambda session, number: session.reset(int(number or 0)), seed)
     return page
 
 
-def serve(page: gr.Blocks, host: str, port: int, browser: bool) -> str:
+def act(name: str, session: Session) -> None:
+    """What a button does."""
+    session.rewind() if name == "rewind" else session.move(name)
+
+
+def shown(session: Session) -> list[Any]:
+    """Both frames, what is known of them, and the rewards so far."""
+    moment = session.moment
+    solved = " · **solved**" if moment.solved else ""
+    text = (
+        f"decision {len(session.moments) - 1} · real reward {moment.rewards[0]:.2f}{solved} · imagined reward "
+        f"{moment.rewards[1]:.2f}, success {100 * moment.chance:.0f} % · {moment.psnr:.1f} dB PSNR to the real frame"
+    )
+    rows = [
+        (decision, past.rewards[world], name)
+        for decision, past in enumerate(session.moments[1:], 1)
+        for world, name in enumerate(("real", "imagined"))
+    ]
+    return [moment.real, moment.imagined, text, pd.DataFrame(rows, columns=["decision", "reward", "world"])]
+
+
+def serve(page: gr.Blocks, host: str, port: int | None, browser: bool) -> str:
     """Show the page at ``http://host:port`` until ``page.close()``; ``browser`` opens it there. Returns its address.
 
     Raises:
         UserError: something else has the port.
     """
-    folder = files("sfvgen_plan.envs.play")
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -124,58 +152,9 @@ def serve(page: gr.Blocks, host: str, port: int, browser: bool) -> str:
             quiet=True,
             share=False,
             footer_links=[],
-            run_history=False,
             enable_monitoring=False,
-            theme=_theme(),
-            css=(folder / "page.css").read_text("utf-8"),
-            js=(folder / "page.js").read_text("utf-8"),
+            js=LISTEN,
         )
     except OSError as error:
         raise UserError(f"port={port} can't be used ({error}); give another with --port") from error
     return address
-
-
-def _theme() -> gr.themes.Base:
-    """Fonts of the system: the page needs no network."""
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-    mono = ["ui-monospace", "SFMono-Regular", "Menlo", "monospace"]
-    theme = gr.themes.Soft(primary_hue="blue", neutral_hue="slate", font=fonts, font_mono=mono)
-    plain = {"block_title_background_fill": "transparent", "block_title_text_color": "*body_text_color"}
-    dark = {f"{name}_dark": value for name, value in plain.items()}
-    return theme.set(**plain, **dark, block_title_padding="0", block_title_text_weight="500")
-
-
-def _axis(name: str, value: float) -> gr.Slider:
-    return gr.Slider(-1, 1, value, step=0.01, label=name, min_width=200, buttons=[], elem_id=f"play-axis-{name}")
-
-
-def _move(move: str, session: Session, strength: float, times: float) -> None:
-    action = Controls.of(session.real).action(move, float(strength), CLOSED if _gripping(session) else OPEN)
-    session.step(action, int(times))
-
-
-def _grip(session: Session, times: float) -> None:
-    """Close the gripper, or open it, and hold still meanwhile."""
-    session.step(Controls.of(session.real).action("stay", gripper=OPEN if _gripping(session) else CLOSED), int(times))
-
-
-def _gripping(session: Session) -> bool:
-    """Whether the last action closed the gripper."""
-    action = session.moment.action
-    return action is not None and float(action[-1]) > 0.0
-
-
-def _shown(session: Session) -> list[Any]:
-    """What the page shows of the game, in the order of its outputs."""
-    branch, moment = session.branch, session.moment
-    last = len(branch.moments) - 1
-    return [
-        headline(session),
-        stage(session),
-        curves(branch.moments, branch.at),
-        gr.Slider(maximum=max(last, 1), value=moment.decision, interactive=last > 0),
-        gr.Radio(choices=session.branches, value=session.name),
-        gr.Checkbox(value=moment.memory),
-        gr.Button("◂ ▸ open" if _gripping(session) else "▸ ◂ close"),
-        gr.Button(interactive=branch.at > 0),
-    ]

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sfvgen_plan.errors import install_command
+
 if TYPE_CHECKING:
     from sfvgen_plan.envs.family import Family
 
@@ -77,7 +79,7 @@ def check_packages() -> list[Check]:
         checks.append(Check(name, version is not None, version or f"missing: pip install {name}"))
     for name, extra in OPTIONAL.items():
         version = _version(name)
-        remedy = f"not installed (optional): pip install 'sfvgen-plan[{extra}]'"
+        remedy = f"not installed (optional): {install_command(extra)}"
         checks.append(Check(name, version is not None, version or remedy, needed=False))
     return checks
 

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError, need_package, unknown_name
 from sfvgen_plan.settings import compose, configured
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
@@ -42,13 +42,11 @@ def run(args: Namespace) -> int:
     """
     import shlex
     import sys
-    from importlib.util import find_spec
 
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
 
-    if find_spec("stable_baselines3") is None:
-        raise UserError("train-agent needs stable-baselines3; pip install 'sfvgen-plan[sb3]'")
+    need_package("stable_baselines3", "sb3")
     from sfvgen_plan.agents.training import ALGORITHMS, TrainingSettings, is_trained, train
     from sfvgen_plan.model.checkpoint import load_checkpoint
 

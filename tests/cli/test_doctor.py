@@ -12,6 +12,7 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.cli import doctor
+from sfvgen_plan.errors import install_command
 
 
 def test_packages_are_listed_with_their_versions() -> None:
@@ -34,7 +35,7 @@ def test_packages_that_come_under_several_names_are_found_under_each(monkeypatch
         monkeypatch.setattr(doctor.metadata, "version", lambda name, names=names: found(names, name))
         check = doctor.check_packages()[-1]
         assert (check.ok, check.needed) == (version is not None, False)
-        assert check.detail == (version or "not installed (optional): pip install 'sfvgen-plan[metrics]'")
+        assert check.detail == (version or "not installed (optional): " + install_command("metrics"))
 
 
 def found(versions: dict[str, str], name: str) -> str:
