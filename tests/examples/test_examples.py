@@ -1,51 +1,58 @@
-"""The examples run as they stand, with small budgets."""
+"""The examples run as they stand, with small budgets, and end soon."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from sfvgen_plan.cli import main
+
+Run = Callable[..., list[str]]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def run(name: str, *options: str) -> str:
-    """What the example prints."""
-    command = [sys.executable, str(EXAMPLES / name), *options]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+@pytest.fixture
+def run(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Function that runs an example with a small checkpoint in this process; the lines that it prints."""
+
+    def run(name: str, *options: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", [name, "--checkpoint", str(small_checkpoint), *options])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
+
+    return run
 
 
-def test_a_plain_loop(small_checkpoint: Path) -> None:
-    said = run(
-        "plain_loop.py", "--checkpoint", str(small_checkpoint), "--envs", "2", "--horizon", "3", "--updates", "2"
-    )
-    assert [line.split()[:2] for line in said.splitlines()] == [["update", "0"], ["update", "1"]]
+def test_a_plain_loop(run: Run) -> None:
+    said = run("plain_loop.py", "--envs", "2", "--horizon", "3", "--updates", "2")
+    assert [line.split()[:2] for line in said] == [["update", "0"], ["update", "1"]]
 
 
 @pytest.mark.skipif(find_spec("torchrl") is None, reason="torchrl is not installed: pip install torchrl")
-def test_torchrl(small_checkpoint: Path) -> None:
-    said = run("torchrl_env.py", "--checkpoint", str(small_checkpoint), "--decisions", "3")
-    assert "3 decisions, return" in said
+def test_torchrl(run: Run) -> None:
+    assert "2 decisions, return" in run("torchrl_env.py", "--decisions", "2")[-1]
 
 
-def test_a_callable(small_checkpoint: Path) -> None:
-    said = run("callable_agent.py", "--checkpoint", str(small_checkpoint), "--decisions", "2")
-    imagined, real = said.splitlines()
+def test_a_callable(run: Run) -> None:
+    imagined, real = run("callable_agent.py", "--decisions", "2")
     assert imagined.startswith("sfvgen/Imagined-v0: solved")
     assert real.startswith("sfvgen/Metaworld-v0: solved")
 
 
-def test_a_module_and_factory(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sfvgen_plan.cli", "eval", "--task", "reach-v3", "--agent", "factory_agent:make"]
-    command += ["agent.push=0.5", "--episodes", "1", "--max-decisions", "4", "--json", "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=EXAMPLES, env=os.environ)
-    (episode,) = json.loads(done.stdout)["episodes"]
-    assert (episode["decisions"], episode["error"]) == (4, "")
+def test_a_module_and_factory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    command = ["eval", "--task", "reach-v3", "--agent", "factory_agent:make", "agent.push=0.5", "--episodes", "1"]
+    assert main([*command, "--max-decisions", "2", "--json", "--out", str(tmp_path / "run")]) == 0
+    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    assert (episode["decisions"], episode["error"]) == (2, "")
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
