@@ -1,15 +1,29 @@
-"""Intervals for success rates and for differences between agents on the same episodes."""
+"""Statistics of episodes: success rates, differences, robust means (Agarwal et al. 2021, "Deep Reinforcement Learning
+at the Edge of the Statistical Precipice"), and how well scores in one simulator tell scores in another.
+
+All intervals are of 95 %. The bootstrap draws episodes again within each task, since tasks are given and seeds are
+drawn; its generator's seed is fixed, so the same scores always give the same interval.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-Z_95 = 1.959963984540054
-"""97.5 % quantile of the standard normal distribution."""
+RESAMPLES = 2_000
+
+TRIM = 0.25
+"""Share of the scores that the interquartile mean leaves out at each end."""
+
+FEWEST_POLICIES = 3
+"""Of which scores are correlated: two points always lie on a line."""
+
+Scores = Mapping[str, Sequence[float]]
+"""Task -> the scores of its episodes."""
 
 
 @dataclass(frozen=True)
@@ -22,63 +36,208 @@ class Estimate:
     count: int
 
 
+class Band(NamedTuple):
+    """Values and their intervals, an array each."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
 def wilson(successes: int, trials: int) -> Estimate:
-    """Success rate with its 95 % Wilson score interval (Wilson 1927): inside [0, 1], and not empty at 0 or 1.
+    """Success rate with its Wilson score interval: inside [0, 1], and not empty at 0 or 1.
 
     Raises:
         ValueError: more successes than trials, or no trials.
     """
+    from scipy.stats import binomtest  # slow to import
+
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"successes={successes} of trials={trials} is no rate")
-    rate = successes / trials
-    scale = 1 + Z_95**2 / trials
-    centre = (rate + Z_95**2 / (2 * trials)) / scale
-    half = Z_95 / scale * math.sqrt(rate * (1 - rate) / trials + Z_95**2 / (4 * trials**2))
-    return Estimate(rate, max(0.0, centre - half), min(1.0, centre + half), trials)
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
 
 
-def mean(values: Sequence[float], resamples: int = 10_000) -> Estimate:
-    """Mean with its 95 % bootstrap interval; the generator's seed is fixed.
+def bootstrap(
+    strata: Sequence[Hashable], statistic: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper end of the interval of a statistic; NaN where it is NaN in every sample.
+
+    Args:
+        strata: (E,) what each episode is drawn again within.
+        statistic: weights (R, E), how often each episode was drawn -> (R, ...).
+        resamples: R.
+    """
+    generator = np.random.default_rng(0)
+    weights = np.empty((resamples, len(strata)))
+    places: dict[Hashable, list[int]] = {}
+    for place, stratum in enumerate(strata):
+        places.setdefault(stratum, []).append(place)
+    for own in places.values():
+        weights[:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=resamples)
+    samples = statistic(weights)
+    samples = samples[np.isfinite(samples).all(axis=tuple(range(1, samples.ndim)))]
+    if not len(samples):
+        return np.full(samples.shape[1:], np.nan), np.full(samples.shape[1:], np.nan)
+    low, high = np.quantile(samples, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def mean(values: Sequence[float], resamples: int = RESAMPLES) -> Estimate:
+    """Mean with its bootstrap interval.
 
     Raises:
         ValueError: no values.
     """
     if not len(values):
         raise ValueError("no values have no mean")
-    low, high = np.quantile(_resampled_totals([values], resamples) / len(values), [0.025, 0.975])
-    return Estimate(float(np.mean(values)), float(low), float(high), len(values))
+    return _weighted_mean(values, [""] * len(values), resamples)
 
 
 def paired_difference(
     first: Mapping[tuple[str, Hashable], float],
     second: Mapping[tuple[str, Hashable], float],
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Mean of ``first`` - ``second`` over the (task, seed) pairs that both have, with a 95 % bootstrap interval.
-
-    Seeds are resampled within each task, since the tasks are given and the seeds are drawn; the generator's seed is
-    fixed, so the same scores always give the same interval.
+    """Mean of ``first`` - ``second`` over the (task, seed) pairs that both have, with its bootstrap interval.
 
     Raises:
         ValueError: no pair in common.
     """
-    by_task: dict[str, list[float]] = {}
-    for key in sorted(first.keys() & second.keys(), key=repr):
-        by_task.setdefault(key[0], []).append(first[key] - second[key])
-    if not by_task:
+    shared = sorted(first.keys() & second.keys(), key=repr)
+    if not shared:
         raise ValueError("the two agents have no episode in common")
-    differences = list(by_task.values())
-    count = sum(map(len, differences))
-    totals = _resampled_totals(differences, resamples) / count
-    low, high = np.quantile(totals, [0.025, 0.975])
-    return Estimate(sum(map(sum, differences)) / count, float(low), float(high), count)
+    return _weighted_mean([first[key] - second[key] for key in shared], [task for task, _ in shared], resamples)
 
 
-def _resampled_totals(groups: Sequence[Sequence[float]], resamples: int) -> np.ndarray:
-    """Sums over all groups after resampling each with replacement: (resamples,)."""
-    generator = np.random.default_rng(0)
-    totals = np.zeros(resamples)
-    for group in groups:
-        index = generator.integers(len(group), size=(resamples, len(group)))
-        totals += np.asarray(group)[index].sum(axis=1)
-    return totals
+def interquartile_mean(scores: Scores, resamples: int = RESAMPLES) -> Estimate:
+    """Mean of the middle half of all scores: a quarter of them, rounded down, is left out at each end.
+
+    Raises:
+        ValueError: no scores, or one that is not finite.
+    """
+    values, strata = _flat(scores)
+    order = np.argsort(values, kind="stable")
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        """Of weights (..., E)."""
+        upto = weights[..., order].cumsum(axis=-1)
+        cut = np.floor(TRIM * upto[..., -1:])
+        kept = np.diff(np.clip(upto, cut, upto[..., -1:] - cut), axis=-1, prepend=cut)
+        return kept @ values[order] / kept.sum(axis=-1)
+
+    low, high = bootstrap(strata, statistic, resamples)
+    return Estimate(float(statistic(np.ones(len(values)))), float(low), float(high), len(values))
+
+
+def probability_of_improvement(first: Scores, second: Scores, resamples: int = RESAMPLES) -> Estimate:
+    """Chance that an episode of ``first`` scores higher than one of ``second`` on the same task, ties counting half,
+    averaged over the tasks that both have; ``count`` is their number.
+
+    Raises:
+        ValueError: no task in common.
+    """
+    shared = [task for task in first if task in second]
+    if not shared:
+        raise ValueError("the two agents have no task in common")
+    strata = [(agent, task) for agent, scores in enumerate((first, second)) for task in shared for _ in scores[task]]
+    wins = []
+    for task in shared:
+        ours, theirs = (np.asarray(scores[task], float) for scores in (first, second))
+        own, other = (np.array([stratum == (agent, task) for stratum in strata]) for agent in (0, 1))
+        higher = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
+        wins.append((own, other, higher / higher.size))
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        shares = [((weights[..., own] @ higher) * weights[..., other]).sum(axis=-1) for own, other, higher in wins]
+        return np.mean(shares, axis=0)
+
+    low, high = bootstrap(strata, statistic, resamples)
+    return Estimate(float(statistic(np.ones(len(strata)))), float(low), float(high), len(shared))
+
+
+def performance_profile(scores: Scores, thresholds: Sequence[float], resamples: int = RESAMPLES) -> Band:
+    """Share of the episodes that score more than each threshold, with its pointwise band, (len(thresholds),) each.
+
+    Raises:
+        ValueError: no scores, or one that is not finite.
+    """
+    values, strata = _flat(scores)
+    above = (values[:, None] > np.asarray(thresholds, float)) / len(values)
+    return Band(above.sum(axis=0), *bootstrap(strata, lambda weights: weights @ above, resamples))
+
+
+def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlation (...,) of scores (..., P); NaN where one of them is constant."""
+    from scipy.stats import pearsonr
+
+    with warnings.catch_warnings(action="ignore"):  # of constants
+        # Rounding errors would make something of a constant; they are far below any difference between scores.
+        return pearsonr(np.round(first, 12), np.round(second, 12), axis=-1).statistic
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlation (...,) of the ranks of scores (..., P), ties at their mean rank; NaN where one is constant."""
+    from scipy.stats import rankdata
+
+    return pearson(rankdata(np.round(first, 12), axis=-1), rankdata(np.round(second, 12), axis=-1))
+
+
+def mmrv(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Mean maximum rank violation (...,) of scores (..., P), in units of the real score (SIMPLER, Li et al. 2024): for
+    each policy the largest difference in real scores to a policy that the simulator puts on the wrong side of it,
+    averaged over policies. 0 is best, and it forgives mix-ups of equals."""
+    above_simulated, above_real = (scores[..., :, None] > scores[..., None, :] for scores in (simulated, real))
+    gap = np.abs(real[..., :, None] - real[..., None, :])
+    return np.where(above_simulated != above_real, gap, 0.0).max(-1).mean(-1)
+
+
+MEASURES = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
+
+
+def agreement(
+    simulated: np.ndarray, real: np.ndarray, strata: Sequence[str], resamples: int = RESAMPLES
+) -> dict[str, Estimate | None]:
+    """Each of ``MEASURES`` of the policies' mean scores, with its bootstrap interval.
+
+    Args:
+        simulated, real: (P, E) scores of P policies on the same E episodes.
+        strata: (E,) the task of each episode; seeds are drawn again within tasks, the same for all policies, which met
+            the same scenes.
+        resamples: of the bootstrap.
+
+    Returns:
+        Estimates with the number of policies as ``count``; None where it is not defined: too few policies, or all with
+        the same score.
+
+    Raises:
+        ValueError: no episodes, or shapes that differ.
+    """
+    if simulated.shape != real.shape or simulated.ndim != 2 or not simulated.size or len(strata) != simulated.shape[1]:
+        raise ValueError(f"scores of shape {simulated.shape} and {real.shape} on {len(strata)} episodes don't fit")
+    policies, episodes = simulated.shape
+    found: dict[str, Estimate | None] = dict.fromkeys(MEASURES)
+    for name, measure in MEASURES.items() if policies >= FEWEST_POLICIES else ():
+
+        def statistic(weights: np.ndarray, measure: Callable = measure) -> np.ndarray:
+            return measure(weights @ simulated.T / episodes, weights @ real.T / episodes)
+
+        value, (low, high) = statistic(np.ones(episodes)), bootstrap(strata, statistic, resamples)
+        if np.isfinite(value) and np.isfinite(low):
+            found[name] = Estimate(float(value), float(low), float(high), policies)
+    return found
+
+
+def _flat(scores: Scores) -> tuple[np.ndarray, list[str]]:
+    """All scores (E,) and the task of each."""
+    strata = [task for task, found in scores.items() for _ in found]
+    values = np.array([score for found in scores.values() for score in found], float)
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError("every score has to be finite, and there has to be one")
+    return values, strata
+
+
+def _weighted_mean(values: Sequence[float], strata: Sequence[Hashable], resamples: int) -> Estimate:
+    array = np.asarray(values, float)
+    low, high = bootstrap(strata, lambda weights: weights @ array / len(array), resamples)
+    return Estimate(float(array.mean()), float(low), float(high), len(array))

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sfvgen_plan.benchmarks.fidelity.summary import FEWEST_POLICIES
-from sfvgen_plan.benchmarks.report.markdown import markdown
-from sfvgen_plan.benchmarks.report.tables import plain
+from sfvgen_plan.benchmarks.report.markdown import markdown, plain
 
 MEASURE_NAMES = {"pearson": "Pearson", "spearman": "Spearman", "mmrv": "MMRV"}
 

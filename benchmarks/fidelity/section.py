@@ -17,8 +17,7 @@ from sfvgen_plan.arguments import run_script
 from sfvgen_plan.benchmarks.fidelity.page import agreement_table, policies_table
 from sfvgen_plan.benchmarks.fidelity.rows import ROWS, FidelityRow, read_rows, write_rows
 from sfvgen_plan.benchmarks.fidelity.summary import summarise
-from sfvgen_plan.benchmarks.report.markdown import markdown
-from sfvgen_plan.benchmarks.report.summary import percentage
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.statistics import wilson
 from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError

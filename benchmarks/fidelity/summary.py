@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.agreement import MEASURES, RESAMPLES, agreement, mmrv, pearson
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, Moment
-from sfvgen_plan.benchmarks.statistics import Estimate, wilson
+from sfvgen_plan.benchmarks.statistics import MEASURES, RESAMPLES, Estimate, agreement, mmrv, pearson, wilson
 
 TARGETS = {"pearson": 0.9, "mmrv": 0.1}
 """At least, and at most."""

@@ -130,11 +130,6 @@ def load_protocol(name: str) -> Protocol:
     return Protocol(tasks=tuple(tasks), **values)
 
 
-def known_rules_hash(name: str) -> str:
-    """Rules hash of the package's protocol with id ``name``, or of none: empty."""
-    return load_protocol(name).rules_hash if name in protocol_names() else ""
-
-
 def protocol_for_task(task: str) -> Protocol:
     """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any, else
     that of its simulator.

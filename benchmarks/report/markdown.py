@@ -1,8 +1,12 @@
-"""Tables in Markdown."""
+"""Cells and tables in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+
+from sfvgen_plan.benchmarks.statistics import Estimate
+
+ESCAPES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"} | {mark: f"\\{mark}" for mark in "\\`*_[]#"}
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -11,3 +15,21 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     numeric = [all(line[i][:1] in "+-0123456789" for line in lines if i < len(line)) for i in range(len(header))]
     rule = ["---:" if right else "---" for right in numeric]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in ([*header], rule, *lines))
+
+
+def plain(text: str) -> str:
+    """Text from outside, so that Markdown shows it as it is."""
+    return "".join(ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def span(estimate: Estimate | None, digits: int = 2, factor: float = 1) -> str:
+    """A mean and its interval, such as ``0.62 [0.55, 0.70]``, in units of 1 / ``factor``; empty for None."""
+    if estimate is None:
+        return ""
+    middle, low, high = (f"{factor * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))
+    return f"{middle} [{low}, {high}]"
+
+
+def percentage(estimate: Estimate) -> str:
+    """Success rate in percent with its interval, such as ``95 [76, 99]``."""
+    return span(estimate, 0, 100)

@@ -1,247 +1,174 @@
 """The leaderboard as one HTML file that needs nothing else: no script, no font, no picture from elsewhere.
 
-Names of agents, tasks, protocols and devices come from stores that anybody may have written; all of them are escaped,
-and the page's content security policy forbids scripts and requests besides.
+Names of agents, tasks, protocols and devices come from stores that anybody may have written: the template escapes all
+of them, and the page's content security policy forbids scripts and requests besides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from html import escape
+import math
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from sfvgen_plan.benchmarks.report.charts import COLOURS, Line, Point, interval_bar, line_chart, scatter
+from sfvgen_plan.benchmarks.report import tables
 from sfvgen_plan.benchmarks.report.clips import Clip, chosen
-from sfvgen_plan.benchmarks.report.references import Published, published_beside
+from sfvgen_plan.benchmarks.report.markdown import percentage, span
+from sfvgen_plan.benchmarks.report.references import published_beside
 from sfvgen_plan.benchmarks.report.standings import Board, Standing
-from sfvgen_plan.benchmarks.report.summary import percentage
-from sfvgen_plan.benchmarks.report.tables import (
-    PUBLISHED,
-    caveat,
-    improvement_lines,
-    interval,
-    learning,
-    left_out,
-    published_lines,
-    remark,
-    title_of,
-)
-from sfvgen_plan.benchmarks.robust import performance_profile
+from sfvgen_plan.benchmarks.statistics import performance_profile
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
 TOP = 40
 """Agents of each protocol that a report shows unless told otherwise; more columns than that nobody reads."""
+
+COLOURS = 8
+"""Colours of the page, ``--c0`` to ``--c7``; more lines than that can't be told apart."""
 
 PROFILE_POINTS = 50
 
 CLIP_BYTES = 12_000_000
 """Of a page, for videos; more of them are left out."""
 
+WIDTH, HEIGHT = 640, 330
+LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286
+"""Of a chart in SVG units, and of the area within its axes."""
+
 
 def report(
     boards: Sequence[Board], top: int | None = TOP, when: str = "", clips: Sequence[tuple[Clip, Path]] = ()
 ) -> str:
     """The whole page. ``when`` says when the rows were read; ``clips`` are videos of episodes."""
-    films = [_films(board, top, clips, CLIP_BYTES // len(boards)) for board in boards]
-    style = (resources.files(__package__) / "report.css").read_text()
-    contents = "".join(f'<li><a href="#board-{n}">{escape(title_of(board))}</a></li>' for n, board in enumerate(boards))
-    body = "".join(section for n, board in enumerate(boards) for section in _section(board, n, top, films[n]))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>sfvgen-plan leaderboard</title><style>{style}</style></head><body>"
-        "<h1>sfvgen-plan leaderboard</h1>"
-        f'<p class="soft">Success of agents in the real simulator, one row stored per episode. {escape(when)}</p>'
-        + (f"<nav><ul>{contents}</ul></nav>" if len(boards) > 1 else "")
-        + f"{body}</body></html>\n"
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
+    folder = resources.files(__package__)
+    return environment.from_string((folder / "report.html.jinja").read_text()).render(
+        style=(folder / "report.css").read_text(),
+        when=when,
+        boards=[_section(board, top, clips, CLIP_BYTES // len(boards)) for board in boards],
+        published_title=tables.PUBLISHED,
+        improvement_title=tables.IMPROVEMENT,
     )
 
 
-def _section(board: Board, number: int, top: int | None, films: str) -> Iterator[str]:
-    names = board.names()[:top]
-    yield f'<section id="board-{number}"><h2>{escape(title_of(board))}</h2>'
-    rules = f"{len(board.tasks)} tasks, at most {board.limit} decisions an episode. Ranked by any-time success."
-    yield f'<p class="soft">{rules}</p>'
-    yield _ranking(board, names)
-    yield f'<p class="soft">{escape(caveat(board) + left_out(board, top))}</p>'
-    yield f"<h3>Any-time success % by task</h3>{_heat_map(board, names)}"
-    yield '<div class="charts">'
-    yield from _charts(board, names)
-    yield "</div>"
-    yield f"<h3>Cost of planning and learning</h3>{_costs(board, names)}"
-    yield films
-    improvements = improvement_lines(board)
-    if improvements:
-        yield "<h3>Probability of improvement, each agent over the next</h3>"
-        lines = ([escape(cell) for cell in line] for line in improvements)
-        yield _table(("agent", "over", "probability"), lines, texts=(0, 1))
-    for block in published_beside(board.protocol):
-        yield _published(block)
-    yield "</section>"
+def _section(board: Board, top: int | None, clips: Sequence[tuple[Clip, Path]], budget: int) -> dict[str, Any]:
+    """What the template shows of a board."""
+    shown = board.top(top)
+    films, more = _films(shown, clips, budget)
+    return {
+        "title": tables.title_of(board),
+        "rules": f"{len(board.tasks)} tasks, at most {board.limit} decisions an episode. Ranked by any-time success.",
+        "caveat": tables.caveat(board, top),
+        "names": [standing.name for standing in shown.standings],
+        "lines": [
+            {
+                "rank": "–" if standing.rank is None else standing.rank,
+                "name": standing.name,
+                "remark": tables.remark(standing, board),
+                "control": standing.control,
+                "any_time": standing.summary.success_any,
+                "any_time_text": percentage(standing.summary.success_any),
+                "final": percentage(standing.summary.success_final),
+                "speed": span(standing.speed),
+                "summary": standing.summary,
+                "learning": tables.learning(standing),
+            }
+            for standing in shown.standings
+        ],
+        "rates": [(task, [standing.summary.by_task.get(task) for standing in shown.standings]) for task in board.tasks],
+        "profiles": _profiles(shown),
+        "scatters": _scatters(shown),
+        "films": films,
+        "more_films": more,
+        "improvements": tables.improvement_lines(board),
+        "published": [(block, tables.published_lines(block)) for block in published_beside(board.protocol)],
+    }
 
 
-def _ranking(board: Board, names: Sequence[str]) -> str:
-    header = ("#", "agent", "success %, any-time", "success %, final", "speed of success, IQM", "episodes", "errors")
-    lines = []
-    for standing, name, place, speed in zip(board.standings, names, board.places, board.speed, strict=False):
-        why = remark(board, standing).removeprefix(" · ")
-        tag = f' <span class="tag">{escape(why)}</span>' if why else ""
-        cells = (
-            f'<td class="rank">{"–" if place is None else place}</td>',
-            f'<td class="name">{escape(name)}{tag}</td>',
-            f"<td>{percentage(standing.success_any)}{interval_bar(standing.success_any, standing.control)}</td>",
-            f"<td>{percentage(standing.success_final)}</td>",
-            f"<td>{interval(speed)}</td>",
-            f"<td>{standing.episodes:,}</td>",
-            f"<td>{standing.errors}</td>",
-        )
-        lines.append(f"<tr{' class=control' if standing.control else ''}>{''.join(cells)}</tr>")
-    head = "".join(f"<th{' class=name' if name == 'agent' else ''}>{name}</th>" for name in header)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-
-
-def _heat_map(board: Board, names: Sequence[str]) -> str:
-    shown = board.standings[: len(names)]
-    head = '<th class="name">task</th>' + "".join(f"<th>{escape(name)}</th>" for name in names)
-    lines = []
-    for task in board.tasks:
-        cells = "".join(_heat_cell(standing, task) for standing in shown)
-        lines.append(f'<tr><td class="name">{escape(task)}</td>{cells}</tr>')
-    return (
-        f'<div class="scroll"><table class="heat"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody>'
-        "</table></div>"
-    )
-
-
-def _heat_cell(standing: Standing, task: str) -> str:
-    totals = standing.tasks.get(task)
-    if not totals:
-        return "<td>·</td>"
-    share = totals.any_time / totals.episodes
-    return f'<td style="--v:{share:.2f}" title="{totals.any_time} of {totals.episodes}">{100 * share:.0f}</td>'
-
-
-def _charts(board: Board, names: Sequence[str]) -> Iterator[str]:
-    complete = [index for index in range(len(names)) if board.complete(board.standings[index])]
-    lines = [_profile(board, index, names[index]) for index in complete[:COLOURS]]
-    if lines:
-        more = f" The first {COLOURS} of {len(complete)} agents." if len(complete) > COLOURS else ""
-        yield _figure(
-            "Success over time",
-            f"Share of the episodes solved within so many decisions (performance profile), %.{more}",
-            line_chart(lines, "decisions", board.limit),
-        )
-    points = [
-        Point(name, standing.imagined_per_plan, standing.success_any)
-        for name, standing in zip(names, board.standings, strict=False)
-    ][: 2 * COLOURS]
-    yield _figure(
-        "Success against planning budget",
-        "Any-time success, %, over the decisions imagined for each plan.",
-        scatter(points, "imagined decisions per plan"),
-    )
-    for device in sorted(
-        {device for standing in board.standings[: len(names)] for device in standing.seconds if device}
-    ):
-        timed = [
-            Point(name, standing.seconds_per_plan[device], standing.success_any)
-            for name, standing in zip(names, board.standings, strict=False)
-            if device in standing.seconds and len(standing.seconds) == 1
-        ][: 2 * COLOURS]
-        if any(point.x > 0 for point in timed):
-            caption = f"Any-time success, %, over the time for each plan on {device}."
-            yield _figure("Success against planning time", caption, scatter(timed, "seconds per plan"))
-
-
-def _profile(board: Board, index: int, name: str) -> Line:
-    limit = board.limit
+def _profiles(board: Board) -> dict[str, Any] | None:
+    """Share of the episodes solved within so many decisions, of the first agents that have played every task."""
+    complete, limit = [standing for standing in board.standings if not standing.missing], board.limit
+    if not complete:
+        return None
     steps = sorted({round(limit * n / PROFILE_POINTS) for n in range(PROFILE_POINTS + 1)})
     # Solved within n decisions is a score above (limit - n) / limit; half a step keeps rounding out of it.
     thresholds = [(limit - n + 0.5) / limit for n in steps]
-    share, low, high = performance_profile(board.standings[index].scores(limit), thresholds, min(board.resamples, 500))
-    return Line(name, list(zip(steps, share, strict=True)), list(low), list(high))
-
-
-def _figure(title: str, caption: str, drawing: str) -> str:
-    return (
-        f'<figure><figcaption><strong>{title}</strong><br><span class="soft">{escape(caption)}</span></figcaption>'
-        f"{drawing}</figure>"
-    )
-
-
-def _costs(board: Board, names: Sequence[str]) -> str:
-    header = ("agent", "seconds per plan", "device", "denoiser calls per plan", "imagined decisions per plan",
-              "learning")  # fmt: skip
     lines = []
-    for name, standing in zip(names, board.standings, strict=False):
-        per_device = sorted(standing.seconds_per_plan.items())
-        lines.append(
-            (
-                escape(name),
-                "<br>".join(f"{value:.4f}" for _, value in per_device),
-                "<br>".join(escape(device) for device, _ in per_device),
-                f"{standing.calls_per_plan:.1f}",
-                f"{standing.imagined_per_plan:.0f}",
-                escape(learning(board, standing)),
-            )
-        )
-    return _table(header, lines, texts=(0, 2, 5))
+    for standing in complete[:COLOURS]:
+        share, low, high = performance_profile(standing.scores, thresholds, 500)
+        upper, lower = _path(steps, high, limit), _path(steps, low, limit)
+        lines.append({"name": standing.name, "points": _path(steps, share, limit), "band": upper + lower[::-1]})
+    step = next(s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if s >= limit / 5)
+    ticks = [(value / limit, f"{value}") for value in range(0, limit + 1, step)]
+    more = f" The first {COLOURS} of {len(complete)} agents." if len(complete) > COLOURS else ""
+    return {"lines": lines, "ticks": ticks, "more": more}
 
 
-def _films(board: Board, top: int | None, clips: Sequence[tuple[Clip, Path]], budget: int) -> str:
-    """Episodes of the board's agents, successes first."""
-    agents = [(standing.agent, standing.checkpoint) for standing in board.standings[:top]]
-    names = dict(zip(agents, board.names()[:top], strict=True))
+def _path(steps: Sequence[int], shares: Sequence[float], limit: int) -> list[str]:
+    return [f"{_x(step / limit)},{_y(share)}" for step, share in zip(steps, shares, strict=True)]
+
+
+def _scatters(board: Board) -> list[dict[str, Any]]:
+    """Success against the budget of a plan, and against its time on each device."""
+    budget = _scatter(board.standings, "imagined decisions per plan", lambda own: own.summary.imagined_decisions)
+    charts = [{"title": "Success against planning budget", "of": "the decisions imagined for each plan", **budget}]
+    devices = {device for standing in board.standings for device in standing.summary.by_device if device}
+    for device in sorted(devices):
+        timed = [standing for standing in board.standings if list(standing.summary.by_device) == [device]]
+        chart = _scatter(timed, "seconds per plan", lambda own: own.summary.plan_seconds)
+        if any(point["value"] > 0 for point in chart["points"]):
+            what = f"the time for each plan on {device}"
+            charts.append({"title": "Success against planning time", "of": what, **chart})
+    return charts
+
+
+def _scatter(standings: Sequence[Standing], axis: str, value: Callable[[Standing], float]) -> dict[str, Any]:
+    """Points over a logarithmic axis whose leftmost tenth is for zero, which has no logarithm."""
+    values = [value(standing) for standing in standings[: 2 * COLOURS]]
+    positive = [found for found in values if found > 0]
+    low = math.floor(math.log10(min(positive, default=1)))
+    high = max(math.ceil(math.log10(max(positive, default=10))), low + 1)
+
+    def place(found: float) -> float:
+        return 0.05 if found <= 0 else 0.14 + 0.82 * (math.log10(found) - low) / (high - low)
+
+    powers = range(low, high + 1, max(1, (high - low) // 5))
+    ticks = [(place(10.0**power), f"{10.0**power:g}" if -3 <= power <= 4 else f"10^{power}") for power in powers]
+    return {
+        "axis": axis,
+        "ticks": [(place(0), "0"), *ticks] if len(positive) < len(values) else ticks,
+        "points": [
+            {
+                "name": standing.name,
+                "value": found,
+                "text": f"{found:,.0f}" if found >= 100 else f"{found:.3g}",
+                "x": _x(place(found)),
+                "success": standing.summary.success_any,
+            }
+            for standing, found in zip(standings, values, strict=False)
+        ],
+    }
+
+
+def _films(board: Board, clips: Sequence[tuple[Clip, Path]], budget: int) -> tuple[list[dict[str, Any]], int]:
+    """Episodes of the board's agents, successes first, and how many more there are."""
+    agents = {(own.summary.agent, own.summary.checkpoint): own.name for own in board.standings}
+    rules = (board.protocol, board.protocol_hash)
     own = [
-        item
-        for item in clips
-        if (item[0].protocol, item[0].protocol_hash) == (board.protocol, board.protocol_hash)
-        and (item[0].agent, item[0].checkpoint) in names
+        (clip, path)
+        for clip, path in clips
+        if (clip.protocol, clip.protocol_hash) == rules and (clip.agent, clip.checkpoint) in agents
     ]
-    shown = chosen(own, agents, budget)
-    if not shown:
-        return ""
-    figures = "".join(_film(clip, names[clip.agent, clip.checkpoint], uri) for clip, uri in shown)
-    more = f" {len(own) - len(shown)} more are not shown." if len(own) > len(shown) else ""
-    about = (
-        "Left: the real simulator. Right, where there is one: the same actions imagined from the first frame on, "
-        f"which is the only real one there.{more}"
-    )
-    return f'<h3>Episodes</h3><p class="soft">{about}</p><div class="films">{figures}</div>'
+    shown = chosen(own, list(agents), budget)
+    films = [{"name": agents[clip.agent, clip.checkpoint], "clip": clip, "uri": uri} for clip, uri in shown]
+    return films, len(own) - len(shown)
 
 
-def _film(clip: Clip, name: str, uri: str) -> str:
-    outcome = "failed" if clip.solved is None else f"solved at decision {clip.solved}"
-    kind = "failed" if clip.solved is None else "solved"
-    label = escape(f"{name}, {clip.task}, seed {clip.seed}: {outcome}", quote=True)
-    return (
-        f'<figure class="film {kind}"><video controls loop muted playsinline preload="metadata" aria-label="{label}" '
-        f'src="{uri}"></video><figcaption><strong>{escape(name)}</strong> · {escape(clip.task)} · seed {clip.seed}<br>'
-        f'<span class="outcome">{outcome}</span></figcaption></figure>'
-    )
+def _x(share: float) -> float:
+    return round(LEFT + share * (RIGHT - LEFT), 1)
 
 
-def _published(block: Published) -> str:
-    lines = ([escape(cell) for cell in line] for line in published_lines(block))
-    return (
-        f'<div class="published"><h3>{PUBLISHED}</h3>'
-        f'<p><a href="{escape(block.url)}">{escape(block.source)}</a><br>'
-        f'<span class="soft">Protocol: {escape(block.protocol)}</span></p>'
-        f"{_table(('agent', 'success %', 'note'), lines, texts=(0, 2))}</div>"
-    )
-
-
-def _table(header: Sequence[str], lines: Iterable[Sequence[str]], texts: Sequence[int] = (0,)) -> str:
-    """A table of cells that are HTML already; the first column holds names, those of ``texts`` start at the left."""
-
-    def row(cells: Sequence[str], tag: str) -> str:
-        kinds = ["name" if not n else "left" if n in texts else "" for n in range(len(cells))]
-        marked = (
-            f"<{tag}{f' class={kind}' if kind else ''}>{cell}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)
-        )
-        return f"<tr>{''.join(marked)}</tr>"
-
-    body = "".join(row(line, "td") for line in lines)
-    return f'<div class="scroll"><table><thead>{row(header, "th")}</thead><tbody>{body}</tbody></table></div>'
+def _y(share: float) -> float:
+    return round(LOWER - share * (LOWER - UPPER), 1)

@@ -1,6 +1,6 @@
 """The README's results, derived from the committed rows.
 
-``python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/results`` rewrites what stands between
+``python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/rows`` rewrites what stands between
 ``<!-- results:begin -->`` and ``<!-- results:end -->``; with ``--check`` it only says whether that is up to date.
 """
 
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import sys
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sfvgen_plan.agents.registry import table_order
+from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.fidelity import open_loop_rows
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.report.markdown import markdown
-from sfvgen_plan.benchmarks.report.summary import OVERALL, grouped, per_task, percentage, summarise
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
+from sfvgen_plan.benchmarks.results.files import write_text
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, newest, read_rows
+from sfvgen_plan.benchmarks.results.summary import OVERALL, Summary, grouped
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.errors import UserError
 
@@ -30,14 +32,13 @@ END = "<!-- results:end -->"
 PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
 
-OPEN_LOOP = "open_loop.csv"
-OPEN_LOOP_RLBENCH = "open_loop_rlbench.csv"
-SPEED = "speed.csv"
-FIDELITY = "fidelity"
+Record = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Any], str]]
+"""Heading -> the cell of a line."""
 
 
 def results_block(folder: Path) -> str:
-    """Markdown of the episodes, rollouts and speeds in a results folder; other tables there are left alone.
+    """Markdown of everything that has rows in a results folder.
 
     Raises:
         UserError: a file that can't be read.
@@ -45,13 +46,18 @@ def results_block(folder: Path) -> str:
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
         if _holds_episodes(path):
-            sections += protocol_sections(path.stem, list(newest(read_rows(path))))
-    sections += _section_of(folder / OPEN_LOOP, open_loop_section)
-    sections += _section_of(folder / OPEN_LOOP_RLBENCH, open_loop_rlbench_section)
-    sections += fidelity_sections(folder / FIDELITY)
+            sections += protocol_sections(path.stem, newest(read_rows(path)))
+    sections += _section_of(folder / "open_loop.csv", open_loop_section)
+    sections += _section_of(folder / "open_loop_rlbench.csv", open_loop_rlbench_section)
+    sections += fidelity_sections(folder / "fidelity")
     sections += memory_sections(folder)
-    sections += _section_of(folder / SPEED, speed_section)
+    sections += _section_of(folder / "speed.csv", speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
+
+
+def table(title: str, columns: Columns, items: Sequence[Any]) -> str:
+    """A section: its title, and a table with a line for each item."""
+    return f"{title}\n\n" + markdown(tuple(columns), [[cell(item) for cell in columns.values()] for item in items])
 
 
 def _holds_episodes(path: Path) -> bool:
@@ -72,144 +78,131 @@ def _section_of(path: Path, section: Callable[[list[dict[str, str]]], str]) -> l
 
 def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
     """Agents, agents by task, and paired differences under one protocol."""
-    strangers = {row.protocol for row in rows} - {protocol}
+    strangers = sorted({row.protocol for row in rows} - {protocol})
     if strangers:
-        other = sorted(strangers)[0]
-        raise UserError(f"results={protocol + '.csv'!r} holds rows of protocol {other!r}; keep those apart")
+        raise UserError(f"results={protocol + '.csv'!r} holds rows of protocol {strangers[0]!r}; keep those apart")
+    if not rows:
+        return []
     check_same_rules(rows, f"results={protocol + '.csv'!r}")
-    agents = grouped(rows, lambda row: row.agent)
-    agents = {name: agents[name] for name in sorted(agents, key=_agent_rank)}
+    found = [Summary(own) for own in grouped(rows, lambda row: row.agent).values()]
+    agents = {summary.agent: summary for summary in sorted(found, key=_agent_rank)}
     tasks = task_order(protocol, rows)
-    sections = [_agents_section(protocol, agents, tasks), _matrix_section(agents, tasks)] if rows else []
-    pairs = [(first, second) for first, second in PAIRS if first in agents and second in agents]
-    return sections + [_difference_section(first, second, agents, tasks) for first, second in pairs]
+    sections = [_agents_section(protocol, list(agents.values()), tasks), _matrix_section(agents, tasks)]
+    pairs = [(agents[first], agents[second]) for first, second in PAIRS if first in agents and second in agents]
+    return sections + [_difference_section(first, second, tasks) for first, second in pairs]
 
 
-def task_order(protocol: str, rows: Iterable[EpisodeRow]) -> list[str]:
-    """Tasks in the protocol's order, where it is one of the package's; others by name."""
+def task_order(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
+    """Tasks of the protocol, where it is one of the package's, and others that were played by name."""
     base = protocol.partition("~")[0]
     known = list(load_protocol(base).tasks) if base in protocol_names() else []
     return known + sorted({row.task for row in rows} - set(known))
 
 
-def _agent_rank(agent: str) -> tuple[int, str]:
+def _agent_rank(summary: Summary) -> tuple[int, str]:
     order = table_order()
-    return (order.index(agent) if agent in order else len(order), agent)
+    return order.index(summary.agent) if summary.agent in order else len(order), summary.agent
 
 
-def _agents_section(protocol: str, agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[str]) -> str:
-    lines = []
-    for rows in agents.values():
-        summary, played = summarise(rows), len({row.task for row in rows})
-        part = f" ({played} of {len(tasks)} tasks)" if played < len(tasks) else ""
-        lines.append(
-            (
-                f"`{summary.agent}`{part}",
-                str(summary.episodes),
-                percentage(summary.success_any),
-                percentage(summary.success_final),
-                f"{summary.return_:.0f}",
-                f"{summary.plan_seconds:.3f}",
-                ", ".join(summary.devices),
-                f"{summary.denoiser_calls:.1f}",
-                f"{summary.imagined_decisions:.0f}",
-                str(summary.errors),
-            )
-        )
-    header = [
-        "agent",
-        "episodes",
-        "success %, any-time",
-        "success %, final",
-        "return",
-        "seconds per plan",
-        "device",
-        "denoiser calls per plan",
-        "imagined decisions per plan",
-        "errors",
-    ]
+def _agents_section(protocol: str, agents: Sequence[Summary], tasks: Sequence[str]) -> str:
+    def name(own: Summary) -> str:
+        part = f" ({len(own.by_task)} of {len(tasks)} tasks)" if len(own.by_task) < len(tasks) else ""
+        return f"`{own.agent}`{part}"
+
+    columns: Columns = {
+        "agent": name,
+        "episodes": lambda own: str(own.episodes),
+        "success %, any-time": lambda own: percentage(own.success_any),
+        "success %, final": lambda own: percentage(own.success_final),
+        "return": lambda own: f"{own.return_:.0f}",
+        "seconds per plan": lambda own: f"{own.plan_seconds:.3f}",
+        "device": lambda own: ", ".join(device for device in own.by_device if device),
+        "denoiser calls per plan": lambda own: f"{own.denoiser_calls:.1f}",
+        "imagined decisions per plan": lambda own: f"{own.imagined_decisions:.0f}",
+        "errors": lambda own: str(own.errors),
+    }
     title = f"**Success under protocol `{protocol}`**"
-    return f"{title} (95 % Wilson intervals; an episode that broke off counts as a failure)\n\n" + markdown(
-        header, lines
-    )
+    return table(f"{title} (95 % Wilson intervals; an episode that broke off counts as a failure)", columns, agents)
 
 
-def _matrix_section(agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[str]) -> str:
-    columns = {agent: {summary.task: summary for summary in per_task(rows, tasks)} for agent, rows in agents.items()}
-    lines = []
-    for task in tasks:
-        cells = [f"{100 * column[task].success_any.mean:.0f}" if task in column else "" for column in columns.values()]
-        if any(cells):
-            lines.append((task, *cells))
-    return "**Any-time success % by task**\n\n" + markdown(("task", *(f"`{agent}`" for agent in agents)), lines)
+def _matrix_section(agents: Mapping[str, Summary], tasks: Sequence[str]) -> str:
+    def cell(own: Summary) -> Callable[[str], str]:
+        return lambda task: f"{100 * own.by_task[task].success_any.mean:.0f}" if task in own.by_task else ""
+
+    columns: Columns = {"task": str, **{f"`{agent}`": cell(own) for agent, own in agents.items()}}
+    played = [task for task in tasks if any(task in own.by_task for own in agents.values())]
+    return table("**Any-time success % by task**", columns, played)
 
 
-def _scores(rows: Sequence[EpisodeRow]) -> dict[tuple[str, Hashable], float]:
-    """Any-time success by task and seed."""
-    return {(row.task, row.seed): float(row.success_any) for row in rows}
-
-
-def _difference_section(
-    first: str, second: str, agents: Mapping[str, Sequence[EpisodeRow]], tasks: Sequence[str]
-) -> str:
-    ours, theirs = (_scores(agents[name]) for name in (first, second))
+def _difference_section(first: Summary, second: Summary, tasks: Sequence[str]) -> str:
+    ours, theirs = ({(row.task, row.seed): float(row.success_any) for row in own.rows} for own in (first, second))
     shared = ours.keys() & theirs.keys()
-    lines = []
-    for task in tasks:
-        if any(key[0] == task for key in shared):
-            own = {key: score for key, score in ours.items() if key[0] == task}
-            lines.append((task, *_difference_cells(paired_difference(own, theirs))))
-    if shared:
-        lines.append((OVERALL, *_difference_cells(paired_difference(ours, theirs))))
-    return (
-        f"**`{first}` minus `{second}`** (points of any-time success, paired over seeds, 95 % bootstrap interval)\n\n"
-        + markdown(("task", "pairs", "difference"), lines)
+    pairs = [(task, {key: ours[key] for key in shared if key[0] == task}) for task in tasks]
+    lines = [(task, paired_difference(own, theirs)) for task, own in [*pairs, (OVERALL, ours)] if own]
+    columns: Columns = {
+        "task": lambda line: line[0],
+        "pairs": lambda line: str(line[1].count),
+        "difference": lambda line: _points(line[1]),
+    }
+    title = f"**`{first.agent}` minus `{second.agent}`**"
+    return table(f"{title} (points of any-time success, paired over seeds, 95 % bootstrap interval)", columns, lines)
+
+
+def _points(estimate: Estimate) -> str:
+    middle, low, high = (
+        f"{100 * value:+.0f}".replace("-0", "+0") for value in (estimate.mean, estimate.low, estimate.high)
     )
+    return f"{middle} [{low}, {high}]"
 
 
-def _difference_cells(estimate: Estimate) -> tuple[str, str]:
-    points = [f"{100 * value:+.0f}".replace("-0", "+0") for value in (estimate.mean, estimate.low, estimate.high)]
-    return str(estimate.count), f"{points[0]} [{points[1]}, {points[2]}]"
+def number(column: str, digits: int = 1, factor: float = 1) -> Callable[[Record], str]:
+    """A cell with the number of a column, times ``factor``."""
+    return lambda record: f"{factor * float(record[column]):.{digits}f}"
 
 
-def open_loop_section(records: Sequence[Mapping[str, str]]) -> str:
+def open_loop_section(records: Sequence[Record]) -> str:
     """Open-loop rollouts at their last decision, one line per chunk length, means over tasks."""
-    columns = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm")
     summary = sorted(open_loop_rows.summarise(records), key=lambda line: line["f_g"])
-    lines = [(f"{line['f_g']}", *(f"{line[column]:.1f}" for column in columns)) for line in summary]
-    header = ("f_g", "PSNR dB", "PSNR dB, copying the last frame", "object error cm", "hand error cm")
+    columns: Columns = {
+        "f_g": lambda line: str(line["f_g"]),
+        "PSNR dB": number("psnr_db"),
+        "PSNR dB, copying the last frame": number("copy_psnr_db"),
+        "object error cm": number("object_error_cm"),
+        "hand error cm": number("hand_error_cm"),
+    }
     title = f"**Open-loop rollouts at decision {summary[0]['decision']}**, held-out episodes"
-    return f"{title}\n\n" + markdown(header, lines)
+    return table(title, columns, summary)
 
 
-def open_loop_rlbench_section(records: Sequence[Mapping[str, str]]) -> str:
+def open_loop_rlbench_section(records: Sequence[Record]) -> str:
     """The same for RLBench, with what the success head is worth over all decisions."""
     summary = open_loop_rows.summarise(records)
-    lines = [
-        (
-            f"{line['f_g']}",
-            *(f"{line[column]:.1f}" for column in ("psnr_db", "copy_psnr_db", "gripper_error_cm")),
-            *(f"{100 * line[column]:.1f}" for column in ("success_accuracy", "never_accuracy")),
-            f"{100 * line['solved_known']:.0f}" if "solved_known" in line else "",
-        )
-        for line in summary
-    ]
-    header = (
-        "f_g", "PSNR dB", "PSNR dB, copying the start", "gripper error cm", "success head right, % of frames",
-        "never saying it, %", "solved frames that it knows, %",
-    )  # fmt: skip
+    columns: Columns = {
+        "f_g": lambda line: str(line["f_g"]),
+        "PSNR dB": number("psnr_db"),
+        "PSNR dB, copying the start": number("copy_psnr_db"),
+        "gripper error cm": number("gripper_error_cm"),
+        "success head right, % of frames": number("success_accuracy", factor=100),
+        "never saying it, %": number("never_accuracy", factor=100),
+        "solved frames that it knows, %": lambda line: (
+            number("solved_known", 0, 100)(line) if "solved_known" in line else ""
+        ),
+    }
     title = f"**Open-loop rollouts of RLBench at decision {summary[0]['decision']}**, test split"
-    return f"{title}\n\n" + markdown(header, lines)
+    return table(title, columns, summary)
 
 
-def speed_section(records: Sequence[Mapping[str, str]]) -> str:
+def speed_section(records: Sequence[Record]) -> str:
     """Measured speeds with their devices."""
-    lines = [(record["name"], f"{_number(record['value'])} {record['unit']}", record["device"]) for record in records]
-    return "**Speed** (`python -m sfvgen_plan.benchmarks.speed`)\n\n" + markdown(("what", "value", "device"), lines)
+    columns: Columns = {
+        "what": lambda record: record["name"],
+        "value": lambda record: f"{_readable(float(record['value']))} {record['unit']}",
+        "device": lambda record: record["device"],
+    }
+    return table("**Speed** (`python -m sfvgen_plan.benchmarks.speed`)", columns, records)
 
 
-def _number(text: str) -> str:
-    value = float(text)
+def _readable(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -227,33 +220,31 @@ def with_results(readme: str, block: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0, 1 with ``--check`` when the README is out of date, 2 for bad input."""
     program = "python -m sfvgen_plan.benchmarks.report.readme"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "readme", nargs="?", type=Path, default=Path("README.md"), help="the file that shows the results"
-    )
-    results = Path("benchmarks/rows")
-    parser.add_argument("results", nargs="?", type=Path, default=results, help="folder of committed rows")
+    parser.add_argument("readme", nargs="?", type=Path, default=Path("README.md"), help="shows the results")
+    parser.add_argument("rows", nargs="?", type=Path, default=Path("benchmarks/rows"), help="folder of committed rows")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the file is out of date")
     args = parser.parse_args(arguments)
-    try:
-        if not args.results.is_dir():
-            raise UserError(f"results={str(args.results)!r} is no folder; give the folder of committed rows")
+    stale = False
+
+    def run() -> None:
+        nonlocal stale
+        if not args.rows.is_dir():
+            raise UserError(f"rows={str(args.rows)!r} is no folder; give the folder of committed rows")
         if not args.readme.is_file():
             raise UserError(f"readme={str(args.readme)!r} is no file; give the file that shows the results")
         before = args.readme.read_text()
-        after = with_results(before, results_block(args.results))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    if args.check and before != after:
-        sys.stderr.write(f"{args.readme} is out of date: run {program} {args.readme} {args.results}\n")
-        return 1
-    if before != after:
-        staged = args.readme.with_name(args.readme.name + ".tmp")
-        staged.write_text(after)
-        os.replace(staged, args.readme)
-    return 0
+        after = with_results(before, results_block(args.rows))
+        stale = args.check and before != after
+        if not args.check and before != after:
+            write_text(args.readme, after)
+
+    code = exit_code(run)
+    if stale:
+        sys.stderr.write(f"{args.readme} is out of date: run {program} {args.readme} {args.rows}\n")
+    return 1 if stale else code
 
 
 if __name__ == "__main__":

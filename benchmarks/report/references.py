@@ -7,6 +7,7 @@ from functools import cache
 from importlib import resources
 
 import yaml
+from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,10 @@ class Published:
 
 
 @cache
-def published() -> tuple[Published, ...]:
+def published() -> list[Published]:
     """All published figures of ``references.yaml``."""
-    blocks = yaml.safe_load((resources.files(__package__) / "references.yaml").read_text())
-    return tuple(
-        Published(
-            block["source"],
-            block["url"],
-            block["protocol"],
-            tuple(block["beside"]),
-            tuple(PublishedRow(row["name"], float(row["success"]), row.get("note", "")) for row in block["rows"]),
-        )
-        for block in blocks
-    )
+    text = (resources.files(__package__) / "references.yaml").read_text()
+    return TypeAdapter(list[Published]).validate_python(yaml.safe_load(text))
 
 
 def published_beside(protocol: str) -> list[Published]:

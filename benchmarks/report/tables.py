@@ -1,55 +1,59 @@
-"""The leaderboard as text: tables for a terminal, and a Markdown page."""
+"""Results as text: tables that fit a terminal, and the leaderboard as a Markdown page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.benchmarks.report.markdown import markdown
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, plain, span
 from sfvgen_plan.benchmarks.report.references import Published, published_beside
 from sfvgen_plan.benchmarks.report.standings import Board, Standing
-from sfvgen_plan.benchmarks.report.summary import percentage
-from sfvgen_plan.benchmarks.robust import probability_of_improvement
-from sfvgen_plan.benchmarks.statistics import Estimate
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
+from sfvgen_plan.benchmarks.results.summary import Summary
+from sfvgen_plan.benchmarks.statistics import RESAMPLES, probability_of_improvement
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 HEADER = (
-    "#",
-    "agent",
-    "episodes",
-    "success %, any-time",
-    "success %, final",
-    "speed of success, IQM",
-    "seconds per plan",
-    "denoiser calls per plan",
-    "imagined decisions per plan",
-    "errors",
-)
-IN_A_TERMINAL = {
-    "#": 0,
-    "agent": 1,
-    "episodes": 2,
-    "success %\nany-time": 3,
-    "success %\nfinal": 4,
-    "speed,\nIQM": 5,
-}
-"""The columns of ``HEADER`` that fit into 80 characters."""
-
+    "#", "agent", "episodes", "success %, any-time", "success %, final", "speed of success, IQM", "seconds per plan",
+    "denoiser calls per plan", "imagined decisions per plan", "errors",
+)  # fmt: skip
 NEIGHBOURS = 10
 """Pairs of neighbours in the ranking whose probability of improvement is shown."""
 
-ESCAPES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"} | {mark: f"\\{mark}" for mark in "\\`*_[]#"}
-
-CAVEAT = (
-    "95 % intervals: Wilson for success, stratified bootstrap ({resamples} resamples) for the interquartile mean (IQM) "
-    "of the speed of success, which is 1 at the first decision of an episode, falls to 1/{limit} at the last, and is 0 "
-    "without success. An episode that broke off counts as a failure. Controls and agents that have not played every "
-    "task have no rank."
-)
 PUBLISHED = "Published figures under other protocols: not comparable with the table above"
+IMPROVEMENT = "Probability of improvement, each agent over the next"
+
+
+def eval_table(rows: Sequence[EpisodeRow], tasks: Sequence[str]) -> Table:
+    """Table of one agent's rows under one protocol: a line per task and one for all."""
+    summary = Summary(rows)
+    table = _table(
+        f"{summary.agent} · protocol {rows[0].protocol}",
+        ("task", "n", "any-time %", "final %", "return", "s/plan", "err"),
+        [
+            (
+                own.task,
+                str(own.episodes),
+                percentage(own.success_any),
+                percentage(own.success_final),
+                f"{own.return_:.1f}",
+                f"{own.plan_seconds:.3f}",
+                str(own.errors),
+            )
+            for own in summary.in_order(tasks)
+        ],
+    )
+    costs = (
+        f"{summary.denoiser_calls:.1f} denoiser calls and {summary.imagined_decisions:.0f} imagined decisions a plan"
+    )
+    table.caption = ", ".join(filter(None, [costs, *(f"on {device}" for device in summary.by_device if device)]))
+    if len(summary.in_order(tasks)) > 1:
+        table.rows[-2].end_section = True
+    return table
 
 
 def terminal(boards: Sequence[Board], top: int | None = None) -> RenderableType:
@@ -59,24 +63,36 @@ def terminal(boards: Sequence[Board], top: int | None = None) -> RenderableType:
 
     parts: list[RenderableType] = []
     for board in boards:
-        lines = [[line[place] for place in IN_A_TERMINAL.values()] for line in lines_of(board, top)]
-        parts.append(_rich_table(title_of(board), list(IN_A_TERMINAL), lines, wrapped=1))
-        parts.append(Text(caveat(board) + left_out(board, top) + "\n", style="dim"))
+        lines = []
+        for standing in board.standings[:top]:
+            place, name, episodes, any_time, *_, errors = cells(standing, board)
+            summary = standing.summary
+            final, pace = f"{100 * summary.success_final.mean:.0f}", f"{standing.speed.mean:.2f}"
+            seconds = sorted({f"{value:.3f}" for value in summary.by_device.values()}, key=float)
+            lines.append(
+                (place, name, episodes, any_time, final, pace, "–".join(seconds[:1] + seconds[1:][-1:]), errors)
+            )
+        header = ("#", "agent", "n", "any-time %", "final %", "speed", "s/plan", "err")
+        parts += [_table(title_of(board), header, lines), Text(caveat(board, top) + "\n", style="dim")]
         for block in published_beside(board.protocol):
-            title = f"{PUBLISHED}\n{block.source}\n{block.protocol}"
-            parts.append(_rich_table(title, ("agent", "success %", "note"), published_lines(block), wrapped=0))
+            parts += [
+                Text(f"{PUBLISHED}\n{block.source}\n{block.protocol}"),
+                _table("", ("agent", "success %", "note"), published_lines(block)),
+            ]
     return Group(*parts)
 
 
-def _rich_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]], wrapped: int) -> RenderableType:
+def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     # Names may come from anywhere: as Text, brackets in them are no markup.
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for index, column in enumerate(header):
-        table.add_column(column, justify="left" if index == wrapped else "right", overflow="fold")
+    style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD}
+    table = Table(title=Text(title), padding=(0, 1, 0, 0), pad_edge=False, **style)
+    for column in header:
+        names = column in ("task", "agent", "note")
+        table.add_column(column, justify="left" if names else "right", overflow="fold", no_wrap=not names)
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))
     return table
@@ -91,16 +107,15 @@ def page(boards: Sequence[Board], top: int | None = None) -> str:
 
 
 def _section(board: Board, top: int | None) -> Iterator[str]:
-    yield f"## {plain(title_of(board))}"
-    yield markdown(HEADER, [_escaped(line, 1, 6) for line in lines_of(board, top)])
-    yield caveat(board) + left_out(board, top)
     shown = board.standings[:top]
+    yield f"## {plain(title_of(board))}"
+    yield markdown(HEADER, [_escaped(cells(standing, board), 1, 6) for standing in shown])
+    yield caveat(board, top)
     yield "### Any-time success % by task"
-    lines = [(task, *(rate(standing, task) for standing in shown)) for task in board.tasks]
-    yield markdown(("task", *map(plain, board.names()[:top])), [_escaped(line, 0) for line in lines])
-    improvements = improvement_lines(board)
-    if improvements:
-        yield "### Probability of improvement, each agent over the next"
+    names = [plain(standing.name) for standing in shown]
+    yield markdown(("task", *names), [_escaped((task, *rates(shown, task)), 0) for task in board.tasks])
+    if improvements := improvement_lines(board):
+        yield f"### {IMPROVEMENT}"
         yield markdown(("agent", "over", "probability"), [_escaped(line, 0, 1) for line in improvements])
     for block in published_beside(board.protocol):
         yield f"### {PUBLISHED}"
@@ -109,111 +124,92 @@ def _section(board: Board, top: int | None) -> Iterator[str]:
 
 
 def title_of(board: Board) -> str:
+    """Protocol and rules."""
     return f"Protocol {board.protocol} (rules {board.protocol_hash or 'unknown'})"
 
 
-def caveat(board: Board) -> str:
-    return CAVEAT.format(resamples=board.resamples, limit=board.limit)
-
-
-def left_out(board: Board, top: int | None) -> str:
-    """A sentence on the agents that are not shown."""
-    hidden = 0 if top is None else len(board.standings) - top
-    return f" {hidden} more agents are not shown." if hidden > 0 else ""
-
-
-def lines_of(board: Board, top: int | None = None) -> list[tuple[str, ...]]:
-    """Cells of the ranking, in the order of ``HEADER``."""
-    found = zip(board.standings, board.names(), board.places, board.speed, strict=True)
-    return [_line(board, *item) for item in list(found)[:top]]
-
-
-def _line(board: Board, standing: Standing, name: str, place: int | None, speed: Estimate) -> tuple[str, ...]:
+def caveat(board: Board, top: int | None) -> str:
+    """What the figures mean, and who is not shown."""
+    hidden = 0 if top is None else max(0, len(board.standings) - top)
     return (
-        "–" if place is None else str(place),
-        name + remark(board, standing),
-        str(standing.episodes),
-        percentage(standing.success_any),
-        percentage(standing.success_final),
-        interval(speed),
-        seconds(standing),
-        f"{standing.calls_per_plan:.1f}",
-        f"{standing.imagined_per_plan:.0f}",
-        str(standing.errors),
+        f"95 % intervals: Wilson for success, stratified bootstrap ({RESAMPLES} resamples) for the interquartile mean "
+        "(IQM) of the speed of success, which is 1 at the first decision of an episode, falls to "
+        f"1/{board.limit} at the last, and is 0 without success. An episode that broke off counts as a failure. "
+        "Controls and agents that have not played every task have no rank."
+        + (f" {hidden} more agents are not shown." if hidden else "")
     )
 
 
-def remark(board: Board, standing: Standing) -> str:
+def cells(standing: Standing, board: Board) -> tuple[str, ...]:
+    """A line of the ranking, in the order of ``HEADER``."""
+    summary = standing.summary
+    return (
+        "–" if standing.rank is None else str(standing.rank),
+        " · ".join(filter(None, (standing.name, remark(standing, board)))),
+        str(summary.episodes),
+        percentage(summary.success_any),
+        percentage(summary.success_final),
+        span(standing.speed),
+        ", ".join(f"{value:.3f}" + f" ({device})" * bool(device) for device, value in summary.by_device.items()),
+        f"{summary.denoiser_calls:.1f}",
+        f"{summary.imagined_decisions:.0f}",
+        str(summary.errors),
+    )
+
+
+def remark(standing: Standing, board: Board) -> str:
     """Why a standing has no rank."""
-    if not board.complete(standing):
-        return f" · {len(standing.tasks.keys() & set(board.tasks))} of {len(board.tasks)} tasks"
-    return " · control" if standing.control else ""
+    if standing.missing:
+        return f"{len(board.tasks) - standing.missing} of {len(board.tasks)} tasks"
+    return "control" if standing.control else ""
 
 
-def interval(estimate: Estimate) -> str:
-    return f"{estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+def rates(standings: Sequence[Standing], task: str) -> list[str]:
+    """Any-time success of each agent on a task in percent, or nothing."""
+    own = [standing.summary.by_task.get(task) for standing in standings]
+    return [f"{100 * summary.success_any.mean:.0f}" if summary else "" for summary in own]
 
 
-def seconds(standing: Standing) -> str:
-    """Seconds per plan on each device."""
-    return ", ".join(
-        f"{value:.3f}" + (f" ({device})" if device else "")
-        for device, value in sorted(standing.seconds_per_plan.items())
-    )
-
-
-def rate(standing: Standing, task: str) -> str:
-    """Any-time success on a task in percent, or nothing."""
-    totals = standing.tasks.get(task)
-    return f"{100 * totals.any_time / totals.episodes:.0f}" if totals else ""
-
-
-def learning(board: Board, standing: Standing) -> str:
+def learning(standing: Standing) -> str:
     """What training cost, as far as its records say: that of the checkpoint, and that of the agent in it."""
-    found = board.learning.get((standing.agent, standing.checkpoint), {})
     parts = []
     for what in ("checkpoint", "agent"):
-        record = found.get(what)
+        record = standing.learning.get(what)
         if not isinstance(record, Mapping):
             continue
-        facts = [
-            str(record["algorithm"]) if "algorithm" in record else "",
-            f"{record['seconds'] / 60:.0f} min" if _is_number(record.get("seconds")) else "",
+        how = (
+            str(record.get("algorithm", "")),
+            _counted(record, "seconds", "{:.0f} min", 1 / 60),
             f"on {record['device']}" if "device" in record else "",
-            f"{record['episodes']:,} episodes" if _is_number(record.get("episodes")) else "",
-            f"{record['decisions']:,} imagined decisions" if _is_number(record.get("decisions")) else "",
-        ]
-        if any(facts):
-            parts.append(
-                f"{what}: {' '.join(filter(None, facts[:3]))}{''.join(', ' + fact for fact in facts[3:] if fact)}"
-            )
+        )
+        data = (
+            _counted(record, "episodes", "{:,} episodes"),
+            _counted(record, "decisions", "{:,} imagined decisions"),
+        )
+        if any(facts := [" ".join(filter(None, how)), *data]):
+            parts.append(f"{what}: {', '.join(filter(None, facts))}")
     return "; ".join(parts)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _counted(record: Mapping[str, Any], name: str, text: str, factor: float = 1) -> str:
+    value = record.get(name)
+    return text.format(factor * value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def published_lines(block: Published) -> list[tuple[str, str, str]]:
+    """Agent, success in percent, note."""
     return [(row.name, f"{row.success:.1f}", row.note) for row in block.rows]
 
 
 def improvement_lines(board: Board) -> list[tuple[str, str, str]]:
-    """Each ranked agent or control against the next below it."""
-    complete = [index for index, standing in enumerate(board.standings) if board.complete(standing)]
-    names, lines = board.names(), []
-    for upper, lower in list(pairwise(complete))[:NEIGHBOURS]:
-        ours, theirs = (board.standings[index].scores(board.limit) for index in (upper, lower))
-        estimate = probability_of_improvement(ours, theirs, min(board.resamples, 500))
-        lines.append((names[upper], names[lower], interval(estimate)))
-    return lines
+    """Each agent or control that has played every task against the next below it."""
+    complete = [standing for standing in board.standings if not standing.missing]
+    return [
+        (upper.name, lower.name, span(probability_of_improvement(upper.scores, lower.scores, 500)))
+        for upper, lower in list(pairwise(complete))[:NEIGHBOURS]
+    ]
 
 
 def _escaped(line: Sequence[str], *names: int) -> tuple[str, ...]:
     """A line whose cells number ``names`` hold text from outside."""
     return tuple(plain(cell) if index in names else cell for index, cell in enumerate(line))
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(ESCAPES.get(letter, letter) for letter in " ".join(text.split()))

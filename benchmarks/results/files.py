@@ -1,16 +1,16 @@
-"""Files of rows and reports, replaced in one step: a kill leaves the old file or the new one."""
+"""Files of rows: CSV text, and measurements that replace earlier ones of the same key."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,11 +19,13 @@ Row = TypeVar("Row", bound="DataclassInstance")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file in one step; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(path.name + ".tmp")
-    staged.write_text(text, encoding="utf-8")
-    os.replace(staged, path)
+    """Replace the file in one step; its folder is made.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    with atomic(path, "file") as staged:
+        staged.write_text(text, encoding="utf-8")
 
 
 def csv_text(lines: Iterable[Iterable[Any]]) -> str:
@@ -60,7 +62,7 @@ def merge_measurements(
     that shall not stay.
 
     Raises:
-        UserError: the file holds something else.
+        UserError: the file holds something else, or can't be written.
     """
     columns = tuple(field.name for field in fields(kind))
     before = [row for row in read_measurements(path, kind) if stays(row)]

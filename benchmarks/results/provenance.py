@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.benchmarks.results.store import now
-
 PACKAGES = ("sfvgen-plan", "metaworld", "mujoco", "gymnasium", "torch", "diffusers", "numpy")
+
+
+def now() -> str:
+    """The time in UTC, for records."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def provenance() -> dict[str, Any]:

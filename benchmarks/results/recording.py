@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow, read_rows, write_rows
-from sfvgen_plan.benchmarks.results.import_export import EXPORT, STORE, completed
+from sfvgen_plan.benchmarks.results.import_export import EXPORT, STORE
+from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow, write_rows
 from sfvgen_plan.benchmarks.results.store import Run, Store
 from sfvgen_plan.benchmarks.running.episodes import Job
 from sfvgen_plan.errors import UserError
@@ -37,12 +36,15 @@ class Recorder:
         self._record = dict(record)
         self._run: Run | None = None
         check_writable(path)
-        self._store: Store | None = Store(path) if path.exists() and path.stat().st_size else None
-        try:
-            self._check_settings()
-        except BaseException:
-            self.close()
-            raise
+        self._store = Store(path, create=True) if path.exists() else None
+        for run in self._store.runs() if self._store else []:
+            same = (run.protocol, run.agent) == (record["protocol"], record["agent"])
+            if same and run.record.get("settings") != record["settings"]:
+                self.close()
+                raise UserError(
+                    f"store={str(path)!r} holds episodes of agent {run.agent!r} with settings="
+                    f"{run.record.get('settings')!r}, not {record['settings']!r}; name this one with --label"
+                )
 
     def pending(self, jobs: Iterable[Job], key: EpisodeKey, protocol_hash: str) -> list[Job]:
         """The jobs that were not played to their end, ``key`` giving everything of it but task and seed. Episodes
@@ -56,15 +58,17 @@ class Recorder:
 
     def append(self, row: EpisodeRow) -> bool:
         """Store a row; on disk when this returns. False: another process has stored that episode meanwhile."""
-        store = self._open()
+        if self._store is None:
+            self._store = Store(self.path, create=True)
         if self._run is None:
             self._run = Run.new(row.agent, row.protocol, row.checkpoint, {**self._record, "device": row.device})
-            store.extend([], [self._run])
-        return store.append(replace(row, run=self._run.id))
+            self._store.extend([], [self._run])
+        return self._store.append(replace(row, run=self._run.id))
 
     def rows(self, protocol: str | None = None) -> list[EpisodeRow]:
         """Rows of the store, of each episode the one that counts; those of one protocol or all."""
-        return self._store.rows(protocol) if self._store else []
+        found = self._store.rows() if self._store else []
+        return [row for row in found if protocol in (None, row.protocol)]
 
     def log_failure(self, job: Job, details: str) -> None:
         """Keep the traceback of an episode that broke off."""
@@ -76,24 +80,10 @@ class Recorder:
         if self._store:
             self._store.close()
 
-    def _open(self) -> Store:
-        if self._store is None:
-            self._store = Store(self.path, create=True)
-        return self._store
-
-    def _check_settings(self) -> None:
-        for run in self._store.runs() if self._store else []:
-            same = (run.protocol, run.agent) == (self._record["protocol"], self._record["agent"])
-            if same and run.record.get("settings") != self._record["settings"]:
-                raise UserError(
-                    f"store={str(self.path)!r} holds episodes of agent {run.agent!r} with settings="
-                    f"{run.record.get('settings')!r}, not {self._record['settings']!r}; name this one with --label"
-                )
-
 
 class RunFolder(Recorder):
     """A folder for one evaluation: ``results.sqlite``, ``errors.log``, and ``episodes.csv``, which is written when the
-    evaluation ends. A folder that only has the last, from an older version, is taken over.
+    evaluation ends.
 
     Args:
         path: the folder, which is made when the first row is written.
@@ -108,47 +98,25 @@ class RunFolder(Recorder):
     def __init__(self, path: Path, record: Mapping[str, Any], resume: bool = False) -> None:
         self.folder = path
         check_writable(path / STORE)
-        count, before = _contents(path)
-        if count and not resume:
-            raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
-        for earlier in before:
-            for name in IDENTITY:
-                if earlier.get(name) != record[name]:
+        if (path / EXPORT).exists() and not (path / STORE).exists():
+            raise UserError(f"out={str(path)!r} holds {EXPORT} without {STORE}; give another folder")
+        if (path / STORE).exists():
+            with Store(path / STORE, create=True) as store:
+                count, runs = len(store.rows()), store.runs()
+            if count and not resume:
+                raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
+            for before, name in ((run.record, name) for run in runs for name in IDENTITY):
+                if before.get(name) != record[name]:
                     raise UserError(
-                        f"out={str(path)!r} holds episodes with {name}={earlier.get(name)!r}, not {record[name]!r}; "
+                        f"out={str(path)!r} holds episodes with {name}={before.get(name)!r}, not {record[name]!r}; "
                         "give another folder"
                     )
-        if count:
-            _take_over(path)
         super().__init__(path / STORE, record, path / "errors.log")
 
     def export(self) -> Path:
         """Write ``episodes.csv`` and return its path."""
         write_rows(self.folder / EXPORT, self.rows())
         return self.folder / EXPORT
-
-
-def _contents(folder: Path) -> tuple[int, list[Mapping[str, Any]]]:
-    """How many episodes are in a run folder, and the records of their runs."""
-    if (folder / STORE).exists() and (folder / STORE).stat().st_size:
-        with Store(folder / STORE, writable=False, thorough=False) as store:
-            return len(store.rows()), [run.record for run in store.runs()]
-    if not (folder / EXPORT).exists():
-        return 0, []
-    try:
-        return len(read_rows(folder / EXPORT)), [json.loads((folder / "run.json").read_text())]
-    except (OSError, ValueError):
-        raise UserError(f"out={str(folder)!r} has no readable run.json; give another folder") from None
-
-
-def _take_over(folder: Path) -> None:
-    """Put the rows of a folder that has no store yet into one."""
-    if not (folder / STORE).exists():
-        rows = completed(read_rows(folder / EXPORT))
-        record = json.loads((folder / "run.json").read_text())
-        run = Run.new(rows[0].agent, rows[0].protocol, rows[0].checkpoint, record)
-        with Store(folder / STORE, create=True) as store:
-            store.extend([replace(row, run=run.id) for row in rows], [run])
 
 
 def check_writable(path: Path) -> None:

@@ -1,30 +1,31 @@
-"""Rows: what is kept of an episode, and files of rows that are committed.
-
-``python -m sfvgen_plan.benchmarks.results merge RUN... --into benchmarks/rows/metaworld-10.csv`` adds the rows of
-finished runs (their folders, stores or CSV files) to the committed ones; of two rows for the same protocol, task,
-agent and seed the newest wins. With ``--into all.sqlite`` they are added to a store. ``export`` writes the rows of a
-store to a file.
-"""
+"""The row that is kept of an episode, and CSV files of rows."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
-import logging
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 from sfvgen_plan.errors import UserError
 
-logger = logging.getLogger(__name__)
 
-LARGEST = 2**63 - 1
-"""Integer that a store can hold."""
+def _storable(text: str) -> str:
+    text.encode()  # surrogates can't be
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite and Parquet can hold
+Number = Annotated[float, Field(allow_inf_nan=False)]
+OneLine = Annotated[str, AfterValidator(lambda text: " ".join(text.encode(errors="replace").decode().split()))]
+CountOrEmpty = Annotated[Count | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class EpisodeKey(NamedTuple):
@@ -39,7 +40,7 @@ class EpisodeKey(NamedTuple):
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """Result of one episode.
+    """Result of one episode. Values are checked when it is made, and texts (of a CSV file) become numbers.
 
     Attributes:
         protocol: id of the protocol it was played under.
@@ -55,49 +56,34 @@ class EpisodeRow:
         first_success: the decision that first succeeded, counted from 1, or None.
         checkpoint: hash of the checkpoint behind the agent, or empty.
         device: where the agent computed.
-        protocol_hash: ``Protocol.rules_hash`` of the rules it was played under; empty in files from before it existed.
+        protocol_hash: ``Protocol.rules_hash`` of the rules it was played under.
         run: id of the run that played it, or empty.
+
+    Raises:
+        ValidationError: a value of another kind, a number that is not finite, too large, or negative where none can be,
+            or values that contradict each other.
     """
 
-    protocol: str
-    task: str
-    agent: str
-    seed: int
+    protocol: Text
+    task: Text
+    agent: Text
+    seed: Count
     success_any: bool
     success_final: bool
-    return_: float
-    decisions: int
-    plan_seconds: float
-    denoiser_calls: int
-    imagined_decisions: int
-    error: str = ""
-    first_success: int | None = None
-    checkpoint: str = ""
-    device: str = ""
-    protocol_hash: str = ""
-    run: str = ""
+    return_: Number
+    decisions: Count
+    plan_seconds: Annotated[Number, Field(ge=0)]
+    denoiser_calls: Count
+    imagined_decisions: Count
+    error: OneLine = ""
+    first_success: CountOrEmpty = None
+    checkpoint: Text = ""
+    device: Text = ""
+    protocol_hash: Text = ""
+    run: Text = ""
 
-    @property
-    def key(self) -> EpisodeKey:
-        return EpisodeKey(self.protocol, self.task, self.agent, self.seed, self.checkpoint)
-
-    def check(self) -> EpisodeRow:
-        """This row, if it makes sense.
-
-        Raises:
-            ValueError: a number that is not finite, too large, or negative where none can be; text that no file can
-                hold; a success nobody saw.
-        """
-        for name in ("return_", "plan_seconds"):
-            if not abs(getattr(self, name)) <= sys.float_info.max:
-                raise ValueError(f"{name.rstrip('_')}={getattr(self, name)} is not finite")
-        for name in ("seed", "decisions", "plan_seconds", "denoiser_calls", "imagined_decisions"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} is negative")
-        for name in ("seed", "decisions", "denoiser_calls", "imagined_decisions"):
-            if getattr(self, name) > LARGEST:
-                raise ValueError(f"{name}={getattr(self, name)} is too large")
-        "".join(value for value in vars(self).values() if isinstance(value, str)).encode()  # surrogates can't be
+    @model_validator(mode="after")
+    def _consistent(self) -> EpisodeRow:
         if self.success_final and not self.success_any:
             raise ValueError("success_final=1 without success_any=1")
         if self.first_success is not None and not 1 <= self.first_success <= max(1, self.decisions):
@@ -106,70 +92,61 @@ class EpisodeRow:
             raise ValueError("an episode that broke off counts as a failure, this one has success_any=1")
         return self
 
-    def to_dict(self) -> dict[str, str]:
-        """Column -> text, as stored."""
-        return {
-            "protocol": self.protocol,
-            "task": self.task,
-            "agent": self.agent,
-            "seed": str(self.seed),
-            "success_any": str(int(self.success_any)),
-            "success_final": str(int(self.success_final)),
-            "return": f"{self.return_:.4f}",
-            "decisions": str(self.decisions),
-            "plan_seconds": f"{self.plan_seconds:.5f}",
-            "denoiser_calls": str(self.denoiser_calls),
-            "imagined_decisions": str(self.imagined_decisions),
-            "error": " ".join(self.error.split()),
-            "first_success": "" if self.first_success is None else str(self.first_success),
-            "checkpoint": self.checkpoint,
-            "device": self.device,
-            "protocol_hash": self.protocol_hash,
-            "run": self.run,
-        }
+    @property
+    def key(self) -> EpisodeKey:
+        """The episode, whatever came of it."""
+        return EpisodeKey(self.protocol, self.task, self.agent, self.seed, self.checkpoint)
+
+    @property
+    def outcome(self) -> tuple[Any, ...]:
+        """What came of the episode, without times; the return with the digits that a CSV file keeps."""
+        return self.success_any, self.success_final, f"{self.return_:.4f}", self.decisions, self.first_success
+
+    def values(self) -> dict[str, Any]:
+        """Column -> value."""
+        return dict(zip(COLUMNS, vars(self).values(), strict=True))
 
     @classmethod
-    def from_dict(cls, values: dict[str, str]) -> EpisodeRow:
-        """Inverse of ``to_dict``; the columns after ``error`` may be missing.
+    def of(cls, values: Mapping[str, Any]) -> EpisodeRow:
+        """Inverse of ``values``; also takes texts, and ignores other columns.
 
         Raises:
-            KeyError, ValueError: a column is missing, is no number, or makes no sense.
+            ValidationError: as above, or a column is missing.
         """
-        first_success = values.get("first_success", "")
-        return cls(
-            protocol=values["protocol"],
-            task=values["task"],
-            agent=values["agent"],
-            seed=int(values["seed"]),
-            success_any=_flag(values["success_any"]),
-            success_final=_flag(values["success_final"]),
-            return_=float(values["return"]),
-            decisions=int(values["decisions"]),
-            plan_seconds=float(values["plan_seconds"]),
-            denoiser_calls=int(values["denoiser_calls"]),
-            imagined_decisions=int(values["imagined_decisions"]),
-            error=values["error"],
-            first_success=int(first_success) if first_success else None,
-            checkpoint=values.get("checkpoint", ""),
-            device=values.get("device", ""),
-            protocol_hash=values.get("protocol_hash", ""),
-            run=values.get("run", ""),
-        ).check()
+        return cls(**{name: values[column] for name, column in _COLUMN_OF.items() if column in values})
 
 
-def _flag(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError(f"{text!r} is neither 0 nor 1")
-    return text == "1"
+_COLUMN_OF = {field.name: field.name.rstrip("_") for field in fields(EpisodeRow)}
+COLUMNS = tuple(_COLUMN_OF.values())
 
 
-COLUMNS: tuple[str, ...] = tuple(
-    "return" if field.name == "return_" else field.name for field in dataclasses.fields(EpisodeRow)
-)
+def reason(error: ValidationError) -> str:
+    """The first thing that is wrong with a row, such as ``decisions=-1: Input should be greater than …``."""
+    first = error.errors()[0]
+    where = str(first["loc"][0]).rstrip("_") if first["loc"] else ""
+    given = "" if not where or first["type"] == "missing" else f"={first['input']!r}"[:80]
+    return f"{where}{given}: {first['msg']}" if where else first["msg"]
+
+
+def rows_of(path: Path, records: Iterable[Mapping[str, Any]], first: int = 1, unit: str = "row") -> list[EpisodeRow]:
+    """Rows from the records of a file, which are counted from ``first`` as its ``unit``.
+
+    Raises:
+        UserError: naming the record that is no episode row.
+    """
+    rows = []
+    for number, values in enumerate(records, start=first):
+        try:
+            rows.append(EpisodeRow.of(values))
+        except (ValidationError, TypeError) as error:
+            why = reason(error) if isinstance(error, ValidationError) else str(error)
+            message = f"rows={str(path)!r} {unit} {number} is no episode row ({why}); give a file of episode rows"
+            raise UserError(message) from None
+    return rows
 
 
 def read_rows(path: Path) -> list[EpisodeRow]:
-    """Rows of a CSV file in file order, without a last row that a crash has torn.
+    """Rows of a CSV file in file order.
 
     Raises:
         UserError: no such file, or not a file of rows.
@@ -177,63 +154,53 @@ def read_rows(path: Path) -> list[EpisodeRow]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise UserError(f"rows={str(path)!r} can't be read ({reason}); give a CSV of episode rows") from None
-    text, end, torn = text.rpartition("\n")
-    if torn:
-        logger.warning("the last line of %s has no end; it is left out", path)
-    rows = []
-    for number, values in enumerate(csv.DictReader(io.StringIO(text + end)), start=2):
-        try:
-            rows.append(EpisodeRow.from_dict(values))
-        except (KeyError, ValueError, TypeError) as error:
-            message = f"rows={str(path)!r} line {number} is no episode row ({error!r}); give a CSV of episode rows"
-            raise UserError(message) from None
-    return rows
-
-
-def newest(rows: Iterable[EpisodeRow]) -> Iterable[EpisodeRow]:
-    """Rows without those that a later row of the same episode replaces."""
-    return {row.key: row for row in rows}.values()
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of episode rows") from None
+    return rows_of(path, csv.DictReader(io.StringIO(text)), first=2, unit="line")
 
 
 def write_rows(path: Path, rows: Iterable[EpisodeRow]) -> None:
-    """Replace ``path`` by these rows in one step."""
-    write_text(path, csv_text([COLUMNS, *(row.to_dict().values() for row in rows)]))
+    """Replace ``path`` by these rows in one step.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    write_text(path, csv_text([COLUMNS, *(_cells(row) for row in rows)]))
+
+
+def _cells(row: EpisodeRow) -> list[Any]:
+    texts = {"return": f"{row.return_:.4f}", "plan_seconds": f"{row.plan_seconds:.5f}"}
+    return [int(value) if isinstance(value, bool) else value for value in (row.values() | texts).values()]
+
+
+def settled(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
+    """Of each episode the row that counts: the first that was played to its end, else the newest."""
+    kept: dict[tuple[EpisodeKey, str], EpisodeRow] = {}
+    for row in rows:
+        known = kept.get((row.key, row.protocol_hash))
+        if known is None or known.error:
+            kept[row.key, row.protocol_hash] = row
+    return list(kept.values())
+
+
+def conflicts(rows: Iterable[EpisodeRow]) -> int:
+    """How many rows tell another outcome of their episode than the row that counts."""
+    whole = [row for row in rows if not row.error]
+    counting = {(row.key, row.protocol_hash): row.outcome for row in settled(whole)}
+    return sum(row.outcome != counting[row.key, row.protocol_hash] for row in whole)
+
+
+def newest(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
+    """Rows without those that a later row of the same episode replaces."""
+    return list({row.key: row for row in rows}.values())
 
 
 def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:
-    """Refuse rows of one protocol whose rules were changed between them; rows from before there were hashes have none.
+    """Refuse rows of one protocol whose rules were changed between them.
 
     Raises:
         UserError: naming ``where`` they would stand together.
     """
-    hashes = sorted({row.protocol_hash for row in rows} - {""})
+    hashes = sorted({row.protocol_hash for row in rows})
     if len(hashes) > 1:
         raise UserError(f"{where} has rows under other rules of the same name ({', '.join(hashes)}); keep those apart")
-
-
-def merge(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
-    """Add the rows of ``sources`` (CSV files, stores, run folders), oldest first, to the CSV file ``into`` and return
-    all that it holds now.
-
-    Episodes are told apart by protocol, task, agent and seed: committed rows show one checkpoint per agent.
-
-    Raises:
-        UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
-    """
-    from sfvgen_plan.benchmarks.results.import_export import read_source
-
-    rows = read_rows(into) if into.exists() else []
-    for source in sources:
-        rows += read_source(source)
-    for row in rows:
-        if row.protocol != into.stem:
-            raise UserError(
-                f"into={str(into)!r} is for protocol {into.stem!r}, but a row is of {row.protocol!r}; merge those apart"
-            )
-    merged = {row.key[:4]: row for row in rows}
-    ordered = [merged[key] for key in sorted(merged)]
-    check_same_rules(ordered, f"into={str(into)!r}")
-    write_rows(into, ordered)
-    return ordered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +183,8 @@ def _show(
     out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, file: Path, finished: bool
 ) -> None:
     """The result: a table, or JSON."""
-    from sfvgen_plan.benchmarks.report.summary import per_task, terminal_table
+    from sfvgen_plan.benchmarks.report.tables import eval_table
+    from sfvgen_plan.benchmarks.results.summary import Summary
 
     data: dict[str, Any] = {
         "protocol": evaluation.protocol.id,
@@ -193,10 +194,10 @@ def _show(
         "finished": finished,
         "folder": str(recorder.path.parent),
         "store": str(recorder.path),
-        "summaries": [summary.to_dict() for summary in per_task(rows, evaluation.tasks)],
-        "episodes": [{name.rstrip("_"): value for name, value in asdict(row).items()} for row in rows],
+        "summaries": [summary.to_dict() for summary in Summary(rows).in_order(evaluation.tasks)],
+        "episodes": [row.values() for row in rows],
     }
-    out.result(data, terminal_table(rows, evaluation.tasks))
+    out.result(data, eval_table(rows, evaluation.tasks))
     out.note(f"rows: {file}")
     if any(row.error for row in rows):
         out.note(f"errors: {recorder.errors}")

@@ -10,7 +10,7 @@ from sfvgen_plan.arguments import positive_int
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.results.store import Store
+    from sfvgen_plan.benchmarks.results.import_export import Results
     from sfvgen_plan.console import Output
 
 HELP = "rank agents by their stored episodes: table, Markdown, HTML report; check submissions"
@@ -45,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Show the ranking, and write what was asked for."""
-    from sfvgen_plan.benchmarks.results.import_export import combined
+    from sfvgen_plan.benchmarks.results.import_export import read_all
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -61,25 +61,26 @@ def run(args: Namespace) -> int:
     ]
     if not sources:
         raise UserError(f"there are no rows in {' or '.join(DEFAULT_SOURCES)}; name a store or a run with --store")
-    with combined(sources if args.store else sources[:1]) as store:
-        if args.submit:
-            submit(out, store, args)
-        else:
-            show(out, store, sources, args)
+    sources = sources if args.store else sources[:1]
+    results = read_all(sources)
+    if args.submit:
+        submit(out, results, args)
+    else:
+        show(out, results, sources, args)
     return 0
 
 
-def show(out: Output, store: Store, sources: list[Path], args: Namespace) -> None:
+def show(out: Output, results: Results, sources: list[Path], args: Namespace) -> None:
     """Rankings of all protocols, or of the one asked for."""
     from sfvgen_plan.benchmarks.report.clips import read_clips
     from sfvgen_plan.benchmarks.report.page import TOP, report
     from sfvgen_plan.benchmarks.report.standings import boards, ranked_rows
     from sfvgen_plan.benchmarks.report.tables import page, terminal
     from sfvgen_plan.benchmarks.results.import_export import stores_of
-    from sfvgen_plan.benchmarks.results.store import now
+    from sfvgen_plan.benchmarks.results.provenance import now
     from sfvgen_plan.io import atomic
 
-    found = boards(store, args.protocol)
+    found = boards(results, args.protocol)
     if args.markdown:
         with atomic(args.markdown, "markdown") as staged:
             staged.write_text(page(found, args.top), encoding="utf-8")
@@ -92,22 +93,23 @@ def show(out: Output, store: Store, sources: list[Path], args: Namespace) -> Non
         out.note(f"written: {path}")
 
 
-def submit(out: Output, store: Store, args: Namespace) -> None:
+def submit(out: Output, results: Results, args: Namespace) -> None:
     """Write an entry that others can check."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
     from sfvgen_plan.benchmarks.results.submissions import write_submission
 
     about = {name: getattr(args, name) for name in ("authors", "url", "description")}
-    rows = write_submission(store, args.submit, load_protocol(args.protocol), args.out, about)
+    rows = write_submission(results.rows, args.submit, load_protocol(args.protocol), args.out, about)
     out.result({"submission": str(args.out), "rows": str(rows)}, f"{args.out} and {rows}")
 
 
 def check(out: Output, path: Path) -> None:
     """Recompute a submission from its rows."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
-    from sfvgen_plan.benchmarks.report.summary import terminal_table
+    from sfvgen_plan.benchmarks.report.tables import eval_table
     from sfvgen_plan.benchmarks.results.submissions import check_submission
 
     entry, rows = check_submission(path)
-    out.result({"valid": True, **entry}, terminal_table(rows, load_protocol(entry["protocol"]).tasks))
+    table = eval_table(rows, load_protocol(entry.protocol).tasks)
+    out.result({"valid": True, **entry.model_dump(by_alias=True)}, table)
     out.note(f"{path}: {len(rows)} episodes bear out every figure")

@@ -92,7 +92,7 @@ def _played(folder: Path) -> int:
 
     if not (folder / STORE).exists():
         return 0
-    with Store(folder / STORE, writable=False, thorough=False) as store:
+    with Store(folder / STORE, writable=False) as store:
         return sum(not row.error for row in store.rows())
 
 

@@ -1,13 +1,18 @@
-"""Rows, stores that hold them, and ways to spoil such a file, for the tests of the result store."""
+"""Rows, and stores that hold them, for the tests of everything that is made of rows."""
 
 from __future__ import annotations
 
-import dataclasses
-import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Store
+
+COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
+PROTOCOL = load_protocol("metaworld-10")
 
 ROW = EpisodeRow(
     protocol="metaworld-10",
@@ -27,11 +32,26 @@ ROW = EpisodeRow(
     protocol_hash="0123456789ab",
     run="r1",
 )
-BROKEN = dataclasses.replace(ROW, success_any=False, first_success=None, error="Boom: no")
+BROKEN = replace(ROW, success_any=False, first_success=None, error="Boom: no")
 
 
 def seeds(count: int, start: int = 0) -> list[EpisodeRow]:
-    return [dataclasses.replace(ROW, seed=seed) for seed in range(start, start + count)]
+    return [replace(ROW, seed=seed) for seed in range(start, start + count)]
+
+
+def rows_of(agent: str, solved: int, tasks: Sequence[str] = PROTOCOL.tasks, **changes: Any) -> list[EpisodeRow]:
+    """Ten episodes a task, of which the first ``solved`` succeed, at decision 10, 11 and so on."""
+    failed: dict[str, Any] = dict(
+        protocol=PROTOCOL.id, agent=agent, success_any=False, success_final=False, return_=40.0, decisions=100,
+        plan_seconds=0.5, denoiser_calls=1200, imagined_decisions=82_000, checkpoint="abc", device="a GPU",
+        protocol_hash=PROTOCOL.rules_hash,
+    )  # fmt: skip
+    rows = []
+    for task in tasks:
+        for seed in range(10):
+            won = dict(success_any=True, success_final=seed % 2 == 0, first_success=10 + seed, decisions=15 + seed)
+            rows.append(EpisodeRow(**failed | (won if seed < solved else {}) | changes, task=task, seed=seed))
+    return rows
 
 
 def store_with(path: Path, rows: list[EpisodeRow]) -> Path:
@@ -43,19 +63,3 @@ def store_with(path: Path, rows: list[EpisodeRow]) -> Path:
 def all_rows(path: Path) -> list[EpisodeRow]:
     with Store(path, writable=False) as store:
         return store.rows()
-
-
-def spoil(path: Path, page: int, how: str) -> None:
-    data = bytearray(path.read_bytes())
-    size = 4096
-    start = page * size if page >= 0 else len(data) + page * size
-    if how == "truncated":
-        del data[start + 100 :]
-    elif how == "zeroed":
-        data[start : start + size] = bytes(size)
-    elif how == "noise":
-        data[start : start + size] = random.Random(0).randbytes(size)
-    else:  # One bit of a row's content.
-        place = data.rfind(b"reach-v3", 0, start + size)
-        data[place] ^= 1
-    path.write_bytes(data)

@@ -12,17 +12,16 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 import pytest
+from stored_rows import PROTOCOL, rows_of
 
-from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report.clips import GAP, Clip, ClipMaker, chosen, folder_of, imagined, read_clips
 from sfvgen_plan.benchmarks.report.page import CLIP_BYTES, report
 from sfvgen_plan.benchmarks.report.standings import Board, boards, ranked_rows
 from sfvgen_plan.benchmarks.report.tables import learning
-from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.results.store import Run, Store
+from sfvgen_plan.benchmarks.results.import_export import Results
+from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 
-PROTOCOL = load_protocol("metaworld-10")
 OF = {"protocol": PROTOCOL.id, "protocol_hash": PROTOCOL.rules_hash, "agent": "mine", "checkpoint": "abc"}
 
 
@@ -113,51 +112,41 @@ def test_the_first_agents_get_a_success_and_a_failure_each_before_anybody_gets_m
     assert chosen(clips, [("nobody", "")], 10**6) == []
 
 
-def board(folder: Path, agent: str, record: dict[str, Any] | None = None) -> Board:
-    rows = [
-        EpisodeRow(
-            PROTOCOL.id, task, agent, 0, False, False, 1.0, 100, 0.5, 0, 0, "", None, "abc", "", PROTOCOL.rules_hash
-        )
-        for task in PROTOCOL.tasks
-    ]
-    with Store(folder / "all.sqlite", create=True) as store:
-        store.extend(rows, [Run.new(agent, PROTOCOL.id, "abc", record or {})])
-        (found,) = boards(store)
+def board(agent: str, *records: dict[str, Any]) -> Board:
+    runs = [Run.new(agent, PROTOCOL.id, "abc", record) for record in records]
+    (found,) = boards(Results(rows_of(agent, 0), runs))
     return found
 
 
 def test_the_report_holds_the_videos_and_shows_names_as_text(tmp_path: Path) -> None:
     nasty = '"><script>alert(1)</script>'
-    page = report([board(tmp_path, nasty)], clips=clips_of(tmp_path, nasty))
+    page = report([board(nasty)], clips=clips_of(tmp_path, nasty))
     assert page.count("<video ") == 4
     assert "<script>" not in page
     assert "media-src data:" in page
     (uri, *_) = re.findall(r'src="data:video/mp4;base64,([^"]*)"', page)
     assert base64.b64decode(uri) == b"\0" * 1000
     assert not re.findall(r'(?:src|href)="(?!data:|#|https)', page)
-    assert "<video" not in report([board(tmp_path, "mine")], clips=[])
+    assert "<video" not in report([board("mine")], clips=[])
 
 
 def test_other_protocols_and_strangers_are_left_out_and_the_page_stays_small(tmp_path: Path) -> None:
     clips = clips_of(tmp_path, "mine", 1_900_000)
     many = [(replace(clip, seed=seed), path) for clip, path in clips for seed in range(5)]
-    page = report([board(tmp_path, "mine")], clips=many)
+    page = report([board("mine")], clips=many)
     assert 0 < page.count("<video ") < len(many)
     assert len(page) < CLIP_BYTES + 500_000
     assert "more are not shown" in page
     other = [(replace(clip, protocol_hash="0123"), path) for clip, path in clips_of(tmp_path, "mine")]
-    assert "<video" not in report([board(tmp_path, "mine")], clips=other + clips_of(tmp_path, "stranger"))
+    assert "<video" not in report([board("mine")], clips=other + clips_of(tmp_path, "stranger"))
 
 
-def test_the_cost_of_learning_is_that_of_the_newest_run(tmp_path: Path) -> None:
+def test_the_cost_of_learning_is_that_of_the_newest_run() -> None:
     cost = {"checkpoint": {"seconds": 720.0, "device": "<i>GPU", "episodes": 4000}}
     own = {"agent": {"algorithm": "sac", "decisions": 20000}}
-    found = board(tmp_path, "mine", {"learning": cost | own, "started": "2"})
-    with Store(tmp_path / "all.sqlite") as store:
-        store.extend([], [Run.new("mine", PROTOCOL.id, "abc", {"learning": own, "started": "1"})])
-        (found,) = boards(store)
+    found = board("mine", {"learning": cost | own, "started": "2"}, {"learning": own, "started": "1"})
     (standing,) = found.standings
-    text = learning(found, standing)
+    text = learning(standing)
     assert text == "checkpoint: 12 min on <i>GPU, 4,000 episodes; agent: sac, 20,000 imagined decisions"
     assert "12 min on &lt;i&gt;GPU" in report([found])
     assert ranked_rows([found])[0]["standings"][0]["learning"] == cost | own
@@ -166,7 +155,7 @@ def test_the_cost_of_learning_is_that_of_the_newest_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "record", [{}, {"learning": 7}, {"learning": {"checkpoint": [1]}}, {"learning": {"agent": {}}}]
 )
-def test_runs_without_it_have_none(tmp_path: Path, record: dict[str, Any]) -> None:
-    found = board(tmp_path, "mine", record)
-    assert learning(found, found.standings[0]) == ""
+def test_runs_without_it_have_none(record: dict[str, Any]) -> None:
+    found = board("mine", record)
+    assert learning(found.standings[0]) == ""
     report([found])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from chromium import Page, find_chromium
+from stored_rows import rows_of
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report.page import report
 from sfvgen_plan.benchmarks.report.standings import boards
-from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.results.store import Store
+from sfvgen_plan.benchmarks.results.import_export import Results
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium or Chrome is installed")
 
@@ -25,21 +25,14 @@ NAMES += [f"cem+samples={n}+elites=8+iterations=3" for n in range(1, 9)]
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A report of twelve agents, with published figures beside them."""
-    folder = tmp_path_factory.mktemp("report")
-    plain = EpisodeRow(
-        PROTOCOL.id, "", "", 0, False, False, 40.0, 100, 0.5, 1200, 82_000, "", None, "abc", "a GPU",
-        PROTOCOL.rules_hash,
-    )  # fmt: skip
     rows = [
-        dataclasses.replace(plain, task=task, agent=name, seed=seed, success_any=seed > n, imagined_decisions=n * 90)
+        replace(row, agent=name, imagined_decisions=n * 90)
         for n, name in enumerate(NAMES)
-        for task in PROTOCOL.tasks
-        for seed in range(12)
+        for row in rows_of(name, 10 - n, PROTOCOL.tasks, protocol=PROTOCOL.id, protocol_hash=PROTOCOL.rules_hash)
     ]
-    with Store(folder / "all.sqlite", create=True) as store:
-        store.extend(rows)
-        (folder / "board.html").write_text(report(boards(store)))
-    return (folder / "board.html").as_uri()
+    file = tmp_path_factory.mktemp("report") / "board.html"
+    file.write_text(report(boards(Results(rows))))
+    return file.as_uri()
 
 
 @pytest.fixture(scope="module")

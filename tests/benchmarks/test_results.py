@@ -1,35 +1,28 @@
-"""Rows and the CSV files that hold them."""
+"""Rows: what is refused, and how they get into files and stores and out again."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
+from stored_rows import BROKEN, COMMITTED, ROW, all_rows, seeds, store_with
 
-from sfvgen_plan.benchmarks.results.import_export import main
-from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, merge, newest, read_rows, write_rows
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.results.__main__ import main
+from sfvgen_plan.benchmarks.results.import_export import Results, export, merge_into_csv, read, read_all, sources_in
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, conflicts, newest, read_rows, settled, write_rows
+from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.errors import UserError
 
-ROW = EpisodeRow(
-    protocol="metaworld-10",
-    task="reach-v3",
-    agent="default",
-    seed=3,
-    success_any=True,
-    success_final=False,
-    return_=101.25,
-    decisions=17,
-    plan_seconds=0.125,
-    denoiser_calls=51,
-    imagined_decisions=4096,
-    first_success=12,
-    checkpoint="abc",
-    device="cpu",
-)
+SHORT = replace(ROW, return_=101.25, plan_seconds=0.125)
+"""A row that a CSV file keeps all digits of."""
 
 
 def test_the_columns_begin_as_agreed(tmp_path: Path) -> None:
@@ -39,110 +32,188 @@ def test_the_columns_begin_as_agreed(tmp_path: Path) -> None:
     with (tmp_path / "episodes.csv").open() as file:
         (record,) = csv.DictReader(file)
     assert tuple(record) == COLUMNS
-    assert (record["return"], record["success_any"], record["success_final"]) == ("101.2500", "1", "0")
+    assert (record["return"], record["success_any"], record["success_final"]) == ("101.1235", "1", "0")
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in COMMITTED.glob("*-*.csv")))
+def test_committed_rows_are_read_and_written_as_they_are(file: str, tmp_path: Path) -> None:
+    rows = read_rows(COMMITTED / file)
+    write_rows(tmp_path / file, rows)
+    assert (tmp_path / file).read_text() == (COMMITTED / file).read_text()
+    assert {row.protocol_hash for row in rows} == {load_protocol(Path(file).stem).rules_hash}
 
 
 def test_errors_with_commas_quotes_and_line_breaks_stay_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "episodes.csv"
-    write_rows(path, [dataclasses.replace(ROW, error='ValueError: "a",\n b', success_any=False, first_success=None)])
-    assert path.read_text().count("\n") == 2
-    assert read_rows(path)[0].error == 'ValueError: "a", b'
+    write_rows(tmp_path / "episodes.csv", [replace(BROKEN, error='ValueError: "a",\n b')])
+    assert (tmp_path / "episodes.csv").read_text().count("\n") == 2
+    assert read_rows(tmp_path / "episodes.csv")[0].error == 'ValueError: "a", b'
 
 
-def test_a_row_torn_by_a_crash_is_dropped_with_a_word_and_the_others_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "episodes.csv"
-    write_rows(path, [ROW])
-    with path.open("a") as file:
-        file.write("metaworld-10,reach-v3,def")
-    assert read_rows(path) == [ROW]
-    assert "episodes.csv has no end; it is left out" in caplog.text
+NONSENSE: list[tuple[dict[str, Any], str]] = [
+    ({"return": "nan"}, "return='nan': .*finite"),
+    ({"plan_seconds": "inf"}, "finite"),
+    ({"success_any": "2"}, "boolean"),
+    ({"decisions": "-1"}, "greater than or equal to 0"),
+    ({"seed": ""}, "integer"),
+    ({"seed": "9" * 20}, "less than"),
+    ({"first_success": "18"}, "outside the 17 decisions"),
+    ({"success_any": "0", "success_final": "1", "first_success": ""}, "without success_any"),
+    ({"error": "Boom: no"}, "counts as a failure"),
+]
 
 
-def test_files_from_before_the_last_columns_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "episodes.csv"
-    write_rows(path, [ROW])
-    lines = [line.rsplit(",", 2)[0] for line in path.read_text().splitlines()]
-    path.write_text("\n".join(lines) + "\n")
-    assert lines[0].endswith(",checkpoint,device")
-    assert read_rows(path) == [ROW]
-
-
-def test_of_an_episode_played_twice_the_newest_row_counts() -> None:
-    assert list(newest([dataclasses.replace(ROW, error="Boom: no"), ROW])) == [ROW]
-
-
-@pytest.mark.parametrize(
-    ("column", "text", "named"),
-    [
-        ("return", "nan", "not finite"),
-        ("plan_seconds", "inf", "not finite"),
-        ("success_any", "2", "neither 0 nor 1"),
-        ("decisions", "-1", "negative"),
-        ("seed", "", "invalid literal"),
-        ("seed", "9" * 20, "too large"),
-        ("first_success", "18", "outside the 17 decisions"),
-        ("success_any", "0", "without success_any"),
-        ("error", "Boom: no", "counts as a failure"),
-    ],
-)
+@pytest.mark.parametrize(("change", "named"), NONSENSE)
 def test_rows_that_make_no_sense_are_refused_with_their_line(
-    column: str, text: str, named: str, tmp_path: Path
+    change: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
-    good = dataclasses.replace(ROW, success_final=True).to_dict()
     path = tmp_path / "episodes.csv"
-    lines = [",".join(COLUMNS), ",".join(good.values()), ",".join({**good, column: text}.values())]
-    path.write_text("\n".join(lines) + "\n")
+    write_rows(path, [SHORT, SHORT])
+    with path.open() as file:
+        good, bad = csv.DictReader(file)
+    with path.open("w") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows([good, {**bad, **change}])
     with pytest.raises(UserError, match=f"line 3 .*{named}"):
         read_rows(path)
 
 
-def test_a_file_of_something_else_is_refused_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "x.csv"
-    path.write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="line 2"):
-        read_rows(path)
+def test_a_row_that_makes_no_sense_can_not_be_made() -> None:
+    for change in ({"return_": float("nan")}, {"seed": 10**30}, {"agent": "\ud800"}, {"decisions": 1.5}):
+        with pytest.raises(ValidationError):
+            replace(ROW, **change)  # type: ignore[arg-type]
+
+
+def test_files_of_something_else_are_refused_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"line 2 .*protocol: Field required"):
+        read_rows(tmp_path / "x.csv")
+    write_rows(tmp_path / "torn.csv", [ROW])
+    with (tmp_path / "torn.csv").open("a") as file:
+        file.write("metaworld-10,reach-v3,def")
+    with pytest.raises(UserError, match="line 3"):
+        read_rows(tmp_path / "torn.csv")
     with pytest.raises(UserError, match="missing"):
         read_rows(tmp_path / "missing.csv")
 
 
-def test_merging_keeps_the_newest_row_of_each_episode_and_sorts(tmp_path: Path) -> None:
+def test_of_an_episode_played_twice_one_row_counts() -> None:
+    other = replace(ROW, decisions=20, run="r2")
+    assert newest([BROKEN, ROW]) == [ROW]
+    assert settled([BROKEN, ROW, other]) == [ROW]
+    assert settled([BROKEN, replace(BROKEN, run="r2")]) == [replace(BROKEN, run="r2")]
+    assert conflicts([BROKEN, ROW, replace(ROW, plan_seconds=9.0)]) == 0
+    assert conflicts([ROW, other, replace(other, protocol_hash="x")]) == 1
+
+
+def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_path: Path) -> None:
     into, run = tmp_path / "metaworld-10.csv", tmp_path / "run.csv"
-    write_rows(into, [ROW, dataclasses.replace(ROW, seed=1)])
-    retrained = dataclasses.replace(ROW, success_final=True, checkpoint="def")
-    write_rows(run, [dataclasses.replace(ROW, agent="cem"), retrained])
-    rows = merge([run], into)
-    assert [(row.agent, row.seed, row.checkpoint) for row in rows] == [
-        ("cem", 3, "abc"),
-        ("default", 1, "abc"),
-        ("default", 3, "def"),
-    ]
-    assert read_rows(into) == rows
-    assert merge([run], into) == rows
+    write_rows(into, [SHORT, replace(SHORT, seed=1)])
+    write_rows(run, [replace(SHORT, agent="cem"), replace(SHORT, success_final=True, checkpoint="def")])
+    rows = merge_into_csv([run], into)
+    found = [(row.agent, row.seed, row.checkpoint) for row in rows]
+    assert found == [("cem", 3, "abc"), ("default", 1, "abc"), ("default", 3, "def")]
+    assert read_rows(into) == merge_into_csv([run], into) == rows
 
 
-def test_rows_of_another_protocol_are_not_merged(tmp_path: Path) -> None:
-    run, into = tmp_path / "run.csv", tmp_path / "metaworld-50.csv"
+def test_rows_of_other_rules_are_not_merged(tmp_path: Path) -> None:
+    run, into = tmp_path / "run.csv", tmp_path / "mt50.csv"
     write_rows(run, [ROW])
     with pytest.raises(UserError, match="metaworld-10"):
-        merge([run], into)
+        merge_into_csv([run], into)
+    write_rows(run, [ROW, replace(ROW, seed=4, protocol_hash="other")])
+    with pytest.raises(UserError, match="other rules of the same name"):
+        merge_into_csv([run], tmp_path / "metaworld-10.csv")
     assert not into.exists()
 
 
-def test_the_merge_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, into = tmp_path / "run.csv", tmp_path / "new" / "metaworld-10.csv"
-    write_rows(run, [ROW])
-    assert main(["merge", str(run), "--into", str(into)]) == 0
-    assert read_rows(into) == [ROW]
-    assert main(["merge", str(tmp_path / "no.csv"), "--into", str(into)]) == 2
-    assert "error: rows=" in capsys.readouterr().err
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_what_is_exported_can_be_read(suffix: str, tmp_path: Path) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    rows = [*[replace(SHORT, seed=seed) for seed in range(3)], replace(BROKEN, seed=9, return_=0.5, plan_seconds=0.25)]
+    run = Run.new("default", "metaworld-10", "abc", {"settings": {}})
+    export(Results(rows, [run]), tmp_path / f"rows{suffix}")
+    assert read(tmp_path / f"rows{suffix}") == Results(rows, [run] if suffix == ".json" else [])
+
+
+def test_stores_merge_without_doubling_and_say_what_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = store_with(tmp_path / "a.sqlite", [*seeds(3), replace(BROKEN, seed=9)])
+    other = [replace(row, run="elsewhere") for row in seeds(3, start=2)]
+    second = store_with(tmp_path / "b" / "results.sqlite", [replace(other[0], decisions=99), *other[1:]])
+    into = tmp_path / "all.sqlite"
+    for said in ("6 rows added; 1 were there already, 1 of them", "0 rows added; 7 were there already, 1 of them"):
+        assert main(["merge", str(first), str(second.parent), "--into", str(into)]) == 0
+        assert said in capsys.readouterr().out
+    assert len(all_rows(into)) == 6
+    assert sorted(row.seed for row in read_all([tmp_path / "b", first]).rows) == [0, 1, 2, 3, 4, 9]
+    assert "1 episodes have another outcome" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("rows.json", b'{"rows": []}', "no export"),
+        ("rows.json", b"{", "no export"),
+        ("rows.json", b'{"runs": [], "rows": [{}]}', "row 1"),
+        ("rows.json", json.dumps({"runs": [], "rows": [ROW.values() | {"return": 10**400}]}).encode(), "row 1"),
+        ("rows.json", b'{"runs": [{"id": 1}], "rows": []}', "no export"),
+        ("rows.json", b"[" * 100_000, "no export"),
+        ("rows.parquet", b"PAR1", "can't be read"),
+        ("rows.sqlite", b"x" * 5000, "no result store"),
+        ("rows.csv", b"\xff\xfe", "no text"),
+        ("rows.csv", b"a,b\n1,2\n", "line 2"),
+    ],
+)
+def test_sources_of_something_else_are_one_line_and_add_nothing(
+    name: str, content: bytes, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    good, into = store_with(tmp_path / "good.sqlite", seeds(2)), tmp_path / "all.sqlite"
+    (tmp_path / name).write_bytes(content)
+    assert main(["merge", str(good), str(tmp_path / name), "--into", str(into)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert name in line and named in line
+    assert not into.exists()
+
+
+def test_a_folder_of_results_is_everything_in_it(tmp_path: Path) -> None:
+    store_with(tmp_path / "run" / "results.sqlite", seeds(2))
+    write_rows(tmp_path / "old" / "episodes.csv", seeds(1, start=5))
+    write_rows(tmp_path / "metaworld-10.csv", seeds(1, start=6))
+    (tmp_path / "speed.csv").write_text("name,value\n")
+    (tmp_path / "notes").mkdir()
+    assert [path.name for path in sources_in(tmp_path)] == ["metaworld-10.csv", "old", "run"]
+    assert [row.seed for row in read_all([tmp_path]).rows] == [6, 5, 0, 1]
+    with pytest.raises(UserError, match="holds no rows"):
+        sources_in(tmp_path / "notes")
+
+
+def test_places_that_can_not_be_written_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(store_with(tmp_path / "a.sqlite", seeds(2)))
+    (tmp_path / "file").touch()
+    for name in ("rows.csv", "rows.json"):
+        assert main(["export", store, str(tmp_path / "file" / name)]) == 2
+    assert main(["merge", store, "--into", str(tmp_path / "file" / "metaworld-10.csv")]) == 2
+    assert main(["merge", store, "--into", str(tmp_path / "file" / "all.sqlite")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4 and all(line.startswith("error: ") for line in lines)
+    assert main(["export", store, str(tmp_path / "rows.xlsx")]) == 2
+    assert ".csv, .json" in capsys.readouterr().err
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:
-    run, into = tmp_path / "run.csv", tmp_path / "metaworld-10.csv"
-    write_rows(run, [ROW])
-    command = [sys.executable, "-m", "sfvgen_plan.benchmarks.results", "merge", str(run), "--into", str(into)]
+    run, into = store_with(tmp_path / "run" / "results.sqlite", seeds(4)), tmp_path / "new" / "metaworld-10.csv"
+    command = [sys.executable, "-m", "sfvgen_plan.benchmarks.results", "merge", str(run.parent), "--into", str(into)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{into}: 1 episodes\n"
-    assert read_rows(into) == [ROW]
+    assert done.stdout == f"{into}: 4 episodes\n"
+    assert main(["export", str(run), str(tmp_path / "rows.csv")]) == 0
+    assert (tmp_path / "rows.csv").read_text() == into.read_text()
+
+
+def test_values_are_those_of_the_columns() -> None:
+    assert EpisodeRow.of(ROW.values()) == ROW
+    assert EpisodeRow.of({**ROW.values(), "more": 1}) == ROW

@@ -1,11 +1,52 @@
-"""Intervals against known values."""
+"""Statistics against published values, and against their definitions written out with loops."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import yaml
+from scipy import stats
 
-from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
+from sfvgen_plan.benchmarks.statistics import (
+    agreement,
+    interquartile_mean,
+    mean,
+    mmrv,
+    paired_difference,
+    pearson,
+    performance_profile,
+    probability_of_improvement,
+    spearman,
+    wilson,
+)
+
+SIMPLER: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "simpler.yaml").read_text())
+
+Scores = dict[str, list[float]]
+
+
+def scores_of(seed: int, shape: Sequence[int] = (13, 20, 7), levels: int = 9) -> Scores:
+    generator = np.random.default_rng(seed)
+    return {f"task {n}": list(generator.integers(levels, size=size) / levels) for n, size in enumerate(shape)}
+
+
+def resampled(statistic: Callable[..., Any], *agents: Scores, resamples: int = 3000) -> np.ndarray:
+    """The definition of the interval: within each task, draw as many episodes as there are, with replacement."""
+    generator = np.random.default_rng(1)
+    drawn = [
+        statistic(*({task: list(generator.choice(own, len(own))) for task, own in scores.items()} for scores in agents))
+        for _ in range(resamples)
+    ]
+    return np.quantile(drawn, [0.025, 0.975], axis=0)
+
+
+def flat(scores: Scores) -> list[float]:
+    return [score for found in scores.values() for score in found]
 
 
 @pytest.mark.parametrize(
@@ -30,24 +71,17 @@ def test_impossible_counts_have_no_interval(successes: int, trials: int) -> None
         wilson(successes, trials)
 
 
-def test_equal_agents_differ_by_nothing() -> None:
-    scores = {("reach-v3", seed): float(seed % 2) for seed in range(20)}
-    estimate = paired_difference(scores, dict(scores))
-    assert (estimate.mean, estimate.low, estimate.high, estimate.count) == (0, 0, 0, 20)
-
-
-def test_paired_interval_is_that_of_the_mean_difference() -> None:
+def test_the_paired_interval_is_that_of_the_mean_difference_and_reproducible() -> None:
     generator = np.random.default_rng(1)
     differences = generator.normal(0.3, 1.0, size=400)
     noise = generator.normal(0, 50.0, size=400)  # shared by the pair, so it must not widen the interval
     first = {("task", seed): float(noise[seed] + differences[seed]) for seed in range(400)}
     second = {("task", seed): float(noise[seed]) for seed in range(400)}
-    estimate = paired_difference(first, second)
-    half = 1.96 * differences.std() / 20
+    estimate, half = paired_difference(first, second), 1.96 * differences.std() / 20
     assert estimate.mean == pytest.approx(differences.mean())
-    assert (estimate.low, estimate.high) == pytest.approx(
-        (differences.mean() - half, differences.mean() + half), abs=0.01
-    )
+    wanted = (differences.mean() - half, differences.mean() + half)
+    assert (estimate.low, estimate.high) == pytest.approx(wanted, abs=0.02)
+    assert estimate == paired_difference(first, second)
 
 
 def test_only_shared_episodes_count_and_tasks_do_not_spread() -> None:
@@ -56,26 +90,148 @@ def test_only_shared_episodes_count_and_tasks_do_not_spread() -> None:
     second = {(task, seed): 0.0 for task in ("easy", "hard") for seed in range(4)} | {("other", 0): 1.0}
     estimate = paired_difference(first, second)
     assert (estimate.mean, estimate.low, estimate.high, estimate.count) == (0.5, 0.5, 0.5, 8)
-
-
-def test_the_interval_is_reproducible() -> None:
-    first = {("t", seed): float(seed % 3 == 0) for seed in range(20)}
-    second = {("t", seed): float(seed % 4 == 0) for seed in range(20)}
-    assert paired_difference(first, second) == paired_difference(first, second)
-
-
-def test_agents_without_a_shared_episode_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="no episode in common"):
         paired_difference({("a", 0): 1.0}, {("a", 1): 1.0})
 
 
 def test_mean_with_an_interval_near_the_normal_one() -> None:
     values = np.random.default_rng(0).normal(3.0, 2.0, 400)
-    estimate = mean(values.tolist())
-    half = 1.96 * values.std() / 400**0.5
-    assert estimate.mean == pytest.approx(values.mean())
-    assert estimate.count == 400
-    assert (estimate.low, estimate.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+    estimate, half = mean(values.tolist()), 1.96 * values.std() / 20
+    assert (estimate.mean, estimate.count) == (pytest.approx(values.mean()), 400)
+    wanted = (values.mean() - half, values.mean() + half)
+    assert (estimate.low, estimate.high) == pytest.approx(wanted, abs=0.04)
     assert mean([2.0]).low == mean([2.0]).high == 2.0
     with pytest.raises(ValueError, match="no values"):
         mean([])
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (4, 1), (13, 20, 7)])
+def test_the_interquartile_mean_is_that_of_the_middle_half(shape: tuple[int, ...]) -> None:
+    for seed in range(4):
+        scores = scores_of(seed, shape)
+        estimate = interquartile_mean(scores, resamples=10)
+        assert estimate.mean == pytest.approx(stats.trim_mean(flat(scores), 0.25))
+        assert estimate.count == sum(shape)
+
+
+def test_its_interval_is_that_of_resampling_within_tasks() -> None:
+    scores = scores_of(3)
+    estimate = interquartile_mean(scores, resamples=4000)
+    wanted = resampled(lambda drawn: stats.trim_mean(flat(drawn), 0.25), scores)
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(wanted), abs=0.02)
+    alike = interquartile_mean({"easy": [1.0] * 10, "medium": [0.5] * 20, "hard": [0.0] * 10})
+    assert (alike.mean, alike.low, alike.high) == (0.5, 0.5, 0.5), "tasks that differ do not widen it"
+
+
+def improvement(first: Scores, second: Scores) -> float:
+    by_task = []
+    for task in first:
+        pairs = list(product(first[task], second[task]))
+        by_task.append(sum((x > y) + 0.5 * (x == y) for x, y in pairs) / len(pairs))
+    return sum(by_task) / len(by_task)
+
+
+def test_probability_of_improvement_counts_pairs() -> None:
+    first, second = scores_of(0), scores_of(100, (5, 8, 11), levels=4)
+    estimate, back = probability_of_improvement(first, second), probability_of_improvement(second, first)
+    assert (estimate.mean, estimate.count) == (pytest.approx(improvement(first, second)), 3)
+    assert estimate.mean + back.mean == pytest.approx(1)
+    wanted = resampled(improvement, first, second, resamples=1000)
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(wanted), abs=0.03)
+
+
+def test_only_shared_tasks_are_compared() -> None:
+    first = {"a": [1.0], "b": [0.0]}
+    estimate = probability_of_improvement(first, {"c": [1.0], "a": [0.5]})
+    assert (estimate.mean, estimate.count) == (1.0, 1)
+    with pytest.raises(ValueError, match="no task in common"):
+        probability_of_improvement(first, {"c": [1.0]})
+
+
+def test_the_profile_is_the_share_above_each_threshold() -> None:
+    scores, thresholds = scores_of(2), [-1.0, 0.0, 0.3, 4 / 9, 1.0]
+
+    def profile(drawn: Scores) -> list[float]:
+        return [sum(score > limit for score in flat(drawn)) / 40 for limit in thresholds]
+
+    band = performance_profile(scores, thresholds)
+    assert band.mean == pytest.approx(profile(scores))
+    assert np.abs(np.stack([band.low, band.high]) - resampled(profile, scores)).max() < 0.03
+    assert (band.low <= band.mean).all() and (band.mean <= band.high).all()
+
+
+@pytest.mark.parametrize("scores", [{}, {"a": []}, {"a": [float("nan")]}])
+def test_no_scores_have_no_statistics(scores: Scores) -> None:
+    for statistic in (interquartile_mean, lambda scores: performance_profile(scores, [0.5])):
+        with pytest.raises(ValueError, match="score"):
+            statistic(scores)
+
+
+@pytest.mark.parametrize("task", SIMPLER)
+def test_published_correlations_follow_from_published_scores(task: str) -> None:
+    simulated, real = np.array(SIMPLER[task]["simulated"]), np.array(SIMPLER[task]["real"])
+    assert len(SIMPLER) == 9
+    assert float(mmrv(simulated, real)) == pytest.approx(SIMPLER[task]["mmrv"], abs=0.0006)
+    # Of "stack" .999 was published where the scores lie on a line.
+    assert float(pearson(simulated, real)) == pytest.approx(SIMPLER[task]["pearson"], abs=0.0011)
+
+
+def mmrv_by_definition(simulated: np.ndarray, real: np.ndarray) -> float:
+    policies = range(len(real))
+    wrong = [[(simulated[i] > simulated[j]) != (real[i] > real[j]) for j in policies] for i in policies]
+    return float(np.mean([max(abs(real[i] - real[j]) * wrong[i][j] for j in policies) for i in policies]))
+
+
+def test_measures_are_those_of_their_definitions_for_many_samples_at_once() -> None:
+    simulated, real = np.random.default_rng(0).integers(0, 6, (2, 30, 7)) / 5  # ties, as success rates have
+    for measure, definition in (
+        (mmrv, mmrv_by_definition),
+        (pearson, lambda first, second: stats.pearsonr(first, second)[0]),
+        (spearman, lambda first, second: stats.spearmanr(first, second)[0]),
+    ):
+        alone = [definition(first, second) for first, second in zip(simulated, real, strict=True)]
+        np.testing.assert_allclose(measure(simulated, real), alone, atol=1e-12)
+
+
+def test_a_constant_has_no_correlation_whatever_rounding_makes_of_it() -> None:
+    wobbly = np.array([0.1, 0.1 + 1e-16, 0.1])
+    for measure in (pearson, spearman):
+        assert np.isnan(measure(wobbly, np.array([0.1, 0.5, 0.9])))
+        assert np.isnan(measure(np.array([0.1, 0.5, 0.9]), np.full(3, 0.3)))
+
+
+def episodes(rates: list[float], seeds: int, generator: np.random.Generator) -> np.ndarray:
+    return (generator.random((len(rates), 2 * seeds)) < np.array(rates)[:, None]).astype(float)
+
+
+def test_equal_scores_agree_and_reversed_ones_do_not() -> None:
+    real = episodes([0.0, 0.3, 0.6, 1.0], 20, np.random.default_rng(0))
+    tasks = ["a"] * 20 + ["b"] * 20
+    same, reverse = agreement(real, real, tasks), agreement(1 - real, real, tasks)
+    assert same["pearson"] and (same["pearson"].mean, same["pearson"].low) == pytest.approx((1.0, 1.0))
+    assert same["mmrv"] and same["mmrv"].high == 0.0
+    assert reverse["spearman"] and reverse["spearman"].high == pytest.approx(-1.0)
+    assert reverse["mmrv"] and reverse["mmrv"].mean > 0.5
+
+
+def test_intervals_cover_the_truth_and_shrink_with_more_seeds() -> None:
+    rates, imagined = [0.1, 0.4, 0.5, 0.8, 0.9], [0.2, 0.3, 0.5, 0.6, 0.8]
+    truth, widths = float(pearson(np.array(imagined), np.array(rates))), {}
+    for seeds, least in ((10, 12), (100, 17)):  # few episodes lower a correlation, which no resampling undoes
+        covered = 0
+        for trial in range(20):
+            generator = np.random.default_rng(trial)
+            real, simulated = (episodes(found, seeds, generator) for found in (rates, imagined))
+            found = agreement(simulated, real, ["a"] * seeds + ["b"] * seeds, 300)["pearson"]
+            assert found is not None
+            covered += found.low <= truth <= found.high
+            widths[seeds] = found.high - found.low
+        assert covered >= least
+    assert widths[100] < widths[10] / 2
+
+
+def test_two_policies_are_too_few_and_shapes_must_fit() -> None:
+    scores = np.ones((2, 4))
+    assert agreement(scores, scores, ["a"] * 4) == {"pearson": None, "spearman": None, "mmrv": None}
+    with pytest.raises(ValueError, match="don't fit"):
+        agreement(scores, scores, ["a"] * 3)

@@ -12,7 +12,7 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.results import read_rows, write_rows
-from sfvgen_plan.benchmarks.results.import_export import bring_in
+from sfvgen_plan.benchmarks.results.import_export import merge_into_store
 from sfvgen_plan.benchmarks.results.store import Store
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
@@ -38,8 +38,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    with Store(tmp_path / "all.sqlite", create=True) as made:
-        bring_in(made, [COMMITTED / "metaworld-10.csv"])
+    merge_into_store([COMMITTED / "metaworld-10.csv"], tmp_path / "all.sqlite")
     return "all.sqlite"
 
 
@@ -102,7 +101,7 @@ def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -
         (("--store", "nowhere.sqlite"), "doesn't exist"),
         (("--store", "empty"), "holds no rows"),
         (("--store", "text.csv"), "line 2"),
-        (("--store", "none.sqlite"), "has no rows"),
+        (("--store", "none.sqlite"), "no rows"),
         (("--store", store, "--protocol", "metaworld10"), "metaworld-10"),
         (("--store", store, "--protocol", "metaworld-10,mt50"), "never ranked together"),
         (("--store", store, "--html", "empty"), "html='empty' can't be written to"),
@@ -119,4 +118,4 @@ def test_a_damaged_store_is_named_with_its_remedy(store: str, capsys: pytest.Cap
     data = bytearray(Path(store).read_bytes())
     data[-4096:] = bytes(4096)
     Path(store).write_bytes(data)
-    assert "is damaged" in (line := refusal(capsys, "--store", store)) and "restore it from a copy" in line
+    assert "is damaged" in (line := refusal(capsys, "--store", store)) and "put a copy in its place" in line

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from stored_rows import COMMITTED, ROW
 
-from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.report.readme import BEGIN, END, main, results_block
-from sfvgen_plan.benchmarks.report.summary import per_task, summarise
-from sfvgen_plan.benchmarks.results.row import EpisodeRow, merge, write_rows
+from sfvgen_plan.benchmarks.results import EpisodeRow, write_rows
 from sfvgen_plan.errors import UserError
 
 
-def row(agent: str, task: str, seed: int, success: bool, **changes: object) -> EpisodeRow:
-    first_success = 10 if success else None
-    plain = EpisodeRow(
-        "metaworld-10", task, agent, seed, success, success, 50.0, 20, 0.5, 60, 4000, "", first_success, "abc", "cpu"
-    )
-    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+def row(agent: str, task: str, seed: int, success: bool, **changes: Any) -> EpisodeRow:
+    outcome = dict(success_any=success, success_final=success, first_success=10 if success else None)
+    plain = replace(ROW, return_=50.0, decisions=20, plan_seconds=0.5, denoiser_calls=60, imagined_decisions=4000)
+    return replace(plain, task=task, agent=agent, seed=seed, **outcome | changes)
 
 
 def results_folder(folder: Path) -> Path:
@@ -65,29 +63,20 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: P
 
 def test_protocols_never_share_a_table(tmp_path: Path) -> None:
     folder = results_folder(tmp_path)
-    other = dataclasses.replace(row("default", "assembly-v3", 0, True), protocol="metaworld-50")
+    other = replace(row("default", "assembly-v3", 0, True), protocol="metaworld-50")
     write_rows(folder / "metaworld-50.csv", [other])
     block = results_block(folder)
     assert block.count("Success under protocol") == 2
     write_rows(folder / "metaworld-50.csv", [row("default", "reach-v3", 0, True)])
     with pytest.raises(UserError, match="keep those apart"):
         results_block(folder)
-    with pytest.raises(ValueError, match="one protocol"):
-        summarise([other, row("default", "reach-v3", 0, True)])
 
 
 def test_other_rules_of_the_same_name_never_share_a_table(tmp_path: Path) -> None:
-    old, new = (row("default", "reach-v3", seed, True, protocol_hash=f"rules{seed}") for seed in range(2))
-    path = tmp_path / "metaworld-10.csv"
-    write_rows(path, [old, row("default", "reach-v3", 2, True)])  # one of them from before there were hashes
-    before = path.read_text()
-    assert "Success" in results_block(tmp_path)
-    write_rows(tmp_path / "more.csv", [new])
-    with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
-        merge([tmp_path / "more.csv"], path)
-    assert path.read_text() == before
-    (tmp_path / "more.csv").unlink()
-    write_rows(path, [old, new])
+    write_rows(
+        tmp_path / "metaworld-10.csv",
+        [row("default", "reach-v3", seed, True, protocol_hash=f"rules{seed}") for seed in range(2)],
+    )
     with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
         results_block(tmp_path)
 
@@ -145,25 +134,4 @@ def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsy
 
 
 def test_the_committed_readme_shows_the_committed_rows() -> None:
-    root = Path(__file__).resolve().parents[2]
-    assert main([str(root / "README.md"), str(root / "benchmarks" / "rows"), "--check"]) == 0
-
-
-def test_costs_are_means_over_plans_and_errors_count_as_failures() -> None:
-    short = row("a", "reach-v3", 0, True, decisions=10, plan_seconds=0.1, denoiser_calls=30)
-    long = row("a", "reach-v3", 1, False, decisions=90, plan_seconds=0.2, denoiser_calls=270, error="Boom: no")
-    summary = summarise([short, long])
-    assert summary.plan_seconds == pytest.approx(0.19)
-    assert summary.denoiser_calls == pytest.approx(3.0)
-    assert (summary.errors, summary.success_any.mean) == (1, 0.5)
-
-
-def test_a_single_task_has_no_overall_line() -> None:
-    rows = [row("a", "reach-v3", seed, True) for seed in range(2)]
-    assert [summary.task for summary in per_task(rows, ["reach-v3", "push-v3"])] == ["reach-v3"]
-    rows.append(row("a", "push-v3", 0, True))
-    assert [summary.task for summary in per_task(rows, ["reach-v3", "push-v3"])] == ["reach-v3", "push-v3", "all tasks"]
-
-
-def test_markdown_puts_numbers_to_the_right_and_escapes_bars() -> None:
-    assert markdown(("a", "b"), [("x|y", "1")]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
+    assert main([str(COMMITTED.parents[1] / "README.md"), str(COMMITTED), "--check"]) == 0
