@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.envs.forks import opening
 from sfvgen_plan.errors import UserError, unknown_name
 
 ROTATED_CAMERAS = frozenset({"corner", "corner2", "corner3", "corner4"})
@@ -88,6 +89,18 @@ def examine() -> list[tuple[str, bool, str]]:
     return [("graphics", True, f"MUJOCO_GL={backend}")]
 
 
+def check_camera(model: Any, camera: str) -> list[str]:
+    """The names of a ``mujoco.MjModel``'s cameras.
+
+    Raises:
+        UserError: ``camera`` is none of them.
+    """
+    cameras = [model.camera(i).name for i in range(model.ncam)]
+    if camera not in cameras:
+        raise unknown_name("camera", camera, cameras)
+    return cameras
+
+
 class FrameRenderer:
     """Renders one camera of one model: no shadows, no reflections, 2x2 box-averaged, upright.
 
@@ -101,7 +114,7 @@ class FrameRenderer:
         camera: a camera name of the model.
 
     Raises:
-        UserError: size below 1, unknown camera, or no OpenGL library.
+        UserError: size below 1, unknown camera, no OpenGL library, or a process forked from one that has drawn.
     """
 
     def __init__(self, model: Any, size: int, camera: str) -> None:
@@ -109,11 +122,10 @@ class FrameRenderer:
             raise UserError(f"size={size} is not a picture size; give a number of pixels of at least 1")
         backend = gl_backend()
         self._mujoco = mujoco = import_mujoco()
-        cameras = [model.camera(i).name for i in range(model.ncam)]
-        if camera not in cameras:
-            raise unknown_name("camera", camera, cameras)
+        cameras = check_camera(model, camera)
         self._flip = (slice(None), slice(None, None, -1)) if camera in ROTATED_CAMERAS else slice(None, None, -1)
         raw = size * SUPERSAMPLING
+        opening("an OpenGL context")
         self._gl = _gl_context(backend, raw)
         # EGL shuts down at exit before the garbage collector gets here, and then complains about every open context.
         self._close_at_exit = functools.partial(_close_if_alive, weakref.ref(self))

@@ -133,12 +133,12 @@ def away_of(chunk: int) -> int:
 def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
     """The episode of ``seed``, its path followed to the end."""
     frame, info = env.reset(seed=seed)
-    frames, estimates, actions = [frame], [info["estimates"]], info["path"]
+    frames, estimates, actions = [frame], [info["estimates"]], env.path
     for action in actions:
         frame, *_, info = env.step(action)
         frames.append(frame)
         estimates.append(info["estimates"])
-    again = np.flatnonzero(env.layout.first_visits() >= 0)
+    again = np.flatnonzero(env.layout.first_visits >= 0)
     seen = int(again[0]) - 1  # the first frame that shows an old place comes right after the turning point
     pairs = env.layout.revisits(away)
     return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, pairs[pairs[:, 1] > seen])

@@ -1,37 +1,25 @@
-"""What the memory tasks share beside ``DecisionEnv``: layouts drawn from seeds, judging, snapshots."""
+"""What the memory tasks share: an episode is a layout, drawn from the seed, on the Sawyer table."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one, checked_action
-from sfvgen_plan.envs.memory.scene import SawyerScene, SceneSnapshot
+from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one
+from sfvgen_plan.envs.memory.scene import SawyerScene
 from sfvgen_plan.envs.sawyer import HALF_STATE
-
-
-@dataclass(frozen=True, eq=False)
-class MemorySnapshot:
-    """Where a memory task stood. Opaque and picklable."""
-
-    task: str
-    layout: Any
-    scene: SceneSnapshot
-    decisions: int
-    latched: bool
-    state: np.ndarray
-    random_state: Mapping[str, Any]
-    extra: Any
+from sfvgen_plan.errors import UserError
 
 
 class MemoryEnv(DecisionEnv):
-    """An episode is a layout, drawn from the seed, on the Sawyer table.
+    """Frames, actions and ``info`` are ``MetaworldEnv``'s, with ``sub_goals`` (all texts), ``sub_goal`` (the current
+    text) and ``sub_goal_index`` besides; ``reward_terms`` is empty. Object and goal in ``state`` are those that the
+    task is about now.
 
-    Subclasses give the task's name, its instruction and the methods at the end. ``reward_terms`` is empty.
+    Subclasses give the task's name, its instruction and the methods at the end.
     """
 
     def __init__(
@@ -44,105 +32,77 @@ class MemoryEnv(DecisionEnv):
         render_mode: str | None = "rgb_array",
         pixels: bool = True,
     ) -> None:
-        check_at_least_one(size=size, repeat=repeat, max_decisions=1 if max_decisions is None else max_decisions)
+        check_at_least_one(max_decisions=1 if max_decisions is None else max_decisions)
         super().__init__(scene, size, camera, repeat, render_mode, pixels)
         self.scene, self.max_decisions = scene, max_decisions
         self._layout: Any = None
+        self._before = np.zeros(HALF_STATE)
 
     @property
     def layout(self) -> Any:
-        """What the episode is."""
+        """What the episode is.
+
+        Raises:
+            UserError: there is none yet.
+        """
+        if self._layout is None:
+            raise UserError("there is no episode yet; call reset first")
         return self._layout
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode. The same seed gives the same one, whatever was played before; without a seed, the next of
-        the random sequence that the last seed began."""
-        super().reset(seed=seed)
-        layout_seed = int(self.np_random.integers(2**31)) if seed is None else seed
-        self._decisions, self._latched, self._frame = 0, False, None
-        self._layout = self._draw(np.random.default_rng(layout_seed))
+    @property
+    def length(self) -> int:
+        """Decisions until truncation: the layout's, or ``max_decisions`` if they are fewer."""
+        decisions: int = self.layout.decisions
+        return min(decisions, self.max_decisions or decisions)
+
+    def _build(self, seed: int) -> np.ndarray:
+        self._layout = self._draw(np.random.default_rng(seed))
         self._place()
-        now = self._half_state()
-        self._state = np.concatenate([now, now, self._goal()])
-        return self._observe(), self._told(success=False)
+        self._before = self._half_state()
+        return self._numbers()
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Hold ``action`` (4,) for ``repeat`` raw steps; values outside [-1, 1] are clipped.
+    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool, Mapping[str, Any]]:
+        if last:
+            self._before = self._half_state()
+        self.scene.advance(action)
+        return *self._judge(), {}
 
-        Raises:
-            UserError: wrong shape, or a number that is not finite.
-        """
-        held = checked_action(action)
-        rewards, success, before = [], False, self._state[:HALF_STATE]
-        for raw_step in range(self.repeat):
-            if raw_step == self.repeat - 1:
-                before = self._half_state()
-            self.scene.advance(held)
-            reward, solved = self._judge()
-            rewards.append(reward)
-            success |= solved
-        self._decisions += 1
-        self._latched |= success
-        self._frame = None
-        self._decided()
-        self._state = np.concatenate([self._half_state(), before, self._goal()])
-        truncated = self._decisions >= min(self.length, self.max_decisions or self.length)
-        return self._observe(), sum(rewards) / self.repeat, False, truncated, self._told(success)
-
-    def snapshot(self) -> MemorySnapshot:
-        """The exact current moment; picklable, independent of this environment's future."""
-        return MemorySnapshot(
-            self.task,
-            self._layout,
-            self.scene.snapshot(),
-            self._decisions,
-            self._latched,
-            self.state,
-            self.np_random.bit_generator.state,
-            self._remembered(),
-        )
-
-    def restore(self, snapshot: MemorySnapshot) -> None:
-        """Return to ``snapshot``, which may come from another environment of the same task.
-
-        Raises:
-            UserError: the snapshot is of another task, or none.
-        """
-        self._check_snapshot(snapshot, MemorySnapshot)
-        self._layout = snapshot.layout
-        self._place()
-        self.scene.restore(snapshot.scene)
-        self.np_random.bit_generator.state = snapshot.random_state
-        self._decisions, self._latched = snapshot.decisions, snapshot.latched
-        self._state, self._frame = snapshot.state.copy(), None
-        self._recall(snapshot.extra)
+    def _numbers(self) -> np.ndarray:
+        return np.concatenate([self._half_state(), self._before, self._goal()])
 
     def _half_state(self) -> np.ndarray:
-        return np.concatenate([self.scene.hand, [self.scene.gripper], self._objects()])
+        return np.concatenate([self.scene.hand, [self.scene.gripper], self._object(), np.zeros(7)])
 
-    def _told(self, success: bool) -> dict[str, Any]:
-        return self._info(success, {}) | self._facts()
+    def _info(self, success: bool, terms: dict[str, float]) -> dict[str, Any]:
+        return super()._info(success, terms) | self._facts()
 
-    @property
-    @abstractmethod
-    def length(self) -> int:
-        """Decisions of the layout; the episode is truncated then, or after ``max_decisions``."""
+    def _capture(self) -> Any:
+        return None if self._layout is None else (self._layout, self.scene.physics(), self._so_far())
+
+    def _recall(self, captured: Any) -> None:
+        if captured is None:
+            self._layout = None
+            return
+        self._layout, physics, so_far = captured
+        self._place()
+        self.scene.restore(physics)
+        self._go_on(so_far)
 
     @abstractmethod
     def _draw(self, generator: np.random.Generator) -> Any:
-        """A layout: an immutable, picklable value."""
+        """A layout: an immutable, picklable value with its number of ``decisions``."""
 
     @abstractmethod
     def _place(self) -> None:
-        """Put the scene into the start of ``self._layout``."""
+        """Put the scene into the start of ``self._layout``, where nothing has happened."""
 
     @abstractmethod
-    def _objects(self) -> np.ndarray:
-        """(14,): position and quaternion of two objects, zeros where there is none."""
+    def _object(self) -> np.ndarray:
+        """(7,): position and quaternion of the object that the task is about now."""
 
     @abstractmethod
     def _goal(self) -> np.ndarray:
-        """(3,) metres, zeros where there is none."""
+        """(3,) metres."""
 
     @abstractmethod
     def _judge(self) -> tuple[float, bool]:
@@ -152,12 +112,10 @@ class MemoryEnv(DecisionEnv):
     def _facts(self) -> dict[str, Any]:
         """What ``info`` has beside the usual."""
 
-    def _decided(self) -> None:
-        """Called once a decision is over."""
-
-    def _remembered(self) -> Any:
+    @abstractmethod
+    def _so_far(self) -> Any:
         """What the task keeps of the episode beside the scene, as a value."""
-        return None
 
-    def _recall(self, extra: Any) -> None:
-        """The inverse of ``_remembered``."""
+    @abstractmethod
+    def _go_on(self, so_far: Any) -> None:
+        """The inverse of ``_so_far``."""

@@ -46,9 +46,10 @@ class MemoryReturnEnv(MemoryEnv):
     the current sub-goal. Reward: 10 exp(-d / 0.1 m), d from that object to its place. Truncates when the last
     sub-goal's time is up. ``success`` means that every object was moved and is back.
 
-    ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``, ``distance``
-    (mean over objects, metres, to the earlier places), ``distances`` (n,), ``moved`` (n,) bool, ``positions`` (n, 3)
-    and ``places`` (n, 3). See ``return_task`` for schedule and thresholds.
+    ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``, ``objects`` (how
+    many there are), ``distance`` (mean over objects, metres, to the earlier places), and of each object ``distances``
+    (3,), ``moved`` (3,) bool, ``positions`` (3, 3) and ``places`` (3, 3), zeros where there is none. See
+    ``return_task`` for schedule and thresholds.
 
     Args:
         objects: 1 to 3, or None: every seed draws it.
@@ -76,12 +77,8 @@ class MemoryReturnEnv(MemoryEnv):
     @property
     def sub_goal(self) -> SubGoal:
         """What the next decision works on."""
-        layout: ReturnLayout = self._layout
+        layout: ReturnLayout = self.layout
         return layout.sub_goals[layout.sub_goal_at(self._decisions)]
-
-    @property
-    def length(self) -> int:
-        return self._layout.decisions
 
     def positions(self) -> np.ndarray:
         """(n, 3) centres of the objects, metres."""
@@ -104,9 +101,8 @@ class MemoryReturnEnv(MemoryEnv):
         self.scene.reset(places | {_body(i): _parked(i) for i in unused})
         self._moved = np.zeros(len(layout.objects), bool)
 
-    def _objects(self) -> np.ndarray:
-        position, quaternion = self.scene.body(_body(self.sub_goal.index))
-        return np.concatenate([position, quaternion, np.zeros(7)])
+    def _object(self) -> np.ndarray:
+        return np.concatenate(self.scene.body(_body(self.sub_goal.index)))
 
     def _goal(self) -> np.ndarray:
         return self.sub_goal.place
@@ -122,11 +118,11 @@ class MemoryReturnEnv(MemoryEnv):
         layout: ReturnLayout = self._layout
         return layout.facts(self.positions(), self._moved, self._decisions)
 
-    def _remembered(self) -> np.ndarray:
+    def _so_far(self) -> np.ndarray:
         return self._moved.copy()
 
-    def _recall(self, extra: np.ndarray) -> None:
-        self._moved = extra.copy()
+    def _go_on(self, so_far: np.ndarray) -> None:
+        self._moved = so_far.copy()
 
 
 def _body(index: int) -> str:

@@ -144,16 +144,21 @@ class ReturnLayout:
     def facts(self, positions: np.ndarray, moved: np.ndarray, decisions: int) -> dict[str, Any]:
         """What ``info`` says after so many decisions: see ``MemoryReturnEnv``."""
         distances = self.distances(positions, moved)
-        index = self.sub_goal_at(decisions)
+        index, count = self.sub_goal_at(decisions), len(self.objects)
+
+        def padded(values: np.ndarray) -> np.ndarray:
+            return np.concatenate([values, np.zeros((MAX_OBJECTS - count, *values.shape[1:]), values.dtype)])
+
         return {
             "sub_goals": tuple(goal.text for goal in self.sub_goals),
             "sub_goal": self.sub_goals[index].text,
             "sub_goal_index": index,
+            "objects": count,
             "distance": float(distances.mean()),
-            "distances": distances,
-            "moved": moved.copy(),
-            "positions": positions,
-            "places": self.places.copy(),
+            "distances": padded(distances),
+            "moved": padded(moved),
+            "positions": padded(positions),
+            "places": padded(self.places),
         }
 
     def success(self, positions: np.ndarray, moved: np.ndarray) -> bool:

@@ -40,11 +40,10 @@ class MemoryRevisitEnv(MemoryEnv):
     hand is being moved to, to where the path has it. Truncates at the end of the path; ``success`` means that the
     hand is back then.
 
-    ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``; ``path`` (T, 4),
-    the actions to take; ``action`` (4,), the next of them (zeros after the last); ``first_visits`` (T + 1,), for every
-    frame of the path the earliest frame that shows the same, or -1; ``first_visit``, that of the current frame;
-    ``on_path``, whether the path was followed so far, without which they mean nothing; ``objects``, their names.
-    ``layout.revisits(away)`` gives pairs to compare.
+    ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``; ``action`` (4,),
+    the next of the ``path``'s (zeros after the last); ``first_visit``, the earliest frame that shows the same as the
+    current one does, or -1; ``on_path``, whether the path was followed so far, without which that means nothing;
+    ``objects``, their names. ``layout.first_visits`` and ``layout.revisits(away)`` tell of the whole path.
 
     Args:
         excursions: ways out and back, 2 to 5, or None: every seed draws it.
@@ -70,17 +69,12 @@ class MemoryRevisitEnv(MemoryEnv):
         super().__init__(SawyerScene(_furnish, HOME), camera=camera, **arguments)
         self._count = excursions
         self._on_path = True
-        self._first_visits = np.zeros(0, np.int64)
         self._range = range_of(self.repeat)
-
-    @property
-    def length(self) -> int:
-        return len(self._layout.actions)
 
     @property
     def path(self) -> np.ndarray:
         """(T, 4) float32: the actions of the whole path."""
-        moves: np.ndarray = self._layout.actions
+        moves: np.ndarray = self.layout.actions
         path = np.zeros((len(moves), ACTION_SIZE), np.float32)
         path[:, :2], path[:, 3] = moves, _GRIPPER_OPEN
         return path
@@ -104,13 +98,11 @@ class MemoryRevisitEnv(MemoryEnv):
             self.scene.model.body(_body(i)).pos = (*thing.place, _HEIGHTS[thing.shape])
         self.scene.reset({})
         self._on_path = True
-        self._first_visits = layout.first_visits()
 
-    def _objects(self) -> np.ndarray:
+    def _object(self) -> np.ndarray:
         places = np.array([thing.place for thing in self._layout.objects])
         nearest = int(np.linalg.norm(places - np.add(HOME[:2], (0.0, 0.3)), axis=1).argmin())
-        position, quaternion = self.scene.body(_body(nearest))
-        return np.concatenate([position, quaternion, np.zeros(7)])
+        return np.concatenate(self.scene.body(_body(nearest)))
 
     def _goal(self) -> np.ndarray:
         return self._planned(self._decisions + 1)
@@ -118,37 +110,38 @@ class MemoryRevisitEnv(MemoryEnv):
     def _judge(self) -> tuple[float, bool]:
         carrier = self.scene.carrier
         reward = 10.0 * np.exp(-np.linalg.norm(carrier - self._planned(self._decisions + 1)) / _REWARD_SCALE)
-        returned = np.linalg.norm(self.scene.hand - self._planned(self.length)) <= SUCCESS_DISTANCE
-        return float(reward), bool(returned) and self._decisions + 1 >= self.length
+        end = self._layout.decisions
+        returned = np.linalg.norm(self.scene.hand - self._planned(end)) <= SUCCESS_DISTANCE
+        return float(reward), bool(returned) and self._decisions + 1 >= end
 
-    def _decided(self) -> None:
+    def _numbers(self) -> np.ndarray:
         astray = np.abs(self.scene.carrier - self._planned(self._decisions)).max()
         self._on_path = self._on_path and bool(astray < _SAME_PLACE)
+        return super()._numbers()
 
     def _facts(self) -> dict[str, Any]:
-        path, texts = self.path, [text for text, _ in self._layout.sub_goals]
-        inside, sub_goal = self._decisions < self.length, self._layout.sub_goal_at(self._decisions)
+        layout: RevisitLayout = self._layout
+        texts, now = [text for text, _ in layout.sub_goals], min(self._decisions, layout.decisions)
+        sub_goal = layout.sub_goal_at(self._decisions)
         return {
             "sub_goals": tuple(texts),
             "sub_goal": texts[sub_goal],
             "sub_goal_index": sub_goal,
-            "path": path,
-            "action": path[self._decisions] if inside else np.zeros(ACTION_SIZE, np.float32),
-            "first_visits": self._first_visits.copy(),
-            "first_visit": int(self._first_visits[min(self._decisions, self.length)]),
+            "action": self.path[now] if now < layout.decisions else np.zeros(ACTION_SIZE, np.float32),
+            "first_visit": int(layout.first_visits[now]),
             "on_path": self._on_path,
             "objects": tuple(thing.name for thing in self._layout.objects),
         }
 
-    def _remembered(self) -> bool:
+    def _so_far(self) -> bool:
         return self._on_path
 
-    def _recall(self, extra: bool) -> None:
-        self._on_path = extra
+    def _go_on(self, so_far: bool) -> None:
+        self._on_path = so_far
 
     def _planned(self, decision: int) -> np.ndarray:
         """(3,) where the path has the carrier after ``decision`` decisions."""
-        return np.array([*self._layout.places[min(decision, self.length)], HOME[2]])
+        return np.array([*self._layout.places[min(decision, self._layout.decisions)], HOME[2]])
 
 
 def range_of(repeat: int) -> Range:

@@ -7,6 +7,7 @@ way out. What lies there is drawn at random: whoever predicts the frames of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -102,6 +103,11 @@ class RevisitLayout:
     places: np.ndarray
 
     @property
+    def decisions(self) -> int:
+        """T, the length of the episode."""
+        return len(self.actions)
+
+    @cached_property
     def sub_goals(self) -> tuple[tuple[str, int], ...]:
         """Language actions in their order, each with its number of decisions."""
         turns = np.flatnonzero(np.diff(self.actions, axis=0).any(1)) + 1  # no leg goes on like the one before
@@ -118,6 +124,7 @@ class RevisitLayout:
         ends = np.cumsum([decisions for _, decisions in self.sub_goals])
         return min(int(np.searchsorted(ends, decision, side="right")), len(ends) - 1)
 
+    @cached_property
     def first_visits(self) -> np.ndarray:
         """(T + 1,) int64: for every frame the earliest frame that shows the same place; -1 where it is new."""
         gaps = np.abs(self.places[:, None] - self.places[None]).max(-1)
@@ -130,7 +137,7 @@ class RevisitLayout:
         Around a turning point the revisit follows the first visit at once; give a model's context window as ``away``
         to keep those pairs only that it needs a memory for.
         """
-        first = self.first_visits()
+        first = self.first_visits
         again = np.flatnonzero(first >= 0)
         pairs = np.column_stack([first[again], again])
         return pairs[pairs[:, 1] - pairs[:, 0] >= away]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.envs.metaworld.snapshots import physics_of, set_physics
 from sfvgen_plan.envs.rendering import import_mujoco
 
 PHYSICS_STEPS = 5
@@ -33,13 +33,6 @@ _BASE_MODEL = "sawyer_reach_v3.xml"
 
 Edit = Callable[[Any], None]
 """Adds to a ``mujoco.MjSpec``."""
-
-
-@dataclass(frozen=True)
-class SceneSnapshot:
-    """MuJoCo's integration state; the layout belongs to the task."""
-
-    physics: np.ndarray
 
 
 class SawyerScene:
@@ -67,7 +60,7 @@ class SawyerScene:
         for _ in range(_SETTLING_STEPS):
             self._go(np.asarray(home, dtype=np.float64), grip=-1.0)
         self.data.qvel[:] = 0.0
-        self._at_home = self.snapshot()
+        self._at_home = self.physics()
 
     def reset(self, places: Mapping[str, np.ndarray]) -> None:
         """Hand at home, gripper open, and each named free body at its place: (3,) metres, upright, at rest."""
@@ -105,20 +98,13 @@ class SawyerScene:
         body = self.data.body(name)
         return body.xpos.copy(), body.xquat.copy()
 
-    def snapshot(self) -> SceneSnapshot:
-        """The exact moment."""
-        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
-        physics = np.empty(self._mujoco.mj_stateSize(self.model, kind))
-        self._mujoco.mj_getState(self.model, self.data, physics, kind)
-        return SceneSnapshot(physics)
+    def physics(self) -> np.ndarray:
+        """The exact moment; the layout belongs to the task."""
+        return physics_of(self.model, self.data)
 
-    def restore(self, snapshot: SceneSnapshot) -> None:
-        """Back to ``snapshot``; what follows is the same bit for bit."""
-        kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
-        self._mujoco.mj_setState(self.model, self.data, snapshot.physics, kind)
-        self._mujoco.mj_forward(self.model, self.data)
-        # The forward pass rewrites the solver's warm start, on which the next step's last bits depend.
-        self._mujoco.mj_setState(self.model, self.data, snapshot.physics, kind)
+    def restore(self, physics: np.ndarray) -> None:
+        """Back to what ``physics`` gave; what follows is the same bit for bit."""
+        set_physics(self.model, self.data, physics)
 
     def _go(self, target: np.ndarray, grip: float) -> None:
         self.data.mocap_pos[0] = target

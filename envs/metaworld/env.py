@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one, checked_action
+from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one
 from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.metaworld.snapshots import RawSnapshot, capture, restore
 from sfvgen_plan.envs.real import observed
@@ -18,18 +16,6 @@ from sfvgen_plan.envs.rendering import import_mujoco
 
 _UNLIMITED = 2**31 - 1
 _NOT_REWARD_TERMS = frozenset({"success", "unscaled_reward"})
-
-
-@dataclass(frozen=True)
-class MetaworldSnapshot:
-    """Where a ``MetaworldEnv`` stood. Opaque and picklable; see ``MetaworldEnv.snapshot``."""
-
-    task: str
-    raw: RawSnapshot
-    decisions: int
-    latched: bool
-    state: np.ndarray
-    random_state: Mapping[str, Any]
 
 
 class MetaworldEnv(DecisionEnv):
@@ -42,7 +28,7 @@ class MetaworldEnv(DecisionEnv):
     ``info``: ``state`` (39,) float64, Metaworld's observation with the goal visible; ``estimates`` (10,) float32, the
     true values of what ``sfvgen_plan.envs.sawyer.READOUTS`` lists; ``success`` (solved at any raw step of this
     decision), ``success_latched`` (at any decision so far), ``instruction``, ``reward_terms`` (means of Metaworld's
-    own terms; empty after reset).
+    own terms; zeros after reset).
 
     Metaworld ignores reset seeds; here the same seed gives the same scene bit for bit, whatever was played before, and
     every seed another goal.
@@ -70,64 +56,39 @@ class MetaworldEnv(DecisionEnv):
         render_mode: str | None = "rgb_array",
         pixels: bool = True,
     ) -> None:
-        check_at_least_one(size=size, repeat=repeat, max_decisions=max_decisions)
+        check_at_least_one(max_decisions=max_decisions)
         self.task = FAMILY.canonical(task)
         self.instruction = FAMILY.tasks[self.task]
         self.max_decisions = max_decisions
         self.raw = _make_raw(self.task)
         self._pristine = capture(self.raw)
         super().__init__(self.raw, size, camera, repeat, render_mode, pixels)
+        self._build(0)
+        self.terms = tuple(name for name in self.raw.step(np.zeros(4))[4] if name not in _NOT_REWARD_TERMS)
+        restore(self.raw, self._pristine)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode. Without a seed, the next scene of the random sequence that the last seed began, which is
-        never one that is kept for evaluation."""
-        super().reset(seed=seed)
-        scene = int(self.np_random.integers(FIRST_TRAINING_SEED, 2**31)) if seed is None else seed
-        self._state = _reset_raw(self.raw, self._pristine, scene)
-        self._decisions, self._latched, self._frame = 0, False, None
-        return self._observe(), self._info(success=False, terms={})
+    @property
+    def length(self) -> int:
+        """Decisions until truncation."""
+        return self.max_decisions
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Hold ``action`` (4,) for ``repeat`` raw steps; values outside [-1, 1] are clipped.
+    def _build(self, seed: int) -> np.ndarray:
+        return _reset_raw(self.raw, self._pristine, seed)
 
-        Raises:
-            UserError: wrong shape, or a number that is not finite.
-        """
-        held = checked_action(action)
-        rewards, success, terms = [], False, []
-        for _ in range(self.repeat):
-            state, reward, _, _, raw_info = self.raw.step(held)
-            rewards.append(float(reward))
-            success |= bool(raw_info["success"])
-            terms.append(raw_info)
-        self._state = np.asarray(state)
-        self._decisions += 1
-        self._latched |= success
-        self._frame = None
-        means = {
-            name: float(np.mean([term[name] for term in terms])) for name in terms[0] if name not in _NOT_REWARD_TERMS
-        }
-        truncated = self._decisions >= self.max_decisions
-        return self._observe(), sum(rewards) / self.repeat, False, truncated, self._info(success, means)
+    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool, Mapping[str, Any]]:
+        state, reward, _, _, info = self.raw.step(action)
+        if last:
+            self._observed = np.asarray(state)
+        return float(reward), bool(info["success"]), info
 
-    def snapshot(self) -> MetaworldSnapshot:
-        """The exact current moment; picklable, independent of this environment's future."""
-        random_state = self.np_random.bit_generator.state
-        return MetaworldSnapshot(self.task, capture(self.raw), self._decisions, self._latched, self.state, random_state)
+    def _numbers(self) -> np.ndarray:
+        return self._observed
 
-    def restore(self, snapshot: MetaworldSnapshot) -> None:
-        """Return to ``snapshot``, which may come from another environment of the same task: what follows is the same
-        bit for bit.
+    def _capture(self) -> RawSnapshot:
+        return capture(self.raw)
 
-        Raises:
-            UserError: the snapshot is of another task, or none.
-        """
-        self._check_snapshot(snapshot, MetaworldSnapshot)
-        restore(self.raw, snapshot.raw)
-        self.np_random.bit_generator.state = snapshot.random_state
-        self._decisions, self._latched = snapshot.decisions, snapshot.latched
-        self._state = snapshot.state.copy()
-        self._frame = None
+    def _recall(self, captured: RawSnapshot) -> None:
+        restore(self.raw, captured)
 
 
 def make_metaworld(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:

@@ -42,10 +42,6 @@ class RawSnapshot:
 
 def capture(raw: Any) -> RawSnapshot:
     """Snapshot of ``raw`` (a ``SawyerXYZEnv``), sharing no memory with it."""
-    mujoco = import_mujoco()
-    kind = mujoco.mjtState.mjSTATE_INTEGRATION
-    physics = np.empty(mujoco.mj_stateSize(raw.model, kind))
-    mujoco.mj_getState(raw.model, raw.data, physics, kind)
     attributes: dict[str, Any] = {}
     for name, value in vars(raw).items():
         if isinstance(value, _IMMUTABLE):
@@ -55,14 +51,16 @@ def capture(raw: Any) -> RawSnapshot:
         elif isinstance(value, (list, dict, tuple)):
             attributes[name] = copy.deepcopy(value)
     return RawSnapshot(
-        physics, raw.model.body_pos.copy(), raw.model.site_pos.copy(), attributes, raw.np_random.bit_generator.state
+        physics_of(raw.model, raw.data),
+        raw.model.body_pos.copy(),
+        raw.model.site_pos.copy(),
+        attributes,
+        raw.np_random.bit_generator.state,
     )
 
 
 def restore(raw: Any, snapshot: RawSnapshot) -> None:
     """Put ``raw``, an environment of the snapshot's task, into exactly the state ``snapshot`` was taken in."""
-    mujoco = import_mujoco()
-    kind = mujoco.mjtState.mjSTATE_INTEGRATION
     attributes = vars(raw)
     for name, value in snapshot.attributes.items():
         if isinstance(value, _IMMUTABLE):
@@ -77,10 +75,26 @@ def restore(raw: Any, snapshot: RawSnapshot) -> None:
     raw.np_random.bit_generator.state = snapshot.random_state
     raw.model.body_pos[:] = snapshot.body_pos
     raw.model.site_pos[:] = snapshot.site_pos
-    mujoco.mj_setState(raw.model, raw.data, snapshot.physics, kind)
-    mujoco.mj_forward(raw.model, raw.data)
+    set_physics(raw.model, raw.data, snapshot.physics)
+
+
+def physics_of(model: Any, data: Any) -> np.ndarray:
+    """MuJoCo's integration state: all that decides how the simulation of a model goes on."""
+    mujoco = import_mujoco()
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    physics = np.empty(mujoco.mj_stateSize(model, kind))
+    mujoco.mj_getState(model, data, physics, kind)
+    return physics
+
+
+def set_physics(model: Any, data: Any, physics: np.ndarray) -> None:
+    """Back to what ``physics_of`` gave; what follows is the same bit for bit."""
+    mujoco = import_mujoco()
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    mujoco.mj_setState(model, data, physics, kind)
+    mujoco.mj_forward(model, data)
     # The forward pass rewrites the solver's warm start, on which the next step's last bits depend.
-    mujoco.mj_setState(raw.model, raw.data, snapshot.physics, kind)
+    mujoco.mj_setState(model, data, physics, kind)
 
 
 def _data_view(data: Any, array: np.ndarray) -> DataView | None:

@@ -39,8 +39,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
 
     ``info``: ``success``, ``success_latched``, ``state`` (143,) float64 and ``estimates`` (10,) float32 (see
     ``sfvgen_plan.data.rlbench_state``), ``instruction``, ``reward_terms`` (empty), as in the other environments; and
-    ``descriptions`` (RLBench's sentences), ``variation``, ``views`` (frames of the further cameras),
-    ``task_low_dim_state``; ``refused`` (why the simulator did not execute the action, or ""), ``refusals`` (so far),
+    ``descriptions`` (RLBench's sentences), ``variation``, ``views`` (frames of the further cameras);
+    ``refused`` (why the simulator did not execute the action, or ""), ``refusals`` (so far),
     ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so far).
 
     The same seed gives the same scene; RLBench's dynamics are not bit-identical between runs.
@@ -137,6 +137,11 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         return estimates_of(self._state)
 
     @property
+    def task_low_dim_state(self) -> np.ndarray:
+        """RLBench's own task state, of which ``state`` has the first 128 numbers; a copy."""
+        return self._low_dim.copy()
+
+    @property
     def decisions(self) -> int:
         """Decisions taken since reset."""
         return self._decisions
@@ -207,6 +212,13 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         """The current frame (size, size, 3) uint8; None without a render mode; black without pixels."""
         return self._observe() if self.render_mode == "rgb_array" else None
 
+    def __reduce__(self) -> Any:
+        """Raises: UserError."""
+        raise UserError(
+            f"task={self.task!r}: its simulator, another process, can't be copied; make another environment and "
+            "reset it with the same seed"
+        )
+
     def close(self) -> None:
         """End the simulator. Closing twice is fine."""
         if self._process is not None:
@@ -249,7 +261,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._decisions, self._refusals, self._clips = 0, 0, 0
         self._latched = self._success = self._over = self._clipped = False
         self._refused, self._last_reward = "", 0.0
-        self._descriptions: list[str] = answer.get("descriptions", [])
+        self._descriptions: Sequence[str] = answer.get("descriptions", ())
         self._variation_now = variation
         self._frames = np.zeros((len(self._cameras), self.size, self.size, 3), np.uint8)
         self._low_dim = np.zeros(0)
@@ -314,10 +326,9 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             "estimates": self.estimates,
             "instruction": self.instruction,
             "reward_terms": {},
-            "descriptions": list(self._descriptions),
+            "descriptions": tuple(self._descriptions),
             "variation": self._variation_now,
             "views": {name: self._frames[place].copy() for place, name in enumerate(self._cameras) if place},
-            "task_low_dim_state": self._low_dim.copy(),
             "refused": self._refused,
             "refusals": self._refusals,
             "clipped": self._clipped,

@@ -117,7 +117,7 @@ class RLBenchReturnEnv(RLBenchEnv):
 
     def _info(self) -> dict[str, Any]:
         facts = self.layout.facts(self.positions(), self._moved, self.decisions)
-        return super()._info() | facts | {"descriptions": list(facts["sub_goals"])}
+        return super()._info() | facts | {"descriptions": facts["sub_goals"]}
 
 
 def make_rlbench(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:

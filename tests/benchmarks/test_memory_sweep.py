@@ -67,8 +67,8 @@ def test_bad_input_is_one_line(memory_folder, tmp_path, capsys, options, message
 
 def test_a_path_followed_again_shows_the_same_again():
     env = make_memory("memory/revisit", size=32)
-    frame, info = env.reset(seed=3)
-    frames, path = [frame], info["path"]
+    frame, _ = env.reset(seed=3)
+    frames, path = [frame], env.path
     decisions = len(path) + 12
     episode = TrueEpisode(3, np.stack([frame] * (len(path) + 1)), path, np.zeros((len(path) + 1, 10)), 10, np.zeros(0))
     again = rounds(episode, decisions)

@@ -48,7 +48,7 @@ def test_paths_leave_and_come_back(env):
 
 
 def test_some_far_places_are_seen_again_on_a_later_way(env):
-    visits = [np.bincount(layout.first_visits()[layout.first_visits() > 0]).max() for layout in layouts(env)]
+    visits = [np.bincount(layout.first_visits[layout.first_visits > 0]).max() for layout in layouts(env)]
     assert max(visits) >= 3
 
 
@@ -57,7 +57,7 @@ def test_first_visits_of_a_small_path(env):
     step = np.array([[0.5, 0.0], [0.5, 0.0], [-0.5, 0.0], [-0.5, 0.0], [0.5, 0.0]], np.float32)
     places = np.concatenate([np.zeros((1, 2)), np.cumsum(step, axis=0)])
     small = replace(layout, actions=step, places=places)
-    assert small.first_visits().tolist() == [-1, -1, -1, 1, 0, 1]
+    assert small.first_visits.tolist() == [-1, -1, -1, 1, 0, 1]
     assert small.revisits().tolist() == [[1, 3], [0, 4], [1, 5]]
     assert small.revisits(away=4).tolist() == [[0, 4], [1, 5]]
 
@@ -84,8 +84,8 @@ def test_gymnasium_has_nothing_to_complain_about():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_revisited_frames_are_the_first_ones(seeing, seed):
-    frame, info = seeing.reset(seed=seed)
-    frames = np.stack([frame, *(seeing.step(action)[0] for action in info["path"])]).astype(int)
+    frame, _ = seeing.reset(seed=seed)
+    frames = np.stack([frame, *(seeing.step(action)[0] for action in seeing.path)]).astype(int)
     pairs = seeing.layout.revisits(away=10)
     assert len(pairs) >= 10
     assert np.abs(frames[pairs[:, 0]] - frames[pairs[:, 1]]).max() <= 2
@@ -103,7 +103,7 @@ def test_following_the_path_comes_back(env):
     expert = ExpertAgent()
     expert.reset(env.task, 0)
     _, info = env.reset(seed=4)
-    path, visits = info["path"], info["first_visits"]
+    path, visits = env.path, env.layout.first_visits
     assert len(visits) == len(path) + 1
     truncated, rewards = False, []
     while not truncated:
@@ -119,8 +119,8 @@ def test_following_the_path_comes_back(env):
 
 def test_leaving_the_path_is_noticed(env):
     _, info = env.reset(seed=4)
-    env.step(-info["path"][0])
-    *_, info = env.step(info["path"][1])
+    env.step(-env.path[0])
+    *_, info = env.step(env.path[1])
     assert not info["on_path"]
     truncated = False
     while not truncated:
@@ -136,13 +136,13 @@ def test_same_seed_same_episode_whatever_came_before(seeing):
         seeing.step(seeing.action_space.sample())
     again, told = seeing.reset(seed=5)
     assert np.array_equal(first, again)
-    assert np.array_equal(info["path"], told["path"])
+    assert np.array_equal(info["action"], told["action"])
     assert info["objects"] == told["objects"]
 
 
 def test_snapshots_bring_the_scene_along(seeing):
-    _, info = seeing.reset(seed=1)
-    path = info["path"]
+    seeing.reset(seed=1)
+    path = seeing.path
     for action in path[:7]:
         seeing.step(action)
     snapshot = pickle.loads(pickle.dumps(seeing.snapshot()))

@@ -99,7 +99,7 @@ def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach: RLB
     _, _, _, _, info = reach.step(np.array([0, 0, 0, 0, 0, 0, -0.2]))
     assert info["estimates"][3] == 0.0
     for _ in range(30):
-        gap = info["task_low_dim_state"] - info["estimates"][:3]
+        gap = reach.task_low_dim_state - info["estimates"][:3]
         _, reward, terminated, _, info = reach.step(np.array([*np.clip(gap / 0.05, -1, 1), 0, 0, 0, 1]))
         if info["success"]:
             break

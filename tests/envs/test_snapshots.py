@@ -80,5 +80,5 @@ def test_a_snapshot_of_another_task_is_refused():
 
 @pytest.mark.parametrize("other", [None, b"snapshot", {"task": "reach-v3"}])
 def test_what_is_no_snapshot_is_refused(other):
-    with pytest.raises(UserError, match=f"snapshot is of type {type(other).__name__}, not MetaworldSnapshot"):
+    with pytest.raises(UserError, match=f"snapshot is of type {type(other).__name__}; give what snapshot"):
         MetaworldEnv("reach-v3", pixels=False).restore(other)

@@ -1,0 +1,26 @@
+"""What does not survive a fork, such as an OpenGL context: a child that would hang in it is refused instead."""
+
+from __future__ import annotations
+
+import os
+
+from sfvgen_plan.errors import UserError
+
+_opened: set[str] = set()
+_inherited: set[str] = set()
+
+os.register_at_fork(after_in_child=lambda: _inherited.update(_opened))
+
+
+def opening(what: str) -> None:
+    """Note that this process opens ``what``, such as "an OpenGL context", for the rest of its life.
+
+    Raises:
+        UserError: its parent had opened one before it was forked, so that it would hang.
+    """
+    if what in _inherited:
+        raise UserError(
+            f"this process was forked from one that has {what}, in which it would hang; start it another way, such as "
+            "gym.make_vec(..., vectorization_mode='async', vector_kwargs={'context': 'spawn'})"
+        )
+    _opened.add(what)
