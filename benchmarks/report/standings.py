@@ -151,15 +151,13 @@ def ranked_rows(items: Iterable[Board]) -> list[dict[str, Any]]:
 
 def _plain(standing: Standing) -> dict[str, Any]:
     summary = standing.summary
-    figures = ("episodes", "errors", "success_any", "success_final", "return", "denoiser_calls", "imagined_decisions")
     return {
+        **summary.to_dict(),
         "rank": standing.rank,
-        "agent": summary.agent,
         "checkpoint": summary.checkpoint,
         "control": standing.control,
         "speed_of_success_iqm": vars(standing.speed),
-        **{name: summary.to_dict()[name] for name in figures},
         "seconds_per_plan": summary.by_device,
         "learning": dict(standing.learning),
-        "tasks": {task: {name: own.to_dict()[name] for name in figures[:4]} for task, own in summary.by_task.items()},
+        "tasks": {task: own.figures() for task, own in summary.by_task.items()},
     }

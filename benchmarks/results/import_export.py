@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,79 +43,62 @@ class Results:
     runs: list[Run] = field(default_factory=list)
 
 
-def read(path: Path) -> Results:
-    """All rows of a CSV, JSON or Parquet file, a store or a run folder, oldest first.
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The files that hold the rows of ``paths``: a file itself, of a run folder its store, of another folder all in it.
+
+    Raises:
+        UserError: a folder without rows.
+    """
+    found: list[Path] = []
+    for path in paths:
+        own = [path]
+        if path.is_dir():
+            own = _file_of_run(path) or [file for item in sorted(path.iterdir()) for file in _files_in(item)]
+        if not own:
+            raise UserError(f"store={str(path)!r} holds no rows; give a store, a run folder, or a folder of those")
+        found += own
+    return found
+
+
+def read(paths: Iterable[Path]) -> Results:
+    """All rows of stores, CSV, JSON and Parquet files, run folders, and folders of those, oldest first.
 
     Raises:
         UserError: nothing like that is there, or a row makes no sense.
     """
-    if path.is_dir():
-        inside = _run_folder(path)
-        if not inside:
-            raise UserError(f"rows={str(path)!r} is no run folder; give one with {STORE} or {EXPORT}")
-        path = inside[0]
-    if not path.exists():
-        raise UserError(f"rows={str(path)!r} doesn't exist; give a store, a run folder or a file of rows")
-    if is_store(path):
-        with Store(path, writable=False) as store:
-            return Results(store.attempts(), store.runs())
-    if path.suffix == ".json":
-        return _read_json(path)
-    return Results(_read_parquet(path) if path.suffix == ".parquet" else read_rows(path))
+    found = [_read_file(file) for file in files_of(paths)]
+    return Results([row for part in found for row in part.rows], [run for part in found for run in part.runs])
 
 
-def read_all(paths: Sequence[Path]) -> Results:
-    """The rows that count of all ``paths``, which may also be folders of what ``read`` takes. Where two of them tell
-    different outcomes of an episode the first one counts, and a warning says so.
+def read_settled(paths: Iterable[Path]) -> Results:
+    """The rows that count of all ``paths``. Where two of them tell different outcomes of an episode the first one
+    counts, and a warning says so.
 
     Raises:
-        UserError: something that can't be read, or a folder without rows.
+        UserError: as ``read``.
     """
-    found = [read(source) for path in paths for source in sources_in(path)]
-    rows = [row for results in found for row in results.rows]
-    if differing := conflicts(rows):
+    results = read(paths)
+    if differing := conflicts(results.rows):
         logger.warning("%d episodes have another outcome in a later source; the first one counts", differing)
-    return Results(settled(rows), [run for results in found for run in results.runs])
+    return Results(settled(results.rows), results.runs)
 
 
-def sources_in(path: Path) -> list[Path]:
-    """What ``read`` takes: ``path`` itself, or where it is a folder that is no run folder, what lies in it.
-
-    Raises:
-        UserError: nothing is there.
-    """
-    if not path.is_dir() or _run_folder(path):
-        return [path]
-    inside = [item for item in sorted(path.iterdir()) if not item.name.startswith(".")]
-    found = [item for item in inside if (_run_folder(item) if item.is_dir() else _holds_rows(item))]
-    if not found:
-        raise UserError(f"store={str(path)!r} holds no rows; give a store, a run folder, or a folder of those")
-    return found
-
-
-def stores_of(paths: Sequence[Path]) -> list[Path]:
-    """The store files of what ``read_all`` takes, whether they are there or not; clips lie beside them."""
-    sources = [source for path in paths for source in sources_in(path)]
-    return [source / STORE if source.is_dir() else source for source in sources]
-
-
-def merge_into_store(sources: Sequence[Path], into: Path) -> str:
+def merge_into_store(sources: Iterable[Path], into: Path) -> str:
     """Add the rows of ``sources`` to the store ``into``; what became of them, in words. Of an episode that is there
     already the row stays that was there first.
 
     Raises:
         UserError: as ``read``; nothing has been added then.
     """
-    found = [read(source) for source in sources]
+    results = read(sources)
     with Store(into, create=True) as store:
-        added = [store.extend(results.rows, results.runs) for results in found]
-        differing = conflicts(store.attempts() + [row for results in found for row in results.rows])
-    known = sum(len(results.rows) for results in found) - sum(added)
-    text = f"{into}: {sum(added)} rows added; {known} were there already"
+        added = store.extend(results.rows, results.runs)
+        differing = conflicts(store.attempts() + results.rows)
+    text = f"{into}: {added} rows added; {len(results.rows) - added} were there already"
     return text + (f", {differing} of them with another outcome, which was left out" if differing else "")
 
 
-def merge_into_csv(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
+def merge_into_csv(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
     """Add the rows of ``sources``, oldest first, to the CSV file ``into``, and return all that it holds now.
 
     Episodes are told apart by protocol, task, agent and seed, and the newest counts: committed rows show one checkpoint
@@ -124,9 +107,7 @@ def merge_into_csv(sources: Sequence[Path], into: Path) -> list[EpisodeRow]:
     Raises:
         UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
     """
-    rows = read_rows(into) if into.exists() else []
-    for source in sources:
-        rows += read(source).rows
+    rows = (read_rows(into) if into.exists() else []) + read(sources).rows
     for row in rows:
         if row.protocol != into.stem:
             raise UserError(
@@ -162,15 +143,33 @@ def export(results: Results, path: Path) -> None:
             parquet.write_table(Table.from_pylist(records), staged)
 
 
-def _run_folder(path: Path) -> list[Path]:
-    return [path / name for name in (STORE, EXPORT) if (path / name).exists()]
+def _file_of_run(folder: Path) -> list[Path]:
+    return [folder / name for name in (STORE, EXPORT) if (folder / name).exists()][:1]
 
 
-def _holds_rows(path: Path) -> bool:
-    if path.suffix == ".csv":
-        with path.open(newline="", errors="replace") as file:
-            return set(next(csv.reader(file), ())) >= {"protocol", "task", "agent", "seed", "success_any"}
-    return path.suffix in (".sqlite", ".parquet")
+def _files_in(item: Path) -> list[Path]:
+    """Of something in a folder: that of a run, itself if it has rows, else nothing."""
+    if item.is_dir():
+        return _file_of_run(item)
+    if item.suffix == ".csv":
+        with item.open(newline="", errors="replace") as file:
+            return (
+                [item]
+                if {"protocol", "task", "agent", "seed", "success_any"} <= set(next(csv.reader(file), ()))
+                else []
+            )
+    return [item] if item.suffix in (".sqlite", ".parquet") and not item.name.startswith(".") else []
+
+
+def _read_file(path: Path) -> Results:
+    if not path.exists():
+        raise UserError(f"rows={str(path)!r} doesn't exist; give a store, a run folder or a file of rows")
+    if is_store(path):
+        with Store(path, writable=False) as store:
+            return Results(store.attempts(), store.runs())
+    if path.suffix == ".json":
+        return _read_json(path)
+    return Results(_read_parquet(path) if path.suffix == ".parquet" else read_rows(path))
 
 
 def _read_json(path: Path) -> Results:

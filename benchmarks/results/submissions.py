@@ -19,42 +19,16 @@ from sfvgen_plan.errors import UserError
 
 TOLERANCE = 1e-6
 
-Share = Annotated[float, Field(ge=0, le=1)]
 
+class Entry(BaseModel):
+    """What a submission says; ``description`` is the place for training data and whatever else a reader should know.
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    ``rows`` is a CSV file in the folder of the entry, with its ``sha256``; ``figures`` are those of ``figures_of``.
+    """
 
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-class TaskFigures(_Part):
-    """Of the episodes on one task."""
-
-    episodes: Annotated[int, Field(ge=1)]
-    success_any: Share
-    success_final: Share
-
-
-class Figures(TaskFigures):
-    """Of all episodes."""
-
-    errors: Annotated[int, Field(ge=0)]
-    return_: Annotated[float, Field(alias="return")]
-    denoiser_calls_per_plan: Annotated[float, Field(ge=0)]
-    imagined_decisions_per_plan: Annotated[float, Field(ge=0)]
-    tasks: dict[str, TaskFigures]
-
-
-class RowsFile(_Part):
-    """A CSV file of rows in the folder of the entry."""
-
-    file: Annotated[str, Field(pattern=r"^[\w.+=-]+\.csv$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Entry(_Part):
-    """What a submission says; ``description`` is the place for training data and whatever else a reader should know."""
-
-    format: Literal["sfvgen-plan submission 1"] = "sfvgen-plan submission 1"
+    format: Literal["sfvgen-plan submission 2"] = "sfvgen-plan submission 2"
     agent: Annotated[str, Field(max_length=120, pattern=r"^[^\x00-\x1f]+$")]
     checkpoint: Annotated[str, Field(max_length=64)]
     protocol: str
@@ -62,8 +36,9 @@ class Entry(_Part):
     authors: Annotated[str, Field(max_length=500)] = ""
     url: Annotated[str, Field(max_length=500, pattern=r"^(https?://.*)?$")] = ""
     description: Annotated[str, Field(max_length=2000)] = ""
-    rows: RowsFile
-    aggregates: Figures
+    rows: Annotated[str, Field(pattern=r"^[\w.+=-]+\.csv$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    figures: dict[str, Any]
 
 
 def write_submission(
@@ -101,12 +76,13 @@ def write_submission(
             protocol=protocol.id,
             protocol_hash=protocol.rules_hash,
             **about,
-            rows=RowsFile(file=file.name, sha256=_sha256(file)),
-            aggregates=aggregates(read_rows(file)),  # with as many digits as the file keeps
+            rows=file.name,
+            sha256=_sha256(file),
+            figures=figures_of(read_rows(file)),  # with as many digits as the file keeps
         )
     except ValidationError as error:
         raise UserError(f"out={str(path)!r}: {_problem(error)}") from None
-    write_text(path, entry.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_text(path, entry.model_dump_json(indent=1) + "\n")
     return file
 
 
@@ -133,10 +109,10 @@ def check_submission(path: Path) -> tuple[Entry, list[EpisodeRow]]:
             f"protocol_hash={entry.protocol_hash!r}, but the rules of {protocol.id!r} have {protocol.rules_hash!r} "
             "here; play under these rules"
         )
-    file = path.with_name(entry.rows.file)
+    file = path.with_name(entry.rows)
     if not file.is_file():
         raise wrong(f"rows file {file.name!r} is not beside it; add it")
-    if _sha256(file) != entry.rows.sha256:
+    if _sha256(file) != entry.sha256:
         raise wrong(f"sha256 of {file.name!r} is {_sha256(file)}; these are not the rows that it was made from")
     rows = read_rows(file)
     for row in rows:
@@ -144,31 +120,16 @@ def check_submission(path: Path) -> tuple[Entry, list[EpisodeRow]]:
             if getattr(row, name) != getattr(entry, name):
                 raise wrong(f"a row has {name}={getattr(row, name)!r}, not {getattr(entry, name)!r}")
     check_complete(rows, protocol)
-    figures = aggregates(rows).model_dump(by_alias=True)
-    for name, claimed, found in _differences(entry.aggregates.model_dump(by_alias=True), figures):
+    for name, claimed, found in _differences(entry.figures, figures_of(rows)):
         raise wrong(f"{name}={claimed!r}, but its rows give {found!r}")
     return entry, rows
 
 
-def aggregates(rows: Sequence[EpisodeRow]) -> Figures:
-    """The figures of an entry."""
-    whole = Summary(rows)
-    return Figures(
-        **_shares(whole),
-        errors=whole.errors,
-        **{"return": whole.return_},
-        denoiser_calls_per_plan=whole.denoiser_calls,
-        imagined_decisions_per_plan=whole.imagined_decisions,
-        tasks={task: TaskFigures(**_shares(summary)) for task, summary in sorted(whole.by_task.items())},
-    )
-
-
-def _shares(summary: Summary) -> dict[str, Any]:
-    return {
-        "episodes": summary.episodes,
-        "success_any": summary.success_any.mean,
-        "success_final": summary.success_final.mean,
-    }
+def figures_of(rows: Sequence[EpisodeRow]) -> dict[str, Any]:
+    """The figures of an entry: those of all episodes, and of each task."""
+    summary = Summary(rows)
+    tasks = {task: own.figures() for task, own in sorted(summary.by_task.items())}
+    return {**summary.figures(), "tasks": tasks}
 
 
 def check_complete(rows: Sequence[EpisodeRow], protocol: Protocol) -> None:
@@ -188,12 +149,16 @@ def check_complete(rows: Sequence[EpisodeRow], protocol: Protocol) -> None:
             )
 
 
-def _differences(claimed: Any, found: Any, name: str = "aggregates") -> Iterator[tuple[str, Any, Any]]:
+def _differences(claimed: Any, found: Any, name: str = "figures") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(claimed, dict) and isinstance(found, dict):
         for key in sorted(claimed.keys() | found.keys()):
             yield from _differences(claimed.get(key), found.get(key), f"{name}.{key}")
-    elif claimed is None or found is None or abs(claimed - found) > TOLERANCE * max(1.0, abs(found)):
+    elif not (_is_number(claimed) and _is_number(found) and abs(claimed - found) <= TOLERANCE * max(1, abs(found))):
         yield name, claimed, found
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def _problem(error: ValidationError) -> str:

@@ -45,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Show the ranking, and write what was asked for."""
-    from sfvgen_plan.benchmarks.results.import_export import read_all
+    from sfvgen_plan.benchmarks.results.import_export import read_settled
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -62,7 +62,7 @@ def run(args: Namespace) -> int:
     if not sources:
         raise UserError(f"there are no rows in {' or '.join(DEFAULT_SOURCES)}; name a store or a run with --store")
     sources = sources if args.store else sources[:1]
-    results = read_all(sources)
+    results = read_settled(sources)
     if args.submit:
         submit(out, results, args)
     else:
@@ -76,7 +76,7 @@ def show(out: Output, results: Results, sources: list[Path], args: Namespace) ->
     from sfvgen_plan.benchmarks.report.page import TOP, report
     from sfvgen_plan.benchmarks.report.standings import boards, ranked_rows
     from sfvgen_plan.benchmarks.report.tables import page, terminal
-    from sfvgen_plan.benchmarks.results.import_export import stores_of
+    from sfvgen_plan.benchmarks.results.import_export import files_of
     from sfvgen_plan.benchmarks.results.provenance import now
     from sfvgen_plan.io import atomic
 
@@ -86,7 +86,12 @@ def show(out: Output, results: Results, sources: list[Path], args: Namespace) ->
             staged.write_text(page(found, args.top), encoding="utf-8")
     if args.html:
         with atomic(args.html, "html") as staged:
-            text = report(found, args.top or TOP, f"Rows as of {now()}.", read_clips(stores_of(sources)))
+            text = report(
+                found,
+                args.top or TOP,
+                f"Rows as of {now()}.",
+                read_clips(files_of(sources)),
+            )
             staged.write_text(text, encoding="utf-8")
     out.result({"boards": ranked_rows(found)}, terminal(found, args.top))
     for path in filter(None, (args.markdown, args.html)):
@@ -111,5 +116,5 @@ def check(out: Output, path: Path) -> None:
 
     entry, rows = check_submission(path)
     table = eval_table(rows, load_protocol(entry.protocol).tasks)
-    out.result({"valid": True, **entry.model_dump(by_alias=True)}, table)
+    out.result({"valid": True, **entry.model_dump()}, table)
     out.note(f"{path}: {len(rows)} episodes bear out every figure")

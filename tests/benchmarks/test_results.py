@@ -16,7 +16,7 @@ from stored_rows import BROKEN, COMMITTED, ROW, all_rows, seeds, store_with
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results.__main__ import main
-from sfvgen_plan.benchmarks.results.import_export import Results, export, merge_into_csv, read, read_all, sources_in
+from sfvgen_plan.benchmarks.results.import_export import Results, export, files_of, merge_into_csv, read, read_settled
 from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, conflicts, newest, read_rows, settled, write_rows
 from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.errors import UserError
@@ -134,7 +134,7 @@ def test_what_is_exported_can_be_read(suffix: str, tmp_path: Path) -> None:
     rows = [*[replace(SHORT, seed=seed) for seed in range(3)], replace(BROKEN, seed=9, return_=0.5, plan_seconds=0.25)]
     run = Run.new("default", "metaworld-10", "abc", {"settings": {}})
     export(Results(rows, [run]), tmp_path / f"rows{suffix}")
-    assert read(tmp_path / f"rows{suffix}") == Results(rows, [run] if suffix == ".json" else [])
+    assert read([tmp_path / f"rows{suffix}"]) == Results(rows, [run] if suffix == ".json" else [])
 
 
 def test_stores_merge_without_doubling_and_say_what_differs(
@@ -148,7 +148,7 @@ def test_stores_merge_without_doubling_and_say_what_differs(
         assert main(["merge", str(first), str(second.parent), "--into", str(into)]) == 0
         assert said in capsys.readouterr().out
     assert len(all_rows(into)) == 6
-    assert sorted(row.seed for row in read_all([tmp_path / "b", first]).rows) == [0, 1, 2, 3, 4, 9]
+    assert sorted(row.seed for row in read_settled([tmp_path / "b", first]).rows) == [0, 1, 2, 3, 4, 9]
     assert "1 episodes have another outcome" in caplog.text
 
 
@@ -186,10 +186,10 @@ def test_a_folder_of_results_is_everything_in_it(tmp_path: Path) -> None:
     write_rows(tmp_path / "metaworld-10.csv", seeds(1, start=6))
     (tmp_path / "speed.csv").write_text("name,value\n")
     (tmp_path / "notes").mkdir()
-    assert [path.name for path in sources_in(tmp_path)] == ["metaworld-10.csv", "old", "run"]
-    assert [row.seed for row in read_all([tmp_path]).rows] == [6, 5, 0, 1]
+    assert [path.name for path in files_of([tmp_path])] == ["metaworld-10.csv", "episodes.csv", "results.sqlite"]
+    assert [row.seed for row in read([tmp_path]).rows] == [6, 5, 0, 1]
     with pytest.raises(UserError, match="holds no rows"):
-        sources_in(tmp_path / "notes")
+        files_of([tmp_path / "notes"])
 
 
 def test_places_that_can_not_be_written_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,26 +49,26 @@ def rewrite_rows(path: Path, edit: Callable[[list[Any]], list[Any]]) -> None:
     """Change the rows and make the hash fit, as somebody would who cheats with care."""
     rows = path.with_suffix(".csv")
     write_rows(rows, edit(read_rows(rows)))
-    change(path, lambda document: document["rows"].update(sha256=hashlib.sha256(rows.read_bytes()).hexdigest()))
+    change(path, lambda document: document.update(sha256=hashlib.sha256(rows.read_bytes()).hexdigest()))
 
 
 def test_what_was_written_is_borne_out(entry: Path) -> None:
     found, rows = check_submission(entry)
     assert (found.agent, found.authors, len(rows)) == ("random", "me", 200)
-    assert found.aggregates.success_any == sum(row.success_any for row in rows) / 200
+    assert found.figures["success_any"] == sum(row.success_any for row in rows) / 200
 
 
 @pytest.mark.parametrize("path", ["success_any", "return", "episodes", "errors", "tasks.reach-v3.success_final"])
 def test_every_figure_is_recomputed(path: str, entry: Path) -> None:
     def edit(document: dict[str, Any]) -> None:
         *parents, last = path.split(".")
-        place = document["aggregates"]
+        place = document["figures"]
         for parent in parents:
             place = place[parent]
         place[last] = place[last] + 1 if isinstance(place[last], int) else min(1.0, place[last] + 0.01)
 
     change(entry, edit)
-    with pytest.raises(UserError, match=rf"aggregates\.{path}=.*its rows give"):
+    with pytest.raises(UserError, match=rf"figures\.{path}=.*its rows give"):
         check_submission(entry)
 
 
@@ -80,12 +80,12 @@ def test_every_figure_is_recomputed(path: str, entry: Path) -> None:
         (lambda document: document.update(agent="better"), "a row has agent='random', not 'better'"),
         (lambda document: document.update(extra=1), "extra"),
         (lambda document: document.pop("checkpoint"), "checkpoint"),
-        (lambda document: document["rows"].update(sha256="0" * 64), "sha256"),
-        (lambda document: document["rows"].update(file="../all.csv"), r"rows\.file"),
-        (lambda document: document["rows"].update(file="other.csv"), "not beside it"),
-        (lambda document: document["aggregates"].update(success_any=1.5), "less than or equal to 1"),
-        (lambda document: document["aggregates"].update(success_any=float("nan")), "finite number"),
-        (lambda document: document["aggregates"]["tasks"].pop("reach-v3"), "reach-v3"),
+        (lambda document: document.update(sha256="0" * 64), "sha256"),
+        (lambda document: document.update(rows="../all.csv"), "rows: "),
+        (lambda document: document.update(rows="other.csv"), "not beside it"),
+        (lambda document: document["figures"].update(success_any="1"), r"figures\.success_any"),
+        (lambda document: document["figures"].update(success_any=float("nan")), r"figures\.success_any=nan"),
+        (lambda document: document["figures"]["tasks"].pop("reach-v3"), "reach-v3"),
         (lambda document: document.update(url="javascript:alert(1)"), "url"),
         (lambda document: document.update(format="sfvgen-plan submission 9"), "format"),
     ],
@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_named(edit: Callable[[dict[str, Any]], Any], named
         (lambda rows: [*rows, rows[0]], "has twice 1"),
         (lambda rows: [replace(rows[0], seed=77), *rows[1:]], "should not have 1"),
         (lambda rows: [replace(rows[0], protocol_hash="0" * 12), *rows[1:]], "a row has protocol_hash"),
-        (lambda rows: [replace(rows[0], return_=1e6), *rows[1:]], r"aggregates\.return"),
+        (lambda rows: [replace(rows[0], return_=1e6), *rows[1:]], r"figures\.return"),
     ],
 )
 def test_rows_have_to_be_the_whole_protocol(edit: Callable[[list[Any]], list[Any]], named: str, entry: Path) -> None:
