@@ -10,20 +10,18 @@ from torch import Tensor
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 
-REWARD_SCALE = 10.0
-"""Largest dense reward of a decision in Metaworld: divides the reward into [0, 1]."""
-
 
 @dataclass(frozen=True)
 class Objective:
     """A weighted sum of three terms, each in [0, 1], so that their weights can be compared.
 
     Attributes:
-        reward: weight of the discounted mean of the dense reward / 10.
+        reward: weight of the discounted mean of the reward / ``reward_scale``.
         success: weight of the discounted probability of the first success, sum_g gamma^g p_g prod_{j<g} (1 - p_j).
         value: weight of the value read out at the last decision (what lies behind the horizon).
         gamma: discount of one decision, in (0, 1].
         disagreement: standard deviations across the futures of a candidate that are taken off its mean score.
+        reward_scale: largest reward of a decision, that of the tasks' simulator.
     """
 
     reward: float = 1.0
@@ -31,6 +29,7 @@ class Objective:
     value: float = 1.0
     gamma: float = 0.95
     disagreement: float = 0.0
+    reward_scale: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.gamma <= 1.0:
@@ -46,7 +45,7 @@ class Objective:
         scores = torch.zeros(len(outcome.reward), device=outcome.reward.device)
         if self.reward:
             mean_reward = (outcome.reward.float() * discount).sum(1) / discount.sum()
-            scores = scores + self.reward * mean_reward / REWARD_SCALE
+            scores = scores + self.reward * mean_reward / self.reward_scale
         if self.success:
             scores = scores + self.success * first_success(outcome.success.float(), discount)
         if self.value:

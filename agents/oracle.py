@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.rollout import CountedSimulator, Problem, shift
 from sfvgen_plan.agents.search import SearchPlanner
-from sfvgen_plan.agents.true_simulator import TrueSimulator
+from sfvgen_plan.envs.family import family_of, resolve
 
 
 class OracleAgent:
@@ -26,7 +27,7 @@ class OracleAgent:
 
     def __init__(self, planner: SearchPlanner, seed: int = 0) -> None:
         self.planner, self.seed = planner, seed
-        self._simulator: TrueSimulator | None = None
+        self._simulator: Any = None
         self._made_for: tuple[str, int] | None = None
         self._episode, self._decision = 0, 0
         self._carry: torch.Tensor | None = None
@@ -38,7 +39,7 @@ class OracleAgent:
 
     @torch.inference_mode()
     def act(self, env: Any) -> Any:
-        """The unwrapped ``MetaworldEnv`` -> action (4,) float32 in [-1, 1]."""
+        """The unwrapped environment -> action (A,) float32 in [-1, 1]."""
         started = time.perf_counter()
         simulator = self._planning_simulator(env.task, env.repeat)
         counted = CountedSimulator(simulator)
@@ -66,7 +67,10 @@ class OracleAgent:
         """Cost of the episode; there is no denoiser."""
         return self._cost
 
-    def _planning_simulator(self, task: str, repeat: int) -> TrueSimulator:
+    def _planning_simulator(self, task: str, repeat: int) -> Any:
         if self._simulator is None or self._made_for != (task, repeat):
-            self._simulator, self._made_for = TrueSimulator(task, repeat), (task, repeat)
+            family = family_of(task)
+            self._simulator, self._made_for = resolve(family.true_simulator)(task, repeat), (task, repeat)
+            objective = replace(self.planner.objective, reward_scale=family.source.reward_scale)
+            self.planner = replace(self.planner, objective=objective)
         return self._simulator

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sfvgen_plan.envs.sawyer import ACTION_SIZE, SOURCE
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, as_long
 
@@ -33,7 +34,7 @@ class TrueSimulator:
         repeat: raw steps of a decision.
     """
 
-    action_dim = 4
+    action_dim = ACTION_SIZE
     device = torch.device("cpu")
 
     def __init__(self, task: str, repeat: int = 5) -> None:
@@ -56,7 +57,7 @@ class TrueSimulator:
         return TrueState(tuple(snapshots), (False,) * len(snapshots))
 
     def imagine(self, state: TrueState, actions: Tensor) -> tuple[TrueState, Outcome]:
-        """Execute actions (N, G, A). The value is 1 once solved, before that the reward / 10."""
+        """Execute actions (N, G, A). The value is 1 once solved, before that the share of the largest reward."""
         played = [
             self._play(snapshot, solved, plan)
             for snapshot, solved, plan in zip(state.snapshots, state.solved, actions.cpu().numpy(), strict=True)
@@ -67,7 +68,7 @@ class TrueSimulator:
         outcome = Outcome(
             reward=rewards,
             success=successes,
-            value=latched.maximum(rewards / 10.0),
+            value=latched.maximum(rewards / SOURCE.reward_scale),
             estimates=torch.tensor(np.array(estimates)),
         )
         return TrueState(snapshots, tuple(bool(solved) for solved in latched[:, -1])), outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,13 @@ class SearchSettings(AgentSettings):
     value_weight: float = setting(1.0, "weight of the value at the horizon")
     discount: float = setting(0.95, "of a decision")
 
-    def objective(self) -> Objective:
-        """What plans are scored by."""
+    def objective(self, tasks: Sequence[str] = ()) -> Objective:
+        """What plans are scored by; ``tasks`` are all of one simulator, whose rewards have one scale."""
         from sfvgen_plan.agents.objective import Objective
+        from sfvgen_plan.envs.family import family_of
 
-        return Objective(self.reward_weight, self.success_weight, self.value_weight, self.discount)
+        scale = {"reward_scale": family_of(tasks[0]).source.reward_scale} if tasks else {}
+        return Objective(self.reward_weight, self.success_weight, self.value_weight, self.discount, **scale)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def build(settings: Settings, given: Given) -> Any:
         given,
         lambda checkpoint, simulator: GuidedPlanner(
             checkpoint.prior(s.prior),
-            s.objective(),
+            s.objective(checkpoint.tasks),
             TrustRegion(radius=s.radius, sigma=s.sigma, knots=s.knots),
             Acceptance(margin=s.margin, margin_futures=s.margin_futures, patience=s.patience),
             horizon=s.horizon,

@@ -37,7 +37,7 @@ def build(settings: Settings, given: Given) -> Any:
         given,
         lambda checkpoint, simulator: SearchPlanner(
             optimiser,
-            s.objective(),
+            s.objective(checkpoint.tasks),
             s.horizon,
             s.knots,
             s.futures,

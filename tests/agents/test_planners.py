@@ -267,6 +267,7 @@ def test_objective_adds_its_weighted_terms():
     imagined = outcome([10.0, 0.0], [0.5, 1.0], [0.1, 0.8])
     only = dict(reward=0.0, success=0.0, value=0.0, gamma=0.5)
     assert Objective(**{**only, "reward": 1.0}).score(imagined).item() == pytest.approx(1 / 1.5)
+    assert Objective(**{**only, "reward": 1.0}, reward_scale=1.0).score(imagined).item() == pytest.approx(10 / 1.5)
     assert Objective(**{**only, "success": 1.0}).score(imagined).item() == pytest.approx(0.5 + 0.5 * 0.5)
     assert Objective(**{**only, "value": 2.0}).score(imagined).item() == pytest.approx(1.6)
 
