@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.agents.workers import run_workers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.family import Family, canonical, family_of
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.devices import cpu_cores
+from sfvgen_plan.envs.family import Family, canonical, family_of, resolve
+from sfvgen_plan.errors import SimulatorError, UserError
+from sfvgen_plan.io import atomic
+from sfvgen_plan.pool import each, open_pool
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +77,11 @@ class CollectionSettings:
         """The simulator that all tasks are of."""
         return family_of(self.tasks[0])
 
+    @property
+    def plan(self) -> list[tuple[str, int]]:
+        """All (task, number of the episode), in the dataset's order."""
+        return [(task, number) for task in self.tasks for number in range(self.episodes)]
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; with what training has to know of the simulator."""
         family = self.family
@@ -102,7 +111,7 @@ def collect(
         tasks: of one simulator.
         episodes_per_task: per task.
         decisions, seed, size, camera, repeat: see ``CollectionSettings``.
-        workers: processes; default one per usable core, at most one per missing episode.
+        workers: processes; default one per usable core, at most one per missing episode; 1 is this process itself.
         on_episode: called for each episode, those found finished included.
 
     Returns:
@@ -118,20 +127,18 @@ def collect(
         raise UserError(f"workers={workers} is too small; give at least 1")
     out = Path(out)
     if finished_with(out, settings):
-        for _ in _plan(settings):
+        for _ in settings.plan:
             on_episode()
         return out
     staging = _open_staging(out, settings)
     try:
         missing = []
-        for task, number in _plan(settings):
+        for task, number in settings.plan:
             if _is_whole(staged_path(staging, task, number)):
                 on_episode()
             else:
                 missing.append((task, number))
-        if missing:
-            count = min(workers or _usable_cores(), len(missing))
-            run_workers(settings, staging, missing, count, on_episode)
+        _play(settings, staging, missing, min(workers or cpu_cores(), len(missing)), on_episode)
         _assemble(out, staging, settings)
     except BaseException:  # Ctrl-C, too
         if not _has_episodes(staging):
@@ -140,20 +147,17 @@ def collect(
     return out
 
 
+def kept(done: int, total: int, out: Path) -> str:
+    """What a collection that ended early leaves."""
+    staging = _staging_of(out)
+    if not staging.exists():
+        return f"none of {total} episodes was finished, and nothing is kept"
+    return f"{done} of {total} episodes are kept in {staging}, and the same command goes on from there"
+
+
 def staged_path(staging: Path, task: str, number: int) -> Path:
     """Where episode ``number`` of ``task`` is kept until all are there."""
     return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
-
-
-def is_staged_for(staging: Path, settings: CollectionSettings) -> bool:
-    """Whether the staging folder is still that of these settings. A worker whose parent was killed asks: it plays its
-    episode to the end, and meanwhile the folder may have become another collection's.
-
-    Raises:
-        UserError: the folder's note of its settings is damaged.
-    """
-    file = staging / SETTINGS_FILE
-    return not file.exists() or _read_settings(file) == settings.as_dict()
 
 
 def finished_with(out: Path, settings: CollectionSettings) -> bool:
@@ -172,31 +176,78 @@ def finished_with(out: Path, settings: CollectionSettings) -> bool:
     return True
 
 
-def _plan(settings: CollectionSettings) -> Iterator[tuple[str, int]]:
-    """All (task, number), in the dataset's order."""
-    for task in settings.tasks:
-        for number in range(settings.episodes):
-            yield task, number
+class EpisodePlayer:
+    """Plays training episodes, each into a file of the staging folder. It has one environment, and so one renderer, at
+    a time, and never imports torch."""
+
+    def __init__(self, settings: CollectionSettings, staging: Path) -> None:
+        self._settings, self._staging = settings, staging
+        self._env: Any = None
+
+    def play(self, task: str, number: int) -> SimulatorError | None:
+        """Play an episode, which depends on nothing but the settings. The error of a simulator that kept failing is
+        returned: the pool raises it as it is, where others come with their traceback."""
+        settings = self._settings
+        if self._env is None or self._env.unwrapped.task != task:
+            self.close()
+            frames = {"size": settings.size, "camera": settings.camera, "repeat": settings.repeat}
+            self._env = settings.family.make(task, **frames, max_decisions=settings.decisions)
+        try:
+            episode: StagedEpisode = resolve(settings.family.play)(
+                self._env, settings.seed + number, settings.decisions
+            )
+        except SimulatorError as error:
+            return error
+        # One whose parent was killed plays on to the end, and the folder may have become another collection's.
+        if _belongs_to(self._staging, settings):
+            episode.save(staged_path(self._staging, task, number))
+        return None
+
+    def close(self) -> None:
+        """Give the environment back."""
+        if self._env is not None:
+            self._env.close()
+        self._env = None
+
+
+def _play(
+    settings: CollectionSettings,
+    staging: Path,
+    episodes: Sequence[tuple[str, int]],
+    workers: int,
+    on_episode: Callable[[], None],
+) -> None:
+    """Play ``episodes`` in ``workers`` processes. However this ends, none is left running."""
+    if not episodes:
+        return
+    pool = open_pool(partial(EpisodePlayer, settings, staging), workers)
+    try:
+        for _ in each(pool, [methodcaller("play", task, number) for task, number in episodes]):
+            on_episode()
+    finally:
+        pool.close()
+
+
+def _staging_of(out: Path) -> Path:
+    return out.with_name(out.name + STAGING_SUFFIX)
 
 
 def _open_staging(out: Path, settings: CollectionSettings) -> Path:
-    staging = out.with_name(out.name + STAGING_SUFFIX)
+    staging = _staging_of(out)
     file = staging / SETTINGS_FILE
     if _has_episodes(staging):
         _check_same(staging, _read_settings(file), settings)
-        for leftover in staging.glob("*.npz.*.tmp"):
-            leftover.unlink(missing_ok=True)
         return staging
     # Without a finished episode there is nothing to lose, whatever was to be collected before.
     _remove_staging(staging)
-    try:
-        staging.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{SETTINGS_FILE}.{os.getpid()}.tmp")
-        partial.write_text(json.dumps(settings.as_dict()), encoding="utf-8")
-        partial.replace(file)
-    except OSError as error:
-        raise UserError(f"out={str(out)!r} cannot be written ({error}); choose another folder") from error
+    with atomic(file, "out") as staged:
+        staged.write_text(json.dumps(settings.as_dict()), encoding="utf-8")
     return staging
+
+
+def _belongs_to(staging: Path, settings: CollectionSettings) -> bool:
+    file = staging / SETTINGS_FILE
+    return file.exists() and _read_settings(file) == settings.as_dict()
 
 
 def _has_episodes(staging: Path) -> bool:
@@ -205,16 +256,15 @@ def _has_episodes(staging: Path) -> bool:
 
 def _remove_staging(staging: Path) -> None:
     """Remove a staging folder without episodes; files in it that are none of ours stay."""
+    (staging / SETTINGS_FILE).unlink(missing_ok=True)
+    for left in staging.glob(".writing-*"):
+        shutil.rmtree(left, ignore_errors=True)
     with suppress(OSError):
-        for file in (staging / SETTINGS_FILE, *staging.glob("*.*.tmp")):
-            file.unlink(missing_ok=True)
         staging.rmdir()
 
 
 def _is_whole(path: Path) -> bool:
     """Whether the episode is there. A damaged one is removed: it will be played again, and be the same."""
-    from sfvgen_plan.data.staging import StagedEpisode
-
     if not path.exists():
         return False
     try:
@@ -253,17 +303,9 @@ def _check_same(folder: Path, there: dict[str, Any], settings: CollectionSetting
 def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
     """Turn the staged episodes into ``out``."""
     from sfvgen_plan.data.minari_writer import write_dataset
-    from sfvgen_plan.data.staging import StagedEpisode
 
-    assembling = staging / "dataset.tmp"
-    if assembling.exists():
-        shutil.rmtree(assembling)
-    episodes = (StagedEpisode.load(staged_path(staging, task, number)) for task, number in _plan(settings))
-    write_dataset(assembling, out.name, episodes, settings.as_dict())
-    assembling.replace(out)
-    # The last episode of an orphaned worker may turn up just now; the dataset is complete without it.
+    episodes = (StagedEpisode.load(staged_path(staging, task, number)) for task, number in settings.plan)
+    write_dataset(staging / "dataset", out.name, episodes, settings.as_dict())
+    (staging / "dataset").replace(out)
+    # The last episode of a process that was left behind may turn up just now; the dataset is complete without it.
     shutil.rmtree(staging, ignore_errors=True)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -65,7 +65,7 @@ class Observer:
     """Told of an evaluation's progress while it runs. Does nothing; override what you need."""
 
     def decided(self, job: Job, decisions: int) -> None:
-        """``job`` has been given an action, its ``decisions``-th. Not called for agents that decide in a worker."""
+        """``job`` has been given its ``decisions``-th action; not told of agents that decide beside the environment."""
 
     def recorded(self, recording: Recording) -> None:
         """An episode whose frames were asked for has ended; comes before its row."""
@@ -124,8 +124,8 @@ def evaluate(
 
 
 @dataclass
-class _Flight:
-    """An episode under way. ``frame`` is there while it awaits an action."""
+class _Episode:
+    """An episode under way. ``frame`` is there while it awaits an action; ``alone`` after an error in a batch."""
 
     job: Job
     alone: bool
@@ -149,45 +149,45 @@ class _Run:
         self._contestant = contestant
         self._pool = pool
         self._queue = deque((job, False) for job in jobs)
-        self._flights: dict[int, _Flight] = {}
+        self._episodes: dict[int, _Episode] = {}
         self._lost: Counter[Job] = Counter()
         self._observer = observer
 
     def play(self) -> None:
         for slot in range(self._pool.slots):
             self._start_next(slot)
-        while self._flights:
+        while self._episodes:
             self._collect()
             for group in self._groups():
                 self._decide(group)
 
     def _start_next(self, slot: int) -> None:
-        self._flights.pop(slot, None)
+        self._episodes.pop(slot, None)
         if self._queue:
             job, alone = self._queue.popleft()
-            self._flights[slot] = _Flight(job, alone)
+            self._episodes[slot] = _Episode(job, alone)
             self._pool.submit(slot, methodcaller("start", job))
 
     def _collect(self) -> None:
-        """Take events until every episode that was given an action has answered and somebody awaits one.
+        """Take answers until every episode that was given an action has answered and somebody awaits one.
 
         Episodes that are only starting (a new task's environment takes a while) are not waited for.
         """
-        while self._flights and (self._stepping() or not self._awaiting()):
+        while self._episodes and (self._stepping() or not self._awaiting()):
             self._take(self._pool.wait())
-        if self._flights:
+        if self._episodes:
             self._take(self._pool.wait(block=False))
 
     def _stepping(self) -> bool:
-        return any(flight.frame is None and flight.decisions > 0 for flight in self._flights.values())
+        return any(episode.frame is None and episode.decisions > 0 for episode in self._episodes.values())
 
     def _awaiting(self) -> list[int]:
-        return [slot for slot, flight in sorted(self._flights.items()) if flight.frame is not None]
+        return [slot for slot, episode in sorted(self._episodes.items()) if episode.frame is not None]
 
     def _take(self, answers: Sequence[tuple[int, Any]]) -> None:
         for slot, answer in answers:
             if isinstance(answer, Awaiting):
-                self._flights[slot].frame = answer.frame
+                self._episodes[slot].frame = answer.frame
             elif isinstance(answer, Lost):
                 self._play_again(slot, answer)
             else:
@@ -195,41 +195,41 @@ class _Run:
 
     def _play_again(self, slot: int, lost: Lost) -> None:
         """The process is gone; the episode starts over in another one, unless it seems to be what kills them."""
-        flight = self._flights[slot]
-        self._lost[flight.job] += 1
-        logger.warning("%s seed %d is lost: %s", flight.job.task, flight.job.seed, lost.reason)
-        if self._lost[flight.job] >= CHANCES:
-            self._finish(slot, Ended(error=f"WorkerDied: {lost.reason}", decisions=flight.decisions))
+        episode = self._episodes[slot]
+        self._lost[episode.job] += 1
+        logger.warning("%s seed %d is lost: %s", episode.job.task, episode.job.seed, lost.reason)
+        if self._lost[episode.job] >= CHANCES:
+            self._finish(slot, Ended(error=f"WorkerDied: {lost.reason}", decisions=episode.decisions))
             return
-        self._queue.appendleft((flight.job, flight.alone))
+        self._queue.appendleft((episode.job, episode.alone))
         self._start_next(slot)
 
     def _groups(self) -> list[list[int]]:
-        """Slots that decide together: all that await an action, but those in quarantine by themselves."""
+        """Slots that are decided on together: all that await an action, but each by itself that is to be alone."""
         awaiting = self._awaiting()
-        together = [slot for slot in awaiting if not self._flights[slot].alone]
-        return ([together] if together else []) + [[slot] for slot in awaiting if self._flights[slot].alone]
+        together = [slot for slot in awaiting if not self._episodes[slot].alone]
+        return ([together] if together else []) + [[slot] for slot in awaiting if self._episodes[slot].alone]
 
     def _decide(self, slots: list[int]) -> None:
-        flights = [self._flights[slot] for slot in slots]
+        episodes = [self._episodes[slot] for slot in slots]
         try:
-            actions = self._ask_agent(slots, flights)
+            actions = self._ask_agent(slots, episodes)
         except Exception as error:
             self._refuse(slots, error)
             return
-        for slot, flight, action in zip(slots, flights, actions, strict=True):
-            flight.frame = None
-            flight.decisions += 1
+        for slot, episode, action in zip(slots, episodes, actions, strict=True):
+            episode.frame = None
+            episode.decisions += 1
             self._pool.submit(slot, methodcaller("act", np.asarray(action)))
-            self._observer.decided(flight.job, flight.decisions)
+            self._observer.decided(episode.job, episode.decisions)
 
-    def _ask_agent(self, slots: list[int], flights: list[_Flight]) -> np.ndarray:
+    def _ask_agent(self, slots: list[int], episodes: list[_Episode]) -> np.ndarray:
         agent = self._contestant.agent
         assert agent is not None
-        fresh = [(slot, flight.job) for slot, flight in zip(slots, flights, strict=True) if not flight.decisions]
+        fresh = [(slot, episode.job) for slot, episode in zip(slots, episodes, strict=True) if not episode.decisions]
         if fresh:
             agent.reset([slot for slot, _ in fresh], [job.task for _, job in fresh], [job.seed for _, job in fresh])
-        actions = np.asarray(agent.act(slots, np.stack([flight.frame for flight in flights])))  # type: ignore[misc]
+        actions = np.asarray(agent.act(slots, np.stack([episode.frame for episode in episodes])))  # type: ignore[misc]
         if actions.ndim != 2 or len(actions) != len(slots):
             raise ValueError(f"the agent returned actions of shape {actions.shape} for {len(slots)} episodes")
         return actions
@@ -237,21 +237,21 @@ class _Run:
     def _refuse(self, slots: list[int], error: Exception) -> None:
         """An error of one episode must not spoil those that shared the batch: these start again, each by itself."""
         if len(slots) == 1:
-            self._finish(slots[0], Ended.broken(error, decisions=self._flights[slots[0]].decisions))
+            self._finish(slots[0], Ended.broken(error, decisions=self._episodes[slots[0]].decisions))
             return
         logger.warning("%r in a batch of %d episodes; they are played again one by one", error, len(slots))
-        self._queue.extendleft((self._flights[slot].job, True) for slot in reversed(slots))
+        self._queue.extendleft((self._episodes[slot].job, True) for slot in reversed(slots))
         for slot in slots:
             self._start_next(slot)
 
     def _finish(self, slot: int, ended: Ended) -> None:
-        job = self._flights[slot].job
+        job = self._episodes[slot].job
         if ended.bad_input and not self.rows:
             raise UserError(ended.bad_input)
         if not math.isfinite(ended.return_):
             error = ValueError(f"the return of the episode is {ended.return_}")
             ended = Ended.broken(error, decisions=ended.decisions, recording=ended.recording)
-        row = row_of_episode(self._protocol, self._contestant, job, ended, self._cost(slot, ended))
+        row = _row(self._protocol, self._contestant, job, ended, self._cost(slot, ended))
         if ended.error:
             self._observer.failed(job, ended.details or ended.error)
         if ended.recording:
@@ -263,7 +263,7 @@ class _Run:
     def _cost(self, slot: int, ended: Ended) -> PlanCost:
         if ended.cost is not None:
             return ended.cost
-        if self._contestant.agent is None or not self._flights[slot].decisions:
+        if self._contestant.agent is None or not self._episodes[slot].decisions:
             return PlanCost()
         try:
             return self._contestant.agent.stats(slot)
@@ -273,7 +273,7 @@ class _Run:
             return PlanCost()  # An agent that failed may not know what it has cost.
 
 
-def row_of_episode(protocol: Protocol, contestant: Contestant, job: Job, ended: Ended, cost: PlanCost) -> EpisodeRow:
+def _row(protocol: Protocol, contestant: Contestant, job: Job, ended: Ended, cost: PlanCost) -> EpisodeRow:
     """The row of an episode that has ended."""
     return EpisodeRow(
         protocol=protocol.id,

@@ -62,7 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
-    from sfvgen_plan.agents.collection import collect
+    from sfvgen_plan.agents.collection import collect, kept
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -101,16 +101,6 @@ def run(args: Namespace) -> int:
         raise
     report(args, tasks, out)
     return 0
-
-
-def kept(done: int, total: int, out: Path) -> str:
-    """What a collection that ended early leaves."""
-    from sfvgen_plan.agents.collection import STAGING_SUFFIX
-
-    partial = Path(f"{out}{STAGING_SUFFIX}")
-    if not partial.exists():
-        return f"none of {total} episodes was finished, and nothing is kept"
-    return f"{done} of {total} episodes are kept in {partial}, and the same command goes on from there"
 
 
 def chosen_tasks(args: Namespace) -> tuple[str, ...] | None:

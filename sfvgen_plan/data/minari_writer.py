@@ -17,6 +17,7 @@ from minari.serialization import serialize_space
 
 from sfvgen_plan.data.chunks import COMPRESSION_LEVEL, chunk_offsets, chunk_shape
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.io import atomic
 from sfvgen_plan.registration import register_envs
 
 DATA_FILE = "main_data.hdf5"
@@ -26,21 +27,32 @@ COLLECTION_KEY = "collection"
 
 
 def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], settings: Mapping[str, Any]) -> None:
-    """Write ``episodes``, in their order, into ``folder`` (made here), readable by ``minari.MinariDataset(folder)``.
+    """Write ``episodes``, in their order, as a dataset that ``minari.MinariDataset(folder)`` reads.
 
     Minari's own writer compresses frames lossily or not at all, so the file is written here; the frames' chunks, which
-    are compressed already, go in as they are. ``metadata.json`` comes last: without it there is no dataset.
+    are compressed already, go in as they are.
 
     Args:
-        folder: must not hold a dataset yet.
+        folder: made here, as a whole or not at all.
         name: becomes the dataset's id, made to fit Minari's rules.
         episodes: all of one frame size.
         settings: of the collection, with at least "camera", "size", "repeat" and "source"; with "env_id" Minari can
             make the environment again, of the first task unless told otherwise.
+
+    Raises:
+        UserError: it can't be written. ValueError: no episodes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(folder, "out") as staged:
+        staged.mkdir()
+        metadata = _write_episodes(staged / DATA_FILE, episodes, settings)
+        metadata["dataset_id"] = f"{re.sub(r'[^-_A-Za-z0-9]+', '-', name) or 'episodes'}-v0"
+        (staged / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def _write_episodes(path: Path, episodes: Iterable[StagedEpisode], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the HDF5 file; what Minari is to know of it."""
     steps, count, first = 0, 0, None
-    with h5py.File(folder / DATA_FILE, "w") as file:
+    with h5py.File(path, "w") as file:
         for count, episode in enumerate(episodes, start=1):
             first = first or episode
             _write_episode(file.create_group(f"episode_{count - 1}"), count - 1, episode, settings)
@@ -48,13 +60,12 @@ def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], se
     if first is None:
         raise ValueError("episodes is empty; a dataset needs at least one")
     metadata = {
-        "dataset_id": f"{re.sub(r'[^-_A-Za-z0-9]+', '-', name) or 'episodes'}-v0",
         "minari_version": minari_version,
         "data_format": "hdf5",
         "jpeg_encoding": False,
         "total_episodes": count,
         "total_steps": steps,
-        "dataset_size": round((folder / DATA_FILE).stat().st_size / 1e6, 1),
+        "dataset_size": round(path.stat().st_size / 1e6, 1),
         "observation_space": serialize_space(_observation_space(first)),
         "action_space": serialize_space(gym.spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)),
         COLLECTION_KEY: dict(settings),
@@ -64,7 +75,7 @@ def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], se
         spec = gym.spec(settings["env_id"])
         frames = {name: settings[name] for name in ("camera", "size", "repeat")}
         metadata["env_spec"] = replace(spec, kwargs={**spec.kwargs, "task": first.task, **frames}).to_json()
-    (folder / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")
+    return metadata
 
 
 def _observation_space(episode: StagedEpisode) -> gym.spaces.Dict:

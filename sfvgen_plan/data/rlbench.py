@@ -6,7 +6,6 @@ which is for non-commercial research only; it goes with whatever is made from th
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,9 +131,6 @@ def convert(
     if out.exists():
         raise UserError(f"out={str(out)!r} is there already; choose another folder or delete it")
     episodes = load_recordings(path, tasks, split=split, camera=camera)
-    partial = out.with_name(out.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
     settings: dict[str, Any] = {
         "tasks": episodes.tasks, "camera": camera, "size": episodes.size, "repeat": episodes.repeat, "split": split,
         "source": SOURCE.as_dict(), "env_id": "sfvgen/RLBench-v0",
@@ -145,11 +141,7 @@ def convert(
             yield _staged(episodes, number)
             on_episode()
 
-    try:
-        write_dataset(partial, out.name, staged(), settings)
-    except OSError as error:
-        raise UserError(f"out={str(out)!r} cannot be written ({error}); choose another folder") from error
-    partial.replace(out)
+    write_dataset(out, out.name, staged(), settings)
     return len(episodes)
 
 
