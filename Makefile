@@ -19,9 +19,9 @@ setup: $(STAMP)  ## create .venv and install everything, system libraries includ
 demo: $(STAMP)  ## one episode on the CPU with the bundled checkpoint; writes demo.mp4
 	$(BIN)/sfvgen-plan eval --task drawer-close-v3 --episodes 1 --video demo.mp4
 
-# Two processes; files stay whole, because their tests share what they have set up, and in order (see BEGUN_FIRST).
+# Two processes, each with half of the tests; who is done first takes some of the other's.
 test: $(STAMP)  ## the default tests (see tests/conftest.py for the slow ones)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -31,26 +31,6 @@ OPT_IN = {
 """Markers of tests that the default run skips: `--run-<marker>` or `-m <marker>` brings them in."""
 
 
-BEGUN_FIRST = (
-    "cli/test_train_agent.py",
-    "cli/test_eval.py",
-    "benchmarks/test_ray_pool.py",
-    "agents/test_collection.py",
-    "benchmarks/test_runner.py",
-    "envs/test_observation.py",
-    "agents/test_resume.py",
-    "envs/test_states.py",
-    "envs/test_vector.py",
-    "learning/test_loop.py",
-    "learning/test_train_loop.py",
-    "learning/test_train.py",
-    "envs/play/test_page.py",
-    "agents/test_rlbench_demos.py",
-    "benchmarks/test_memory_bench_command.py",
-)
-"""Files that take longest. Were one begun last, a process would be at it while the others have no more to do."""
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     for marker, reason in OPT_IN.items():
         parser.addoption(f"--run-{marker}", action="store_true", help=f"run tests marked {marker}: {reason}")
@@ -67,8 +47,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    turn = {Path(__file__).parent / file: number for number, file in enumerate(BEGUN_FIRST)}
-    items.sort(key=lambda item: turn.get(item.path, len(turn)))
     for marker, reason in OPT_IN.items():
         if config.getoption(f"--run-{marker}") or marker in config.option.markexpr:
             continue

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,30 +97,3 @@ def test_every_package_is_listed_in_pyproject() -> None:
 def test_every_folder_with_code_is_a_package() -> None:
     bare = {path.parent for path in sources(*FOLDERS.values()) if not (path.parent / "__init__.py").exists()}
     assert not bare
-
-
-@pytest.mark.slow
-def test_wheel_holds_code_configs_protocols_and_checkpoint(tmp_path: Path) -> None:
-    # From a copy: setuptools leaves build/ behind, and would pack what lies there the next time.
-    copy = tmp_path / "source"
-    for folder in set(FOLDERS.values()):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, copy)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(tmp_path), str(copy)]
-    subprocess.run(command, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    data = [
-        ROOT / "sfvgen_plan" / "checkpoints",
-        ROOT / "benchmarks" / "protocols",
-        ROOT / "configs",
-        ROOT / "envs" / "play",
-    ]
-    wanted = [path for folder in data for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    wanted += sources(*FOLDERS.values())
-    for path in wanted:
-        inside = path.relative_to(ROOT)
-        name = inside if inside.parts[0] == "sfvgen_plan" else Path("sfvgen_plan") / inside
-        assert name.as_posix() in names
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"sfvgen_plan"}

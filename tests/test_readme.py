@@ -1,0 +1,66 @@
+"""Every command that the README and the pages beside it show exists, with the options and settings that they give."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan.agents.registry import agent_settings
+from sfvgen_plan.cli import VERBS, import_module, parse_arguments
+from sfvgen_plan.settings import compose
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/*.md", "benchmarks/fidelity.md", "benchmarks/protocols/*.md", "benchmarks/reproduce.sh")
+COMMAND = re.compile(rf"(?:sfvgen-plan (?:{'|'.join(VERBS)})|python -m sfvgen_plan|make [a-z]+)\b[^`\n#|;)]*")
+CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
+VARIABLE = re.compile(r"\$(\w+|@|\{[^}]*\})")
+VALUES = {"@": "", "steps": "3", "row": "full", "task": "reach-v3", "agent": "prior", "change": "steps=1"}
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command)."""
+    for path in sorted(path for pattern in PAGES for path in ROOT.glob(pattern)):
+        text = path.read_text().replace("\\\n", " ")
+        if path.suffix == ".sh":
+            text = VARIABLE.sub(lambda found: VALUES.get(found[1], "runs"), text).replace('"', "")
+        else:  # a span of code may go on in the next line
+            text = "\n".join(
+                found.strip("`").replace("\n", " ") if found[1] != "`" else found for found in CODE.findall(text)
+            )
+        for found in dict.fromkeys(COMMAND.findall(text)):
+            yield str(path.relative_to(ROOT)), found.strip()
+
+
+@pytest.fixture
+def any_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders that the commands name need not be there."""
+    monkeypatch.setattr("sfvgen_plan.catalogue.find_checkpoint", lambda given, argument="": Path(str(given)))
+
+
+@pytest.mark.usefixtures("any_checkpoint")
+def test_commands_exist() -> None:
+    verbs = {verb: import_module(f"sfvgen_plan.cli.{verb.replace('-', '_')}") for verb in VERBS}
+    makefile = (ROOT / "Makefile").read_text()
+    seen = 0
+    for page, command in commands():
+        try:
+            program, *words = shlex.split(command)
+            if program == "make":
+                assert re.search(rf"^{words[0]}:", makefile, re.MULTILINE), words[0]
+            elif program == "python":
+                assert find_spec(words[1]), words[1]
+            elif {"...", "--help"}.isdisjoint(words) and any(word.startswith("-") for word in words):
+                args = parse_arguments(words, verbs)  # a verb without options is only spoken of
+                if args.verb in ("eval", "bench") and args.agent[:4] != "sb3:" and ":" not in args.agent:
+                    agent_settings(args.agent, args.overrides)
+                if args.verb == "train":
+                    compose("train", args.overrides)
+            seen += 1
+        except Exception as error:
+            raise AssertionError(f"{page}: {command}: {error}") from error
+    assert seen > 40
