@@ -56,6 +56,11 @@ class Clip:
     imagined: str = ""
 
     @property
+    def by(self) -> tuple[str, str]:
+        """The agent: its name and its checkpoint."""
+        return self.agent, self.checkpoint
+
+    @property
     def name(self) -> str:
         """Of its files."""
         episode = (self.protocol, self.protocol_hash, self.agent, self.checkpoint, self.task, self.seed)
@@ -136,8 +141,8 @@ def chosen(
     of_task: Counter[tuple[int, bool, str]] = Counter()
     queues: dict[tuple[int, bool], list[tuple[int, Clip, Path]]] = {}
     for clip, path in sorted(clips, key=lambda item: (item[0].task, item[0].seed)):
-        if (clip.agent, clip.checkpoint) in agents:
-            queue = (agents.index((clip.agent, clip.checkpoint)), clip.solved is None)
+        if clip.by in agents:
+            queue = (agents.index(clip.by), clip.solved is None)
             queues.setdefault(queue, []).append((of_task[*queue, clip.task], clip, path))
             of_task[*queue, clip.task] += 1
     turns = [

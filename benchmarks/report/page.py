@@ -43,48 +43,15 @@ def report(
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
+    environment.globals |= {"tables": tables, "percentage": percentage, "span": span, "published": published_beside}
     folder = resources.files(__package__)
-    return environment.from_string((folder / "report.html.jinja").read_text()).render(
-        style=(folder / "report.css").read_text(),
-        when=when,
-        boards=[_section(board, top, clips, CLIP_BYTES // len(boards)) for board in boards],
-        published_title=tables.PUBLISHED,
-        improvement_title=tables.IMPROVEMENT,
-    )
-
-
-def _section(board: Board, top: int | None, clips: Sequence[tuple[Clip, Path]], budget: int) -> dict[str, Any]:
-    """What the template shows of a board."""
-    shown = board.top(top)
-    films, more = _films(shown, clips, budget)
-    return {
-        "title": tables.title_of(board),
-        "rules": f"{len(board.tasks)} tasks, at most {board.limit} decisions an episode. Ranked by any-time success.",
-        "caveat": tables.caveat(board, top),
-        "names": [standing.name for standing in shown.standings],
-        "lines": [
-            {
-                "rank": "–" if standing.rank is None else standing.rank,
-                "name": standing.name,
-                "remark": tables.remark(standing, board),
-                "control": standing.control,
-                "any_time": standing.summary.success_any,
-                "any_time_text": percentage(standing.summary.success_any),
-                "final": percentage(standing.summary.success_final),
-                "speed": span(standing.speed),
-                "summary": standing.summary,
-                "learning": tables.learning(standing),
-            }
-            for standing in shown.standings
-        ],
-        "rates": [(task, [standing.summary.by_task.get(task) for standing in shown.standings]) for task in board.tasks],
-        "profiles": _profiles(shown),
-        "scatters": _scatters(shown),
-        "films": films,
-        "more_films": more,
-        "improvements": tables.improvement_lines(board),
-        "published": [(block, tables.published_lines(block)) for block in published_beside(board.protocol)],
-    }
+    sections = []
+    for board in boards:
+        shown = board.top(top)
+        films, more = _films(shown, clips, CLIP_BYTES // len(boards))
+        sections.append((board, shown, tables.caveat(board, top), _profiles(shown), _scatters(shown), films, more))
+    template = environment.from_string((folder / "report.html.jinja").read_text())
+    return template.render(style=(folder / "report.css").read_text(), when=when, sections=sections)
 
 
 def _profiles(board: Board) -> dict[str, Any] | None:
@@ -97,17 +64,15 @@ def _profiles(board: Board) -> dict[str, Any] | None:
     thresholds = [(limit - n + 0.5) / limit for n in steps]
     lines = []
     for standing in complete[:COLOURS]:
-        share, low, high = performance_profile(standing.scores, thresholds, 500)
-        upper, lower = _path(steps, high, limit), _path(steps, low, limit)
-        lines.append({"name": standing.name, "points": _path(steps, share, limit), "band": upper + lower[::-1]})
+        share, low, high = (
+            [f"{_x(step / limit)},{_y(value)}" for step, value in zip(steps, values, strict=True)]
+            for values in performance_profile(standing.scores, thresholds, 500)
+        )
+        lines.append({"name": standing.name, "points": share, "band": high + low[::-1]})
     step = next(s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if s >= limit / 5)
     ticks = [(value / limit, f"{value}") for value in range(0, limit + 1, step)]
     more = f" The first {COLOURS} of {len(complete)} agents." if len(complete) > COLOURS else ""
     return {"lines": lines, "ticks": ticks, "more": more}
-
-
-def _path(steps: Sequence[int], shares: Sequence[float], limit: int) -> list[str]:
-    return [f"{_x(step / limit)},{_y(share)}" for step, share in zip(steps, shares, strict=True)]
 
 
 def _scatters(board: Board) -> list[dict[str, Any]]:
@@ -126,8 +91,8 @@ def _scatters(board: Board) -> list[dict[str, Any]]:
 
 def _scatter(standings: Sequence[Standing], axis: str, value: Callable[[Standing], float]) -> dict[str, Any]:
     """Points over a logarithmic axis whose leftmost tenth is for zero, which has no logarithm."""
-    values = [value(standing) for standing in standings[: 2 * COLOURS]]
-    positive = [found for found in values if found > 0]
+    points = [(standing, value(standing)) for standing in standings[: 2 * COLOURS]]
+    positive = [found for _, found in points if found > 0]
     low = math.floor(math.log10(min(positive, default=1)))
     high = max(math.ceil(math.log10(max(positive, default=10))), low + 1)
 
@@ -138,7 +103,7 @@ def _scatter(standings: Sequence[Standing], axis: str, value: Callable[[Standing
     ticks = [(place(10.0**power), f"{10.0**power:g}" if -3 <= power <= 4 else f"10^{power}") for power in powers]
     return {
         "axis": axis,
-        "ticks": [(place(0), "0"), *ticks] if len(positive) < len(values) else ticks,
+        "ticks": [(place(0), "0"), *ticks] if len(positive) < len(points) else ticks,
         "points": [
             {
                 "name": standing.name,
@@ -147,23 +112,18 @@ def _scatter(standings: Sequence[Standing], axis: str, value: Callable[[Standing
                 "x": _x(place(found)),
                 "success": standing.summary.success_any,
             }
-            for standing, found in zip(standings, values, strict=False)
+            for standing, found in points
         ],
     }
 
 
-def _films(board: Board, clips: Sequence[tuple[Clip, Path]], budget: int) -> tuple[list[dict[str, Any]], int]:
-    """Episodes of the board's agents, successes first, and how many more there are."""
-    agents = {(own.summary.agent, own.summary.checkpoint): own.name for own in board.standings}
+def _films(board: Board, clips: Sequence[tuple[Clip, Path]], budget: int) -> tuple[list[tuple[str, Clip, str]], int]:
+    """Episodes of the board's agents (name, clip, data URI), successes first, and how many more there are."""
+    names = {(own.summary.agent, own.summary.checkpoint): own.name for own in board.standings}
     rules = (board.protocol, board.protocol_hash)
-    own = [
-        (clip, path)
-        for clip, path in clips
-        if (clip.protocol, clip.protocol_hash) == rules and (clip.agent, clip.checkpoint) in agents
-    ]
-    shown = chosen(own, list(agents), budget)
-    films = [{"name": agents[clip.agent, clip.checkpoint], "clip": clip, "uri": uri} for clip, uri in shown]
-    return films, len(own) - len(shown)
+    own = [item for item in clips if (item[0].protocol, item[0].protocol_hash) == rules and item[0].by in names]
+    shown = chosen(own, list(names), budget)
+    return [(names[clip.by], clip, uri) for clip, uri in shown], len(own) - len(shown)
 
 
 def _x(share: float) -> float:
