@@ -147,12 +147,13 @@ def collect(
     return out
 
 
-def kept(done: int, total: int, out: Path) -> str:
+def kept(out: Path) -> str:
     """What a collection that ended early leaves."""
     staging = _staging_of(out)
     if not staging.exists():
-        return f"none of {total} episodes was finished, and nothing is kept"
-    return f"{done} of {total} episodes are kept in {staging}, and the same command goes on from there"
+        return "no episode was finished, and nothing is kept"
+    done = len(list(staging.glob("*.npz")))
+    return f"{done} finished episodes are kept in {staging}, and the same command goes on from there"
 
 
 def staged_path(staging: Path, task: str, number: int) -> Path:

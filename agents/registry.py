@@ -21,7 +21,7 @@ from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.nested import flat
-from sfvgen_plan.settings import configured, explained, parsed
+from sfvgen_plan.settings import configured, explained, of_group, parsed
 
 POLICY_PREFIX = "sb3:"
 """Before the path of a zip that an algorithm of Stable-Baselines3 saved."""
@@ -108,9 +108,8 @@ def agent_settings(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, 
         UserError: unknown agent, or an override that names no setting of it.
     """
     check_agent(name)
-    for text in overrides:
-        if not text.startswith(f"{GROUP}."):
-            raise UserError(f"override {text!r} is no setting of the agent; give {GROUP}.key=value")
+    for text in of_group(overrides, GROUP)[1]:
+        raise UserError(f"override {text!r} is no setting of the agent; give {GROUP}.key=value")
     if ":" in name:
         defaults, settings = {}, _nested(map(parsed, overrides))
     else:

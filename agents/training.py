@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,105 +19,64 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from sfvgen_plan.agents.algorithms import TrainingSettings, check_algorithm
 from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.devices import cpu_cores
-from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.family import Family, family_of
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
 from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.nested import flat
-from sfvgen_plan.settings import setting
 
 logger = logging.getLogger(__name__)
 
-ALGORITHMS = {"ppo": PPO, "sac": SAC, "td3": TD3}
+MODELS = {"ppo": PPO, "sac": SAC, "td3": TD3}
 
 AGENT_FILE, RECORD_FILE, STATES_FOLDER = "agent.zip", "train.json", "agent.state"
 """In the folder of an agent: its policy, how it was trained, and while that goes on, what a killed training needs."""
-
-ONLY_IMAGINED = ("sampler_steps", "memory", "futures", "uncertainty_penalty")
 
 Progress = Callable[[int, dict[str, float]], None]
 """Told of the decisions taken so far, and of what the latest episodes were like."""
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How an agent is trained, its algorithm's own numbers apart.
+def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) -> VecEnv:
+    """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.
 
     Raises:
-        UserError: ``real``, together with what only imagination has; a number that makes no sense.
+        UserError: what the environments refuse.
     """
+    family = family_of(task)
+    scale = 1 / family.source.reward_scale if settings.reward_scale is None else settings.reward_scale
+    if settings.real:
+        return _real_ones(settings, family, task, checkpoint, scale)
+    vector = ImaginedVectorEnv(
+        settings.num_envs,
+        task,
+        checkpoint,
+        autoreset_mode="SameStep",
+        obs_mode=settings.obs_mode,
+        max_decisions=settings.horizon,
+        sampler_steps=settings.sampler_steps,
+        memory=settings.memory,
+        futures=settings.futures,
+    )
+    return ImaginedVecEnv(vector, scale, settings.uncertainty_penalty)
 
-    real: bool = setting(False, "learn in the real simulator instead, to compare with; begins anew if killed")
-    obs_mode: str = setting("state", "what the agent sees: pixels, latent or state")
-    num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones in a process per core")
-    decisions: int = setting(200_000, "taken in all, rounded up to what the algorithm collects at a time")
-    horizon: int = setting(50, "decisions until an episode is cut off and begins anew")
-    sampler_steps: int = setting(3, "denoising steps of an imagined decision")
-    memory: bool = setting(False, "fast learning inside every imagined episode")
-    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the simulator's largest is 1")
-    futures: int = setting(1, "futures imagined of each decision; above 1 their disagreement is the uncertainty")
-    uncertainty_penalty: float = setting(0.0, "reward lost per unit of uncertainty; needs futures of at least 2")
-    policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")
-    save_every: int = setting(5000, "decisions between two states that a killed run goes on from; 0 saves none")
 
-    def __post_init__(self) -> None:
-        check_at_least_one(num_envs=self.num_envs, horizon=self.horizon)
-        if self.decisions < 1:
-            raise UserError(f"decisions={self.decisions} leaves nothing to learn from; give at least 1")
-        if self.save_every < 0:
-            raise UserError(f"save_every={self.save_every} makes no sense; give 0 to save no states, or more")
-        for name in ("reward_scale", "uncertainty_penalty"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
-                raise UserError(f"{name}={value} is no finite number; give one")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if self.real and field.name in ONLY_IMAGINED and value != field.default:
-                raise UserError(
-                    f"{field.name}={value} has no meaning with real=True, as only imagination has it; "
-                    f"leave it at {field.default}, or learn with real=False"
-                )
-
-    def environment(self, task: str, checkpoint: Checkpoint) -> VecEnv:
-        """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.
-
-        Raises:
-            UserError: what the environments refuse.
-        """
-        family = family_of(task)
-        scale = 1 / family.source.reward_scale if self.reward_scale is None else self.reward_scale
-        if self.real:
-            return self._real(family, task, checkpoint, scale)
-        vector = ImaginedVectorEnv(
-            self.num_envs,
-            task,
-            checkpoint,
-            autoreset_mode="SameStep",
-            obs_mode=self.obs_mode,
-            max_decisions=self.horizon,
-            sampler_steps=self.sampler_steps,
-            memory=self.memory,
-            futures=self.futures,
-        )
-        return ImaginedVecEnv(vector, scale, self.uncertainty_penalty)
-
-    def _real(self, family: Family, task: str, checkpoint: Checkpoint, scale: float) -> VecEnv:
-        task = family.canonical(task)
-        checkpoint.task_index(task)
-        observer = Observer(checkpoint.simulator(), self.obs_mode)
-        frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-        make = partial(family.make, task, **frames, max_decisions=self.horizon)
-        environment = RealVecEnv(make, self.num_envs, cpu_cores(), scale)
-        return environment if self.obs_mode == "pixels" else CheckpointVecEnv(environment, task, observer)
+def _real_ones(settings: TrainingSettings, family: Family, task: str, checkpoint: Checkpoint, scale: float) -> VecEnv:
+    task = family.canonical(task)
+    checkpoint.task_index(task)
+    observer = Observer(checkpoint.simulator(), settings.obs_mode)
+    frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+    make = partial(family.make, task, **frames, max_decisions=settings.horizon)
+    environment = RealVecEnv(make, settings.num_envs, cpu_cores(), scale)
+    return environment if settings.obs_mode == "pixels" else CheckpointVecEnv(environment, task, observer)
 
 
 def train(
@@ -139,7 +98,7 @@ def train(
 
     Args:
         folder: made here, when nothing was refused and learning begins.
-        algorithm: one of ``ALGORITHMS``.
+        algorithm: one of ``sfvgen_plan.agents.algorithms.ALGORITHMS``.
         task: the checkpoint's name of it.
         hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
         seed: of the algorithm and of the first episodes.
@@ -151,8 +110,7 @@ def train(
     Raises:
         UserError: an unknown algorithm, numbers that make no sense, or a folder with another training.
     """
-    if algorithm not in ALGORITHMS:
-        raise unknown_name("algo", algorithm, ALGORITHMS)
+    check_algorithm(algorithm)
     what = {"algo": algorithm, "task": task, "seed": seed, "checkpoint": checkpoint.hash}
     record: dict[str, Any] = {
         **what,
@@ -163,11 +121,11 @@ def train(
     before = _checked_record(folder, record)
     if is_trained(folder):
         return folder / AGENT_FILE
-    with closing(VecMonitor(settings.environment(task, checkpoint))) as environment:
+    with closing(VecMonitor(environments(settings, task, checkpoint))) as environment:
         report = _Report(progress, states, environment)
         if states.newest() is not None:
             record = before  # the command that it began with, and its seconds
-            model = states.load(ALGORITHMS[algorithm], environment, settings.policy_device)
+            model = states.load(MODELS[algorithm], environment, settings.policy_device)
             logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
         else:
             model = _new_model(algorithm, environment, settings, hyperparameters, seed)
@@ -245,7 +203,7 @@ def _new_model(
     kind = "CnnPolicy" if settings.obs_mode == "pixels" else "MlpPolicy"
     common = {"policy_kwargs": policy, "seed": seed, "device": settings.policy_device}
     try:
-        return ALGORITHMS[algorithm](kind, environment, **common, **own)
+        return MODELS[algorithm](kind, environment, **common, **own)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"algo={algorithm!r} refuses its settings: {' '.join(str(error).split())}") from error
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import MISSING, field, fields
+from dataclasses import asdict, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ REQUIRED = "???"
 MOST = 30
 """Settings that are listed in full for a key that is like none of them."""
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", tuple: "a list"}
 
 
 def setting(default: Any, text: str) -> Any:
@@ -33,7 +33,8 @@ def setting(default: Any, text: str) -> Any:
 
 def explained(kind: type, prefix: str = "") -> list[str]:
     """``key=default`` and the meaning of every setting of a dataclass, a line each."""
-    named = [(f"{prefix}{item.name}={_as_yaml(item.default)}", item.metadata["text"]) for item in fields(kind)]
+    texts = {item.name: item.metadata["text"] for item in fields(kind)}
+    named = [(f"{prefix}{name}={_as_yaml(default)}", texts[name]) for name, default in asdict(kind()).items()]
     width = max((len(name) for name, _ in named), default=0)
     return [f"{name:<{width}}  {text}" for name, text in named]
 
@@ -53,7 +54,7 @@ def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = ()
         >>> configured(Settings, ["agent.horizon=6"], "agent").horizon
         6
     """
-    defaults = {item.name: item.default for item in fields(kind) if item.default is not MISSING}  # type: ignore[arg-type]
+    defaults = asdict(kind())  # type: ignore[call-overload]
     prefix = f"{group}." if group else ""
     if isinstance(changes, Mapping):
         given = [(f"{prefix}{key}", value, f"{prefix}{key}={value!r}") for key, value in changes.items()]
@@ -65,7 +66,14 @@ def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = ()
 
 
 def of_group(overrides: Sequence[str], group: str) -> tuple[list[str], list[str]]:
-    """Overrides of a group's settings, and the others."""
+    """Overrides of a group's settings, and the others.
+
+    Raises:
+        UserError: one that names the group itself, which has an option of its own.
+    """
+    for text in overrides:
+        if text.partition("=")[0] == group:
+            raise UserError(f"override {text!r} names no setting; choose with --{group}, and set {group}.key=value")
     inside = [text for text in overrides if text.startswith(f"{group}.")]
     return inside, [text for text in overrides if text not in inside]
 
@@ -188,8 +196,8 @@ def _key_of(text: str) -> str:
 def _like(default: Any, value: Any) -> Any:
     if isinstance(default, float) and type(value) is int:
         return float(value)
-    if isinstance(default, list) and isinstance(value, list) and default:
-        return [_like(default[0], item) for item in value]
+    if isinstance(default, (list, tuple)) and isinstance(value, list) and default:
+        return type(default)(_like(default[0], item) for item in value)
     return value
 
 
@@ -198,8 +206,10 @@ def _same_type(default: Any, value: Any) -> bool:
         return True
     if type(default) is not type(value):
         return False
-    return not isinstance(default, list) or not default or all(_same_type(default[0], item) for item in value)
+    return not isinstance(default, (list, tuple)) or not default or all(_same_type(default[0], item) for item in value)
 
 
 def _as_yaml(value: Any) -> str:
+    if isinstance(value, tuple):
+        value = list(value)
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

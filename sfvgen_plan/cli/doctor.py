@@ -5,16 +5,10 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sfvgen_plan.errors import install_command
-
-if TYPE_CHECKING:
-    from sfvgen_plan.envs.family import Family
 
 HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
 
@@ -57,52 +51,49 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the report; 0 when every needed check holds, else 1."""
     from sfvgen_plan.console import Output
-    from sfvgen_plan.envs.family import families, family
+    from sfvgen_plan.envs.family import families, family, resolve
 
     simulator = families()[0] if args.simulator is None else family(args.simulator)
-    checks = check_simulator(simulator)
+    checks = [Check(*found) for found in resolve(simulator.examine)()] if simulator.examine else []
     if args.simulator is None:
-        checks = [*check_packages(), *checks, check_device(), check_checkpoint()]
+        checks = [*check_packages(), *checks, attempt("device", device), check_checkpoint()]
     ready = all(check.ok for check in checks if check.needed)
     verdict = f"ready for {simulator.title}" if ready else "not ready: mend the lines marked ✗"
-    lines = [check.line() for check in checks]
     data = {"ready": ready, "checks": [asdict(check) for check in checks]}
-    Output.of(args).result(data, "\n".join([*lines, verdict]))
+    Output.of(args).result(data, "\n".join([*(check.line() for check in checks), verdict]))
     return 0 if ready else 1
 
 
 def check_packages() -> list[Check]:
     """The installed version of every package that matters."""
     checks = []
-    for name in REQUIRED:
-        version = _version(name)
-        checks.append(Check(name, version is not None, version or f"missing: pip install {name}"))
-    for name, extra in OPTIONAL.items():
-        version = _version(name)
-        remedy = f"not installed (optional): {install_command(extra)}"
-        checks.append(Check(name, version is not None, version or remedy, needed=False))
+    for name in (*REQUIRED, *OPTIONAL):
+        needed, version = name in REQUIRED, version_of(name)
+        remedy = f"missing: pip install {name}" if needed else f"not installed: {install_command(OPTIONAL[name])}"
+        checks.append(Check(name, version is not None, version or remedy, needed))
     return checks
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """The installed version of a package, or None."""
+    from importlib.metadata import PackageNotFoundError, version
+
     for distribution in DISTRIBUTIONS.get(name, (name,)):
-        with suppress(metadata.PackageNotFoundError):
-            return metadata.version(distribution)
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
     return None
 
 
-def check_device() -> Check:
+def device() -> str:
     """The GPU if torch sees one, else the CPU."""
+    import torch
 
-    def describe() -> str:
-        import torch
-
-        if torch.cuda.is_available():
-            memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-            return f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
-        return f"cpu: {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
-
-    return _attempt("device", describe, "reinstall torch")
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        return f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {memory:.0f} GiB"
+    return f"cpu: {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
 
 
 def check_checkpoint(folder: Path | None = None) -> Check:
@@ -119,19 +110,12 @@ def check_checkpoint(folder: Path | None = None) -> Check:
         tasks = checkpoint.tasks
         return f"{checkpoint.path.name}, {size:.1f} MB, {len(tasks)} tasks: {', '.join(tasks)}"
 
-    return _attempt("checkpoint", describe, "reinstall sfvgen-plan")
+    return attempt("checkpoint", describe)
 
 
-def check_simulator(family: Family) -> list[Check]:
-    """What the simulator needs on this machine."""
-    from sfvgen_plan.envs.family import resolve
-
-    return [Check(*found) for found in resolve(family.examine)()] if family.examine else []
-
-
-def _attempt(name: str, describe: Callable[[], str], remedy: str) -> Check:
+def attempt(name: str, describe: Callable[[], str]) -> Check:
+    """A check that holds when ``describe`` raises nothing."""
     try:
         return Check(name, True, describe())
     except Exception as error:  # A doctor reports whatever is broken, in whatever way.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return Check(name, False, reason if remedy in reason else f"{reason}; {remedy}")
+        return Check(name, False, " ".join(str(error).split()) or type(error).__name__)

@@ -9,8 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int
-from sfvgen_plan.errors import UserError, need_package, unknown_name
-from sfvgen_plan.settings import compose, configured
+from sfvgen_plan.errors import UserError, need_package
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
 
@@ -31,7 +30,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"real episodes afterwards, from seed 0 (default: {REAL_EPISODES}; 0: train only)",
     )
     add_model_arguments(parser)
-    add_overrides(parser)
+    add_overrides(parser, "algo")
+
+
+def explain(args: Namespace) -> str:
+    """The settings."""
+    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
+    from sfvgen_plan.settings import explained
+
+    check_algorithm(args.algo)
+    own = explained(ALGORITHMS[args.algo], "algo.")
+    return "\n".join(["settings", *explained(TrainingSettings), f"settings of {args.algo}", *own])
 
 
 def run(args: Namespace) -> int:
@@ -42,30 +51,35 @@ def run(args: Namespace) -> int:
     """
     import shlex
     import sys
+    from dataclasses import asdict
 
+    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
+    from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
+    from sfvgen_plan.envs.family import canonical
+    from sfvgen_plan.settings import configured, of_group
 
+    check_algorithm(args.algo)
+    own, others = of_group(args.overrides, "algo")
+    settings = configured(TrainingSettings, others)
+    hyperparameters = asdict(configured(ALGORITHMS[args.algo], own, "algo"))
+    task = canonical(args.task)
+    check_covers(args.checkpoint, [task])
     need_package("stable_baselines3", "sb3")
-    from sfvgen_plan.agents.training import ALGORITHMS, TrainingSettings, is_trained, train
+
+    from sfvgen_plan.agents.training import is_trained, train
+    from sfvgen_plan.benchmarks.results.recording import RunFolder
+    from sfvgen_plan.benchmarks.running.evaluation import Evaluation
+    from sfvgen_plan.benchmarks.running.recorded import play_and_store
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
-    if args.algo not in ALGORITHMS:
-        raise unknown_name("algo", args.algo, ALGORITHMS)
-    for text in args.overrides:
-        if text.partition("=")[0] == "algo":
-            raise UserError(f"override {text!r}: choose the algorithm with --algo")
-    own = [text for text in args.overrides if text.startswith("algo.")]
-    settings = configured(TrainingSettings, [text for text in args.overrides if text not in own])
-    hyperparameters = compose(f"algo/{args.algo}", own)["algo"]
-    task = args.task.removeprefix("metaworld/")
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
     out = Output.of(args)
     trained = is_trained(folder)
     if trained and _played(folder / REAL_FOLDER) >= args.episodes:
         raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
-    checkpoint.task_index(task)
     command = shlex.join(["sfvgen-plan", *sys.argv[1:]])
     title = f"{args.algo} {'plays' if settings.real else 'imagines'}"
     with out.progress(title, total=settings.decisions) as bar:
@@ -82,7 +96,11 @@ def run(args: Namespace) -> int:
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
         return 0
-    return _evaluate(args, task, file, settings.real, resume=trained)
+    label = f"{args.algo}-{'real' if settings.real else 'imagined'}"
+    model = {"checkpoint": args.checkpoint, "device": args.device}
+    evaluation = Evaluation.of(f"sb3:{file}", task=task, label=label, episodes=args.episodes, **model)
+    rows = play_and_store(evaluation, RunFolder(file.parent / REAL_FOLDER, evaluation.record, resume=trained), out)
+    return 1 if all(row.error for row in rows) else 0
 
 
 def _played(folder: Path) -> int:
@@ -94,17 +112,3 @@ def _played(folder: Path) -> int:
         return 0
     with Store(folder / STORE, writable=False) as store:
         return sum(not row.error for row in store.rows())
-
-
-def _evaluate(args: Namespace, task: str, file: Path, real: bool, resume: bool = False) -> int:
-    """``eval`` of the new agent under its task's protocol; rows lie in ``<folder>/real``."""
-    from sfvgen_plan.agents.registry import POLICY_PREFIX
-    from sfvgen_plan.cli import eval as verb
-    from sfvgen_plan.cli.parser import parse_arguments
-
-    label = f"{args.algo}-{'real' if real else 'imagined'}"
-    options = ["--task", task, "--agent", f"{POLICY_PREFIX}{file}", "--label", label]
-    options += ["--episodes", str(args.episodes), "--device", args.device, "--out", str(file.parent / REAL_FOLDER)]
-    options += ["--checkpoint", args.checkpoint] if args.checkpoint else []
-    options += [flag for flag, given in (("--quiet", args.quiet), ("--json", args.json), ("--resume", resume)) if given]
-    return verb.run(parse_arguments(["eval", *options], {"eval": verb}))

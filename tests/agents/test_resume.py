@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from sfvgen_plan.agents import resume
+from sfvgen_plan.agents.algorithms import TrainingSettings
 from sfvgen_plan.agents.sb3 import load_policy
-from sfvgen_plan.agents.training import AGENT_FILE, RECORD_FILE, STATES_FOLDER, TrainingSettings, train
+from sfvgen_plan.agents.training import AGENT_FILE, RECORD_FILE, STATES_FOLDER, train
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 

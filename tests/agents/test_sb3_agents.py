@@ -11,9 +11,10 @@ from sb3_contrib import TQC, TRPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 from sfvgen_plan.agents.adapters import LanesOfAgents
+from sfvgen_plan.agents.algorithms import TrainingSettings
 from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, needs_checkpoint
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
-from sfvgen_plan.agents.training import TrainingSettings, train
+from sfvgen_plan.agents.training import train
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError

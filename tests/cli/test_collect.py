@@ -7,26 +7,14 @@ import pytest
 
 from sfvgen_plan.benchmarks.protocols import protocol_names
 from sfvgen_plan.cli import main
-from sfvgen_plan.cli.collect import add_arguments, chosen_frames, chosen_tasks
+from sfvgen_plan.cli.collect import add_arguments, chosen
 from sfvgen_plan.data.episodes import load_episodes
 
 
 def test_collects_and_says_so(tmp_path, capsys):
     out = tmp_path / "set"
-    arguments = [
-        "--task",
-        "reach-v3",
-        "--out",
-        str(out),
-        "--episodes",
-        "2",
-        "--decisions",
-        "3",
-        "--size",
-        "16",
-        "--json",
-    ]
-    assert main(["collect", *arguments]) == 0
+    short = ["--episodes", "2", "--decisions", "3", "--size", "16"]
+    assert main(["collect", "--task", "reach-v3", "--out", str(out), *short, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "out": str(out),
         "tasks": ["reach-v3"],
@@ -61,7 +49,7 @@ def frames_of(*options):
     parser = ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args(["--out", "set", *options])
-    return chosen_frames(args, chosen_tasks(args))
+    return tuple(chosen(args)[1].values())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,15 @@ def test_a_missing_package_is_a_cross_with_the_remedy(monkeypatch: pytest.Monkey
 def test_packages_that_come_under_several_names_are_found_under_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "OPTIONAL", {"scenedetect": "metrics"})
     for names, version in ({"scenedetect-headless": "1"}, "1"), ({"scenedetect": "2"}, "2"), ({}, None):
-        monkeypatch.setattr(doctor.metadata, "version", lambda name, names=names: found(names, name))
+        monkeypatch.setattr("importlib.metadata.version", lambda name, names=names: found(names, name))
         check = doctor.check_packages()[-1]
         assert (check.ok, check.needed) == (version is not None, False)
-        assert check.detail == (version or "not installed (optional): " + install_command("metrics"))
+        assert check.detail == (version or "not installed: " + install_command("metrics"))
 
 
 def found(versions: dict[str, str], name: str) -> str:
     if name not in versions:
-        raise doctor.metadata.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
     return versions[name]
 
 

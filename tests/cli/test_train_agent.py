@@ -19,7 +19,7 @@ from stable_baselines3 import PPO
 
 from sfvgen_plan import cli
 from sfvgen_plan.agents import resume, training
-from sfvgen_plan.benchmarks import protocols
+from sfvgen_plan.benchmarks.running import evaluation
 
 torch.set_num_threads(1)
 FEW = ("decisions=8", "num_envs=2", "horizon=4", "sampler_steps=1", "algo.n_steps=4", "algo.batch_size=8")
@@ -34,8 +34,8 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that has hardly learned anything would play real episodes to the protocol's limit."""
-    whole = protocols.protocol_for_task
-    monkeypatch.setattr(protocols, "protocol_for_task", lambda task: whole(task).variant(max_decisions=8))
+    whole = evaluation.protocol_for_task
+    monkeypatch.setattr(evaluation, "protocol_for_task", lambda task: whole(task).variant(max_decisions=8))
 
 
 def train(checkpoint: Path, *options: str) -> int:
@@ -218,7 +218,7 @@ def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixt
         return refusal(capsys, tiny_checkpoint, *options)
 
     assert "did you mean ppo" in line("--task", "reach-v3", "--algo", "pppo")
-    assert "task='push-v3' is not in the checkpoint" in line("--task", "push-v3")
+    assert "task='push-v3' is not covered by checkpoint" in line("--task", "push-v3")
     assert "decisions" in line("--task", "reach-v3", "decision=4")
     assert "--algo" in line("--task", "reach-v3", "algo=sac")
     assert "num_envs=0" in line("--task", "reach-v3", "num_envs=0")

@@ -10,7 +10,8 @@ from odd import refused
 from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-from sfvgen_plan.agents.training import TrainingSettings
+from sfvgen_plan.agents.algorithms import TrainingSettings
+from sfvgen_plan.agents.training import environments
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv, make_metaworld
 from sfvgen_plan.envs.observation import Observer
@@ -69,7 +70,7 @@ def assert_same(infos, wanted):
 
 
 def test_agents_learn_in_it(checkpoint):
-    env = VecMonitor(TrainingSettings(real=True, num_envs=2, horizon=3).environment("metaworld/reach-v3", checkpoint))
+    env = VecMonitor(environments(TrainingSettings(real=True, num_envs=2, horizon=3), "metaworld/reach-v3", checkpoint))
     model = SAC("MlpPolicy", env, learning_starts=4, batch_size=4, device="cpu", buffer_size=100)
     model.learn(14)
     stored = model.replay_buffer
