@@ -116,12 +116,12 @@ memory_rows() { # with one denoising step, as open_loop
         looped=$WORK/memory-$row
         [ "$row" != no_loop ] || looped=$WORK/memory-no_temp_lora
         sfvgen-plan bench memory --part revisit --row "$row" --checkpoint "$looped" --encoder "$WORK/memory-encoder" --videos 0 \
-            --sampler-steps 1 --out "$WORK/memory-rows"
+            sampler_steps=1 --out "$WORK/memory-rows"
         sfvgen-plan bench memory --part return --row "$row" --checkpoint "$looped" --agent video --out "$WORK/memory-rows" \
             agent.sampler_steps=1
     done
     sfvgen-plan bench memory --part revisit --row full --checkpoint "$WORK/memory-full" --without "$WORK/memory-no_temp_lora" \
-        --encoder "$WORK/memory-encoder" --videos 3 --sampler-steps 1 --out "$WORK/memory-rows"
+        --encoder "$WORK/memory-encoder" --videos 3 sampler_steps=1 --out "$WORK/memory-rows"
     cp "$WORK"/memory-rows/memory_*.csv "$WORK"/memory-rows/memory_*.json benchmarks/rows/
 }
 

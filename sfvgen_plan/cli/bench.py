@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfvgen_plan.arguments import CheckpointAction, add_model_arguments, add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError, unknown_name
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
     from sfvgen_plan.console import Output
     from sfvgen_plan.metrics.toolbox import Toolbox
-    from sfvgen_plan.model.checkpoint import Checkpoint
 
-    Work = tuple[RevisitBench | ReturnBench, list[str]]
+    Bench = RevisitBench | ReturnBench
 
 HELP = "measure a checkpoint's memory on memory/revisit and memory/return"
 
@@ -36,8 +35,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
     add_model_arguments(parser, "the memory tasks")
-    parser.add_argument("--sampler-steps", type=positive_int, default=3, help="denoising steps of a chunk (default: 3)")
-    parser.add_argument("--chunk", type=positive_int, default=8, help="decisions imagined at a time (default: 8)")
     parser.add_argument(
         "--encoder",
         type=Path,
@@ -57,20 +54,43 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
     )
-    add_overrides(parser)
+    add_overrides(parser, "agent")
+
+
+def explain(args: Namespace) -> str:
+    """The settings."""
+    from sfvgen_plan.agents.registry import explain_settings
+    from sfvgen_plan.benchmarks.running.side_by_side import Settings
+    from sfvgen_plan.settings import explained
+
+    return "\n".join(["settings", *explained(Settings), explain_settings(args.agent)])
 
 
 def run(args: Namespace) -> int:
     """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
+    from sfvgen_plan.agents.registry import agent_settings
+    from sfvgen_plan.benchmarks.running.side_by_side import Settings
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.rendering import gl_backend
+    from sfvgen_plan.memory.rows import ROWS
+    from sfvgen_plan.settings import configured, of_group
 
-    out = Output.of(args)
-    rows, agent = checked_options(args)
+    rows = list(dict.fromkeys(args.row or ROWS))
+    for row in rows:
+        if row not in ROWS:
+            raise unknown_name("row", row, ROWS)
+    agent, own = of_group(args.overrides, "agent")
+    imagining = configured(Settings, own)
+    if args.part == "revisit" and agent:
+        raise UserError(f"override {agent[0]!r} is a setting of the agent of memory/return; leave --part revisit out")
+    if args.part == "return" and args.without:
+        raise UserError(f"without={args.without!r} is for the videos of memory/revisit; leave --part return out")
+    settings, label = agent_settings(args.agent, agent)
     gl_backend()
 
     # With torch, which takes its time: everything that the options alone tell is said before.
+    from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
     from sfvgen_plan.benchmarks.memory.revisit import check_episodes
     from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
@@ -78,24 +98,29 @@ def run(args: Namespace) -> int:
 
     episodes = range(args.seed, args.seed + args.episodes)
     check_episodes(episodes)
-    device = resolve_device(args.device)
+    out, device = Output.of(args), resolve_device(args.device)
     checkpoint = load_checkpoint(args.checkpoint, device)
     bundled = encoder.BUNDLED if encoder.BUNDLED.is_dir() else None
     toolbox = Toolbox.open(checkpoint.size, args.encoder or bundled, args.weights, device)
-    revisit, returned = open_benches(args, checkpoint, toolbox, *agent)
-    work: list[Work] = [(revisit, rows)] if revisit is not None else []
-    if returned is not None:
-        work.append((returned, rows))
-    for bench, its_rows in work:
-        bench.claim(its_rows)
+    lanes = args.lanes or (1 if device == "cpu" else LANES_ON_GPU)
+    revisit = returned = None
+    if args.part != "revisit":
+        returned = ReturnBench(checkpoint, args.out, args.agent, settings, label, lanes)
+    if args.part != "return":
+        without = load_checkpoint(args.without, device) if args.without else None
+        steps, chunk = imagining.sampler_steps, imagining.chunk
+        revisit = RevisitBench(checkpoint, args.out, toolbox, steps, chunk, lanes, without)
+    benches = [bench for bench in (revisit, returned) if bench is not None]
+    for bench in benches:
+        bench.claim(rows)
     videos: list[Path] = []
     try:
-        measure(work, episodes, out)
+        measure(benches, rows, episodes, out)
         videos = revisit.film(episodes[: args.videos]) if revisit is not None else []
     finally:
-        for bench, _ in work:
+        for bench in benches:
             bench.close()
-        report(args, revisit, returned, toolbox, out)
+        report(args, benches, toolbox, out)
     for path in videos:
         out.note(f"video: {path}")
     if videos and revisit is not None and revisit.without is revisit.checkpoint:
@@ -103,53 +128,10 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def checked_options(args: Namespace) -> tuple[list[str], tuple[dict[str, Any], str]]:
-    """The rows that the options ask for, and the agent's settings with its name in tables. Imports no torch.
-
-    Raises:
-        UserError: an unknown row, agent or setting, or options of a part that is left out.
-    """
-    from sfvgen_plan.agents.registry import agent_settings
-    from sfvgen_plan.memory.rows import ROWS
-
-    rows = list(dict.fromkeys(args.row or ROWS))
-    for row in rows:
-        if row not in ROWS:
-            raise unknown_name("row", row, ROWS)
-    if args.part == "revisit" and args.overrides:
-        raise UserError(
-            f"override {args.overrides[0]!r} is a setting of the agent of memory/return; leave --part revisit out"
-        )
-    if args.part == "return" and args.without:
-        raise UserError(f"without={args.without!r} is for the videos of memory/revisit; leave --part return out")
-    return rows, agent_settings(args.agent, args.overrides)
-
-
-def open_benches(
-    args: Namespace, checkpoint: Checkpoint, toolbox: Toolbox, settings: dict[str, Any], label: str
-) -> tuple[RevisitBench | None, ReturnBench | None]:
-    """What the options ask for; ``settings`` and ``label`` are the agent's.
-
-    Raises:
-        UserError: a checkpoint of other tasks.
-    """
-    from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
-    from sfvgen_plan.model.checkpoint import load_checkpoint
-
-    revisit = returned = None
-    lanes = args.lanes or (1 if checkpoint.pipeline.device.type == "cpu" else LANES_ON_GPU)
-    if args.part != "revisit":
-        returned = ReturnBench(checkpoint, args.out, args.agent, settings, label, lanes)
-    if args.part != "return":
-        without = load_checkpoint(args.without, checkpoint.pipeline.device) if args.without else None
-        revisit = RevisitBench(checkpoint, args.out, toolbox, args.sampler_steps, args.chunk, lanes, without)
-    return revisit, returned
-
-
-def measure(work: Sequence[Work], episodes: range, out: Output) -> None:
+def measure(benches: Sequence[Bench], rows: Sequence[str], episodes: range, out: Output) -> None:
     """Everything that is missing, with a bar."""
-    missing = sum(len(bench.missing(row, episodes)) for bench, rows in work for row in rows)
-    total = sum(len(rows) for _, rows in work) * len(episodes)
+    missing = sum(len(bench.missing(row, episodes)) for bench in benches for row in rows)
+    total = len(benches) * len(rows) * len(episodes)
     if missing < total:
         out.note(f"{total - missing} of {total} episodes are there already")
     with out.progress("episodes", total=missing) as bar:
@@ -158,27 +140,25 @@ def measure(work: Sequence[Work], episodes: range, out: Output) -> None:
             bar.describe(f"{row} seed {episode}")
             bar.advance()
 
-        for bench, rows in work:
+        for bench in benches:
             bench.measure(rows, episodes, on_episode)
 
 
-def report(
-    args: Namespace, revisit: RevisitBench | None, returned: ReturnBench | None, toolbox: Toolbox, out: Output
-) -> None:
+def report(args: Namespace, benches: Sequence[Bench], toolbox: Toolbox, out: Output) -> None:
     """The tables, what memory brings, and what was left out."""
     from rich.console import Group
 
     from sfvgen_plan.benchmarks.memory import tables
     from sfvgen_plan.console import table
 
-    parts = [bench.rows.name for bench in (revisit, returned) if bench is not None and bench.rows.rows]
+    parts = [bench.rows.name for bench in benches if bench.rows.rows]
     if not parts:
         return
-    features = revisit.features if revisit is not None else lambda row: {}
+    features = next((bench.features for bench in benches if hasattr(bench, "features")), lambda row: {})
     shown = [table(*made) for made in tables.tables(args.out, features, parts)]
     data = tables.data(args.out, features, parts)
     out.result({**data, "left_out": dict(toolbox.left_out)}, Group(*shown, *data["comparisons"]))
-    if revisit is not None:
+    if args.part != "return":
         for name, reason in toolbox.left_out.items():
             out.note(f"left out: {name}: {reason}")
     out.note(f"rows: {args.out}")

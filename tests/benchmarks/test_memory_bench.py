@@ -17,13 +17,13 @@ pytestmark = pytest.mark.usefixtures("short_episodes")
 
 
 def run(folder, out, *options):
-    known = ["--checkpoint", str(folder), "--device", "cpu", "--sampler-steps", "1", "--out", str(out)]
+    known = ["--checkpoint", str(folder), "--device", "cpu", "sampler_steps=1", "--out", str(out)]
     return main(["bench", "memory", *known, *options])
 
 
 def test_both_tables(memory_folder, encoder, tmp_path, capsys):
     rows = ("--row", "no_temp_lora", "--row", "full")
-    options = (*rows, "--episodes", "1", "--seed", "23", "--chunk", "24", "--encoder", str(encoder))
+    options = (*rows, "--episodes", "1", "--seed", "23", "chunk=24", "--encoder", str(encoder))
     assert run(memory_folder, tmp_path, *options, "--agent", "players:still", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert [line["row"] for line in said["consistency"]] == ["full", "no_temp_lora"]
@@ -74,8 +74,7 @@ def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, enc
         "revisit",
         "--videos",
         "0",
-        "--chunk",
-        "24",
+        "chunk=24",
         "--episodes",
         "1",
         "--json",
@@ -89,7 +88,7 @@ def test_the_packages_own_encoder_is_taken_where_there_is_one(memory_folder, enc
 
 def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sfvgen_plan.metrics.encoder.BUNDLED", tmp_path / "nowhere")
-    options = ("--row", "no_temp_lora", "--part", "revisit", "--videos", "0", "--chunk", "24")
+    options = ("--row", "no_temp_lora", "--part", "revisit", "--videos", "0", "chunk=24")
     assert run(memory_folder, tmp_path / "whole", *options, "--episodes", "2") == 0
     done = []
 
@@ -119,7 +118,7 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     ("options", "message"),
     [
         (("--row", "ful"), "full"),
-        (("--chunk", "40"), "chunk=40"),
+        (("chunk=40",), "chunk=40"),
         (("--seed", "99999"), "training data"),
         (("--agent", "expert"), "rows don't differ"),
         (("--encoder", "nowhere"), "encoder='nowhere'"),

@@ -30,7 +30,7 @@ REFUSED = {
     "bench memory": "required: --checkpoint, checkpoint of the memory tasks",
     "bench memory --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
     "bench memory --checkpoint metaworld10 --row nope": "row='nope' is unknown",
-    "bench memory --checkpoint metaworld10 foo=1": "override 'foo=1' is no setting",
+    "bench memory --checkpoint metaworld10 foo=1": "override 'foo=1' names no setting",
     "bench memory --checkpoint metaworld10 --without nope": "without='nope' holds no checkpoint.json",
 }
 """Command lines, and what is said of them."""

@@ -64,7 +64,7 @@ def test_what_the_expert_does_is_imagined(task, checkpoint, tmp_path, capsys):
 
 def test_the_checkpoint_is_measured(checkpoint, tmp_path, capsys):
     arguments = ["--checkpoint", str(checkpoint), "--device", "cpu", "--part", "revisit", "--row", "no_temp_lora"]
-    arguments += ["--episodes", "1", "--seed", "23", "--videos", "0", "--sampler-steps", "1", "--out", str(tmp_path)]
+    arguments += ["--episodes", "1", "--seed", "23", "--videos", "0", "sampler_steps=1", "--out", str(tmp_path)]
     assert main(["bench", "memory", *arguments]) == 0
     captured = capsys.readouterr()
     assert "no_temp_lora" in captured.out
