@@ -81,7 +81,8 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
         sfvgen-plan fidelity --task "$task" --agent "sb3:$agent/agent.zip" --episodes 20 sampler_steps=1 \
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
-    python -m sfvgen_plan.benchmarks.fidelity.section "$WORK"/sac-*/gap --label sac-imagined --into benchmarks/rows/fidelity
+    awk -F, -v OFS=, 'NR == 1 { print } FNR > 1 && $1 ~ /^sb3:/ { $1 = "sac-imagined"; print }' \
+        "$WORK"/sac-*/gap/fidelity.csv > benchmarks/rows/fidelity/agents.csv
 }
 
 trained_really() { # the same tasks and algorithm in the real simulator, with as many decisions of a task as the data has

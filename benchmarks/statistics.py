@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -34,14 +33,6 @@ class Estimate:
     low: float
     high: float
     count: int
-
-
-class Band(NamedTuple):
-    """Values and their intervals, an array each."""
-
-    mean: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 def wilson(successes: int, trials: int) -> Estimate:
@@ -156,15 +147,17 @@ def probability_of_improvement(first: Scores, second: Scores, resamples: int = R
     return Estimate(float(statistic(np.ones(len(strata)))), float(low), float(high), len(shared))
 
 
-def performance_profile(scores: Scores, thresholds: Sequence[float], resamples: int = RESAMPLES) -> Band:
-    """Share of the episodes that score more than each threshold, with its pointwise band, (len(thresholds),) each.
+def performance_profile(
+    scores: Scores, thresholds: Sequence[float], resamples: int = RESAMPLES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share of the episodes that score above each threshold, and both ends of its interval: (len(thresholds),) each.
 
     Raises:
         ValueError: no scores, or one that is not finite.
     """
     values, strata = _flat(scores)
     above = (values[:, None] > np.asarray(thresholds, float)) / len(values)
-    return Band(above.sum(axis=0), *bootstrap(strata, lambda weights: weights @ above, resamples))
+    return above.sum(axis=0), *bootstrap(strata, lambda weights: weights @ above, resamples)
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,26 +1,15 @@
-"""The fidelity tables of the README, from the committed rows.
-
-``python -m sfvgen_plan.benchmarks.fidelity.section RUN ... --label sac-imagined --into FOLDER`` brings the rows of
-agents that were each trained for one task together, as one agent.
-"""
+"""The fidelity tables of the README, from the committed rows."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from sfvgen_plan.agents.registry import POLICY_PREFIX
-from sfvgen_plan.arguments import run_script
 from sfvgen_plan.benchmarks.fidelity.page import agreement_table, policies_table
-from sfvgen_plan.benchmarks.fidelity.rows import ROWS, FidelityRow, read_rows, write_rows
+from sfvgen_plan.benchmarks.fidelity.rows import ROWS, FidelityRow, read_rows
 from sfvgen_plan.benchmarks.fidelity.summary import summarise
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.statistics import wilson
-from sfvgen_plan.console import Output
-from sfvgen_plan.errors import UserError
 
 GAPS = "agents.csv"
 """Rows of agents that were each trained for one task, so that they can't be compared over all of them."""
@@ -55,39 +44,3 @@ def _gaps(rows: Sequence[FidelityRow]) -> str:
     header = ("agent", "task", "episodes", "real %", "imagined %", "gap")
     title = "**Agents trained for one task: real and imagined success** (points of any-time success)"
     return f"{title}\n\n" + markdown(header, lines)
-
-
-def gather(runs: Sequence[Path], label: str, folder: Path) -> Path:
-    """Rows of the Stable-Baselines3 agents in fidelity runs, under one name; those of that name there before go.
-
-    Raises:
-        UserError: a run without such rows.
-    """
-    file, found = folder / GAPS, []
-    for run in runs:
-        rows = [row for row in read_rows(run / ROWS, FidelityRow) if row.policy.startswith(POLICY_PREFIX)]
-        if not rows:
-            raise UserError(
-                f"runs={str(run)!r} has no rows of an agent {POLICY_PREFIX}PATH.zip; give it one with --policies"
-            )
-        found += [replace(row, policy=label) for row in rows]
-    others = [row for row in read_rows(file, FidelityRow) if row.policy != label] if file.exists() else []
-    write_rows(file, FidelityRow, [*others, *found])
-    return file
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    program = "python -m sfvgen_plan.benchmarks.fidelity.section"
-    parser = argparse.ArgumentParser(prog=program, description="Bring agents of one task each together.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of sfvgen-plan fidelity")
-    parser.add_argument("--label", required=True, help="name of the agent")
-    parser.add_argument("--into", required=True, type=Path, metavar="FOLDER", help=f"holds {GAPS}")
-
-    def run(args: argparse.Namespace) -> None:
-        Output.of(args).note(f"rows: {gather(args.runs, args.label, args.into)}")
-
-    return run_script(parser, run, arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

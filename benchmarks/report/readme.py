@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.results.files import write_text
-from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, newest, read_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import OVERALL, Summary, grouped
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.errors import UserError
@@ -46,7 +46,7 @@ def results_block(folder: Path) -> str:
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
         if _holds_episodes(path):
-            sections += protocol_sections(path.stem, newest(read_rows(path)))
+            sections += protocol_sections(path.stem, settled(read_rows(path)))
     sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += _section_of(folder / "open_loop_rlbench.csv", open_loop_rlbench_section)
     sections += fidelity_sections(folder / "fidelity")
@@ -135,7 +135,7 @@ def _matrix_section(agents: Mapping[str, Summary], tasks: Sequence[str]) -> str:
 
 
 def _difference_section(first: Summary, second: Summary, tasks: Sequence[str]) -> str:
-    ours, theirs = ({(row.task, row.seed): float(row.success_any) for row in own.rows} for own in (first, second))
+    ours, theirs = (_any_time(own) for own in (first, second))
     shared = ours.keys() & theirs.keys()
     pairs = [(task, {key: ours[key] for key in shared if key[0] == task}) for task in tasks]
     lines = [(task, paired_difference(own, theirs)) for task, own in [*pairs, (OVERALL, ours)] if own]
@@ -146,6 +146,10 @@ def _difference_section(first: Summary, second: Summary, tasks: Sequence[str]) -
     }
     title = f"**`{first.agent}` minus `{second.agent}`**"
     return table(f"{title} (points of any-time success, paired over seeds, 95 % bootstrap interval)", columns, lines)
+
+
+def _any_time(own: Summary) -> dict[tuple[str, Hashable], float]:
+    return {(row.task, row.seed): float(row.success_any) for row in own.rows}
 
 
 def _points(estimate: Estimate) -> str:

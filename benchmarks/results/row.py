@@ -190,11 +190,6 @@ def conflicts(rows: Iterable[EpisodeRow]) -> int:
     return sum(row.outcome != counting[row.key, row.protocol_hash] for row in whole)
 
 
-def newest(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
-    """Rows without those that a later row of the same episode replaces."""
-    return list({row.key: row for row in rows}.values())
-
-
 def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:
     """Refuse rows of one protocol whose rules were changed between them.
 

@@ -138,7 +138,7 @@ class Store:
     def runs(self) -> list[Run]:
         """What is known of the runs, in the order in which they began."""
         found = self._select("SELECT id, protocol, agent, checkpoint, record FROM runs ORDER BY rowid")
-        return [Run(*texts, json.loads(record)) for *texts, record in found]
+        return [Run(*values[:4], json.loads(values[4])) for values in found]
 
     def _select(self, query: str, *values: Any) -> list[tuple]:
         with self._explained():

@@ -42,7 +42,7 @@ class Entry(BaseModel):
 
 
 def write_submission(
-    rows: Sequence[EpisodeRow], agent: str, protocol: Protocol, path: Path, about: Mapping[str, str]
+    rows: Sequence[EpisodeRow], agent: str, protocol: Protocol, path: Path, about: Mapping[str, Any]
 ) -> Path:
     """Write the entry of ``agent`` to ``path`` and its rows beside it; returns the file of rows.
 

@@ -204,6 +204,8 @@ class Player:
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
         frame, reward, terminated, truncated, info = env.step(action)
+        if not np.isfinite(reward):
+            raise ValueError(f"the environment's reward is {reward}")
         self._episode.add(float(reward), bool(info["success"]), bool(terminated or truncated))
         self._episode.see(frame, info, action)
         return frame

@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow
-from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections, main
+from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
 from sfvgen_plan.benchmarks.report.readme import results_block
 from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 
@@ -37,23 +37,3 @@ def test_agents_of_one_task_each_show_their_gap(tmp_path):
     (gaps,) = fidelity_sections(tmp_path)
     assert "| `sac` | reach-v3 | 4 | 25 [5, 70] | 100 [51, 100] | +75 |" in gaps
     assert "| `sac` | push-v3 | 4 | 100 [51, 100] | 75 [30, 95] | -25 |" in gaps
-
-
-def test_agents_of_one_task_each_come_together_as_one(tmp_path, capsys):
-    into = tmp_path / "results"
-    for task in ("reach-v3", "push-v3"):
-        rows = [episode(f"sb3:{task}.zip", 0, True, True, task), episode("prior", 0, True, True, task)]
-        write(tmp_path / task / "fidelity.csv", rows)
-    runs = [str(tmp_path / "reach-v3"), str(tmp_path / "push-v3")]
-    for _ in range(2):  # rows of the same name are replaced
-        assert main([*runs, "--label", "sac", "--into", str(into)]) == 0
-    assert main([*runs, "--label", "ppo", "--into", str(into)]) == 0
-    (gaps,) = fidelity_sections(into)
-    assert gaps.count("| `sac` |") == gaps.count("| `ppo` |") == 2
-    assert "prior" not in gaps
-
-
-def test_runs_without_such_agents_are_refused(tmp_path, capsys):
-    write(tmp_path / "fidelity.csv", [episode("prior", 0, True, True)])
-    assert main([str(tmp_path), "--label", "sac", "--into", str(tmp_path)]) == 2
-    assert "has no rows of an agent sb3:PATH.zip" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from stored_rows import BROKEN, COMMITTED, ROW, all_rows, seeds, store_with
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results.__main__ import main
 from sfvgen_plan.benchmarks.results.import_export import Results, export, files_of, merge_into_csv, read, read_settled
-from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, conflicts, newest, read_rows, settled, write_rows
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, conflicts, read_rows, settled, write_rows
 from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.errors import UserError
 
@@ -99,7 +99,6 @@ def test_files_of_something_else_are_refused_with_their_line(tmp_path: Path) -> 
 
 def test_of_an_episode_played_twice_one_row_counts() -> None:
     other = replace(ROW, decisions=20, run="r2")
-    assert newest([BROKEN, ROW]) == [ROW]
     assert settled([BROKEN, ROW, other]) == [ROW]
     assert settled([BROKEN, replace(BROKEN, run="r2")]) == [replace(BROKEN, run="r2")]
     assert conflicts([BROKEN, ROW, replace(ROW, plan_seconds=9.0)]) == 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 from players import Dancing, Dying, Refusing, Stumbling, Unhurried
 
@@ -17,6 +18,7 @@ from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.running.episodes import Job, Player, Recording
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
 SHORT = load_protocol("metaworld-10").variant(max_decisions=4)
@@ -51,6 +53,18 @@ def test_the_expert_solves_its_tasks_and_lingers() -> None:
         assert row.first_success is not None
         assert row.decisions == row.first_success + FULL.linger
         assert 0 < row.return_ <= 10 * row.decisions
+
+
+def test_a_reward_that_is_no_number_breaks_its_episode_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = MetaworldEnv.step
+
+    def odd(self: MetaworldEnv, action: np.ndarray) -> tuple:
+        frame, _, *rest = step(self, action)
+        return frame, float("nan"), *rest
+
+    monkeypatch.setattr(MetaworldEnv, "step", odd)
+    (row, *_) = play(dancing(), 1)
+    assert (row.error, row.return_) == ("ValueError: the environment's reward is nan", 0.0)
 
 
 def test_an_episode_without_success_goes_to_the_limit() -> None:
