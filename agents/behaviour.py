@@ -114,7 +114,7 @@ def play_scripted(env: Any, seed: int, decisions: int) -> StagedEpisode:
         actions=actions,
         expert_actions=expert_actions,
         task=real.task,
-        instruction=real.instruction,
+        instruction=family.tasks[real.task],
         kind=behaviour.kind,
         seed=seed,
     )

@@ -15,6 +15,7 @@ import numpy as np
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.data.rlbench import KINDS
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.errors import SimulatorError
@@ -239,7 +240,7 @@ def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, deci
         actions=actions,
         expert_actions=advice,
         task=env.task,
-        instruction=env.instruction,
+        instruction=family_of(env.task).tasks[env.task],
         kind=behaviour.kind,
         seed=scene,
     )

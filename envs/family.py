@@ -66,7 +66,8 @@ class Family:
         unplayed: tasks that no training episodes can be played of.
         state_of: ``state_of(estimates)`` gives the state as far as read-outs tell it, for experts that act on states.
         true_simulator: ``true_simulator(task, repeat)`` makes the ``Simulator`` that the oracle plans in.
-        examine: ``examine()`` says what the simulator needs on this machine: (name, whether it is there, detail).
+        examine: ``examine()`` says what the simulator needs on this machine: (name, whether it is there,
+            detail, and False for what it can do without).
         drawing: ``drawing()`` raises a ``UserError`` where frames can't be drawn in this process.
         fixed_repeat: whether ``repeat`` has no other value.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -42,6 +43,7 @@ def write_recording(folder: Path, task: str, number: int, difference: float = 0.
         seed=1000 + np.arange(4),
         kind=np.array(["clean", "noise0.3", "noise0.6", "clean"]),
         split=np.array(["train", "train", "train", "test"]),
+        descriptions=np.array([json.dumps([f"{task}, variation {n}", task]) for n in range(4)]),
         reset_state_difference=np.array([0, 0, difference, 0], np.float32),
     )
     writer = imageio_ffmpeg.write_frames(

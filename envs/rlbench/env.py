@@ -8,16 +8,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.data.rlbench_state import estimates_of, instruction_of, pack_state
+from sfvgen_plan.data.rlbench_state import estimates_of, pack_state
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.envs.rlbench.actions import action_mode as find_action_mode
 from sfvgen_plan.envs.rlbench.actions import checked_action
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
-from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, SHAPED
-from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, SimulatorError, WorkerProcess
+from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, NEEDS_FRESH_PROCESS, SHAPED
+from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.envs.rlbench.worker import CAMERAS
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import SimulatorError, UserError, unknown_name
 
 DRAWN_VARIATIONS = 5
 """A seed draws one of a task's first so many variations, which are those with recorded episodes."""
@@ -38,12 +39,13 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     ``SimulatorError`` is raised, and the next reset starts another one.
 
     ``info``: ``success``, ``success_latched``, ``state`` (143,) float64 and ``estimates`` (10,) float32 (see
-    ``sfvgen_plan.data.rlbench_state``), ``instruction``, ``reward_terms`` (empty), as in the other environments; and
-    ``descriptions`` (RLBench's sentences), ``variation``, ``views`` (frames of the further cameras);
+    ``sfvgen_plan.data.rlbench_state``), ``instruction`` (RLBench's sentence for this episode) and ``reward_terms``
+    (empty), as in the other environments; and ``descriptions`` (all its sentences), ``variation``, ``views`` (frames of
+    the further cameras),
     ``refused`` (why the simulator did not execute the action, or ""), ``refusals`` (so far),
     ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so far).
 
-    The same seed gives the same scene; RLBench's dynamics are not bit-identical between runs.
+    The same seed gives the same scene bit for bit, whatever was played before in the process.
 
     Args:
         task: an RLBench task, with or without the "rlbench/" prefix.
@@ -105,7 +107,6 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._mode = find_action_mode(action_mode)
         if repeat > 1 and not self._mode.repeats:
             raise UserError(f"repeat={repeat} has no meaning for action_mode={action_mode!r}; give 1")
-        self.instruction = instruction_of(self.task)
         self.size, self.camera, self.repeat, self.max_decisions = size, camera, repeat, max_decisions
         self.render_mode, self.pixels = render_mode, pixels
         self.action_mode, self.on_refusal, self.variation = action_mode, on_refusal, variation
@@ -121,6 +122,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             "shaped_rewards": shaped_rewards,
             "render_mode": RENDER_MODES[shadows],
         }
+        self._fresh = plain in NEEDS_FRESH_PROCESS
         self._process: WorkerProcess | None = None
         self._variations = 0
         self._over = False
@@ -154,14 +156,15 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start an episode, and the simulator if it does not run. ``options={"variation": v}`` chooses a variation.
 
-        Without a seed, the next scene of the random sequence that the last seed began.
+        Without a seed, the next scene of the random sequence that the last seed began, which is never one that is kept
+        for evaluation.
 
         Raises:
             UserError: the simulator can't be started as things are; no such variation.
             SimulatorError: it died, hung, or could not build the scene.
         """
         super().reset(seed=seed)
-        scene = int(self.np_random.integers(2**31)) if seed is None else seed
+        scene = int(self.np_random.integers(FIRST_TRAINING_SEED, 2**31)) if seed is None else seed
         self._build(scene, (options or {}).get("variation", self.variation), "reset")
         return self._observe(), self._info()
 
@@ -227,16 +230,22 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def _build(self, seed: int, variation: int | None, call: str) -> dict[str, Any]:
         """Have the worker make the scene; its answer."""
+        if self._fresh:
+            self.close()
         if self._process is None or not self._process.alive:
             self._process = self._start()
         if variation is None:
             variation = int(np.random.default_rng(seed).integers(min(self._variations, DRAWN_VARIATIONS)))
         elif not isinstance(variation, (int, np.integer)) or not 0 <= variation < self._variations:
             raise UserError(f"variation={variation!r} is out of range; {self.task} has 0 to {self._variations - 1}")
-        patience = self.settings.reset_seconds if call == "reset" else self.settings.demonstration_seconds
+        scene = {"seed": seed % 2**32, "variation": int(variation), **self._arrange(seed)}
+        patience = {"reset": self.settings.reset_seconds, "demonstrate": self.settings.demonstration_seconds}
         try:
-            arranged = self._arrange(seed)
-            answer = self._process.call(call, patience, seed=seed % 2**32, variation=int(variation), **arranged)
+            answer = self._process.call(call, patience[call], **scene)
+            if self._fresh and call == "demonstrate":
+                self.close()
+                self._process = self._start()
+                answer |= self._process.call("reset", patience["reset"], **scene)
         except RefusedError as error:
             if error.kind == "no_demonstration":
                 raise _NoDemonstrationError from error
@@ -262,6 +271,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._latched = self._success = self._over = self._clipped = False
         self._refused, self._last_reward = "", 0.0
         self._descriptions: Sequence[str] = answer.get("descriptions", ())
+        self.instruction = self._descriptions[0] if self._descriptions else FAMILY.tasks[self.task]
         self._variation_now = variation
         self._frames = np.zeros((len(self._cameras), self.size, self.size, 3), np.uint8)
         self._low_dim = np.zeros(0)

@@ -35,6 +35,9 @@ TASKS = frozenset((*_UPSTREAM.split(), *FORK_ONLY))
 MADE = ("return",)
 """Tasks that this package makes at run time, on RLBench's bare table; see ``return_env``."""
 
+NEEDS_FRESH_PROCESS = ("pour_from_cup_to_cup",)
+"""Tasks that only a simulator just started resets to the same scene."""
+
 SHAPED = ("reach_target", "slide_block_to_target", "take_lid_off_saucepan")
 """The only tasks that define a shaped reward."""
 

@@ -63,7 +63,6 @@ class RLBenchReturnEnv(RLBenchEnv):
         self._layout: ReturnLayout | None = None
         self._moved = np.zeros(0, bool)
         super().__init__(task, max_decisions=1 if max_decisions is None else max_decisions, **arguments)
-        self.instruction = return_task.INSTRUCTION
 
     @property
     def layout(self) -> ReturnLayout:
@@ -109,6 +108,10 @@ class RLBenchReturnEnv(RLBenchEnv):
                 for thing, place in zip(layout.objects, layout.places, strict=True)
             ]
         }
+
+    def _begin(self, answer: dict[str, Any], variation: int) -> None:
+        super()._begin(answer, variation)
+        self.instruction = return_task.INSTRUCTION
 
     def _judge(self, answer: dict[str, Any]) -> tuple[float, bool]:
         self._moved = self.layout.moved(self.positions(), self._moved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,7 @@ class WorkerSettings:
         if not images:
             variables.setdefault("QT_QPA_PLATFORM", "offscreen")
         variables.setdefault("OMP_NUM_THREADS", "1")
+        variables.setdefault("XDG_RUNTIME_DIR", _runtime_folder())
         return variables
 
     def check(self, images: bool) -> None:
@@ -77,6 +79,13 @@ class WorkerSettings:
         check_root({**os.environ, **self.variables})
         if images:
             check_display({**os.environ, **self.variables})
+
+
+def _runtime_folder() -> str:
+    """A folder of the user's own, without which Qt complains."""
+    folder = Path(tempfile.gettempdir()) / f"sfvgen-runtime-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return str(folder)
 
 
 def check_root(variables: Mapping[str, str]) -> Path:

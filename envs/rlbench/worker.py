@@ -30,10 +30,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PROTOCOL = 2
+PROTOCOL = 3
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
 MADE_TASK = "return"
 """A task that is no file of RLBench's: what lies on the table is told with every reset."""
+WARMED_UP = ("open_drawer", "close_laptop_lid")
+"""Tasks whose first reset gives another scene than the same seed does later."""
+FALLING_STEPS = 40
 _LENGTH = struct.Struct(">I")
 
 
@@ -103,24 +106,31 @@ class Simulation:
         )
         self._environment.launch()
         self._task = self._environment.get_task(task_class)
-        return {"variation_count": int(self._task.variation_count()), **_versions("pyrep", "rlbench")}
+        if task in WARMED_UP:
+            self._task.reset()
+        return {"variation_count": int(self._task.variation_count())}
 
     def reset(self, seed: int, variation: int, things: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """Build scene ``seed`` of a variation; RLBench draws from NumPy's global generator only.
+        """Build scene ``seed`` of a variation, the same every time.
 
         ``things`` are what lies on the table of ``MADE_TASK``, see ``_made_task``.
         """
+        if self._made is not None:
+            self._made.things = things or []
+        self._rewind(seed, variation)
+        descriptions, observation = self._task.reset()
+        return {"descriptions": list(descriptions), **self._seen(observation)}
+
+    def _rewind(self, seed: int, variation: int) -> None:
+        """Before a reset: forget what was simulated, and seed NumPy's global generator, from which RLBench draws."""
         import numpy as np
 
         if self._made is not None:
-            self._made.things = things or []
-        count = int(self._task.variation_count())
-        if not 0 <= variation < count:
-            raise Refusal("bad_variation", f"there are {count} variations")
+            self._task._task.cleanup_()  # Its shapes were made while the simulation ran, and would end with it.
+        self._environment._pyrep.stop()
+        self._environment._pyrep.start()
         self._task.set_variation(variation)
         np.random.seed(seed)
-        descriptions, observation = self._task.reset()
-        return {"descriptions": list(descriptions), **self._seen(observation)}
 
     def step(self, action: list[float]) -> dict[str, Any]:
         """One action in RLBench's own format; ``refused`` says why it was not executed, if it was not."""
@@ -143,10 +153,7 @@ class Simulation:
 
     def demonstrate(self, seed: int, variation: int) -> dict[str, Any]:
         """RLBench's own motion-planned solution of scene ``seed``, one row per 0.05 s; ends with the scene reset."""
-        import numpy as np
-
-        self._task.set_variation(variation)
-        np.random.seed(seed)
+        self._rewind(seed, variation)
         try:
             # One attempt: a second would draw another scene.
             (demo,) = self._task.get_demos(1, live_demos=True, max_attempts=1)
@@ -154,12 +161,20 @@ class Simulation:
             raise Refusal("no_demonstration", str(error)) from error
         poses = [list(map(float, observation.gripper_pose)) for observation in demo]
         opened = [float(observation.gripper_open) for observation in demo]
-        # Not by reset_to_demo, which needs a key that older demonstrations lack.
-        demo.restore_state()
-        self._task.set_variation(variation)
-        descriptions, observation = self._task.reset()
-        seen = self._seen(observation)
-        return {"demo_poses": poses, "demo_open": opened, "descriptions": list(descriptions), **seen}
+        return {"demo_poses": poses, "demo_open": opened, **self.reset(seed, variation)}
+
+    def drop(self) -> dict[str, Any]:
+        """Let a cube fall onto the table: ``height`` of its centre before and after, in metres."""
+        from pyrep.const import PrimitiveShape
+        from pyrep.objects.shape import Shape
+
+        cube = Shape.create(PrimitiveShape.CUBOID, size=[0.05] * 3, mass=0.2, position=[0.3, 0.3, 1.0])
+        before = float(cube.get_position()[2])
+        for _ in range(FALLING_STEPS):
+            self._environment._pyrep.step()
+        after = float(cube.get_position()[2])
+        cube.remove()
+        return {"height": [before, after]}
 
     def close(self) -> dict[str, Any]:
         """Shut the simulator down; the process ends after the answer."""
@@ -368,7 +383,7 @@ def _read(connection: socket.socket, length: int) -> bytes:
 
 def serve(connection: socket.socket, simulation: Simulation) -> None:
     """Answer requests until "close" or the end of the connection."""
-    calls = ("hello", "packages", "launch", "reset", "step", "demonstrate", "close")
+    calls = ("hello", "packages", "launch", "reset", "step", "demonstrate", "drop", "close")
     while True:
         try:
             request = receive(connection)

@@ -50,6 +50,8 @@ class EpisodeArrays:
         seed: (E,) int64.
         tasks: task names.
         instructions: their instructions, in the same order.
+        descriptions: (E,) str, what each episode was about, in the simulator's words. Tasks of RLBench have variations,
+            of which their instructions say nothing.
         camera, size, repeat: how the frames were made: size in pixels, raw steps per decision.
         source: what the numbers mean: names of the estimates, scale of the reward, licence.
         sub_goals: texts of parts of episodes.
@@ -72,6 +74,7 @@ class EpisodeArrays:
     seed: np.ndarray
     tasks: list[str]
     instructions: list[str]
+    descriptions: np.ndarray
     camera: str
     size: int
     repeat: int
@@ -91,6 +94,7 @@ class _Entry:
     index: int
     task: str
     instruction: str
+    description: str
     kind: str
     seed: int
     decisions: int
@@ -144,6 +148,7 @@ def load_episodes(
         seed=np.array([entry.seed for entry in chosen], np.int64),
         tasks=names,
         instructions=[instructions[name] for name in names],
+        descriptions=np.array([entry.description for entry in chosen]),
         camera=str(settings["camera"]),
         size=int(settings["size"]),
         repeat=int(settings["repeat"]),
@@ -177,6 +182,7 @@ def _entry(file: h5py.File, index: int) -> _Entry:
         index,
         str(attributes["task"]),
         str(attributes["instruction"]),
+        str(attributes["description"]),
         str(attributes["kind"]),
         int(attributes["seed"]),
         int(attributes["total_steps"]),

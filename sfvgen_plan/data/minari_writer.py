@@ -95,6 +95,7 @@ def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settin
             "total_steps": decisions,
             "task": episode.task,
             "instruction": episode.instruction,
+            "description": episode.description or episode.instruction,
             "kind": episode.kind,
             "seed": episode.seed,
             "camera": settings["camera"],

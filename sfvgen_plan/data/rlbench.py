@@ -6,6 +6,7 @@ which is for non-commercial research only; it goes with whatever is made from th
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ KINDS = ("clean", "noise0.3", "noise0.6", "random")
 FIELDS = (
     "cameras", "lengths", "action_ends", "frame_ends", "gripper_pose", "gripper_open", "joint_positions",
     "task_low_dim_state", "action", "expert_action", "reward", "success", "seed", "kind", "split",
-    "reset_state_difference",
+    "descriptions", "reset_state_difference",
 )  # fmt: skip
 
 _ANOTHER_SCENE = 0.02
@@ -230,6 +231,7 @@ def _arrays(recordings: list[_Recording], frames: np.ndarray, camera: str) -> Ep
         seed=listed("seed").astype(np.int64),
         tasks=[TASK_PREFIX + recording.task for recording in recordings],
         instructions=[instruction_of(recording.task) for recording in recordings],
+        descriptions=np.array([json.loads(texts)[0] for texts in listed("descriptions")]),
         camera=camera,
         size=int(frames.shape[1]),
         repeat=1,
@@ -248,6 +250,7 @@ def _staged(episodes: EpisodeArrays, number: int) -> StagedEpisode:
         episodes.frames[frames],
         task=episodes.tasks[task],
         instruction=episodes.instructions[task],
+        description=str(episodes.descriptions[number]),
         kind=str(episodes.kind[number]),
         seed=int(episodes.seed[number]),
         state=episodes.state[frames].astype(np.float64),

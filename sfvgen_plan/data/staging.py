@@ -15,7 +15,7 @@ from sfvgen_plan.data.chunks import compress_frames
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.io import atomic
 
-_PLAIN = ("task", "instruction", "kind", "seed", "frame_shape", "sub_goals")
+_PLAIN = ("task", "instruction", "kind", "seed", "frame_shape", "description", "sub_goals")
 _ARRAYS = ("state", "estimates", "actions", "expert_actions", "rewards", "success", "sub_goal")
 
 
@@ -34,6 +34,7 @@ class StagedEpisode:
         expert_actions: (T + 1, 4) float32, what the expert would have done at each state.
         rewards: (T,) float64.
         success: (T + 1,) bool; the first is False.
+        description: what this episode was about, in the simulator's words; empty where the instruction says it.
         sub_goals: texts of the episode's parts; empty where it has but its instruction.
         sub_goal: (T + 1,) int64, which of them the decision at each state works on; empty likewise.
     """
@@ -50,6 +51,7 @@ class StagedEpisode:
     expert_actions: np.ndarray
     rewards: np.ndarray
     success: np.ndarray
+    description: str = ""
     sub_goals: tuple[str, ...] = ()
     sub_goal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -71,6 +73,7 @@ class StagedEpisode:
             estimates=[info["estimates"] for info in infos],
             success=[info["success"] for info in infos],
             rewards=rewards,
+            description=infos[0]["instruction"],
             sub_goals=tuple(infos[0].get("sub_goals", ())),
             sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
             **values,

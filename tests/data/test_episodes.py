@@ -26,6 +26,7 @@ def check(arrays, expected):
         assert np.array_equal(arrays.success[step], episode.success[1:])
         assert arrays.tasks[arrays.task[e]] == episode.task
         assert arrays.instructions[arrays.task[e]] == episode.instruction
+        assert arrays.descriptions[e] == (episode.description or episode.instruction)
         assert (arrays.kind[e], arrays.seed[e]) == (episode.kind, episode.seed)
     assert len(arrays.frames) == sum(len(frames) for frames, _ in expected)
     assert len(arrays.actions) == sum(len(episode.actions) for _, episode in expected)

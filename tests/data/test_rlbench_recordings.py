@@ -30,6 +30,11 @@ def test_the_training_split_is_read_task_by_task(recordings: Path):
     episodes = load_recordings(recordings)
     assert episodes.tasks == ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
     assert episodes.instructions == ["close box", "take lid off saucepan"]
+    assert episodes.descriptions.tolist()[:3] == [
+        "close_box, variation 0",
+        "close_box, variation 1",
+        "take_lid_off_saucepan, variation 0",
+    ]
     # The third episode of close_box is another scene than its expert solved; the lid's order of objects means nothing.
     assert episodes.lengths.tolist() == [3, 5, 3, 5, 2]
     assert episodes.task.tolist() == [0, 0, 1, 1, 1]

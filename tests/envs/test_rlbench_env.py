@@ -73,9 +73,24 @@ def test_the_same_seed_gives_the_same_scene_and_variation(reach: RLBenchEnv):
     again, again_info = reach.reset(seed=3)
     np.testing.assert_array_equal(frame, again)
     np.testing.assert_array_equal(info["state"], again_info["state"])
+    for _ in range(3):  # however much was simulated before
+        reach.step(np.ones(7))
+        np.testing.assert_array_equal(reach.reset(seed=3)[1]["state"], info["state"])
+    np.testing.assert_array_equal(reach.demonstrate(3)[1]["state"], info["state"])
     assert info["variation"] == again_info["variation"] < 5
     assert (frame != other).any()
     assert (info["state"] != other_info["state"]).any()
+
+
+def test_a_task_that_needs_a_fresh_simulator_gets_one():
+    env = RLBenchEnv("pour_from_cup_to_cup", size=64)
+    first, _ = env.reset(seed=3)
+    pid = env.worker_pid
+    again, _ = env.reset(seed=3)
+    assert env.worker_pid != pid
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, env.demonstrate(3)[0])
+    env.close()
 
 
 def test_the_default_action_moves_the_tip_five_centimetres(reach: RLBenchEnv):
@@ -242,7 +257,8 @@ def test_bad_actions_are_refused_and_the_episode_goes_on(reach: RLBenchEnv, acti
 def test_a_variation_can_be_chosen_and_must_exist(reach: RLBenchEnv):
     _, info = reach.reset(seed=0, options={"variation": 19})
     assert info["variation"] == 19
-    assert "19" in info["descriptions"][1]
+    assert "19" in info["descriptions"][0]
+    assert info["instruction"] == reach.instruction == info["descriptions"][0]
     with pytest.raises(UserError, match="variation=20 is out of range; rlbench/reach_target has 0 to 19"):
         reach.reset(seed=0, options={"variation": 20})
 

@@ -40,5 +40,19 @@ class PyRep:
         PyRep.running = False
         TABLE.clear()
 
+    simulated = 0
+
+    def start(self) -> None:
+        """What was simulated before leaves traces, unless the simulation is stopped and started again."""
+        self.simulated = 0
+
+    def stop(self) -> None:
+        pass
+
     def step(self) -> None:
-        """Physics; the toy scene moves in ``Scene.step``."""
+        """Physics of shapes, where the plug-in for them is there; the toy scene moves in ``Scene.step``."""
+        self.simulated += 1
+        falls_through = "FAKE_RLBENCH_NO_PHYSICS" in os.environ
+        for record in TABLE.values():
+            if record.size:
+                record.position[2] = -1.0 if falls_through else 0.75 + record.size[2] / 2

@@ -12,6 +12,7 @@ VARIATIONS = {
     "close_laptop_lid": 1,
     "put_money_in_safe": 3,
     "push_buttons": 50,
+    "pour_from_cup_to_cup": 1,
     "stack_cups": 20,
     "insert_onto_square_peg": 20,
 }

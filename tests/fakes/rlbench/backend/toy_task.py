@@ -46,7 +46,7 @@ class ToyTask(Task):
         self.goal = np.random.uniform([0.15, -0.3, 0.95], [0.4, 0.3, 1.3])
         self.object = self.goal if self.only_reach else np.random.uniform([0.15, -0.3, 0.9], [0.4, 0.3, 1.1])
         words = self.name.replace("_", " ")
-        return [words, f"{words}, number {variation}"]
+        return [f"{words}, number {variation}", words]
 
     def step(self):
         tip = self.robot.arm.get_tip().get_matrix()[:3, 3]
