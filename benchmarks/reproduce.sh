@@ -153,7 +153,7 @@ rlbench_publish() { # into the repository, but not into the package: without the
 
 rlbench_open_loop() { # of the test split, 20 decisions
     python -m sfvgen_plan.benchmarks.fidelity.open_loop --sampler-steps 1 --checkpoint "$RLBENCH_CHECKPOINT" \
-        --data "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}"
+        --decisions 20 --out benchmarks/rows/open_loop_rlbench.csv --data "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}"
 }
 
 speed() {

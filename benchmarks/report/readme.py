@@ -15,7 +15,7 @@ from typing import Any
 
 from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.arguments import exit_code
-from sfvgen_plan.benchmarks.fidelity import open_loop_rows
+from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
@@ -24,6 +24,7 @@ from sfvgen_plan.benchmarks.results.files import write_text
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import OVERALL, Summary, grouped
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
 BEGIN = "<!-- results:begin -->"
@@ -47,8 +48,8 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if _holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path)))
-    sections += _section_of(folder / "open_loop.csv", open_loop_section)
-    sections += _section_of(folder / "open_loop_rlbench.csv", open_loop_rlbench_section)
+    for name in ("open_loop.csv", "open_loop_rlbench.csv"):
+        sections += _section_of(folder / name, open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
     sections += memory_sections(folder)
     sections += _section_of(folder / "speed.csv", speed_section)
@@ -159,41 +160,11 @@ def _points(estimate: Estimate) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def number(column: str, digits: int = 1, factor: float = 1) -> Callable[[Record], str]:
-    """A cell with the number of a column, times ``factor``."""
-    return lambda record: f"{factor * float(record[column]):.{digits}f}"
-
-
 def open_loop_section(records: Sequence[Record]) -> str:
     """Open-loop rollouts at their last decision, one line per chunk length, means over tasks."""
-    summary = sorted(open_loop_rows.summarise(records), key=lambda line: line["f_g"])
-    columns: Columns = {
-        "f_g": lambda line: str(line["f_g"]),
-        "PSNR dB": number("psnr_db"),
-        "PSNR dB, copying the last frame": number("copy_psnr_db"),
-        "object error cm": number("object_error_cm"),
-        "hand error cm": number("hand_error_cm"),
-    }
-    title = f"**Open-loop rollouts at decision {summary[0]['decision']}**, held-out episodes"
-    return table(title, columns, summary)
-
-
-def open_loop_rlbench_section(records: Sequence[Record]) -> str:
-    """The same for RLBench, with what the success head is worth over all decisions."""
-    summary = open_loop_rows.summarise(records)
-    columns: Columns = {
-        "f_g": lambda line: str(line["f_g"]),
-        "PSNR dB": number("psnr_db"),
-        "PSNR dB, copying the start": number("copy_psnr_db"),
-        "gripper error cm": number("gripper_error_cm"),
-        "success head right, % of frames": number("success_accuracy", factor=100),
-        "never saying it, %": number("never_accuracy", factor=100),
-        "solved frames that it knows, %": lambda line: (
-            number("solved_known", 0, 100)(line) if "solved_known" in line else ""
-        ),
-    }
-    title = f"**Open-loop rollouts of RLBench at decision {summary[0]['decision']}**, test split"
-    return table(title, columns, summary)
+    title, header, lines = open_loop.lines(open_loop.summarise(records))
+    tasks = {record["task"] for record in records}
+    return f"**{title}**, {len(tasks)} tasks of {family_of(min(tasks)).title}\n\n" + markdown(header, lines)
 
 
 def speed_section(records: Sequence[Record]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from stored_rows import COMMITTED, ROW
 
+from sfvgen_plan.benchmarks.fidelity.open_loop import COLUMNS
 from sfvgen_plan.benchmarks.report.readme import BEGIN, END, main, results_block
 from sfvgen_plan.benchmarks.results import EpisodeRow, write_rows
 from sfvgen_plan.errors import UserError
@@ -26,12 +27,13 @@ def results_folder(folder: Path) -> Path:
     rows += [row("default", task, seed, seed > 0, device="NVIDIA H100") for task in tasks for seed in range(4)]
     write_rows(folder / "metaworld-10.csv", rows)
     (folder / "open_loop.csv").write_text(
-        "task,f_g,decision,psnr_db,copy_psnr_db,object_error_cm,hand_error_cm\n"
-        "reach-v3,8,8,30,25,1,1\nreach-v3,8,35,27,20,2,3\npush-v3,8,35,28,22,3,1\nreach-v3,1,35,26.5,20,2,3\n"
+        f"{','.join(COLUMNS)}\n"
+        "reach-v3,8,8,,30,25,1,1,,,\nreach-v3,8,35,,27,20,2,3,,,\npush-v3,8,35,,28,22,3,1,,,\n"
+        "reach-v3,1,35,,26.5,20,2,3,,,\n"
     )
     (folder / "open_loop_rlbench.csv").write_text(
-        "task,f_g,decision,episodes,psnr_db,copy_psnr_db,gripper_error_cm,success_accuracy,solved,solved_seen\n"
-        "rlbench/a,8,1,4,30,25,1,1,0.5,0.5\nrlbench/a,8,20,2,27,20,2,0.5,0.5,0\nrlbench/b,8,20,2,28,22,3,1,0,0\n"
+        f"{','.join(COLUMNS)}\n"
+        "rlbench/close_box,8,1,4,30,25,,1,1,0.5,0.5\nrlbench/close_box,8,20,2,27,20,,2,0.5,0.5,0\nrlbench/reach_target,8,20,2,28,22,,3,1,0,0\n"
     )
     (folder / "speed.csv").write_text(
         "name,device,value,unit,command\nimagine,NVIDIA H100,26000,decisions/s,make bench\n"
@@ -56,7 +58,7 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: P
     assert "| all tasks | 8 | +25 [" in block
     assert "Open-loop rollouts at decision 35" in block
     assert "| 1 | 26.5 | 20.0 | 2.0 | 3.0 |\n| 8 | 27.5 | 21.0 | 2.5 | 2.0 |" in block
-    assert "rollouts of RLBench at decision 20" in block
+    assert "rollouts at decision 20**, 2 tasks of RLBench" in block
     assert "| 8 | 27.5 | 21.0 | 2.5 | 87.5 | 62.5 | 67 |" in block
     assert "| imagine | 26,000 decisions/s | NVIDIA H100 |" in block
 
@@ -126,7 +128,7 @@ def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsy
         (folder / "open_loop.csv").write_text("task,f_g\nreach-v3,8\n")
     else:
         with (folder / "open_loop.csv").open("a") as file:
-            file.write("reach-v3,4,20,27,20,2,3\n")
+            file.write("reach-v3,4,20,,27,20,2,3,,,\n")
     before = path.read_text() if path.exists() else None
     assert main([str(path), str(folder)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
