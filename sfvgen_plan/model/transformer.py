@@ -1,0 +1,445 @@
+"""The denoiser: a video transformer that is causal over frames, so that a decision costs its own tokens only.
+
+Every frame has its own noise level, the action that led into it, and its place: the sum of the actions since the
+episode began. Which frames are clean is said by their noise levels, so any f_p and f_g are one call (masked conditional
+video diffusion; SlowFast-VGen, section 3.2). Clean frames are computed once, kept as keys and values, and their
+features are what the heads read.
+
+Shapes: B or N episodes, F frames, a frame's latents (C, h, w) with the pictures of several cameras one above the other,
+S tokens a frame, A action numbers, E text features, D state read-outs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+WAVES = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Frequencies at which a place is told, in radians for each full action."""
+
+LOWEST_NOISE = 0.01
+"""Noise levels below it are told as this one: a clean frame's."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is known of F frames of B episodes beside their pictures.
+
+    Attributes:
+        actions: (B, F, A) in [-1, 1], what led into each frame.
+        given: (B, F) in {0, 1}: whether action and place are known; a video can be imagined from its text alone.
+        place: (B, F, A) the sum of the actions since the episode began, this frame's included.
+        text: (B, E) features of the instruction.
+    """
+
+    actions: Tensor
+    given: Tensor
+    place: Tensor
+    text: Tensor
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values of the newest W clean frames of N episodes, oldest first; a value, never changed in place.
+
+    Attributes:
+        keys, values: (N, L, H, W * S, d) of the L layers' H heads.
+        index: (N,) int64, how many frames were written since the episode began: the next frame's number.
+        least, most: bounds of ``index`` over the episodes, known without asking the device.
+    """
+
+    keys: Tensor
+    values: Tensor
+    index: Tensor
+    least: int
+    most: int
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def select(self, index: Tensor) -> Cache:
+        """The episodes named by ``index`` (M,), in that order."""
+        return Cache(self.keys[index], self.values[index], self.index[index], self.least, self.most)
+
+    def replaced(self, index: Tensor, part: Cache) -> Cache:
+        """The same episodes, but those that ``index`` names are the ones of ``part``."""
+        return Cache(
+            self.keys.index_copy(0, index, part.keys),
+            self.values.index_copy(0, index, part.values),
+            self.index.index_copy(0, index, part.index),
+            min(self.least, part.least),
+            max(self.most, part.most),
+        )
+
+
+class Reading(NamedTuple):
+    """What the heads say of frames (..., F): unit-scale ``reward``, ``success`` and ``termination`` as logits, ``value``
+    (..., F), and unit-scale ``estimates`` (..., F, D)."""
+
+    reward: Tensor
+    success: Tensor
+    termination: Tensor
+    value: Tensor
+    estimates: Tensor
+
+
+class Window:
+    """Room for G new frames behind a cache, filled while it is worked on: in place, or where gradients are wanted anew.
+
+    Frame slot p of W + G holds the frame of number ``index - W + p``.
+    """
+
+    def __init__(self, cache: Cache, frames: int, tokens: int) -> None:
+        self.tokens, self.width, self.frames = tokens, cache.keys.shape[-2] // tokens, frames
+        self.index, self.least, self.most = cache.index, cache.least, cache.most
+        self.whole = tuple(self._with_room(kept, frames * tokens) for kept in (cache.keys, cache.values))
+        self.layers = [list(kept.unbind(1)) for kept in self.whole]
+
+    def _with_room(self, kept: Tensor, tokens: int) -> Tensor:
+        if torch.is_grad_enabled():
+            return kept
+        return torch.cat([kept, kept.new_empty(*kept.shape[:3], tokens, kept.shape[-1])], dim=3)
+
+    def number(self, first: int, frames: int) -> Tensor:
+        """(N, frames) numbers of the new frames from ``first`` on, for their rotary positions."""
+        return self.index[:, None] + torch.arange(first, first + frames, device=self.index.device)
+
+    def oldest(self, first: int) -> int:
+        """The oldest slot that any of the new frames from ``first`` on may see."""
+        return max(first, self.width - self.most)
+
+    def mask(self, first: int, frames: int) -> Tensor | None:
+        """(N, 1, frames * S, keys) which keys the new frames from ``first`` on see: their own, and those of the W frames
+        before; None where that is all that ``write`` returns."""
+        alike = self.least == self.most or self.least + first >= self.width
+        if frames == 1 and alike:
+            return None
+        device = self.index.device
+        slot = torch.arange(self.oldest(first), self.width + first + frames, device=device)
+        new = self.width + torch.arange(first, first + frames, device=device)
+        near = (slot <= new[:, None]) & (slot >= new[:, None] - self.width)
+        real = slot >= self.width - self.index.clamp(max=self.width)[:, None]
+        seen = near & real[:, None]
+        return seen.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)[:, None]
+
+    def write(self, layer: int, first: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the new frames' keys and values (N, H, F * S, d) in; returns all that they may see."""
+        frames = keys.shape[2] // self.tokens
+        start = (self.width + first) * self.tokens
+        end, low = start + keys.shape[2], self.oldest(first) * self.tokens
+        for kept, new in zip(self.layers, (keys, values), strict=True):
+            if torch.is_grad_enabled():
+                kept[layer] = torch.cat([kept[layer][:, :, :start], new.to(kept[layer].dtype)], 2)
+            else:
+                kept[layer][:, :, start:end] = new.to(kept[layer].dtype)
+        return self.layers[0][layer][:, :, low:end], self.layers[1][layer][:, :, low:end]
+
+    def cache(self, frames: int) -> Cache:
+        """The cache after the first ``frames`` new ones."""
+        low, high = frames * self.tokens, (self.width + frames) * self.tokens
+        whole = self.whole
+        if torch.is_grad_enabled():
+            whole = tuple(torch.stack([kept[:, :, :high] for kept in layers], 1) for layers in self.layers)
+        keys, values = (kept[:, :, :, low:high] for kept in whole)
+        return Cache(keys, values, self.index + frames, self.least + frames, self.most + frames)
+
+
+class Block(nn.Module):
+    """Attention and two-layer perceptron, scaled, shifted and gated by the frame's condition (adaLN, Peebles and Xie)."""
+
+    def __init__(self, width: int, heads: int, conditioning: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_q, self.to_k, self.to_v, self.to_out = (nn.Linear(width, width) for _ in range(4))
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.modulation = nn.Linear(conditioning, 6 * width)
+        nn.init.normal_(self.modulation.weight, std=0.01)
+        with torch.no_grad():  # gates begin at 0.3, so that frames hear each other from the first step on
+            self.modulation.bias.zero_().view(6, width)[2::3] = 0.3
+
+    def forward(
+        self,
+        tokens: Tensor,
+        condition: Tensor,
+        turn: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        window: Window | None = None,
+        layer: int = 0,
+        first: int = 0,
+    ) -> Tensor:
+        """tokens (B, F, S, D), condition (B, F, c), turn: cosines and sines (B or 1, F, 1, 1, d/4)."""
+        batch, frames, count, width = tokens.shape
+        shift, scale, gate, shift_2, scale_2, gate_2 = self.modulation(condition)[:, :, None].chunk(6, -1)
+        normed = F.layer_norm(tokens, (width,)) * (1 + scale) + shift
+        shape = (batch, frames, count, self.heads, width // self.heads)
+        query = rotated(unit(self.to_q(normed).view(shape)), turn)
+        key = rotated(unit(self.to_k(normed).view(shape)), turn)
+        value = self.to_v(normed).view(shape)
+        query, key, value = (x.to(value.dtype).flatten(1, 2).transpose(1, 2) for x in (query, key, value))
+        if window is not None:
+            key, value = window.write(layer, first, key, value)
+            query = query.to(key.dtype)
+        heard = F.scaled_dot_product_attention(query, key, value, mask)
+        tokens = tokens + gate * self.to_out(heard.transpose(1, 2).reshape(tokens.shape))
+        normed = F.layer_norm(tokens, (width,)) * (1 + scale_2) + shift_2
+        return tokens + gate_2 * self.down(F.gelu(self.up(normed), approximate="tanh"))
+
+
+class VideoTransformer(ModelMixin, ConfigMixin):
+    """See the module. Noise levels are EDM's sigma (Karras et al. 2022) on latents of unit variance.
+
+    Args:
+        height, width: of a frame's latents; the pictures of several cameras lie one above the other.
+        latent_channels: C.
+        action_dim: A; discrete actions are one-hot vectors.
+        text_dim: E.
+        readouts: D state numbers that are read out of a frame.
+        window: W, clean frames that a frame sees beside itself.
+        patch: side of the square of latents that makes a token.
+        dim, depth, heads: of the trunk. conditioning: numbers of the condition of a frame.
+        squeezed: numbers of each token that the heads see.
+        context_noise: noise level that imagined frames are shown with, which hides their small errors.
+        reward_scale: the largest reward. estimate_mean, estimate_std: (D,) units of the read-outs.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        height: int = 8,
+        width: int = 8,
+        latent_channels: int = 16,
+        action_dim: int = 4,
+        text_dim: int = 64,
+        readouts: int = 10,
+        window: int = 15,
+        patch: int = 2,
+        dim: int = 256,
+        depth: int = 8,
+        heads: int = 4,
+        conditioning: int = 128,
+        squeezed: int = 32,
+        context_noise: float = 0.1,
+        reward_scale: float = 1.0,
+        estimate_mean: Sequence[float] = (),
+        estimate_std: Sequence[float] = (),
+    ) -> None:
+        super().__init__()
+        self.tokens = (height // patch) * (width // patch)
+        values = latent_channels * patch**2
+        self.embed = nn.Linear(values, dim)
+        self.position = nn.Parameter(torch.randn(self.tokens, dim) * 0.5)
+        self.kind = nn.Parameter(torch.randn(2, dim) * 0.1)  # of noisy and of clean frames
+        places = action_dim * (2 * len(WAVES) + 1)
+        self.noise_in = mlp(17, 2 * conditioning, conditioning)
+        self.action_in = mlp(action_dim + 1, 2 * conditioning, conditioning)
+        self.place_in = mlp(places, 2 * conditioning, conditioning)
+        self.text_in = nn.Linear(text_dim, conditioning)
+        self.blocks = nn.ModuleList(Block(dim, heads, conditioning) for _ in range(depth))
+        self.out = nn.Linear(dim, values)
+        nn.init.zeros_(self.out.weight)
+        self.squeeze = nn.Linear(dim, squeezed)
+        features = self.tokens * squeezed
+        self.reader = mlp(features, 512, 4 + readouts)
+        self.prior = mlp(features, 512, action_dim)
+        self.prior10 = mlp(features, 512, action_dim)
+        self.inverse = mlp(2 * features, 512, action_dim)
+
+    # Pictures and tokens
+
+    def patches(self, latents: Tensor) -> Tensor:
+        """Latents (..., C, h, w) -> tokens (..., S, V)."""
+        p, c = self.config.patch, self.config
+        cut = latents.unflatten(-1, (c.width // p, p)).unflatten(-3, (c.height // p, p))  # ..., C, y, p, x, p
+        return cut.movedim((-4, -2), (-5, -4)).flatten(-3).flatten(-3, -2)
+
+    def latents(self, patches: Tensor) -> Tensor:
+        """The inverse: tokens (..., S, V) -> latents (..., C, h, w)."""
+        p, c = self.config.patch, self.config
+        cut = patches.unflatten(-2, (c.height // p, c.width // p)).unflatten(-1, (c.latent_channels, p, p))
+        return cut.movedim((-5, -4), (-4, -2)).flatten(-4, -3).flatten(-2)
+
+    # Denoising
+
+    def training_pass(
+        self, clean: Tensor, clean_noise: Tensor, noisy: Tensor, noise: Tensor, known: Condition
+    ) -> tuple[Tensor, Tensor]:
+        """Every frame twice in one sequence: a clean copy that sees clean frames up to itself, and a noisy one that sees
+        the clean frames before it and itself. So every frame is a target, and all contexts are computed once.
+
+        Args:
+            clean, noisy: (B, F, S, V) tokens with noise of their levels (B, F) added.
+
+        Returns:
+            The network's output for the noisy frames (B, F, S, V) (see ``denoised``), and the clean frames' features
+            (B, F, S, D).
+        """
+        frames = clean.shape[1]
+        levels = torch.cat([clean_noise, noise], 1)
+        tokens = torch.cat([self._embedded(clean, clean_noise, True), self._embedded(noisy, noise, False)], 1)
+        shown = torch.cat([torch.ones_like(clean_noise), torch.zeros_like(noise)], 1)
+        twice = Condition(*(torch.cat([x, x], 1) for x in (known.actions, known.given, known.place)), known.text)
+        condition = self._condition(levels, shown, twice)
+        number = torch.arange(frames, device=clean.device).repeat(2)
+        turn = turns(number[None], self._turned)
+        mask = pairs_mask(frames, self.tokens, self.config.window, clean.device)
+        for block in self.blocks:
+            tokens = block(tokens, condition, turn, mask)
+        return self._output(tokens[:, frames:]), tokens[:, :frames]
+
+    def empty(self, episodes: int) -> Cache:
+        """No frame yet, for so many episodes."""
+        c, device = self.config, self.embed.weight.device
+        half = torch.is_autocast_enabled(device.type)
+        kind = torch.get_autocast_dtype(device.type) if half else self.embed.weight.dtype
+        shape = (episodes, c.depth, c.heads, c.window * self.tokens, c.dim // c.heads)
+        none = torch.zeros(shape, device=device, dtype=kind)
+        return Cache(none, none, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0)
+
+    def room(self, cache: Cache, frames: int) -> Window:
+        """Room to work on so many frames behind those of the cache."""
+        return Window(cache, frames, self.tokens)
+
+    def look(self, window: Window, first: int, tokens: Tensor, noise: Tensor, known: Condition) -> Tensor:
+        """Write clean frames (N, F, S, V), shown at their noise levels (N, F), as the new ones from ``first`` on; returns
+        their features (N, F, S, D)."""
+        embedded = self._embedded(tokens, noise, True)
+        return self._cached(window, first, embedded, self._condition(noise, torch.ones_like(noise), known))
+
+    def denoise(self, window: Window, first: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
+        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of number ``first``. Its
+        keys and values are overwritten by ``look``."""
+        embedded = self._embedded(noisy, noise, False)
+        condition = self._condition(noise, torch.zeros_like(noise), known)
+        return denoised(self._output(self._cached(window, first, embedded, condition)), noisy, noise)
+
+    def sample(
+        self, window: Window, first: int, noise: Tensor, known: Condition, levels: Sequence[float] | Tensor
+    ) -> Tensor:
+        """One new frame (N, 1, S, V) from unit noise of that shape, by Euler's steps along the noise levels, which end
+        before zero. Heun's second order is worse with so few steps."""
+        frame = noise * levels[0]
+        for step, level in enumerate(levels):
+            told = noise.new_ones(noise.shape[:2]) * level
+            clean = self.denoise(window, first, frame, told, known)
+            following = levels[step + 1] if step + 1 < len(levels) else 0.0
+            frame = clean + (frame - clean) * (following / level)
+        return frame
+
+    # Heads
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """(..., S, D) of clean frames -> what the heads read (..., features)."""
+        return self.squeeze(F.layer_norm(tokens, tokens.shape[-1:])).flatten(-2)
+
+    def read(self, features: Tensor) -> Reading:
+        """Reward, success, termination, value and state of frames."""
+        numbers = self.reader(features).float()
+        return Reading(numbers[..., 0], numbers[..., 1], numbers[..., 2], numbers[..., 3], numbers[..., 4:])
+
+    def between(self, before: Tensor, after: Tensor) -> Tensor:
+        """Inverse dynamics: the action (..., A) that leads from one frame's features to the next one's."""
+        return self.inverse(torch.cat([before, after], -1)).float().tanh()
+
+    # Parts
+
+    @property
+    def _turned(self) -> int:
+        """Numbers of a head that are turned in pairs: half of them."""
+        return self.config.dim // self.config.heads // 2
+
+    def _embedded(self, tokens: Tensor, noise: Tensor, clean: bool) -> Tensor:
+        scaled = tokens / (1 + noise**2).sqrt()[..., None, None]
+        embedded = self.embed(scaled)
+        return (embedded + self.position + self.kind[int(clean)]).to(embedded.dtype)
+
+    def _condition(self, noise: Tensor, clean: Tensor, known: Condition) -> Tensor:
+        """(B, F, c) from noise levels, clean flags (B, F) and what is known."""
+        level = (noise.float().clamp_min(LOWEST_NOISE).log() / 4)[..., None]
+        waves = level * torch.exp2(torch.arange(8, device=level.device) * 0.5)
+        told = self.noise_in(torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1))
+        given = known.given.float()[..., None]
+        told = told + self.action_in(torch.cat([known.actions * given, given], -1))
+        told = told + given * self.place_in(place_features(known.place))
+        return F.silu(told + self.text_in(known.text)[:, None])
+
+    def _cached(self, window: Window, first: int, tokens: Tensor, condition: Tensor) -> Tensor:
+        frames = tokens.shape[1]
+        turn = turns(window.number(first, frames), self._turned)
+        mask = window.mask(first, frames)
+        for layer, block in enumerate(self.blocks):
+            tokens = block(tokens, condition, turn, mask, window, layer, first)
+        return tokens
+
+    def _output(self, tokens: Tensor) -> Tensor:
+        return self.out(F.layer_norm(tokens, tokens.shape[-1:])).float()
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two layers."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divided by its root mean square over the last axis: keeps attention's scores in range."""
+    return F.rms_norm(x, x.shape[-1:])
+
+
+def place_features(place: Tensor) -> Tensor:
+    """(..., A) -> (..., A * 11): a tenth of it, and its sines and cosines."""
+    place = place.float()[..., None]
+    waves = place * torch.tensor(WAVES, device=place.device)
+    return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)
+
+
+def turns(number: Tensor, turned: int) -> tuple[Tensor, Tensor]:
+    """Rotary positions (Su et al. 2021) of frames (B, F): cosines and sines (B, F, 1, 1, turned / 2)."""
+    periods = torch.logspace(math.log10(4), math.log10(64), turned // 2, device=number.device)
+    angle = number.float()[..., None, None, None] * (2 * math.pi / periods)
+    return angle.cos(), angle.sin()
+
+
+def rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """x (B, F, S, H, d) with its first half turned by the frame's number."""
+    cos, sin = turn
+    pairs = cos.shape[-1]
+    a, b, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
+
+
+def pairs_mask(frames: int, tokens: int, window: int, device: torch.device) -> Tensor:
+    """(2 F S, 2 F S) of ``VideoTransformer.training_pass``: clean copies first, noisy ones behind."""
+    at = torch.arange(frames, device=device)
+    gap = at[:, None] - at
+    clean = torch.cat([(gap >= 0) & (gap <= window), torch.zeros_like(gap, dtype=torch.bool)], 1)
+    noisy = torch.cat([(gap > 0) & (gap <= window), gap == 0], 1)
+    return torch.cat([clean, noisy]).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+
+
+def denoised(output: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
+    """The clean frames that the network's output stands for (EDM's preconditioning, unit data variance)."""
+    sigma = noise[..., None, None]
+    total = 1 + sigma**2
+    return noisy / total + output * sigma / total.sqrt()
+
+
+def target(clean: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
+    """The network's output that stands for the clean frames; of unit variance at every noise level."""
+    sigma = noise[..., None, None]
+    total = 1 + sigma**2
+    return (clean - noisy / total) * total.sqrt() / sigma
+
+
+def noise_levels(steps: int, highest: float = 20.0, lowest: float = 0.02) -> list[float]:
+    """Noise levels of a sampler of so many steps, highest first (EDM's schedule, rho = 7)."""
+    if steps == 1:
+        return [highest]
+    high, low = highest ** (1 / 7), lowest ** (1 / 7)
+    return [(high + (low - high) * step / (steps - 1)) ** 7 for step in range(steps)]

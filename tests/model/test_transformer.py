@@ -1,0 +1,161 @@
+"""The contract of the causal video transformer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sfvgen_plan.model.transformer import Condition, VideoTransformer, denoised, noise_levels, target
+
+FRAMES, WINDOW = 6, 4
+
+
+@pytest.fixture(scope="module")
+def network() -> VideoTransformer:
+    torch.manual_seed(0)
+    made = VideoTransformer(
+        height=8, width=4, latent_channels=3, text_dim=5, readouts=2, window=WINDOW, dim=32, depth=3, heads=2,
+        conditioning=16, squeezed=4,
+    ).eval()  # fmt: skip
+    torch.nn.init.normal_(made.out.weight, std=0.2)
+    return made
+
+
+def known(frames: int = FRAMES, seed: int = 1) -> Condition:
+    torch.manual_seed(seed)
+    actions = torch.rand(2, frames, 4) * 2 - 1
+    return Condition(actions, torch.ones(2, frames), actions.cumsum(1), torch.randn(2, 5))
+
+
+def part(whole: Condition, frames: slice) -> Condition:
+    return Condition(whole.actions[:, frames], whole.given[:, frames], whole.place[:, frames], whole.text)
+
+
+def frames_of(network: VideoTransformer, count: int = FRAMES, seed: int = 2) -> Tensor:
+    torch.manual_seed(seed)
+    return network.patches(torch.randn(2, count, 3, 8, 4))
+
+
+def test_patches_are_squares_of_the_picture(network: VideoTransformer) -> None:
+    latents = torch.randn(2, 5, 3, 8, 4)
+    patches = network.patches(latents)
+    assert patches.shape == (2, 5, 8, 12) and torch.equal(network.latents(patches), latents)
+    assert torch.equal(patches[0, 0, 3].view(3, 2, 2), latents[0, 0, :, 2:4, 2:4])  # second row, second column
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [[6], [1] * 6, [3, 1, 2]], ids=str)
+def test_cached_equals_uncached_however_frames_come(network: VideoTransformer, steps: list[int]) -> None:
+    clean, noise, told = frames_of(network), torch.full((2, FRAMES), 0.1), known()
+    noisy, level = frames_of(network, seed=3), torch.rand(2, FRAMES) * 3 + 0.1
+    output, features = network.training_pass(clean, noise, noisy, level, told)
+    cache, at = network.empty(2), 0
+    for count in steps:
+        window = network.room(cache, count)
+        for g in range(count):
+            one = slice(at + g, at + g + 1)
+            made = network.denoise(window, g, noisy[:, one], level[:, one], part(told, one))
+            assert torch.allclose(made, denoised(output[:, one], noisy[:, one], level[:, one]), atol=1e-5)
+            found = network.look(window, g, clean[:, one], noise[:, one], part(told, one))
+            assert torch.allclose(found, features[:, one], atol=1e-5)
+        cache, at = window.cache(count), at + count
+    assert cache.index.tolist() == [FRAMES, FRAMES] and (cache.least, cache.most) == (FRAMES, FRAMES)
+    together = network.look(network.room(network.empty(2), FRAMES), 0, clean, noise, told)
+    assert torch.allclose(together, features, atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_comes_later_never_changes_what_was_before(network: VideoTransformer) -> None:
+    clean, noise = frames_of(network), torch.zeros(2, FRAMES)
+    level = torch.ones(2, FRAMES)
+    output, features = network.training_pass(clean, noise, clean + 1, level, known())
+    other = known()
+    other.actions[:, 4:] += 0.5
+    other.place[:, 4:] += 0.5
+    changed = clean.clone()
+    changed[:, 4:] += 1
+    later, later_features = network.training_pass(changed, noise, changed + 1, level, other)
+    assert torch.equal(output[:, :4], later[:, :4]) and torch.equal(features[:, :4], later_features[:, :4])
+    assert not torch.allclose(output[:, 4:], later[:, 4:])
+
+
+@torch.no_grad()
+def test_frames_that_left_the_window_are_not_seen(network: VideoTransformer) -> None:
+    clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
+    shallow = VideoTransformer.from_config({**network.config, "depth": 1}).eval()
+    before = shallow.training_pass(clean, noise, clean, noise + 1, told)[1]
+    clean[:, 0] += 1
+    after = shallow.training_pass(clean, noise, clean, noise + 1, told)[1]
+    assert not torch.allclose(before[:, WINDOW], after[:, WINDOW])
+    assert torch.equal(before[:, WINDOW + 1], after[:, WINDOW + 1])
+
+
+@torch.no_grad()
+def test_episodes_of_different_age_share_a_batch(network: VideoTransformer) -> None:
+    clean, told = frames_of(network), known()
+    noise = torch.zeros(2, 1)
+
+    def played(cache, first: int, count: int, index: list[int]):  # type: ignore[no-untyped-def]
+        for t in range(first, first + count):
+            now = part(told, slice(t, t + 1))
+            chosen = Condition(*(x[index] for x in (now.actions, now.given, now.place, now.text)))
+            window = network.room(cache, 1)
+            features = network.look(window, 0, clean[index, t : t + 1], noise[: len(index)], chosen)
+            cache = window.cache(1)
+        return cache, features
+
+    both, _ = played(network.empty(2), 0, 3, [0, 1])
+    young, expected = played(network.empty(1), 0, 1, [1])
+    mixed = both.replaced(torch.tensor([1]), network.empty(1))
+    _, features = played(mixed, 0, 1, [0, 1])
+    assert torch.allclose(features[1:], expected, atol=1e-5) and young.least == 1
+    assert torch.equal(both.select(torch.tensor([1])).keys[0], both.keys[1])
+
+
+@torch.no_grad()
+def test_without_given_actions_neither_action_nor_place_matters(network: VideoTransformer) -> None:
+    clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
+    none = torch.zeros(2, FRAMES)
+    hidden = Condition(told.actions, none, told.place, told.text)
+    other = Condition(-told.actions, none, told.place + 1, told.text)
+    assert torch.equal(
+        network.training_pass(clean, noise, clean, noise + 1, hidden)[0],
+        network.training_pass(clean, noise, clean, noise + 1, other)[0],
+    )
+
+
+def test_target_and_denoised_are_inverse() -> None:
+    clean, level = torch.randn(2, 3, 4, 5), torch.tensor([[0.02, 1.0, 20.0]] * 2)
+    noisy = clean + level[..., None, None] * torch.randn(clean.shape)
+    assert torch.allclose(denoised(target(clean, noisy, level), noisy, level), clean, atol=1e-4)
+
+
+def test_noise_levels_fall_from_highest_to_lowest() -> None:
+    levels = noise_levels(4, 20.0, 0.02)
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] == pytest.approx(20.0) and levels[-1] == pytest.approx(0.02) and noise_levels(1) == [20.0]
+
+
+def test_gradients_flow_from_a_sampled_frame_to_the_action(network: VideoTransformer) -> None:
+    told = known(1)
+    actions = told.actions.clone().requires_grad_()
+    window = network.room(network.empty(2), 1)
+    frame = network.sample(window, 0, torch.randn(2, 1, 8, 12), Condition(actions, told.given, actions, told.text), [5.0])
+    frame.square().sum().backward()
+    assert actions.grad is not None and bool((actions.grad.abs() > 0).any())
+
+
+def test_saves_and_loads_as_a_diffusers_folder(network: VideoTransformer, tmp_path: Path) -> None:
+    network.save_pretrained(tmp_path)
+    loaded = VideoTransformer.from_pretrained(tmp_path)
+    assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
+    clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
+    for ours, theirs in zip(
+        network.training_pass(clean, noise, clean, noise + 1, told),
+        loaded.training_pass(clean, noise, clean, noise + 1, told),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
