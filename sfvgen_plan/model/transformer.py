@@ -22,8 +22,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-WAVES = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Frequencies at which a place is told, in radians for each full action."""
+WAVES = 5
+"""A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
 
 LOWEST_NOISE = 0.01
 """Noise levels below it are told as this one: a clean frame's."""
@@ -237,7 +237,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.embed = nn.Linear(values, dim)
         self.position = nn.Parameter(torch.randn(self.tokens, dim) * 0.5)
         self.kind = nn.Parameter(torch.randn(2, dim) * 0.1)  # of noisy and of clean frames
-        places = action_dim * (2 * len(WAVES) + 1)
+        places = action_dim * (2 * WAVES + 1)
         self.noise_in = mlp(17, 2 * conditioning, conditioning)
         self.action_in = mlp(action_dim + 1, 2 * conditioning, conditioning)
         self.place_in = mlp(places, 2 * conditioning, conditioning)
@@ -395,7 +395,7 @@ def unit(x: Tensor) -> Tensor:
 def place_features(place: Tensor) -> Tensor:
     """(..., A) -> (..., A * 11): a tenth of it, and its sines and cosines."""
     place = place.float()[..., None]
-    waves = place * torch.tensor(WAVES, device=place.device)
+    waves = place * torch.exp2(torch.arange(WAVES, device=place.device) - 2.0)
     return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)
 
 

@@ -1,0 +1,234 @@
+"""Slow learning of Φ: the video transformer and all its heads in one step, on real windows and on its own dreams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.data import TrainingData, pick
+from sfvgen_plan.learning.trainer import training_precision
+from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels, target
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How the video transformer is trained.
+
+    Attributes:
+        frames: T, of a training window.
+        context_noise: largest noise level of clean frames; levels are ``context_noise`` times a squared uniform number.
+        log_mean, log_std: of ln sigma of the frames to be denoised (EDM). Sampling in one or two steps begins at high
+            noise, and memory is asked for only where noise hides the frame.
+        drop_action, drop_text: share of windows without actions and place (video planning, inverse dynamics), and
+            without text.
+        dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
+        shown: most true frames at a dream's beginning; each window has 1 to that many.
+        gamma: discount per decision of the value. expectile: above 0.5 the value leans to the better of the actions seen
+            in a state (IQL, Kostrikov et al. 2022). success_share: progress is that share of success, and the rest of
+            reward.
+        estimates, reward, success, value, prior, inverse: weights of the heads' losses beside the denoising loss.
+    """
+
+    frames: int = 16
+    context_noise: float = 0.5
+    log_mean: float = 0.8
+    log_std: float = 1.6
+    drop_action: float = 0.05
+    drop_text: float = 0.1
+    dream: float = 0.5
+    dream_from: int = 2000
+    shown: int = 4
+    gamma: float = 0.95
+    expectile: float = 0.8
+    success_share: float = 0.5
+    estimates: float = 0.1
+    reward: float = 1.0
+    success: float = 0.1
+    value: float = 1.0
+    prior: float = 0.3
+    inverse: float = 0.1
+
+
+class VideoObjective(nn.Module):
+    """Eq. 2 for every frame of a window at once (see ``VideoTransformer.training_pass``), and the heads' losses on the
+    clean frames' features."""
+
+    def __init__(self, network: VideoTransformer, settings: VideoSettings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
+
+    def forward(
+        self,
+        truth: Tensor,
+        shown: Tensor,
+        shown_noise: Tensor,
+        noisy: Tensor,
+        noise: Tensor,
+        actions: Tensor,
+        given: Tensor,
+        place: Tensor,
+        text: Tensor,
+        labels: Tensor,
+        estimates: Tensor,
+        expert: Tensor,
+    ) -> dict[str, Tensor]:
+        """Tokens truth, shown, noisy (B, T, S, V); noise levels, given (B, T); actions, place, expert (B, T, A); text
+        (B, E); unit-scale estimates (B, T, D); labels (B, T, 8): whether the frame exists, whether something led to it,
+        reward (unit scale), success, progress, whether the episode ends there, whether there is an expert's action,
+        whether prior10 may learn from it."""
+        network, s = self.network, self.settings
+        known = Condition(actions, given, place, text)
+        output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known)
+        real, led, reward, success, progress, ends, has_expert, few = labels.unbind(-1)
+        wanted = target(truth, noisy, noise)
+        denoising = mean((output - wanted).square().mean((-1, -2)), real * led)
+        features = network.features(tokens)
+        said = network.read(features)
+        gap = self._value_target(said.value, progress, ends) - said.value
+        lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
+        follows = real * torch.maximum(ends, F.pad(real[:, 1:], (0, 1)))
+        proposed = network.prior(features).float()
+        few_proposed = network.prior10(features.detach()).float()
+        between = network.between(features[:, :-1], features[:, 1:])
+        unknown = (real * led * (1 - given))[:, 1:]
+        losses = {
+            "denoising": denoising,
+            "state": mean((said.estimates - estimates).square().mean(-1), real),
+            "reward": mean((said.reward - reward).square(), real * led),
+            "success": mean(
+                F.binary_cross_entropy_with_logits(said.success, success, reduction="none"), real * led
+            ),
+            "value": mean(lean * gap.square(), follows),
+            "prior": mean((proposed - expert).square().mean(-1), real * has_expert),
+            "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * few),
+            "inverse": mean((between - actions[:, 1:]).square().mean(-1), unknown),
+        }
+        loss = (
+            losses["denoising"] + s.estimates * losses["state"] + s.reward * losses["reward"]
+            + s.success * losses["success"] + s.value * losses["value"] + s.prior * losses["prior"]
+            + losses["prior10"] + s.inverse * losses["inverse"]
+        )  # fmt: skip
+        return {"loss": loss, **losses}
+
+    def _value_target(self, value: Tensor, progress: Tensor, ends: Tensor) -> Tensor:
+        """One decision ahead; the last frame of an episode goes on from itself, for nothing is known of what follows."""
+        value = value.detach().clamp(0, 1)
+        ahead = torch.where(ends > 0, value, F.pad(value[:, 1:], (0, 1)))
+        earned = torch.where(ends > 0, progress, F.pad(progress[:, 1:], (0, 1)))
+        return (1 - self.settings.gamma) * earned + self.settings.gamma * ahead
+
+
+def mean(errors: Tensor, weight: Tensor) -> Tensor:
+    """Of the errors that count."""
+    return (errors * weight).sum() / weight.sum().clamp_min(1)
+
+
+class VideoStage:
+    """Trains ``objective.network`` on windows of latents."""
+
+    name = "video"
+
+    def __init__(self, data: TrainingData, objective: VideoObjective, text: Tensor, settings: VideoSettings) -> None:
+        """``text`` (texts, E): features of the data's texts, in the order that ``data.text`` counts in.
+
+        Raises:
+            UserError: no episode has two frames.
+        """
+        assert data.latents is not None
+        self.data, self.objective, self.text, self.settings = data, objective, text, settings
+        self.dreams: Callable[..., Tensor] = self.dream
+        """Makes contexts; a captured version of ``dream`` may stand in its place."""
+        config = objective.network.config
+        mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
+        self.units = (data.estimates - mean_) / std
+        reward = data.reward / config.reward_scale
+        progress = settings.success_share * data.success + (1 - settings.success_share) * reward
+        number = torch.arange(len(data.task), device=data.task.device)
+        ends = number == data.last
+        facts = (data.labelled, reward, data.success, progress, ends, data.has_expert, data.few)
+        self.facts = torch.stack([fact.float() for fact in facts], -1)
+        self.place = place_of(data)
+        # A window may begin anywhere but where less than half of it would be left.
+        half = torch.minimum(data.last - data.first, torch.as_tensor(settings.frames // 2, device=number.device))
+        self.starts = data.indices(~data.held_out & (number + half <= data.last) & (data.last > data.first))
+        if not len(self.starts):
+            raise UserError("data has no episode of two frames or more; collect longer episodes")
+
+    def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
+        s, data, network = self.settings, self.data, self.objective.network
+        assert data.latents is not None
+        device = data.latents.device
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator, device=device)
+
+        start = pick(self.starts, size, generator)
+        index = start[:, None] + torch.arange(s.frames, device=device)
+        real = (index <= data.last[start][:, None]).float()
+        index = torch.minimum(index, data.last[start][:, None])
+        truth = network.patches(data.latents[index].float())
+        actions, place = data.action[index], self.place[index]
+        given = (uniform(size, 1) >= s.drop_action).float().expand(-1, s.frames).clone()
+        # Nothing led to an episode's first frame; what led to a window's first one is sometimes not known.
+        given[:, 0] *= data.labelled[start].float() * (uniform(size) < 0.5)
+        text = self.text[data.text[index[:, -1]]] * (uniform(size, 1) >= s.drop_text)
+        shown = truth
+        if step >= s.dream_from and float(torch.rand(1, generator=torch.Generator().manual_seed(step))) < s.dream:
+            kept = (uniform(size) * s.shown).long() + 1
+            drawn = torch.randn(truth.shape, generator=generator, device=device)
+            with torch.no_grad(), training_precision(device):
+                shown = self.dreams(truth, kept, actions, given, place, text, drawn)
+        shown_noise = s.context_noise * uniform(size, s.frames).square()
+        level = torch.randn(size, s.frames, generator=generator, device=device) * s.log_std + s.log_mean
+        level = level.exp().clamp(0.005, 80)
+
+        def noised(frames: Tensor, levels: Tensor) -> Tensor:
+            return frames + levels[..., None, None] * torch.randn(frames.shape, generator=generator, device=device)
+
+        return {
+            "truth": truth,
+            "shown": noised(shown, shown_noise),
+            "shown_noise": shown_noise,
+            "noisy": noised(truth, level),
+            "noise": level,
+            "actions": actions,
+            "given": given,
+            "place": place,
+            "text": text,
+            "labels": torch.cat([real[..., None], self.facts[index]], -1),
+            "estimates": self.units[index],
+            "expert": data.expert[index],
+        }
+
+    def dream(
+        self, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor, drawn: Tensor
+    ) -> Tensor:
+        """The windows' frames (B, T, S, V) as the model imagines them in one step each, after the first ``kept`` (B,)
+        true ones. ``drawn`` is noise of that shape."""
+        network = self.objective.network
+        level = network.config.context_noise
+        window = network.room(network.empty(len(truth)), truth.shape[1])
+        frames = []
+        for t in range(truth.shape[1]):
+            now = slice(t, t + 1)
+            known = Condition(actions[:, now], given[:, now], place[:, now], text)
+            frame = truth[:, now]
+            if t:
+                made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
+                frame = torch.where((t < kept)[:, None, None, None], frame, made)
+            frames.append(frame)
+            if t + 1 < truth.shape[1]:
+                # The noise of the context: the same numbers serve, as this frame is done.
+                network.look(window, t, frame + level * drawn[:, now].flip(-1), torch.full_like(given[:, now], level), known)
+        return torch.cat(frames, 1)
+
+
+def place_of(data: TrainingData) -> Tensor:
+    """(F, A) the sum of the actions since the episode of a frame began."""
+    sums = data.action.double().cumsum(0)
+    return (sums - sums[data.first]).float()
