@@ -1,0 +1,128 @@
+"""Slow learning of the video transformer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.data import TrainingData
+from sfvgen_plan.learning.trainer import StageSettings, fit
+from sfvgen_plan.learning.video import VideoObjective, VideoSettings, VideoStage, place_of
+from sfvgen_plan.model.transformer import VideoTransformer
+
+EPISODES, DECISIONS, FRAMES = 20, 9, 6
+
+
+def world(decisions: int = DECISIONS) -> TrainingData:
+    """Episodes of a dot that the first action number moves, solved on the right side."""
+    torch.manual_seed(0)
+    length = decisions + 1
+    number = torch.arange(EPISODES * length)
+    first = number // length * length
+    action = torch.rand(len(number), 2) * 2 - 1
+    action[number == first] = 0
+    sums = action.cumsum(0)
+    place = 0.5 * (sums - sums[first])
+    dot = torch.linspace(-1, 1, 4)
+    picture = torch.exp(-4 * (dot - place[:, :1].clamp(-1, 1)).square())
+    latents = picture[:, None, None, :].expand(-1, 2, 4, -1)
+    episode = number // length
+    none = torch.zeros(len(number), dtype=torch.bool)
+    return TrainingData(
+        frames=torch.zeros(len(number), 1),
+        action=action,
+        expert=torch.stack([-place[:, 0].sign(), place[:, 0] * 0], -1),
+        has_expert=number > first,
+        reward=place[:, 0].clamp(0, 1),
+        success=(place[:, 0] > 0.5).float(),
+        labelled=number > first,
+        estimates=place,
+        task=episode % 2,
+        first=first,
+        last=first + decisions,
+        held_out=episode == 3,
+        few=episode < 2,
+        text=episode % 2,
+        told=none,
+        latents=2 * latents - 1,
+    )
+
+
+def stage_of(data: TrainingData, **settings: float) -> VideoStage:
+    torch.manual_seed(0)
+    network = VideoTransformer(
+        height=4, width=4, latent_channels=2, action_dim=2, text_dim=3, readouts=2, window=FRAMES - 1, dim=32,
+        depth=2, heads=2, conditioning=16, squeezed=4, estimate_mean=[0.0, 0.0], estimate_std=[0.5, 0.5],
+    )  # fmt: skip
+    chosen = VideoSettings(**{"frames": FRAMES, "dream_from": 0, "dream": 0.0, **settings})  # type: ignore[arg-type]
+    return VideoStage(data, VideoObjective(network, chosen), torch.randn(2, 3), chosen)
+
+
+def batch(stage: VideoStage, step: int = 0, size: int = 32) -> dict[str, torch.Tensor]:
+    return stage.batch(step, size, torch.Generator().manual_seed(step), stage.objective)
+
+
+def test_places_are_sums_of_actions_within_an_episode() -> None:
+    data = world()
+    place = place_of(data)
+    assert torch.equal(place[data.first], torch.zeros_like(place))
+    assert torch.allclose(place[data.last], data.action.view(EPISODES, -1, 2).sum(1).repeat_interleave(10, 0), atol=1e-5)
+
+
+def test_every_loss_falls(tmp_path: Path) -> None:
+    stage = stage_of(world(), drop_action=0.2)
+    torch.manual_seed(1)
+    before = {name: float(loss.detach()) for name, loss in stage.objective(**batch(stage, 10_000, 512)).items()}
+    settings = StageSettings(steps=120, batch=32, learning_rate=3e-3, warmup=10, ema=0.9)
+    fit(stage, settings, Accelerator(cpu=True), tmp_path, seed=0)
+    after = {name: float(loss.detach()) for name, loss in stage.objective(**batch(stage, 10_000, 512)).items()}
+    assert after["denoising"] < 0.6 * before["denoising"]
+    for name in ("state", "reward", "success", "prior", "prior10", "inverse"):
+        assert after[name] < 0.8 * before[name], name
+
+
+def test_windows_stay_in_their_episode_and_out_of_held_out_ones() -> None:
+    data = world()
+    data.latents = torch.arange(EPISODES * 10.0).view(-1, 1, 1, 1).expand(-1, 2, 4, 4)  # every frame names itself
+    made = batch(stage_of(data), size=256)
+    frame = made["truth"][:, :, 0, 0].long()
+    episode = frame // 10
+    assert bool((episode == episode[:, :1]).all()) and 3 not in episode
+    real = made["labels"][..., 0] > 0
+    assert bool((frame.diff(dim=1) == real[:, 1:].long()).all())  # past the end the last frame repeats, and counts not
+    assert not bool(made["given"][:, 0][frame[:, 0] % 10 == 0].any())  # nothing led to an episode's first frame
+
+
+def test_dreams_keep_true_frames_first_and_lead_on_from_the_models_own() -> None:
+    stage = stage_of(world(), dream=1.0, context_noise=0.0, shown=2)
+    torch.nn.init.normal_(stage.objective.network.out.weight, std=0.2)
+    made = batch(stage)
+    differs = (made["shown"] - made["truth"]).abs().amax((-1, -2)) > 1e-4
+    assert not bool(differs[:, 0].any()) and bool(differs[:, 2:].all())
+    assert 0 < int(differs[:, 1].sum()) < len(differs)  # one or two true frames
+    again = batch(stage)
+    assert all(torch.equal(made[name], again[name]) for name in made)  # a function of the step and the generator
+
+
+def test_the_loss_of_a_window_ignores_frames_that_do_not_exist() -> None:
+    stage = stage_of(world())
+    made = batch(stage, size=64)
+    before = stage.objective(**made)
+    gone = made["labels"][..., 0] == 0
+    assert bool(gone.any())
+    made["noisy"] = torch.where(gone[..., None, None], made["noisy"] + 3, made["noisy"])
+    made["estimates"] = made["estimates"] + 5 * gone[..., None]
+    made["labels"][..., 2] += 5 * gone
+    after = stage.objective(**made)
+    assert {name: float(x.detach()) for name, x in before.items()} == pytest.approx(
+        {name: float(x.detach()) for name, x in after.items()}
+    )
+
+
+def test_episodes_of_one_frame_are_refused() -> None:
+    with pytest.raises(UserError, match="no episode of two frames"):
+        stage_of(world(decisions=0))
