@@ -6,7 +6,6 @@ same job. Nothing is changed in place, and gradients flow from what is read to t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 

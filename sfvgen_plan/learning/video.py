@@ -28,9 +28,9 @@ class VideoSettings:
             without text.
         dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
         shown: most true frames at a dream's beginning; each window has 1 to that many.
-        gamma: discount per decision of the value. expectile: above 0.5 the value leans to the better of the actions seen
-            in a state (IQL, Kostrikov et al. 2022). success_share: progress is that share of success, and the rest of
-            reward.
+        gamma: discount per decision of the value.
+        expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
+        success_share: progress is that share of success, and the rest of reward.
         estimates, reward, success, value, prior, inverse: weights of the heads' losses beside the denoising loss.
     """
 
@@ -100,9 +100,7 @@ class VideoObjective(nn.Module):
             "denoising": denoising,
             "state": mean((said.estimates - estimates).square().mean(-1), real),
             "reward": mean((said.reward - reward).square(), real * led),
-            "success": mean(
-                F.binary_cross_entropy_with_logits(said.success, success, reduction="none"), real * led
-            ),
+            "success": mean(F.binary_cross_entropy_with_logits(said.success, success, reduction="none"), real * led),
             "value": mean(lean * gap.square(), follows),
             "prior": mean((proposed - expert).square().mean(-1), real * has_expert),
             "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * few),
@@ -116,7 +114,7 @@ class VideoObjective(nn.Module):
         return {"loss": loss, **losses}
 
     def _value_target(self, value: Tensor, progress: Tensor, ends: Tensor) -> Tensor:
-        """One decision ahead; the last frame of an episode goes on from itself, for nothing is known of what follows."""
+        """One decision ahead; an episode's last frame goes on from itself, for nothing is known of what follows."""
         value = value.detach().clamp(0, 1)
         ahead = torch.where(ends > 0, value, F.pad(value[:, 1:], (0, 1)))
         earned = torch.where(ends > 0, progress, F.pad(progress[:, 1:], (0, 1)))
@@ -224,7 +222,9 @@ class VideoStage:
             frames.append(frame)
             if t + 1 < truth.shape[1]:
                 # The noise of the context: the same numbers serve, as this frame is done.
-                network.look(window, t, frame + level * drawn[:, now].flip(-1), torch.full_like(given[:, now], level), known)
+                network.look(
+                    window, t, frame + level * drawn[:, now].flip(-1), torch.full_like(given[:, now], level), known
+                )
         return torch.cat(frames, 1)
 
 

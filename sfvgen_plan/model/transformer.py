@@ -81,8 +81,8 @@ class Cache:
 
 
 class Reading(NamedTuple):
-    """What the heads say of frames (..., F): unit-scale ``reward``, ``success`` and ``termination`` as logits, ``value``
-    (..., F), and unit-scale ``estimates`` (..., F, D)."""
+    """What the heads say of frames (..., F): unit-scale ``reward``, ``success`` and ``termination`` as logits, and
+    ``value`` (..., F); unit-scale ``estimates`` (..., F, D)."""
 
     reward: Tensor
     success: Tensor
@@ -117,8 +117,8 @@ class Window:
         return max(first, self.width - self.most)
 
     def mask(self, first: int, frames: int) -> Tensor | None:
-        """(N, 1, frames * S, keys) which keys the new frames from ``first`` on see: their own, and those of the W frames
-        before; None where that is all that ``write`` returns."""
+        """(N, 1, frames * S, keys) which keys the new frames from ``first`` on see: their own, and those of the W
+        frames before; None where that is all that ``write`` returns."""
         alike = self.least == self.most or self.least + first >= self.width
         if frames == 1 and alike:
             return None
@@ -132,7 +132,6 @@ class Window:
 
     def write(self, layer: int, first: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Put the new frames' keys and values (N, H, F * S, d) in; returns all that they may see."""
-        frames = keys.shape[2] // self.tokens
         start = (self.width + first) * self.tokens
         end, low = start + keys.shape[2], self.oldest(first) * self.tokens
         for kept, new in zip(self.layers, (keys, values), strict=True):
@@ -153,7 +152,7 @@ class Window:
 
 
 class Block(nn.Module):
-    """Attention and two-layer perceptron, scaled, shifted and gated by the frame's condition (adaLN, Peebles and Xie)."""
+    """Attention and a perceptron, scaled, shifted and gated by the frame's condition (adaLN; Peebles and Xie 2023)."""
 
     def __init__(self, width: int, heads: int, conditioning: int) -> None:
         super().__init__()
@@ -200,6 +199,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         height, width: of a frame's latents; the pictures of several cameras lie one above the other.
         latent_channels: C.
         action_dim: A; discrete actions are one-hot vectors.
+        summed: the place is the sum of so many numbers of an action, its first ones: what moves the hand or the camera.
         text_dim: E.
         readouts: D state numbers that are read out of a frame.
         window: W, clean frames that a frame sees beside itself.
@@ -217,6 +217,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         width: int = 8,
         latent_channels: int = 16,
         action_dim: int = 4,
+        summed: int = 3,
         text_dim: int = 64,
         readouts: int = 10,
         window: int = 15,
@@ -237,7 +238,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.embed = nn.Linear(values, dim)
         self.position = nn.Parameter(torch.randn(self.tokens, dim) * 0.5)
         self.kind = nn.Parameter(torch.randn(2, dim) * 0.1)  # of noisy and of clean frames
-        places = action_dim * (2 * WAVES + 1)
+        places = min(summed, action_dim) * (2 * WAVES + 1)
         self.noise_in = mlp(17, 2 * conditioning, conditioning)
         self.action_in = mlp(action_dim + 1, 2 * conditioning, conditioning)
         self.place_in = mlp(places, 2 * conditioning, conditioning)
@@ -271,8 +272,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     def training_pass(
         self, clean: Tensor, clean_noise: Tensor, noisy: Tensor, noise: Tensor, known: Condition
     ) -> tuple[Tensor, Tensor]:
-        """Every frame twice in one sequence: a clean copy that sees clean frames up to itself, and a noisy one that sees
-        the clean frames before it and itself. So every frame is a target, and all contexts are computed once.
+        """Every frame twice in one sequence: a clean copy that sees clean frames up to itself, and a noisy one that
+        sees the clean frames before it and itself. So every frame is a target, and contexts are computed once.
 
         Args:
             clean, noisy: (B, F, S, V) tokens with noise of their levels (B, F) added.
@@ -285,7 +286,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         levels = torch.cat([clean_noise, noise], 1)
         tokens = torch.cat([self._embedded(clean, clean_noise, True), self._embedded(noisy, noise, False)], 1)
         shown = torch.cat([torch.ones_like(clean_noise), torch.zeros_like(noise)], 1)
-        twice = Condition(*(torch.cat([x, x], 1) for x in (known.actions, known.given, known.place)), known.text)
+        actions, given, place = (torch.cat([x, x], 1) for x in (known.actions, known.given, known.place))
+        twice = Condition(actions, given, place, known.text)
         condition = self._condition(levels, shown, twice)
         number = torch.arange(frames, device=clean.device).repeat(2)
         turn = turns(number[None], self._turned)
@@ -308,14 +310,14 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         return Window(cache, frames, self.tokens)
 
     def look(self, window: Window, first: int, tokens: Tensor, noise: Tensor, known: Condition) -> Tensor:
-        """Write clean frames (N, F, S, V), shown at their noise levels (N, F), as the new ones from ``first`` on; returns
-        their features (N, F, S, D)."""
+        """Write clean frames (N, F, S, V), shown at their noise levels (N, F), as the new ones from ``first`` on;
+        returns their features (N, F, S, D)."""
         embedded = self._embedded(tokens, noise, True)
         return self._cached(window, first, embedded, self._condition(noise, torch.ones_like(noise), known))
 
     def denoise(self, window: Window, first: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
-        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of number ``first``. Its
-        keys and values are overwritten by ``look``."""
+        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of number ``first``.
+        Its keys and values are overwritten by ``look``."""
         embedded = self._embedded(noisy, noise, False)
         condition = self._condition(noise, torch.zeros_like(noise), known)
         return denoised(self._output(self._cached(window, first, embedded, condition)), noisy, noise)
@@ -367,7 +369,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         told = self.noise_in(torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1))
         given = known.given.float()[..., None]
         told = told + self.action_in(torch.cat([known.actions * given, given], -1))
-        told = told + given * self.place_in(place_features(known.place))
+        told = told + given * self.place_in(place_features(known.place[..., : self.config.summed]))
         return F.silu(told + self.text_in(known.text)[:, None])
 
     def _cached(self, window: Window, first: int, tokens: Tensor, condition: Tensor) -> Tensor:
@@ -393,7 +395,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 def place_features(place: Tensor) -> Tensor:
-    """(..., A) -> (..., A * 11): a tenth of it, and its sines and cosines."""
+    """(..., M) -> (..., M * 11): a tenth of it, and its sines and cosines."""
     place = place.float()[..., None]
     waves = place * torch.exp2(torch.arange(WAVES, device=place.device) - 2.0)
     return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)

@@ -70,7 +70,9 @@ def test_places_are_sums_of_actions_within_an_episode() -> None:
     data = world()
     place = place_of(data)
     assert torch.equal(place[data.first], torch.zeros_like(place))
-    assert torch.allclose(place[data.last], data.action.view(EPISODES, -1, 2).sum(1).repeat_interleave(10, 0), atol=1e-5)
+    assert torch.allclose(
+        place[data.last], data.action.view(EPISODES, -1, 2).sum(1).repeat_interleave(10, 0), atol=1e-5
+    )
 
 
 def test_every_loss_falls(tmp_path: Path) -> None:

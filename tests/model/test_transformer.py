@@ -143,7 +143,9 @@ def test_gradients_flow_from_a_sampled_frame_to_the_action(network: VideoTransfo
     told = known(1)
     actions = told.actions.clone().requires_grad_()
     window = network.room(network.empty(2), 1)
-    frame = network.sample(window, 0, torch.randn(2, 1, 8, 12), Condition(actions, told.given, actions, told.text), [5.0])
+    frame = network.sample(
+        window, 0, torch.randn(2, 1, 8, 12), Condition(actions, told.given, actions, told.text), [5.0]
+    )
     frame.square().sum().backward()
     assert actions.grad is not None and bool((actions.grad.abs() > 0).any())
 
