@@ -1,4 +1,4 @@
-"""Rows in and out of stores: CSV, JSON and Parquet files, other stores, run folders."""
+"""Rows from stores, CSV files and run folders into one place, and out of it into CSV, JSON and Parquet files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from sfvgen_plan.benchmarks.results.row import (
     EpisodeRow,
     check_same_rules,
     conflicts,
     read_rows,
-    reason,
-    rows_of,
     settled,
     write_rows,
 )
@@ -61,7 +57,7 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def read(paths: Iterable[Path]) -> Results:
-    """All rows of stores, CSV, JSON and Parquet files, run folders, and folders of those, oldest first.
+    """All rows of stores, CSV files, run folders, and folders of those, oldest first.
 
     Raises:
         UserError: nothing like that is there, or a row makes no sense.
@@ -137,10 +133,8 @@ def export(results: Results, path: Path) -> None:
             runs = [asdict(run) for run in results.runs]
             staged.write_text(json.dumps({"runs": runs, "rows": records}, indent=1) + "\n")
         else:
-            parquet = _pyarrow_parquet()
-            from pyarrow import Table
-
-            parquet.write_table(Table.from_pylist(records), staged)
+            pyarrow, parquet = _pyarrow()
+            parquet.write_table(pyarrow.Table.from_pylist(records), staged)
 
 
 def _file_of_run(folder: Path) -> list[Path]:
@@ -158,7 +152,7 @@ def _files_in(item: Path) -> list[Path]:
                 if {"protocol", "task", "agent", "seed", "success_any"} <= set(next(csv.reader(file), ()))
                 else []
             )
-    return [item] if item.suffix in (".sqlite", ".parquet") and not item.name.startswith(".") else []
+    return [item] if item.suffix == ".sqlite" and not item.name.startswith(".") else []
 
 
 def _read_file(path: Path) -> Results:
@@ -167,37 +161,13 @@ def _read_file(path: Path) -> Results:
     if is_store(path):
         with Store(path, writable=False) as store:
             return Results(store.attempts(), store.runs())
-    if path.suffix == ".json":
-        return _read_json(path)
-    return Results(_read_parquet(path) if path.suffix == ".parquet" else read_rows(path))
+    return Results(read_rows(path))
 
 
-def _read_json(path: Path) -> Results:
+def _pyarrow() -> tuple[Any, Any]:
     try:
-        document = json.loads(path.read_text())
-        runs = [Run(**run) for run in document["runs"]]
-        return Results(rows_of(path, document["rows"]), runs)
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        why = reason(error) if isinstance(error, ValidationError) else repr(error)
-        raise UserError(f"rows={str(path)!r} is no export of results ({why}); give one written by export") from None
-
-
-def _read_parquet(path: Path) -> list[EpisodeRow]:
-    parquet = _pyarrow_parquet()
-    from pyarrow import ArrowException
-
-    try:
-        return rows_of(path, parquet.read_table(path).to_pylist())
-    except (OSError, ArrowException) as error:
-        why = str(error).splitlines()[0]
-        raise UserError(f"rows={str(path)!r} can't be read ({why}); give one written by export") from None
-
-
-def _pyarrow_parquet() -> Any:
-    try:
+        import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise UserError(f"Parquet files need pyarrow: {install_command('parquet')}") from None
-    return parquet
+    return pyarrow, parquet

@@ -36,15 +36,20 @@ class Recorder:
         self._record = dict(record)
         self._run: Run | None = None
         check_writable(path)
-        self._store = Store(path, create=True) if path.exists() else None
+        self._store = Store(path) if path.exists() else None
         for run in self._store.runs() if self._store else []:
-            same = (run.protocol, run.agent) == (record["protocol"], record["agent"])
-            if same and run.record.get("settings") != record["settings"]:
+            changed = [name for name in IDENTITY if run.record.get(name) != record[name]]
+            if changed and self._shares_its_place(run):
                 self.close()
+                name = changed[0]
                 raise UserError(
-                    f"store={str(path)!r} holds episodes of agent {run.agent!r} with settings="
-                    f"{run.record.get('settings')!r}, not {record['settings']!r}; name this one with --label"
+                    f"out={str(path)!r} holds episodes of {run.agent!r} with {name}={run.record.get(name)!r}, not "
+                    f"{record[name]!r}; give another place, or another name with --label"
                 )
+
+    def _shares_its_place(self, run: Run) -> bool:
+        """Whether the rows of ``run`` would be taken for those of this one."""
+        return (run.protocol, run.agent) == (self._record["protocol"], self._record["agent"])
 
     def pending(self, jobs: Iterable[Job], key: EpisodeKey, protocol_hash: str) -> list[Job]:
         """The jobs that were not played to their end, ``key`` giving everything of it but task and seed. Episodes
@@ -97,26 +102,20 @@ class RunFolder(Recorder):
 
     def __init__(self, path: Path, record: Mapping[str, Any], resume: bool = False) -> None:
         self.folder = path
-        check_writable(path / STORE)
         if (path / EXPORT).exists() and not (path / STORE).exists():
             raise UserError(f"out={str(path)!r} holds {EXPORT} without {STORE}; give another folder")
-        if (path / STORE).exists():
-            with Store(path / STORE, create=True) as store:
-                count, runs = len(store.rows()), store.runs()
-            if count and not resume:
-                raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
-            for before, name in ((run.record, name) for run in runs for name in IDENTITY):
-                if before.get(name) != record[name]:
-                    raise UserError(
-                        f"out={str(path)!r} holds episodes with {name}={before.get(name)!r}, not {record[name]!r}; "
-                        "give another folder"
-                    )
         super().__init__(path / STORE, record, path / "errors.log")
+        if (count := len(self.rows())) and not resume:
+            self.close()
+            raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
 
     def export(self) -> Path:
         """Write ``episodes.csv`` and return its path."""
         write_rows(self.folder / EXPORT, self.rows())
         return self.folder / EXPORT
+
+    def _shares_its_place(self, run: Run) -> bool:
+        return True
 
 
 def check_writable(path: Path) -> None:

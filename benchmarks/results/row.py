@@ -128,35 +128,25 @@ def reason(error: ValidationError) -> str:
     return f"{where}{given}: {first['msg']}" if where else first["msg"]
 
 
-def rows_of(path: Path, records: Iterable[Mapping[str, Any]], first: int = 1, unit: str = "row") -> list[EpisodeRow]:
-    """Rows from the records of a file, which are counted from ``first`` as its ``unit``.
-
-    Raises:
-        UserError: naming the record that is no episode row.
-    """
-    rows = []
-    for number, values in enumerate(records, start=first):
-        try:
-            rows.append(EpisodeRow.of(values))
-        except (ValidationError, TypeError) as error:
-            why = reason(error) if isinstance(error, ValidationError) else str(error)
-            message = f"rows={str(path)!r} {unit} {number} is no episode row ({why}); give a file of episode rows"
-            raise UserError(message) from None
-    return rows
-
-
 def read_rows(path: Path) -> list[EpisodeRow]:
     """Rows of a CSV file in file order.
 
     Raises:
-        UserError: no such file, or not a file of rows.
+        UserError: no such file, or a line of it is no episode row.
     """
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of episode rows") from None
-    return rows_of(path, csv.DictReader(io.StringIO(text)), first=2, unit="line")
+    rows = []
+    for number, values in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+        try:
+            rows.append(EpisodeRow.of(values))
+        except ValidationError as error:
+            message = f"rows={str(path)!r} line {number} is no episode row ({reason(error)}); give a CSV of those"
+            raise UserError(message) from None
+    return rows
 
 
 def write_rows(path: Path, rows: Iterable[EpisodeRow]) -> None:
