@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,3 +204,17 @@ def fake_rlbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Monk
     for name in ("SFVGEN_RLBENCH_PYTHON", "QT_QPA_PLATFORM", "FAKE_RLBENCH_FAULTS", "FAKE_RLBENCH_ONCE"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
+
+
+@pytest.fixture(scope="module")
+def toy() -> Iterator[None]:
+    """The simulator of ``toy_simulator`` in this process and in those that it starts; an episode takes milliseconds."""
+    from sfvgen_plan.envs import family
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(family, "_registered", {})
+        patch.delitem(sys.modules, "toy_simulator", raising=False)
+        patch.setenv(family.VARIABLE, "toy_simulator")
+        here = str(Path(__file__).parent)
+        patch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
+        yield

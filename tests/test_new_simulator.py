@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import minari
@@ -18,12 +17,9 @@ TINY = ("train=tiny", *(f"train.{stage}.fit.steps=2" for stage in ("autoencoder"
 
 
 @pytest.fixture
-def verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def verb(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Function that runs a verb in an empty folder; what it says as JSON."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(family, "_registered", {})
-    monkeypatch.delitem(sys.modules, "toy_simulator", raising=False)
-    monkeypatch.setenv(family.VARIABLE, "toy_simulator")
 
     def run(*words: str) -> dict:
         assert main([*words, "--json"]) == 0, capsys.readouterr().err

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from sfvgen_plan.benchmarks.running.runner import Opening
+from sfvgen_plan.envs.family import VARIABLE
 from sfvgen_plan.errors import UserError, install_command
 from sfvgen_plan.pool import THREADS, Call, Lost, Make, Objects
 
@@ -24,7 +25,7 @@ CONNECT_SECONDS = 10.0
 STORE_BYTES = 2**28
 """Shared memory of a local Ray: frames are small, and go straight from actor to agent."""
 
-HANDED_ON = ("MUJOCO_GL", "PYTHONPATH", "SFVGEN_RLBENCH_PYTHON", "COPPELIASIM_ROOT", "DISPLAY")
+HANDED_ON = ("MUJOCO_GL", "PYTHONPATH", VARIABLE, "SFVGEN_RLBENCH_PYTHON", "COPPELIASIM_ROOT", "DISPLAY")
 """Variables of this process that a local Ray's actors need, too."""
 
 

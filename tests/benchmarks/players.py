@@ -60,8 +60,10 @@ class Refusing(Stumbling):
 class Dancing:
     """A batch agent: actions depend on the episode and its decision only. Notes who was asked together."""
 
-    def __init__(self, fails_on: tuple[str, int] | None = None, error: type[Exception] = RuntimeError) -> None:
-        self.fails_on, self.error = fails_on, error
+    def __init__(
+        self, action_dim: int = 4, fails_on: tuple[str, int] | None = None, error: type[Exception] = RuntimeError
+    ) -> None:
+        self.action_dim, self.fails_on, self.error = action_dim, fails_on, error
         self.batches: list[list[int]] = []
         self._episodes: dict[int, tuple[str, int]] = {}
         self._decisions: dict[int, int] = {}
@@ -71,7 +73,7 @@ class Dancing:
             self._episodes[lane], self._decisions[lane] = (task, seed), 0
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        assert frames.shape == (len(lanes), 128, 128, 3)
+        assert (len(frames), frames.ndim) == (len(lanes), 4)
         assert frames.dtype == np.uint8
         self.batches.append(list(lanes))
         actions = []
@@ -80,7 +82,7 @@ class Dancing:
             if self._episodes[lane] == self.fails_on and self._decisions[lane] == 2:
                 raise self.error("tripped")
             generator = np.random.default_rng([self._episodes[lane][1], self._decisions[lane]])
-            actions.append(generator.uniform(-1, 1, 4))
+            actions.append(generator.uniform(-1, 1, self.action_dim))
         return np.array(actions)
 
     def stats(self, lane: int) -> PlanCost:

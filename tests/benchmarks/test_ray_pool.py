@@ -13,7 +13,7 @@ import players
 import pytest
 from players import Dying, Stumbling
 
-from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.benchmarks.running.ray_pool import LOCAL, connected
@@ -22,22 +22,20 @@ from sfvgen_plan.errors import UserError
 
 ray = pytest.importorskip("ray")
 
-PROTOCOL = load_protocol("metaworld-10").variant(max_decisions=5)
-JOBS = jobs_for(["reach-v3"], range(3))
+JOBS = jobs_for(["toy/left"], range(3))
 
 
 @pytest.fixture(scope="module")
-def opening() -> Iterator[Opening]:
-    # The agents of these tests have to be found in Ray's workers.
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
-    try:
+def opening(toy: None) -> Iterator[Opening]:
+    with pytest.MonkeyPatch.context() as patch:
+        # The agents of these tests have to be found in Ray's workers.
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]))
         with connected(LOCAL) as found:
             yield found
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+
+
+def rules() -> Protocol:
+    return load_protocol("toy").variant(max_decisions=5)
 
 
 def by(agent: type) -> Contestant:
@@ -45,7 +43,7 @@ def by(agent: type) -> Contestant:
 
 
 def dancing() -> Contestant:
-    return Contestant("dancing", agent=players.Dancing(), device="cpu")
+    return Contestant("dancing", agent=players.Dancing(2), device="cpu")
 
 
 def comparable(rows: list[EpisodeRow]) -> list[EpisodeRow]:
@@ -53,7 +51,7 @@ def comparable(rows: list[EpisodeRow]) -> list[EpisodeRow]:
 
 
 def play(opening: Opening, contestant: Contestant, jobs: Any = JOBS, **rest: Any) -> list[EpisodeRow]:
-    return comparable(evaluate(PROTOCOL, jobs, contestant, slots=2, opening=opening, **rest))
+    return comparable(evaluate(rules(), jobs, contestant, slots=2, opening=opening, **rest))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:head", "nonsense"])
@@ -63,9 +61,9 @@ def test_a_ray_that_is_not_there_is_said_at_once(address: str) -> None:
 
 
 def test_rows_are_those_of_a_single_process(opening: Opening) -> None:
-    agent = players.Unhurried()
+    agent = players.Unhurried(2)
     rows = play(opening, Contestant("dancing", agent=agent, device="cpu"))
-    assert rows == comparable(evaluate(PROTOCOL, JOBS, dancing()))
+    assert rows == comparable(evaluate(rules(), JOBS, dancing()))
     assert [0, 1] in agent.batches, "one agent decides for both environments in one batch"
 
 
@@ -81,7 +79,7 @@ def test_losing_workers_loses_no_episode(opening: Opening) -> None:
 
     rows = play(opening, dancing(), observer=Killer())
     assert len(killed) == 2
-    assert rows == comparable(evaluate(PROTOCOL, JOBS, dancing()))
+    assert rows == comparable(evaluate(rules(), JOBS, dancing()))
 
 
 def processes() -> list[int]:
@@ -105,10 +103,10 @@ def test_errors_and_recordings_come_back_and_what_kills_every_worker_gets_a_row(
         def recorded(self, recording: Recording) -> None:
             recordings.append(recording)
 
-    jobs = jobs_for(["reach-v3"], range(2), recorded_seed=0)
+    jobs = jobs_for(["toy/left"], range(2), recorded_seed=0)
     rows = play(opening, by(Stumbling), jobs, observer=Watch())
     assert [row.error for row in rows] == ["", "RuntimeError: lost my way"]
-    assert [(item.job.seed, item.frames.shape[1:]) for item in recordings] == [(0, (128, 128, 3))]
+    assert [(item.job.seed, item.frames.shape[1:]) for item in recordings] == [(0, (32, 32, 3))]
     rows = play(opening, by(Dying))
     assert [row.error.partition(":")[0] for row in rows] == ["", "WorkerDied", ""]
 

@@ -21,9 +21,10 @@ from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
-SHORT = load_protocol("metaworld-10").variant(max_decisions=4)
-FULL = load_protocol("metaworld-10")
-JOBS = jobs_for(["reach-v3"], range(3))
+METAWORLD = load_protocol("metaworld-10")
+JOBS = jobs_for(["toy/left"], range(3))
+
+pytestmark = pytest.mark.usefixtures("toy")
 
 
 def episodes(rows: list[EpisodeRow]) -> list[EpisodeRow]:
@@ -31,14 +32,16 @@ def episodes(rows: list[EpisodeRow]) -> list[EpisodeRow]:
     return [dataclasses.replace(row, plan_seconds=0) for row in sorted(rows, key=lambda row: (row.task, row.seed))]
 
 
-def play(
-    contestant: Contestant, slots: int, protocol: Protocol = SHORT, observer: Observer | None = None
-) -> list[EpisodeRow]:
-    return episodes(evaluate(protocol, JOBS, contestant, slots, observer))
+def rules(decisions: int = 4) -> Protocol:
+    return load_protocol("toy").variant(max_decisions=decisions)
+
+
+def play(contestant: Contestant, slots: int, observer: Observer | None = None, decisions: int = 4) -> list[EpisodeRow]:
+    return episodes(evaluate(rules(decisions), JOBS, contestant, slots, observer))
 
 
 def dancing() -> Contestant:
-    return Contestant("dancing", agent=Dancing())
+    return Contestant("dancing", agent=Dancing(2))
 
 
 def by(agent: type) -> Contestant:
@@ -46,12 +49,13 @@ def by(agent: type) -> Contestant:
 
 
 def test_the_expert_solves_its_tasks_and_lingers() -> None:
-    rows = play(Contestant("expert", env_agent=ExpertAgent, device="cpu"), 1, FULL)
-    assert [(row.task, row.seed) for row in rows] == [(job.task, job.seed) for job in JOBS]
+    jobs = jobs_for(["reach-v3"], range(3))
+    rows = episodes(evaluate(METAWORLD, jobs, Contestant("expert", env_agent=ExpertAgent, device="cpu")))
+    assert [(row.task, row.seed) for row in rows] == [(job.task, job.seed) for job in jobs]
     for row in rows:
         assert (row.success_any, row.success_final, row.error, row.device) == (True, True, "", "cpu")
         assert row.first_success is not None
-        assert row.decisions == row.first_success + FULL.linger
+        assert row.decisions == row.first_success + METAWORLD.linger
         assert 0 < row.return_ <= 10 * row.decisions
 
 
@@ -79,17 +83,17 @@ def test_a_success_that_is_undone_is_not_final() -> None:
             self.solved = getattr(self, "solved", False) or env._latched
             return [0, -1, 0, 0] if self.solved else super().act(env)
 
-    protocol = dataclasses.replace(FULL, linger=40)
+    protocol = dataclasses.replace(METAWORLD, linger=40)
     (row,) = evaluate(protocol, [Job("reach-v3", 0)], Contestant("undoing", env_agent=Undoing))
     assert (row.success_any, row.success_final) == (True, False)
 
 
 def test_rows_do_not_depend_on_slots_and_where_the_agent_is() -> None:
-    jobs = [*JOBS, Job("drawer-close-v3", 0)]
-    alone = episodes(evaluate(SHORT, jobs, dancing()))
+    short, jobs = rules(), [*JOBS, Job("toy/right", 0)]
+    alone = episodes(evaluate(short, jobs, dancing()))
     assert [(row.task, row.seed) for row in alone] == sorted((job.task, job.seed) for job in jobs)
-    agent = Unhurried()
-    assert episodes(evaluate(SHORT, jobs, Contestant("dancing", agent=agent), 2)) == alone
+    agent = Unhurried(2)
+    assert episodes(evaluate(short, jobs, Contestant("dancing", agent=agent), 2)) == alone
     assert [0, 1] in agent.batches, "episodes side by side are decided on together"
     assert sum(map(len, agent.batches)) == 4 * len(jobs)
     recordings: list[Recording] = []
@@ -99,26 +103,25 @@ def test_rows_do_not_depend_on_slots_and_where_the_agent_is() -> None:
             recordings.append(recording)
 
     jobs[1] = dataclasses.replace(jobs[1], record=True)
-    rows = evaluate(SHORT, jobs, dancing().in_every_slot(dancing), 2, Watch())
+    rows = evaluate(short, jobs, dancing().in_every_slot(dancing), 2, Watch())
     assert episodes(rows) == alone
-    assert [(item.job, item.frames.shape) for item in recordings] == [(jobs[1], (5, 128, 128, 3))]
+    assert [(item.job, item.frames.shape) for item in recordings] == [(jobs[1], (5, 32, 32, 3))]
 
 
 def test_costs_are_per_plan_or_per_episode() -> None:
-    (row,) = evaluate(SHORT, [Job("reach-v3", 0)], dancing())
+    (row,) = evaluate(rules(), JOBS[:1], dancing())
     assert (row.plan_seconds, row.denoiser_calls, row.imagined_decisions) == (0.5, 12, 160)
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on(slots: int) -> None:
-    rows = play(by(Stumbling), slots, FULL)
+def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on() -> None:
+    rows = play(by(Stumbling), 1, decisions=12)
     assert [row.error for row in rows] == ["", "RuntimeError: lost my way", ""]
     assert [row.success_any for row in rows] == [True, False, True]
     assert rows[1].decisions == 2
 
 
 def test_an_episode_that_kills_its_processes_becomes_a_row() -> None:
-    rows = play(by(Dying).in_every_slot(partial(by, Dying)), 2, FULL)
+    rows = play(by(Dying).in_every_slot(partial(by, Dying)), 2, decisions=12)
     assert [row.error for row in rows] == ["", "WorkerDied: its process ended with exit code 3", ""]
     assert [row.success_any for row in rows] == [True, False, True]
 
@@ -143,23 +146,19 @@ def test_losing_a_process_loses_no_episode() -> None:
 @pytest.mark.parametrize("slots", [1, 2])
 def test_an_error_of_one_episode_leaves_the_rows_of_the_others_as_they_are(slots: int) -> None:
     expected = play(dancing(), 1)
-    rows = play(Contestant("dancing", agent=Dancing(fails_on=("reach-v3", 1))), slots)
+    rows = play(Contestant("dancing", agent=Dancing(2, fails_on=("toy/left", 1))), slots)
     broken = rows.pop(1)
     del expected[1]
     assert rows == expected
     assert (broken.error, broken.success_any, broken.decisions) == ("RuntimeError: tripped", False, 1)
 
 
-def test_bad_input_that_breaks_the_very_first_episode_ends_the_run() -> None:
+def test_bad_input_that_breaks_the_very_first_episode_ends_the_run_and_later_becomes_a_row() -> None:
     with pytest.raises(UserError, match="tripped"):
-        evaluate(SHORT, [Job("reach-v3", 1)], Contestant("x", agent=Dancing(("reach-v3", 1), UserError)))
+        evaluate(rules(), JOBS[1:], Contestant("x", agent=Dancing(2, ("toy/left", 1), UserError)))
     with pytest.raises(UserError, match="will not; give another"):
-        evaluate(FULL, [Job("reach-v3", 1)] * 2, by(Refusing), 2)
-
-
-def test_bad_input_after_a_finished_episode_becomes_a_row() -> None:
-    rows = play(by(Refusing), 1, FULL)
-    assert [row.error[:9] for row in rows] == ["", "UserError", ""]
+        evaluate(rules(12), JOBS[1:], by(Refusing))
+    assert [row.error[:9] for row in play(by(Refusing), 1, decisions=12)] == ["", "UserError", ""]
 
 
 def test_observers_hear_of_everything_in_time() -> None:
@@ -178,11 +177,11 @@ def test_observers_hear_of_everything_in_time() -> None:
         def ended(self, row: EpisodeRow) -> None:
             heard.append(f"ended {row.seed}")
 
-    jobs = jobs_for(["reach-v3"], [0, 1], recorded_seed=0)
-    evaluate(SHORT, jobs, Contestant("dancing", agent=Dancing(("reach-v3", 1))), observer=Listener())
+    jobs = jobs_for(["toy/left"], [0, 1], recorded_seed=0)
+    evaluate(rules(), jobs, Contestant("dancing", agent=Dancing(2, ("toy/left", 1))), observer=Listener())
     assert heard == [
         *(f"decided {decisions}" for decisions in (1, 2, 3, 4)),
-        "recorded (5, 128, 128, 3) [False, False, False, False, False]",
+        "recorded (5, 32, 32, 3) [False, False, False, False, False]",
         "ended 0",
         "decided 1",
         "failed 1 True",
@@ -200,12 +199,12 @@ def test_interruption_passes_through_after_the_rows() -> None:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(FULL, JOBS, by(ExpertAgent), 2, Impatient())
+        play(dancing(), 2, Impatient())
     assert len(seen) == 2
 
 
 def test_nothing_to_play_starts_nothing() -> None:
-    assert evaluate(SHORT, [], Contestant("expert", env_agent=ExpertAgent), 8) == []
+    assert evaluate(METAWORLD, [], by(ExpertAgent), 8) == []
 
 
 def test_a_contestant_plays_in_one_place() -> None:
@@ -214,7 +213,7 @@ def test_a_contestant_plays_in_one_place() -> None:
 
 
 def test_frames_are_only_rendered_for_agents_and_videos_that_see_them() -> None:
-    player = Player(SHORT, ExpertAgent)
+    player = Player(METAWORLD.variant(max_decisions=4), ExpertAgent)
     plain = player.start(Job("reach-v3", 0))
     recorded = player.start(Job("reach-v3", 0, record=True))
     player.close()

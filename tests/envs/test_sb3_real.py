@@ -3,6 +3,7 @@
 import multiprocessing
 from functools import partial
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from odd import refused
 from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
+from sfvgen_plan.agents import training
 from sfvgen_plan.agents.algorithms import TrainingSettings
 from sfvgen_plan.agents.training import environments
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
@@ -69,7 +71,8 @@ def assert_same(infos, wanted):
                 assert row[key] == value
 
 
-def test_agents_learn_in_it(checkpoint):
+def test_agents_learn_in_it(checkpoint, monkeypatch):
+    monkeypatch.setattr(training, "cpu_cores", lambda: 1)
     env = VecMonitor(environments(TrainingSettings(real=True, num_envs=2, horizon=3), "metaworld/reach-v3", checkpoint))
     model = SAC("MlpPolicy", env, learning_starts=4, batch_size=4, device="cpu", buffer_size=100)
     model.learn(14)
@@ -87,7 +90,7 @@ def test_agents_learn_in_it(checkpoint):
 def test_what_goes_wrong_is_told_and_leaves_no_process():
     with pytest.raises(UserError, match="odd=3"):
         RealVecEnv(refused, 2, 2)
-    env = RealVecEnv(MAKE, 2, 2)
+    env = RealVecEnv(partial(gym.make, "Pendulum-v1"), 2, 2)
     with pytest.raises(RuntimeError, match="AttributeError"):
         env.env_method("fly")
     env.close()
