@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -248,9 +247,6 @@ class _Run:
         job = self._episodes[slot].job
         if ended.bad_input and not self.rows:
             raise UserError(ended.bad_input)
-        if not math.isfinite(ended.return_):
-            error = ValueError(f"the return of the episode is {ended.return_}")
-            ended = Ended.broken(error, decisions=ended.decisions, recording=ended.recording)
         row = _row(self._protocol, self._contestant, job, ended, self._cost(slot, ended))
         if ended.error:
             self._observer.failed(job, ended.details or ended.error)

@@ -18,7 +18,6 @@ from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.running.episodes import Job, Player, Recording
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
-from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
 
 METAWORLD = load_protocol("metaworld-10")
@@ -60,14 +59,16 @@ def test_the_expert_solves_its_tasks_and_lingers() -> None:
 
 
 def test_a_reward_that_is_no_number_breaks_its_episode_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = MetaworldEnv.step
+    from toy_simulator import ToyEnv
 
-    def odd(self: MetaworldEnv, action: np.ndarray) -> tuple:
+    step = ToyEnv.step
+
+    def odd(self: ToyEnv, action: np.ndarray) -> tuple:
         frame, _, *rest = step(self, action)
         return frame, float("nan"), *rest
 
-    monkeypatch.setattr(MetaworldEnv, "step", odd)
-    (row, *_) = play(dancing(), 1)
+    monkeypatch.setattr(ToyEnv, "step", odd)
+    (row,) = evaluate(rules(), JOBS[:1], dancing())
     assert (row.error, row.return_) == ("ValueError: the environment's reward is nan", 0.0)
 
 
