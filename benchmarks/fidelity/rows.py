@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import FiniteFloat, ValidationError
 from pydantic.dataclasses import dataclass
@@ -163,7 +163,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     rows = []
     for number, values in enumerate(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])), start=2):
         try:
-            rows.append(kind(**values))
+            rows.append(kind(**cast("dict[str, Any]", values)))
         except (TypeError, ValidationError) as error:
             raise UserError(f"rows={str(path)!r} line {number} is no row of a fidelity run ({reason(error)})") from None
     return rows

@@ -166,8 +166,8 @@ class ReturnBench:
         self, checkpoint: Checkpoint, folder: Path, agent: str, settings: Mapping[str, Any], label: str, lanes: int = 1
     ) -> None:
         returning.check_remembers(agent)
-        self.checkpoint, self.agent, self.settings, self.label = checkpoint, agent, settings, label
-        self.lanes = lanes
+        self.checkpoint, self.folder, self.lanes = checkpoint, folder, lanes
+        self.agent, self.settings, self.label = agent, settings, label
         self.envs = [returning.return_env(checkpoint)]
         self.rows = MemoryRows(folder, RETURN)
 

@@ -29,6 +29,7 @@ import torch
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int, run_script
 from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.simulators import WITH, WITHOUT, chunks, simulator_of
+from sfvgen_plan.benchmarks.report.markdown import span
 from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.benchmarks.speed.measurements import machine
 from sfvgen_plan.benchmarks.statistics import paired_difference
@@ -112,8 +113,8 @@ def drift(args: argparse.Namespace, checkpoint: Checkpoint, variants: Variants) 
     for name, simulator in variants.items():
         for episode, dream in zip(episodes, revisit.imagine(simulator, episodes), strict=True):
             for last, *numbers in spans(episode, dream):
-                texts = [f"{number:.4g}" for number in numbers]
-                yield DriftRow(name, str(episode.seed), str(last), *texts, checkpoint.hash)
+                quality, kept, hand = (f"{number:.4g}" for number in numbers)
+                yield DriftRow(name, str(episode.seed), str(last), quality, kept, hand, checkpoint.hash)
 
 
 def cost(args: argparse.Namespace, checkpoint: Checkpoint, variants: Variants) -> Iterator[Any]:
@@ -145,9 +146,7 @@ def rounds(episode: revisit.TrueEpisode, decisions: int) -> revisit.TrueEpisode:
     return replace(episode, frames=again(episode.frames), estimates=again(episode.estimates), actions=actions)
 
 
-def spans(
-    episode: revisit.TrueEpisode, dream: revisit.Dream, span: int = SPAN
-) -> Iterator[tuple[int, float, float, float]]:
+def spans(episode: revisit.TrueEpisode, dream: revisit.Dream, length: int = SPAN) -> Iterator[tuple[float, ...]]:
     """(last decision, PSNR, PSNR of the last frame shown, hand error in cm) of every span with imagined decisions."""
     first = episode.seen + 1
     truth = episode.frames[first:]
@@ -156,8 +155,8 @@ def spans(
         psnr(np.broadcast_to(episode.frames[episode.seen], truth.shape), truth),
         error_cm("hand", dream.estimates, episode.estimates[first:]),
     )
-    for last in range(span, len(episode.frames), span):
-        own = slice(max(0, last - span + 1 - first), max(0, last + 1 - first))
+    for last in range(length, len(episode.frames), length):
+        own = slice(max(0, last - length + 1 - first), max(0, last + 1 - first))
         if own.stop:
             yield last, *(float(values[own].mean()) for values in measured)
 
@@ -220,7 +219,7 @@ def settings_table(rows: Sequence[SettingsRow]) -> Lines:
     def column(group: Sequence[SettingsRow], which: str) -> dict[tuple[str, Hashable], float]:
         return {("", row.episode): float(getattr(row, which)) for row in group}
 
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for checkpoint, steps in dict.fromkeys((row.checkpoint, row.sampler_steps) for row in rows):
         own = [row for row in rows if (row.checkpoint, row.sampler_steps) == (checkpoint, steps)]
         base = column([row for row in own if row.memory == WITHOUT], "psnr_revisit_db")
@@ -229,7 +228,7 @@ def settings_table(rows: Sequence[SettingsRow]) -> Lines:
             group = [row for row in own if row.memory == memory]
             quality = column(group, "psnr_revisit_db")
             gain = paired_difference(quality, base) if quality.keys() & base.keys() else None
-            text = f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]" if gain else ""
+            text = span(gain, sign="+")
             means = (np.mean(list(column(group, name).values())) for name in ("psnr_revisit_db", "hand_error_cm"))
             psnr_db, hand = (f"{mean:.2f}" for mean in means)
             found.append((memory, checkpoint, steps, psnr_db, text, hand))

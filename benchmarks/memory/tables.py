@@ -13,7 +13,7 @@ import numpy as np
 from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.simulators import ROWS, WITH, WITHOUT
 from sfvgen_plan.benchmarks.memory.sweep import STUDIES
-from sfvgen_plan.benchmarks.report.markdown import markdown
+from sfvgen_plan.benchmarks.report.markdown import markdown, span
 from sfvgen_plan.benchmarks.statistics import Estimate, mean, paired_difference, wilson
 from sfvgen_plan.metrics.frechet import frechet_distance
 
@@ -40,6 +40,11 @@ DISTANCES = {"frechet": "Fréchet distance ↓", "fvd": "FVD ↓"}
 FeaturesOf = Callable[[str], Mapping[str, np.ndarray]]
 
 
+def no_features(row: str) -> Mapping[str, np.ndarray]:
+    """Where no videos are compared as sets."""
+    return {}
+
+
 class Table(NamedTuple):
     """For a terminal and for the README."""
 
@@ -61,27 +66,25 @@ def memory_sections(folder: Path) -> list[str]:
     return sections
 
 
-def tables(
-    folder: Path, features: FeaturesOf = lambda row: {}, parts: Sequence[str] = (REVISIT, RETURN)
-) -> list[Table]:
+def tables(folder: Path, features: FeaturesOf = no_features, parts: Sequence[str] = (REVISIT, RETURN)) -> list[Table]:
     """The paper's tables of those rows that are in the folder, with 95 % intervals over episodes."""
     made = []
     revisit, details, returned = _files(folder, parts)
     if revisit and details:
         lines = consistency(revisit, details, features)
-        notes = [f"copying the last frame shown: {_span(_over_all(details, 'copy_psnr_db'), 1, 2)} dB"]
+        notes = [f"copying the last frame shown: {span(_over_all(details, 'copy_psnr_db'), 2)} dB"]
         cuts = _over_all(details, "true_scene_cuts")
-        notes += [f"cuts found in the true videos: {_span(cuts, 1, 2)}"] if cuts else []
+        notes += [f"cuts found in the true videos: {span(cuts, 2)}"] if cuts else []
         made.append(_table(f"frames of places that were shown before ({'; '.join(notes)})", lines, CONSISTENCY))
         made.append(_table("the same videos, compared with themselves and with the true state", lines, DETAILS))
     if returned:
-        lines = [
-            (line["row"], str(line["episodes"]), _span(line["distance_m"], 1, 3), _span(line["success_5cm"], 100, 0))
+        cells: list[tuple[str, ...]] = [
+            (line["row"], str(line["episodes"]), span(line["distance_m"], 3), span(line["success_5cm"], 0, 100))
             for line in distances(returned)
         ]
         agents = sorted({str(returned.settings(row).get("agent", "")) for row, _ in returned.rows} - {""})
         title = f"objects put back in the true simulator, agent {', '.join(agents)}"
-        made.append(Table(title, ("row", "episodes", "distance m ↓", "within 5 cm % ↑"), lines))
+        made.append(Table(title, ("row", "episodes", "distance m ↓", "within 5 cm % ↑"), cells))
     return made
 
 
@@ -143,7 +146,7 @@ def comparisons(folder: Path) -> list[str]:
         own, base = ({} if rows is None else _keyed(rows, row, column) for row in (WITH, WITHOUT))
         if own.keys() & base.keys():
             difference = paired_difference(own, base)
-            said.append(f"`{WITH}` against `{WITHOUT}`: {_span(difference, factor, digits, '+')} {text}")
+            said.append(f"`{WITH}` against `{WITHOUT}`: {span(difference, digits, factor, '+')} {text}")
     return said
 
 
@@ -182,17 +185,9 @@ def _table(title: str, lines: Iterable[Mapping[str, Any]], columns: Mapping[str,
         (
             line["row"],
             str(line["episodes"]),
-            *(_span(line.get(name), factor, digits) for name, (_, factor, digits) in shown.items()),
+            *(span(line.get(name), digits, factor) for name, (_, factor, digits) in shown.items()),
             *(f"{line[name]:.2f}" if name in line else "" for name in sets),
         )
         for line in lines
     ]
     return Table(title, ("row", "episodes", *(spec[0] for spec in shown.values()), *sets.values()), cells)
-
-
-def _span(estimate: Estimate | None, factor: float, digits: int, sign: str = "") -> str:
-    """A mean and its interval, in units of 1 / ``factor``; empty for None."""
-    if estimate is None:
-        return ""
-    middle, low, high = (f"{factor * v:{sign}.{digits}f}" for v in (estimate.mean, estimate.low, estimate.high))
-    return f"{middle} [{low}, {high}]"

@@ -22,11 +22,12 @@ def plain(text: str) -> str:
     return "".join(ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
 
 
-def span(estimate: Estimate | None, digits: int = 2, factor: float = 1) -> str:
-    """A mean and its interval, such as ``0.62 [0.55, 0.70]``, in units of 1 / ``factor``; empty for None."""
+def span(estimate: Estimate | None, digits: int = 2, factor: float = 1, sign: str = "") -> str:
+    """A mean and its interval, such as ``0.62 [0.55, 0.70]``, in units of 1 / ``factor``, with ``sign`` "+" also in
+    front of what is more than 0; empty for None."""
     if estimate is None:
         return ""
-    middle, low, high = (f"{factor * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))
+    middle, low, high = (f"{factor * value:{sign}.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high))
     return f"{middle} [{low}, {high}]"
 
 

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sfvgen_plan.arguments import CheckpointAction, add_model_arguments, add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError, unknown_name
-
-if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
-    from sfvgen_plan.console import Output
-    from sfvgen_plan.metrics.toolbox import Toolbox
-
-    Bench = RevisitBench | ReturnBench
 
 HELP = "measure a checkpoint's memory on memory/revisit and memory/return"
 
@@ -92,6 +83,7 @@ def run(args: Namespace) -> int:
     # With torch, which takes its time: everything that the options alone tell is said before.
     from sfvgen_plan.benchmarks.memory.bench import ReturnBench, RevisitBench
     from sfvgen_plan.benchmarks.memory.revisit import check_episodes
+    from sfvgen_plan.benchmarks.memory.study import study
     from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -110,55 +102,5 @@ def run(args: Namespace) -> int:
         without = load_checkpoint(args.without, device) if args.without else None
         steps, chunk = imagining.sampler_steps, imagining.chunk
         revisit = RevisitBench(checkpoint, args.out, toolbox, steps, chunk, lanes, without)
-    benches = [bench for bench in (revisit, returned) if bench is not None]
-    for bench in benches:
-        bench.claim(rows)
-    videos: list[Path] = []
-    try:
-        measure(benches, rows, episodes, out)
-        videos = revisit.film(episodes[: args.videos]) if revisit is not None else []
-    finally:
-        for bench in benches:
-            bench.close()
-        report(args, benches, toolbox, out)
-    for path in videos:
-        out.note(f"video: {path}")
-    if videos and revisit is not None and revisit.without is revisit.checkpoint:
-        out.note("one checkpoint imagined with and without memory; --without DIR gives the latter one of its own")
+    study(out, revisit, returned, rows, episodes, args.videos)
     return 0
-
-
-def measure(benches: Sequence[Bench], rows: Sequence[str], episodes: range, out: Output) -> None:
-    """Everything that is missing, with a bar."""
-    missing = sum(len(bench.missing(row, episodes)) for bench in benches for row in rows)
-    total = len(benches) * len(rows) * len(episodes)
-    if missing < total:
-        out.note(f"{total - missing} of {total} episodes are there already")
-    with out.progress("episodes", total=missing) as bar:
-
-        def on_episode(row: str, episode: int) -> None:
-            bar.describe(f"{row} seed {episode}")
-            bar.advance()
-
-        for bench in benches:
-            bench.measure(rows, episodes, on_episode)
-
-
-def report(args: Namespace, benches: Sequence[Bench], toolbox: Toolbox, out: Output) -> None:
-    """The tables, what memory brings, and what was left out."""
-    from rich.console import Group
-
-    from sfvgen_plan.benchmarks.memory import tables
-    from sfvgen_plan.console import table
-
-    parts = [bench.rows.name for bench in benches if bench.rows.rows]
-    if not parts:
-        return
-    features = next((bench.features for bench in benches if hasattr(bench, "features")), lambda row: {})
-    shown = [table(*made) for made in tables.tables(args.out, features, parts)]
-    data = tables.data(args.out, features, parts)
-    out.result({**data, "left_out": dict(toolbox.left_out)}, Group(*shown, *data["comparisons"]))
-    if args.part != "return":
-        for name, reason in toolbox.left_out.items():
-            out.note(f"left out: {name}: {reason}")
-    out.note(f"rows: {args.out}")

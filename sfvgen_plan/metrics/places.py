@@ -80,7 +80,7 @@ class SceneRevisit:
             Unavailable: they are not there. UserError: they are something else.
         """
         weights = torch.load(RESNET18.find(folder), map_location="cpu", weights_only=True)
-        return cls(resnet18(weights).to(device))  # type: ignore[arg-type]
+        return cls(resnet18(weights).to(device))
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Frames of first visits and of revisits (N, H, W, 3) uint8 -> (N,) in [-1, 1]."""
