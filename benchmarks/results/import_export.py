@@ -10,14 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.benchmarks.results.row import (
-    EpisodeRow,
-    check_same_rules,
-    conflicts,
-    read_rows,
-    settled,
-    write_rows,
-)
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, conflicts, read_rows, settled, write_rows
 from sfvgen_plan.benchmarks.results.store import Run, Store, is_store
 from sfvgen_plan.errors import UserError, install_command
 from sfvgen_plan.io import atomic
@@ -49,7 +42,8 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         own = [path]
         if path.is_dir():
-            own = _file_of_run(path) or [file for item in sorted(path.iterdir()) for file in _files_in(item)]
+            inside = [item for item in sorted(path.iterdir()) if not item.name.startswith(".")]
+            own = _file_of_run(path) or [file for item in inside for file in _files_in(item)]
         if not own:
             raise UserError(f"store={str(path)!r} holds no rows; give a store, a run folder, or a folder of those")
         found += own
@@ -142,17 +136,14 @@ def _file_of_run(folder: Path) -> list[Path]:
 
 
 def _files_in(item: Path) -> list[Path]:
-    """Of something in a folder: that of a run, itself if it has rows, else nothing."""
+    """Of something in a folder: that of a run, itself if it holds rows, else nothing."""
     if item.is_dir():
         return _file_of_run(item)
     if item.suffix == ".csv":
         with item.open(newline="", errors="replace") as file:
-            return (
-                [item]
-                if {"protocol", "task", "agent", "seed", "success_any"} <= set(next(csv.reader(file), ()))
-                else []
-            )
-    return [item] if item.suffix == ".sqlite" and not item.name.startswith(".") else []
+            columns = set(next(csv.reader(file), ()))
+        return [item] if columns >= {"protocol", "task", "agent", "seed", "success_any"} else []
+    return [item] if item.suffix == ".sqlite" else []
 
 
 def _read_file(path: Path) -> Results:

@@ -54,8 +54,8 @@ class Recorder:
     def pending(self, jobs: Iterable[Job], key: EpisodeKey, protocol_hash: str) -> list[Job]:
         """The jobs that were not played to their end, ``key`` giving everything of it but task and seed. Episodes
         that broke off count as not played: what broke them (memory, a killed worker) may be mended."""
-        done = self._store.done(key, protocol_hash) if self._store else set()
-        return [job for job in jobs if (job.task, job.seed) not in done]
+        done = {(row.key, row.protocol_hash) for row in self.rows() if not row.error}
+        return [job for job in jobs if (key._replace(task=job.task, seed=job.seed), protocol_hash) not in done]
 
     def note(self, name: str, value: Any) -> None:
         """Put a JSON value into the record; for what is known only after the recorder was made."""

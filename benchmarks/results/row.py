@@ -135,7 +135,7 @@ def read_rows(path: Path) -> list[EpisodeRow]:
         UserError: no such file, or a line of it is no episode row.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of episode rows") from None

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from pydantic.dataclasses import dataclass
 
-from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeKey, EpisodeRow, settled
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, settled
 from sfvgen_plan.errors import UserError
 
 VERSION = 2
@@ -124,25 +124,15 @@ class Store:
 
     def attempts(self) -> list[EpisodeRow]:
         """All rows, oldest first, also of episodes that were played again after they broke off."""
-        found = self._select(f"SELECT {_COLUMNS} FROM episodes ORDER BY rowid")
-        return [EpisodeRow.of(dict(zip(COLUMNS, values, strict=True))) for values in found]
-
-    def done(self, key: EpisodeKey, protocol_hash: str) -> set[tuple[str, int]]:
-        """(task, seed) of the episodes that were played to their end by the agent of ``key``."""
-        query = (
-            "SELECT task, seed FROM episodes WHERE protocol = ? AND protocol_hash = ? AND agent = ? AND checkpoint = ? "
-            "AND error = ''"
-        )
-        return set(self._select(query, key.protocol, protocol_hash, key.agent, key.checkpoint))
+        with self._explained():
+            found = self._db.execute(f"SELECT {_COLUMNS} FROM episodes ORDER BY rowid")
+            return [EpisodeRow.of(dict(zip(COLUMNS, values, strict=True))) for values in found]
 
     def runs(self) -> list[Run]:
         """What is known of the runs, in the order in which they began."""
-        found = self._select("SELECT id, protocol, agent, checkpoint, record FROM runs ORDER BY rowid")
-        return [Run(*values[:4], json.loads(values[4])) for values in found]
-
-    def _select(self, query: str, *values: Any) -> list[tuple]:
         with self._explained():
-            return self._db.execute(query, values).fetchall()
+            found = self._db.execute("SELECT id, protocol, agent, checkpoint, record FROM runs ORDER BY rowid")
+            return [Run(name, *about, json.loads(record)) for name, *about, record in found]
 
     def _check(self) -> None:
         """UserError unless this is a store, of this version, and whole."""
@@ -157,15 +147,17 @@ class Store:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Errors of SQLite and of the disk as errors that a user can mend."""
+        """Errors of SQLite and of the disk, and rows that make no sense, as errors that a user can mend."""
         try:
             yield
+        except UserError:
+            raise
         except (sqlite3.OperationalError, OSError) as error:
             raise UserError(
                 f"store={str(self.path)!r} can't be used ({error}); its rows are kept: see that the disk has room, the "
                 "file may be written and no other process holds it, then go on"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, ValueError) as error:
             raise UserError(
                 f"store={str(self.path)!r} is damaged, or no result store ({' '.join(str(error).split())}); nothing "
                 "was changed: put a copy in its place, or play the episodes again into another file"

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from stored_rows import BROKEN, ROW, all_rows, seeds, store_with
 
-from sfvgen_plan.benchmarks.results import EpisodeKey
 from sfvgen_plan.benchmarks.results.store import VERSION, Run, Store
 from sfvgen_plan.errors import UserError
 
@@ -39,15 +38,13 @@ def test_an_episode_counts_once(tmp_path: Path) -> None:
 
 
 def test_an_episode_that_broke_off_may_be_played_again_and_its_error_stays(tmp_path: Path) -> None:
-    again, key = replace(BROKEN, run="r2"), EpisodeKey("metaworld-10", "", "default", 0, "abc")
+    again = replace(BROKEN, run="r2")
     with Store(tmp_path / "all.sqlite", create=True) as store:
         assert [store.append(row) for row in (BROKEN, BROKEN, again)] == [True, False, True]
         assert store.rows() == [again]
-        assert store.done(key, "0123456789ab") == set()
         store.append(ROW)
         assert store.rows() == [ROW]
         assert store.attempts() == [BROKEN, again, ROW]
-        assert store.done(key, "0123456789ab") == {("reach-v3", 3)}
 
 
 def test_runs_are_kept_with_their_record(tmp_path: Path) -> None:
@@ -88,6 +85,14 @@ def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is damaged"):
         Store(path)
     assert path.read_bytes() == data[:-4096] + bytes(4096)
+
+
+def test_a_row_that_somebody_has_tampered_with_is_damage(tmp_path: Path) -> None:
+    path = store_with(tmp_path / "all.sqlite", seeds(3))
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE episodes SET decisions = -1 WHERE seed = 1")
+    with pytest.raises(UserError, match=r"is damaged.*decisions"):
+        all_rows(path)
 
 
 def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
