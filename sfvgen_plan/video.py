@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
 
 BAR_HEIGHT = 32
 """Pixels of a caption bar; a multiple of 16, which video codecs like."""
@@ -35,15 +35,9 @@ def caption(frame: np.ndarray, text: str, highlight: bool = False) -> np.ndarray
 
 
 def check_video_path(path: Path, argument: str = "video") -> None:
-    """Refuse what can't become a video before time is spent on its frames.
-
-    Raises:
-        UserError: the name doesn't end in .mp4, or the folder doesn't exist.
-    """
+    """UserError for a name that can't become a video, before time is spent on its frames."""
     if path.suffix.lower() != ".mp4":
         raise UserError(f"{argument}={str(path)!r} is no .mp4 file; give a name that ends in .mp4")
-    if not path.parent.is_dir():
-        raise UserError(f"{argument}={str(path)!r} is in a folder that doesn't exist; make {str(path.parent)!r} first")
 
 
 def write_mp4(
@@ -52,8 +46,7 @@ def write_mp4(
     """Write frames (H, W, 3) uint8 of one size as H.264; ``path`` appears when it is complete. ``quality`` up to 10."""
     import imageio.v2 as imageio
 
-    staged = path.with_name(f".{path.stem}.partial.mp4")
-    try:
+    with atomic(path, "video") as staged:
         # imageio would resize frames to multiples of 16; the codec itself only needs even sides.
         writer: Any = imageio.get_writer(staged, fps=frames_per_second, macro_block_size=2, quality=quality)
         try:  # As a context manager it would stay open after an error.
@@ -61,6 +54,3 @@ def write_mp4(
                 writer.append_data(frame)
         finally:
             writer.close()
-        os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)

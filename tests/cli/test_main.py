@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from sfvgen_plan import __version__, cli
 from sfvgen_plan.arguments import add_overrides, positive_int
 from sfvgen_plan.cli.parser import parse_arguments
-from sfvgen_plan.console import Output
 from sfvgen_plan.errors import UserError
 
 HEAVY = ("numpy", "torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")
@@ -153,23 +151,3 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     command = f"{sys.executable} -m sfvgen_plan.cli --help | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr
-
-
-def test_result_is_text_or_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
-    data = {"success": 0.5, "interval": [float("nan"), 1.0]}
-    Output().result(data, "success 0.5")
-    assert capsys.readouterr().out == "success 0.5\n"
-    Output(quiet=True, json=True).result(data, "success 0.5")
-    assert json.loads(capsys.readouterr().out) == {"success": 0.5, "interval": [None, 1.0]}
-
-
-def test_notes_and_progress_leave_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    out = Output()
-    out.note("hello")
-    with out.progress("episodes", total=2) as bar:
-        bar.advance()
-        bar.describe("more")
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "hello\n")
-    Output(quiet=True).note("hello")
-    assert capsys.readouterr().err == ""

@@ -1,0 +1,36 @@
+"""Checkpoints by name and by what they cover, told without loading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan import catalogue
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.folders import BUNDLED
+
+
+def test_checkpoints_are_found_by_name_and_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert catalogue.find_checkpoint(None) == BUNDLED
+    for name, folder in catalogue.known_checkpoints().items():
+        assert catalogue.find_checkpoint(name) == catalogue.find_checkpoint(folder) == folder
+    (tmp_path / "metaworld10").mkdir()  # a folder without a checkpoint hides no checkpoint of that name
+    assert catalogue.find_checkpoint("metaworld10") == BUNDLED
+
+
+def test_an_unknown_one_is_told_with_all_that_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^checkpoint='nope' holds no checkpoint.json.*, or one of .*metaworld10"):
+        catalogue.find_checkpoint("nope")
+    monkeypatch.setattr(catalogue, "REPOSITORY", tmp_path / "not there")
+    with pytest.raises(UserError, match=r"^without='avdc11'.* of metaworld10 \(avdc11, .* of the repository"):
+        catalogue.find_checkpoint("avdc11", "without")
+
+
+def test_tasks_that_it_does_not_cover_are_told_with_one_that_does(small_checkpoint: Path) -> None:
+    catalogue.check_covers(small_checkpoint, ["reach-v3", "push-v3"])
+    with pytest.raises(UserError, match=r"it covers reach-v3, push-v3\); give --checkpoint .*metaworld10"):
+        catalogue.check_covers(small_checkpoint, ["reach-v3", "drawer-open-v3"])
+    with pytest.raises(UserError, match=r"sfvgen-plan collect.*sfvgen-plan train"):
+        catalogue.check_covers(None, ["mine/task"])

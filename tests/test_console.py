@@ -1,0 +1,42 @@
+"""What programs say, and where."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from sfvgen_plan import console
+from sfvgen_plan.console import Output, table
+
+
+def test_result_is_text_a_table_or_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"success": 0.5, "interval": [float("nan"), 1.0]}
+    Output().result(data, "success 0.5")
+    assert capsys.readouterr().out == "success 0.5\n"
+    Output(quiet=True, json=True).result(data, "success 0.5")
+    assert json.loads(capsys.readouterr().out) == {"success": 0.5, "interval": [None, 1.0]}
+    Output().result(data, table("A title", ["task", "success"], [("reach", 0.5), ("x" * 100, 1)]))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= console.WIDTH
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.05)
+    for out in (Output(), Output(quiet=True)):
+        out.note("hello")
+        with out.progress("episodes", total=2) as bar:
+            bar.advance()
+            bar.describe("more")
+            time.sleep(0.2)
+        time.sleep(0.1)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        if out.quiet:
+            assert captured.err == ""
+        else:
+            hello, *lines = captured.err.splitlines()
+            assert hello == "hello" and 1 <= len(lines) <= 4
+            assert all(line.startswith("more: 1/2 after 0 s") for line in lines)
