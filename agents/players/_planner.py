@@ -10,6 +10,7 @@ from sfvgen_plan.agents.base import AgentSettings, Given
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
+    from sfvgen_plan.agents.cem import Optimiser
     from sfvgen_plan.agents.objective import Objective
     from sfvgen_plan.agents.planning import Planner, PlanningAgent
 
@@ -72,3 +73,23 @@ def planning_agent(settings: Any, given: Given, planner: Callable[[Any, Any], Pl
         memory_whole=learning is not None and learning.keeps_all,
         seed=given.seed,
     )
+
+
+def search_agent(settings: Any, given: Given, optimiser: Optimiser) -> PlanningAgent:
+    """The agent that searches freely, or from a prior's plan if ``settings.prior`` names one."""
+
+    def planner(checkpoint: Any, simulator: Any) -> Planner:
+        from sfvgen_plan.agents.search import SearchPlanner
+
+        return SearchPlanner(
+            optimiser,
+            settings.objective(checkpoint.tasks),
+            settings.horizon,
+            settings.knots,
+            settings.futures,
+            settings.warm_start,
+            settings.shared_noise,
+            prior=checkpoint.prior(settings.prior) if settings.prior else None,
+        )
+
+    return planning_agent(settings, given, planner)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.players._planner import PlannerSettings, planning_agent
+from sfvgen_plan.agents.players._planner import PlannerSettings, search_agent
 from sfvgen_plan.settings import setting
 
 
@@ -26,21 +26,7 @@ class Settings(PlannerSettings):
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
     from sfvgen_plan.agents.cem import CEM
-    from sfvgen_plan.agents.search import SearchPlanner
 
     s = settings
     optimiser = CEM(s.candidates, s.iterations, s.elites, s.sigma, s.min_sigma, s.momentum)
-    return planning_agent(
-        s,
-        given,
-        lambda checkpoint, simulator: SearchPlanner(
-            optimiser,
-            s.objective(checkpoint.tasks),
-            s.horizon,
-            s.knots,
-            s.futures,
-            s.warm_start,
-            s.shared_noise,
-            prior=checkpoint.prior(s.prior) if s.prior else None,
-        ),
-    )
+    return search_agent(s, given, optimiser)

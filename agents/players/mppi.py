@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.players._planner import PlannerSettings, planning_agent
+from sfvgen_plan.agents.players._planner import PlannerSettings, search_agent
 from sfvgen_plan.settings import setting
 
 
@@ -28,21 +28,7 @@ class Settings(PlannerSettings):
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
     from sfvgen_plan.agents.mppi import MPPI
-    from sfvgen_plan.agents.search import SearchPlanner
 
     s = settings
     optimiser = MPPI(s.candidates, s.iterations, s.sigma, s.decay, s.temperature)
-    return planning_agent(
-        s,
-        given,
-        lambda checkpoint, simulator: SearchPlanner(
-            optimiser,
-            s.objective(checkpoint.tasks),
-            s.horizon,
-            s.knots,
-            s.futures,
-            s.warm_start,
-            s.shared_noise,
-            prior=checkpoint.prior(s.prior) if s.prior else None,
-        ),
-    )
+    return search_agent(s, given, optimiser)

@@ -14,7 +14,7 @@ from typing import Any
 
 from sfvgen_plan.benchmarks.running.runner import Opening
 from sfvgen_plan.envs.family import VARIABLE
-from sfvgen_plan.errors import UserError, install_command
+from sfvgen_plan.errors import UserError, install_command, reason
 from sfvgen_plan.pool import THREADS, Call, Lost, Make, Objects
 
 LOCAL = "local"
@@ -70,7 +70,7 @@ class RayPool:
             return self._ray.get(answer)
         except (errors.RayActorError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
             self._actors[slot] = self._start()
-            return Lost(str(error).strip().splitlines()[0])
+            return Lost(reason(error))
         except errors.RayError as error:
             return error
 

@@ -19,7 +19,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints" / "video-encoder"
 """Where the package holds an encoder, if it does."""
@@ -68,8 +68,7 @@ class VideoEncoder(ModelMixin, ConfigMixin):
                 str(path), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
             )
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"encoder={str(path)!r} can't be loaded ({reason}); train it again") from error
+            raise UserError(f"encoder={str(path)!r} can't be loaded ({reason(error)}); train it again") from error
         return encoder.to(device).eval().requires_grad_(False)
 
     @cached_property
