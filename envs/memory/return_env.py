@@ -8,8 +8,9 @@ import numpy as np
 
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
+from sfvgen_plan.envs.memory.parts import sub_goal_at
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
-from sfvgen_plan.envs.memory.scene import SawyerScene
+from sfvgen_plan.envs.memory.scene import SawyerScene, add_camera
 from sfvgen_plan.envs.rendering import import_mujoco
 
 WORKSPACE = Workspace(
@@ -78,7 +79,7 @@ class MemoryReturnEnv(MemoryEnv):
     def sub_goal(self) -> SubGoal:
         """What the next decision works on."""
         layout: ReturnLayout = self.layout
-        return layout.sub_goals[layout.sub_goal_at(self._decisions)]
+        return layout.sub_goals[sub_goal_at(layout.schedule, self._decisions)]
 
     def positions(self) -> np.ndarray:
         """(n, 3) centres of the objects, metres."""
@@ -139,9 +140,7 @@ def _add_objects(spec: Any) -> None:
     backwards = _CAMERA_AT - _CAMERA_TOWARDS
     right = np.cross([0.0, 0.0, 1.0], backwards)
     axes = np.stack([axis / np.linalg.norm(axis) for axis in (right, np.cross(backwards, right), backwards)], axis=1)
-    quaternion = np.empty(4)
-    mujoco.mju_mat2Quat(quaternion, axes.ravel())
-    spec.worldbody.add_camera(name=CAMERA, pos=_CAMERA_AT, quat=quaternion, fovy=_FIELD_OF_VIEW)
+    add_camera(spec.worldbody, CAMERA, _CAMERA_AT, axes, _FIELD_OF_VIEW)
     half, inertia = return_task.OBJECT_SIZE / 2, _MASS * return_task.OBJECT_SIZE**2 / 6
     for i in range(return_task.MAX_OBJECTS):
         # Without ipos and iquat MjSpec takes the centre of mass from the body's own position.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.envs.memory.parts import Schedule, Thing, facts_at
 from sfvgen_plan.errors import UserError
 
 NAME = "memory/return"
@@ -65,18 +66,6 @@ class Workspace:
     directions: Mapping[str, tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class MemoryObject:
-    """A cube or puck of one colour."""
-
-    shape: str
-    colour: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.colour} {self.shape}"
-
-
 @dataclass(frozen=True, eq=False)
 class SubGoal:
     """A language action about one object.
@@ -107,22 +96,19 @@ class ReturnLayout:
         sub_goals: every object is moved once, then every object is put back, in another order.
     """
 
-    objects: tuple[MemoryObject, ...]
+    objects: tuple[Thing, ...]
     places: np.ndarray
     sub_goals: tuple[SubGoal, ...]
 
     @property
-    def decisions_per_sub_goal(self) -> int:
-        return DECISIONS_PER_SUB_GOAL[len(self.objects)]
+    def schedule(self) -> Schedule:
+        """Texts of the sub-goals, all with as many decisions."""
+        return tuple((goal.text, DECISIONS_PER_SUB_GOAL[len(self.objects)]) for goal in self.sub_goals)
 
     @property
     def decisions(self) -> int:
         """Length of the episode."""
-        return len(self.sub_goals) * self.decisions_per_sub_goal
-
-    def sub_goal_at(self, decision: int) -> int:
-        """Index of the sub-goal that the decision after ``decision`` others works on; the last one stays."""
-        return min(decision // self.decisions_per_sub_goal, len(self.sub_goals) - 1)
+        return sum(decisions for _, decisions in self.schedule)
 
     def moved(self, positions: np.ndarray, before: np.ndarray) -> np.ndarray:
         """Which objects have been moved as asked: those of ``before`` (n,) bool and those that now are. (n,) bool."""
@@ -141,29 +127,26 @@ class ReturnLayout:
         away = np.linalg.norm(positions - self.places, axis=1)
         return np.where(moved, away, np.maximum(away, AWAY_DISTANCE))
 
+    def success(self, positions: np.ndarray, moved: np.ndarray) -> bool:
+        """Whether all objects were moved and are back within ``SUCCESS_DISTANCE``."""
+        return bool((self.distances(positions, moved) <= SUCCESS_DISTANCE).all())
+
     def facts(self, positions: np.ndarray, moved: np.ndarray, decisions: int) -> dict[str, Any]:
         """What ``info`` says after so many decisions: see ``MemoryReturnEnv``."""
-        distances = self.distances(positions, moved)
-        index, count = self.sub_goal_at(decisions), len(self.objects)
+        distances, missing = self.distances(positions, moved), MAX_OBJECTS - len(self.objects)
 
         def padded(values: np.ndarray) -> np.ndarray:
-            return np.concatenate([values, np.zeros((MAX_OBJECTS - count, *values.shape[1:]), values.dtype)])
+            return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
 
         return {
-            "sub_goals": tuple(goal.text for goal in self.sub_goals),
-            "sub_goal": self.sub_goals[index].text,
-            "sub_goal_index": index,
-            "objects": count,
+            **facts_at(self.schedule, decisions),
+            "objects": len(self.objects),
             "distance": float(distances.mean()),
             "distances": padded(distances),
             "moved": padded(moved),
             "positions": padded(positions),
             "places": padded(self.places),
         }
-
-    def success(self, positions: np.ndarray, moved: np.ndarray) -> bool:
-        """Whether all objects were moved and are back within ``SUCCESS_DISTANCE``."""
-        return bool((self.distances(positions, moved) <= SUCCESS_DISTANCE).all())
 
 
 def check_objects(objects: int | None) -> None:
@@ -190,7 +173,7 @@ def draw_layout(generator: np.random.Generator, workspace: Workspace, objects: i
     check_objects(objects)
     count = int(generator.integers(1, MAX_OBJECTS + 1)) if objects is None else objects
     colours = generator.permutation(list(COLOURS))[:count]
-    things = tuple(MemoryObject(str(generator.choice(SHAPES)), str(colour)) for colour in colours)
+    things = tuple(Thing(str(generator.choice(SHAPES)), str(colour)) for colour in colours)
     words = list(workspace.directions)
     for _ in range(_DRAWS):
         chosen = [words[i] for i in generator.integers(len(words), size=count)]
@@ -198,32 +181,24 @@ def draw_layout(generator: np.random.Generator, workspace: Workspace, objects: i
         starts = generator.uniform(workspace.low, workspace.high, (count, 2))
         ends = starts + AWAY_DISTANCE * directions
         if _fits(np.concatenate([starts, ends]), workspace):
-            return _layout(generator, things, chosen, directions, starts, ends, workspace.height)
-    raise UserError(f"workspace={workspace.low} to {workspace.high} has no room for {count} objects; give a larger one")
+            break
+    else:
+        raise UserError(
+            f"workspace={workspace.low} to {workspace.high} has no room for {count} objects; give a larger one"
+        )
+    places, targets = (np.column_stack([xy, np.full(count, workspace.height)]) for xy in (starts, ends))
+    moves = [
+        SubGoal(f"move the {thing.name} {chosen[i]}", i, False, targets[i], directions[i])
+        for i, thing in enumerate(things)
+    ]
+    returns = [
+        SubGoal(f"put the {things[i].name} back where it was", i, True, places[i], np.zeros(2))
+        for i in map(int, generator.permutation(count))
+    ]
+    return ReturnLayout(things, places, (*moves, *returns))
 
 
 def _fits(places: np.ndarray, workspace: Workspace) -> bool:
     inside = (places >= workspace.low).all() and (places <= workspace.high).all()
     gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
     return bool(inside and gaps.min() >= SEPARATION)
-
-
-def _layout(
-    generator: np.random.Generator,
-    things: tuple[MemoryObject, ...],
-    words: list[str],
-    directions: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    height: float,
-) -> ReturnLayout:
-    places, targets = (np.column_stack([xy, np.full(len(xy), height)]) for xy in (starts, ends))
-    moves = [
-        SubGoal(f"move the {thing.name} {words[i]}", i, False, targets[i], directions[i])
-        for i, thing in enumerate(things)
-    ]
-    returns = [
-        SubGoal(f"put the {things[i].name} back where it was", i, True, places[i], np.zeros(2))
-        for i in (int(i) for i in generator.permutation(len(things)))
-    ]
-    return ReturnLayout(things, places, (*moves, *returns))

@@ -8,8 +8,9 @@ import numpy as np
 
 from sfvgen_plan.envs.memory import revisit_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
+from sfvgen_plan.envs.memory.parts import facts_at
 from sfvgen_plan.envs.memory.revisit_task import Range, RevisitLayout, draw_layout
-from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, SawyerScene
+from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, SawyerScene, add_camera
 from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.envs.sawyer import ACTION_SIZE
 from sfvgen_plan.errors import UserError
@@ -121,12 +122,9 @@ class MemoryRevisitEnv(MemoryEnv):
 
     def _facts(self) -> dict[str, Any]:
         layout: RevisitLayout = self._layout
-        texts, now = [text for text, _ in layout.sub_goals], min(self._decisions, layout.decisions)
-        sub_goal = layout.sub_goal_at(self._decisions)
+        now = min(self._decisions, layout.decisions)
         return {
-            "sub_goals": tuple(texts),
-            "sub_goal": texts[sub_goal],
-            "sub_goal_index": sub_goal,
+            **facts_at(layout.schedule, self._decisions),
             "action": self.path[now] if now < layout.decisions else np.zeros(ACTION_SIZE, np.float32),
             "first_visit": int(layout.first_visits[now]),
             "on_path": self._on_path,
@@ -171,6 +169,4 @@ def _furnish(spec: Any) -> None:
     quarter = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
     sine, cosine = np.sin(_CAMERA_TILT), np.cos(_CAMERA_TILT)
     axes = np.array([[1.0, 0.0, 0.0], [0.0, sine, -cosine], [0.0, cosine, sine]])
-    quaternion = np.empty(4)
-    mujoco.mju_mat2Quat(quaternion, (quarter.T @ axes).ravel())
-    spec.body("mocap").add_camera(name=CAMERA, pos=quarter.T @ _CAMERA_OFFSET, quat=quaternion, fovy=_FIELD_OF_VIEW)
+    add_camera(spec.body("mocap"), CAMERA, quarter.T @ _CAMERA_OFFSET, quarter.T @ axes, _FIELD_OF_VIEW)

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory.parts import Schedule, Thing
 from sfvgen_plan.errors import UserError
 
 NAME = "memory/revisit"
@@ -75,19 +76,6 @@ class Range:
     cells: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class SeenObject:
-    """A thing on the table."""
-
-    shape: str
-    colour: str
-    place: tuple[float, float]
-
-    @property
-    def name(self) -> str:
-        return f"{self.colour} {self.shape}"
-
-
 @dataclass(frozen=True, eq=False)
 class RevisitLayout:
     """One episode.
@@ -98,7 +86,7 @@ class RevisitLayout:
         places: (T + 1, 2) of the carrier at every frame if the actions are followed, metres.
     """
 
-    objects: tuple[SeenObject, ...]
+    objects: tuple[Thing, ...]
     actions: np.ndarray
     places: np.ndarray
 
@@ -108,7 +96,7 @@ class RevisitLayout:
         return len(self.actions)
 
     @cached_property
-    def sub_goals(self) -> tuple[tuple[str, int], ...]:
+    def schedule(self) -> Schedule:
         """Language actions in their order, each with its number of decisions."""
         turns = np.flatnonzero(np.diff(self.actions, axis=0).any(1)) + 1  # no leg goes on like the one before
         legs = [(leg[0], len(leg)) for leg in np.split(self.actions, turns)]
@@ -118,11 +106,6 @@ class RevisitLayout:
             texts += [(f"look {_words(move)}", decisions) for move, decisions in out]
             texts.append((COME_BACK, sum(decisions for _, decisions in back)))
         return tuple(texts)
-
-    def sub_goal_at(self, decision: int) -> int:
-        """Index of the sub-goal that the decision after ``decision`` others works on; the last one stays."""
-        ends = np.cumsum([decisions for _, decisions in self.sub_goals])
-        return min(int(np.searchsorted(ends, decision, side="right")), len(ends) - 1)
 
     @cached_property
     def first_visits(self) -> np.ndarray:
@@ -174,7 +157,7 @@ def _words(move: np.ndarray) -> str:
     return max(DIRECTIONS, key=lambda words: float(move @ np.array(DIRECTIONS[words])))
 
 
-def _draw_objects(generator: np.random.Generator, bounds: Range) -> tuple[SeenObject, ...]:
+def _draw_objects(generator: np.random.Generator, bounds: Range) -> tuple[Thing, ...]:
     columns, rows = bounds.cells
     low, cell = np.array(bounds.object_low), np.subtract(bounds.object_high, bounds.object_low) / bounds.cells
     kinds = generator.permutation([(shape, colour) for shape in SHAPES for colour in COLOURS])[:OBJECTS]
@@ -182,7 +165,7 @@ def _draw_objects(generator: np.random.Generator, bounds: Range) -> tuple[SeenOb
     seen = []
     for (shape, colour), number in zip(kinds, cells, strict=True):
         x, y = low + cell * (np.array([number % columns, number // columns]) + generator.uniform(0.3, 0.7, 2))
-        seen.append(SeenObject(str(shape), str(colour), (float(x), float(y))))
+        seen.append(Thing(str(shape), str(colour), (float(x), float(y))))
     return tuple(seen)
 
 

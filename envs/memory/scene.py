@@ -113,6 +113,14 @@ class SawyerScene:
         self._mujoco.mj_step(self.model, self.data, PHYSICS_STEPS)
 
 
+def add_camera(body: Any, name: str, place: np.ndarray, axes: np.ndarray, field_of_view: float) -> None:
+    """A camera on a body of a ``mujoco.MjSpec``: its right, upward and backward unit vectors are columns of ``axes``
+    (3, 3), all in the body's frame; the field of view is vertical, in degrees."""
+    quaternion = np.empty(4)
+    import_mujoco().mju_mat2Quat(quaternion, axes.ravel())
+    body.add_camera(name=name, pos=place, quat=quaternion, fovy=field_of_view)
+
+
 def _assets() -> Path:
     """Metaworld's asset folder, found without importing Metaworld (which loads all of its environments)."""
     spec = importlib.util.find_spec("metaworld")

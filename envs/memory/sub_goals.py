@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from sfvgen_plan.envs.memory import return_task, revisit_task
+from sfvgen_plan.envs.memory.parts import Schedule
 from sfvgen_plan.envs.memory.revisit_env import range_of
 from sfvgen_plan.errors import unknown_name
 
 RLBENCH_RETURN = f"rlbench/{return_task.NAME.split('/')[1]}"
 TASKS = (return_task.NAME, revisit_task.NAME, RLBENCH_RETURN)
 """Tasks that have sub-goals."""
-
-Schedule = tuple[tuple[str, int], ...]
-"""Texts in their order, each with its number of decisions; the last one stays."""
 
 
 def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
@@ -31,10 +29,9 @@ def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
         raise unknown_name("task", task, TASKS)
     generator = np.random.default_rng(seed)
     if task == revisit_task.NAME:
-        return revisit_task.draw_layout(generator, range_of(repeat)).sub_goals
+        return revisit_task.draw_layout(generator, range_of(repeat)).schedule
     if task == RLBENCH_RETURN:
         from sfvgen_plan.envs.rlbench.return_env import WORKSPACE
     else:
         from sfvgen_plan.envs.memory.return_env import WORKSPACE
-    layout = return_task.draw_layout(generator, WORKSPACE)
-    return tuple((goal.text, layout.decisions_per_sub_goal) for goal in layout.sub_goals)
+    return return_task.draw_layout(generator, WORKSPACE).schedule

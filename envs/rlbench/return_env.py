@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory.parts import sub_goal_at
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
 from sfvgen_plan.envs.real import observed
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
@@ -78,7 +79,7 @@ class RLBenchReturnEnv(RLBenchEnv):
     @property
     def sub_goal(self) -> SubGoal:
         """What the next decision works on."""
-        return self.layout.sub_goals[self.layout.sub_goal_at(self.decisions)]
+        return self.layout.sub_goals[sub_goal_at(self.layout.schedule, self.decisions)]
 
     def positions(self) -> np.ndarray:
         """(n, 3) centres of the objects, metres."""

@@ -33,7 +33,7 @@ def test_the_texts_of_a_way_say_where_it_leads():
         env = make_memory(revisit_task.NAME, pixels=False)
         env.reset(seed=seed)
         start = 0
-        for text, decisions in env.layout.sub_goals:
+        for text, decisions in env.layout.schedule:
             shift = env.layout.places[start + decisions] - env.layout.places[start]
             start += decisions
             if text == revisit_task.COME_BACK:

@@ -159,7 +159,7 @@ def test_doing_nothing_fails(env):
 def test_state_is_about_the_current_sub_goal(env):
     _, info = env.reset(seed=0)
     layout = env.layout
-    for _ in range(layout.decisions_per_sub_goal):
+    for _ in range(layout.schedule[0][1]):
         goal = layout.sub_goals[info["sub_goal_index"]]
         assert np.array_equal(info["state"][4:7], info["positions"][goal.index])
         assert np.array_equal(info["state"][-3:], goal.place)
