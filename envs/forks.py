@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from sfvgen_plan.errors import UserError
 
 _opened: set[str] = set()
 _inherited: set[str] = set()
 
-os.register_at_fork(after_in_child=lambda: _inherited.update(_opened))
+TORCH = "torch and its threads"
+
+
+def _note_fork() -> None:
+    _inherited.update(_opened)
+    if "torch" in sys.modules:
+        _inherited.add(TORCH)
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def opening(what: str) -> None:

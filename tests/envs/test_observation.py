@@ -1,5 +1,6 @@
 """Observation modes: the same spaces in imagination and on the real twin, and nothing privileged there."""
 
+import copy
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
+from sfvgen_plan.envs import forks
 from sfvgen_plan.envs.observation import STATE_READOUTS, Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
@@ -166,3 +168,20 @@ def test_the_twin_of_pixels_stays_light():
         "gymnasium.make('sfvgen/Metaworld-v0', task='reach-v3', pixels=False); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_copy_sees_what_the_original_sees(checkpoint):
+    env = make("sfvgen/Metaworld-v0", checkpoint, "state")
+    env.reset(seed=0)
+    env.step(np.ones(4, np.float32))
+    other = copy.deepcopy(env)
+    for action in np.random.default_rng(0).uniform(-1, 1, (2, 4)).astype(np.float32):
+        np.testing.assert_array_equal(env.step(action)[0], other.step(action)[0])
+    env.close()
+    other.close()
+
+
+def test_a_child_forked_from_a_process_with_torch_is_told_the_remedy(checkpoint, monkeypatch):
+    monkeypatch.setattr(forks, "_inherited", {forks.TORCH})
+    with pytest.raises(UserError, match="'context': 'spawn'"):
+        make("sfvgen/Metaworld-v0", checkpoint, "state")
