@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
 from inspect import Parameter, isclass, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sfvgen_plan.agents import players
 from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, kind_of
@@ -30,13 +30,55 @@ GROUP = "agent"
 """What stands before a setting of an agent on a command line."""
 
 
+@dataclass(frozen=True)
+class _Outside(AgentSettings):
+    """An agent from outside of the registry, which decides for itself whether it needs a checkpoint."""
+
+    needs_checkpoint: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class _Beside(_Outside):
+    """One that acts on the environment."""
+
+    acts_on_env: ClassVar[bool] = True
+
+
 def settings_of(name: str) -> type[AgentSettings]:
-    """The settings of an agent in the registry.
+    """The settings of an agent, and with them what is known of it before it is made.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: it is not in the registry, nor ``sb3:`` and a file, nor ``module:factory`` that can be imported.
     """
-    return _player(name).Settings
+    if name.startswith(POLICY_PREFIX):
+        if not Path(name.removeprefix(POLICY_PREFIX)).is_file():
+            raise UserError(f"agent={name!r} names no file; give {POLICY_PREFIX}path.zip")
+        return _Outside
+    if ":" not in name:
+        return _player(name).Settings
+    found = imported(name)
+    act = getattr(found, "act", None)
+    beside = isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
+    return _Beside if beside or getattr(found, "acts_on_env", False) else _Outside
+
+
+def check_agent(name: str) -> None:
+    """UserError unless there is an agent of that name; see ``settings_of``."""
+    settings_of(name)
+
+
+def acts_on_env(name: str) -> bool:
+    """Whether the agent is an ``EnvAgent``, told without making it."""
+    return settings_of(name).acts_on_env
+
+
+def needs_checkpoint(name: str) -> bool:
+    """Whether the agent needs a checkpoint; of an ``sb3:`` agent its file tells. Others from outside are said to need
+    none."""
+    if name.startswith(POLICY_PREFIX):
+        check_agent(name)
+        return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name)
+    return settings_of(name).needs_checkpoint
 
 
 def table_order() -> list[str]:
@@ -49,39 +91,6 @@ def controls() -> list[str]:
     return [name for name in table_order() if settings_of(name).control]
 
 
-def check_agent(name: str) -> None:
-    """UserError unless ``name`` is in the registry, ``sb3:`` and a file, or ``module:factory`` that can be imported."""
-    if name.startswith(POLICY_PREFIX):
-        if not Path(name.removeprefix(POLICY_PREFIX)).is_file():
-            raise UserError(f"agent={name!r} names no file; give {POLICY_PREFIX}path.zip")
-    elif ":" in name:
-        imported(name)
-    else:
-        _player(name)
-
-
-def acts_on_env(name: str) -> bool:
-    """Whether the agent is an ``EnvAgent``, told without making it."""
-    check_agent(name)
-    if name.startswith(POLICY_PREFIX):
-        return False
-    if ":" not in name:
-        return settings_of(name).acts_on_env
-    found = imported(name)
-    act = getattr(found, "act", None)
-    if getattr(found, "acts_on_env", False):
-        return True
-    return isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
-
-
-def needs_checkpoint(name: str) -> bool:
-    """Whether the agent needs a checkpoint. A ``module:factory`` decides for itself, and is said to need none."""
-    check_agent(name)
-    if name.startswith(POLICY_PREFIX):
-        return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name)
-    return ":" not in name and settings_of(name).needs_checkpoint
-
-
 def check_plays(name: str, tasks: Sequence[str]) -> None:
     """Refuse tasks that the agent can't play, whatever the checkpoint.
 
@@ -90,10 +99,9 @@ def check_plays(name: str, tasks: Sequence[str]) -> None:
     """
     from sfvgen_plan.envs.family import family_of
 
-    check_agent(name)
-    needs = "" if ":" in name else settings_of(name).needs
-    for task in tasks:
-        if needs and not getattr(family_of(task), needs):
+    needs = settings_of(name).needs
+    for task in tasks if needs else ():
+        if not getattr(family_of(task), needs):
             raise UserError(
                 f"agent={name!r} can't play {task!r}: {family_of(task).title} has none; give --agent expert, or "
                 "one that plans in a checkpoint"
@@ -107,14 +115,11 @@ def agent_settings(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, 
     Raises:
         UserError: unknown agent, or an override that names no setting of it.
     """
-    check_agent(name)
+    kind = settings_of(name)
     for text in of_group(overrides, GROUP)[1]:
         raise UserError(f"override {text!r} is no setting of the agent; give {GROUP}.key=value")
-    if ":" in name:
-        defaults, settings = {}, _nested(map(parsed, overrides))
-    else:
-        kind = settings_of(name)
-        defaults, settings = asdict(kind()), asdict(configured(kind, overrides, GROUP))
+    defaults = asdict(kind())
+    settings = _nested(map(parsed, overrides)) if ":" in name else asdict(configured(kind, overrides, GROUP))
     changes = [f"+{key}={value}" for key, value in flat(settings).items() if flat(defaults).get(key, ...) != value]
     return settings, name + "".join(changes)
 
@@ -137,10 +142,9 @@ def explain_settings(name: str) -> str:
     Raises:
         UserError: unknown agent.
     """
-    check_agent(name)
+    kind = settings_of(name)
     if ":" in name:
         return f"settings of {name}: whatever it takes"
-    kind = settings_of(name)
     return "\n".join([f"settings of {name} ({kind.__doc__})", *(explained(kind, f"{GROUP}.") or ["none"])])
 
 
@@ -174,14 +178,12 @@ def make_agent(
     """
     if seed < 0:
         raise UserError(f"seed={seed} must be at least 0")
-    changes = dict(settings or {})
-    check_agent(name)
+    changes, kind = dict(settings or {}), settings_of(name)
     if name.startswith(POLICY_PREFIX):
         return import_module("sfvgen_plan.agents.sb3").build_policy(name, checkpoint, device, changes, action_dim)
     if ":" in name:
         return _make_from(name, checkpoint, device, seed, changes, action_dim)
-    player = _player(name)
-    return player.build(configured(player.Settings, changes, GROUP), Given(checkpoint, device, seed, action_dim))
+    return _player(name).build(configured(kind, changes, GROUP), Given(checkpoint, device, seed, action_dim))
 
 
 @cache
