@@ -126,7 +126,7 @@ def collect(
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers} is too small; give at least 1")
     out = Path(out)
-    if finished_with(out, settings):
+    if _is_finished(out, settings):
         for _ in settings.plan:
             on_episode()
         return out
@@ -161,7 +161,7 @@ def staged_path(staging: Path, task: str, number: int) -> Path:
     return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
 
 
-def finished_with(out: Path, settings: CollectionSettings) -> bool:
+def _is_finished(out: Path, settings: CollectionSettings) -> bool:
     """Whether ``out`` is the finished dataset of these settings.
 
     Raises:

@@ -6,6 +6,7 @@ what goes wrong in an episode; that is a result too.
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from sfvgen_plan.envs.family import families
 from sfvgen_plan.errors import UserError
 
 AgentFactory = Callable[[], EnvAgent | BatchAgent]
-"""Makes an agent that acts beside the environment. It is called in the process of the latter, so it is picklable."""
+"""Makes an agent that acts beside the environment, in the environment's process; picklable for that."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Recording:
-    """What an episode looked like: frames (F, H, W, 3) uint8 and whether the flag was up in each, (F,) bool.
+    """What an episode looked like: frames (F, H, W, 3) uint8, and whether the task was solved in each, (F,) bool.
 
     ``actions`` (F - 1, A) led from each to the next. ``estimates`` (F, D) are the true values of
     ``sfvgen_plan.simulation.STATE_NAMES``; None where the environment doesn't tell.
@@ -204,9 +205,10 @@ class Player:
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
         frame, reward, terminated, truncated, info = env.step(action)
-        if not np.isfinite(reward):
+        reward = float(reward)
+        if not math.isfinite(reward):
             raise ValueError(f"the environment's reward is {reward}")
-        self._episode.add(float(reward), bool(info["success"]), bool(terminated or truncated))
+        self._episode.add(reward, bool(info["success"]), bool(terminated or truncated))
         self._episode.see(frame, info, action)
         return frame
 
