@@ -132,7 +132,10 @@ class Store:
         """What is known of the runs, in the order in which they began."""
         with self._explained():
             found = self._db.execute("SELECT id, protocol, agent, checkpoint, record FROM runs ORDER BY rowid")
-            return [Run(name, *about, json.loads(record)) for name, *about, record in found]
+            return [
+                Run(name, protocol, agent, checkpoint, json.loads(record))
+                for name, protocol, agent, checkpoint, record in found
+            ]
 
     def _check(self) -> None:
         """UserError unless this is a store, of this version, and whole."""
