@@ -6,11 +6,14 @@ import copy
 import pickle
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.errors import UserError
@@ -40,6 +43,92 @@ def test_info_has_one_structure_after_reset_and_step_in_every_scene(env_id: str,
     infos += [env.step(env.action_space.sample())[4] for _ in range(2)]
     env.close()
     assert all(structure(info) == structure(infos[0]) for info in infos)
+
+
+@pytest.mark.parametrize(("env_id", "task"), EVERY)
+def test_gymnasiums_checker_has_nothing_to_complain_about(env_id: str, task: str) -> None:
+    env = gym.make(env_id, task=task, size=24)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    assert env.observation_space == gym.spaces.Box(0, 255, (24, 24, 3), np.uint8)
+    assert np.array_equal(env.reset(seed=0)[0], env.render())
+    env.close()
+
+
+@pytest.mark.parametrize(("env_id", "task"), EVERY)
+def test_a_seed_decides_the_episode_whatever_came_before(env_id: str, task: str) -> None:
+    env = gym.make(env_id, task=task, size=16)
+    frame, info = env.reset(seed=5)
+    others = [env.reset(seed=seed)[0] for seed in (6, 7)]
+    for _ in range(3):
+        env.step(env.action_space.sample())
+    again, told = env.reset(seed=5)
+    following = [env.reset()[1]["state"] for _ in range(2)]
+    assert np.array_equal(frame, again) and np.array_equal(info["state"], told["state"])
+    assert not any(np.array_equal(frame, other) for other in others)
+    env.reset(seed=5)
+    assert np.array_equal(following, [env.reset()[1]["state"] for _ in range(2)])
+    assert not np.array_equal(*following)
+    env.close()
+
+
+@pytest.mark.parametrize(("env_id", "task"), EVERY)
+def test_bad_actions_are_refused_and_others_clipped(env_id: str, task: str) -> None:
+    env = gym.make(env_id, task=task, size=16, pixels=False)
+    frame, info = env.reset(seed=0)
+    assert not frame.any()
+    size = env.action_space.shape[0]
+    for bad in (np.zeros(size - 1), np.zeros((1, size)), np.full(size, np.nan), np.full(size, np.inf), 1.0, "left"):
+        with pytest.raises(UserError, match="action"):
+            env.step(bad)
+    with pytest.raises(UserError, match="action"):
+        env.step([0, [1], *range(size - 2)])
+    assert np.array_equal(env.unwrapped.state, info["state"]) and env.unwrapped.decisions == 0
+    reached = []
+    for scale in (1.0, 50.0):
+        env.reset(seed=0)
+        reached.append(env.step(scale * np.ones(size))[4]["state"])
+    assert np.array_equal(*reached)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"size": 0}, {"repeat": 0}, {"max_decisions": 0}, {"camera": "no"}, {"size": 2.5}]
+)
+@pytest.mark.parametrize(("env_id", "task"), EVERY)
+def test_bad_arguments_are_refused(env_id: str, task: str, arguments: dict) -> None:
+    (name,) = arguments
+    with pytest.raises(UserError, match=f"{name}="):
+        gym.make(env_id, task=task, **arguments)
+
+
+@pytest.mark.parametrize(("env_id", "task"), EXACT)
+def test_snapshots_bring_the_moment_back_in_another_environment(env_id: str, task: str) -> None:
+    first, other = (gym.make(env_id, task=task, size=16).unwrapped for _ in range(2))
+    frame, _ = first.reset(seed=1)
+    start = first.snapshot()
+    actions = np.random.default_rng(0).uniform(-1, 1, (8, 4))
+    for action in actions[:4]:
+        first.step(action)
+    snapshot = pickle.loads(pickle.dumps(first.snapshot()))
+
+    def future(env: Any) -> list[Any]:
+        steps = [env.step(action) for action in actions[4:]]
+        return [(seen.tobytes(), reward, info["state"].tolist()) for seen, reward, *_, info in steps]
+
+    original = future(first)
+    following = first.reset()[1]["state"]
+    other.restore(snapshot)
+    assert future(other) == original
+    assert np.array_equal(other.reset()[1]["state"], following)
+    other.restore(start)
+    assert np.array_equal(other.render(), frame)
+    for wrong, message in ((None, "NoneType"), (replace(start, task="other"), "is of task 'other'")):
+        with pytest.raises(UserError, match=message):
+            first.restore(wrong)
+    first.close()
+    other.close()
 
 
 @pytest.mark.parametrize(("env_id", "task"), EVERY)

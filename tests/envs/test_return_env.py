@@ -1,13 +1,9 @@
 """``memory/return``: what is asked for, when it counts as done, and the scene that plays it."""
 
-import pickle
-import warnings
 from dataclasses import replace
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.agents.memory_expert import MemoryExpert
@@ -98,37 +94,6 @@ def test_no_room_is_said():
         draw_layout(np.random.default_rng(0), replace(WORKSPACE, high=(-0.2, 0.5)), 3)
 
 
-def test_gymnasium_has_nothing_to_complain_about():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        env = gym.make("sfvgen/MemoryReturn-v0", size=32)
-        check_env(env.unwrapped)
-        env.close()
-
-
-def test_same_seed_same_episode_whatever_came_before(env):
-    _, first = env.reset(seed=5)
-    env.reset(seed=6)
-    for _ in range(5):
-        env.step(env.action_space.sample())
-    _, again = env.reset(seed=5)
-    assert first["sub_goals"] == again["sub_goals"]
-    assert np.array_equal(first["state"], again["state"])
-
-
-def test_other_seeds_other_episodes(env):
-    assert len({tuple(env.reset(seed=seed)[1]["places"][0].round(6)) for seed in range(10)}) == 10
-
-
-def test_without_a_seed_the_sequence_goes_on(env):
-    def places():
-        return [env.reset(seed=3)[1]["places"][0], *(env.reset()[1]["places"][0] for _ in range(2))]
-
-    sequence = places()
-    assert np.array_equal(sequence, places())
-    assert not np.array_equal(sequence[1], sequence[2])
-
-
 @pytest.mark.parametrize("objects", [1, 2, 3])
 def test_the_expert_solves_it(objects):
     env = MemoryReturnEnv(objects=objects, pixels=False)
@@ -168,32 +133,6 @@ def test_state_is_about_the_current_sub_goal(env):
     assert np.allclose(info["estimates"], [*info["state"][:7], *info["state"][-3:]])
 
 
-def test_snapshots_are_exact_even_in_another_environment(env):
-    expert = MemoryExpert()
-    env.reset(seed=1)
-    for _ in range(14):
-        env.step(expert.act(env))
-    snapshot = pickle.loads(pickle.dumps(env.snapshot()))
-
-    def future(which):
-        steps = [which.step(expert.act(which)) for _ in range(25)]
-        return [(reward, tuple(info["state"]), info["distance"]) for _, reward, *_, info in steps]
-
-    original = future(env)
-    other = MemoryReturnEnv(pixels=False)
-    other.reset(seed=7)
-    other.restore(snapshot)
-    assert future(other) == original
-    env.restore(snapshot)
-    assert future(env) == original
-
-
-def test_snapshots_of_other_tasks_are_refused(env):
-    env.reset(seed=0)
-    with pytest.raises(UserError, match="snapshot"):
-        env.restore(replace(env.snapshot(), task="memory/revisit"))
-
-
 def test_objects_are_visible_and_of_their_colour():
     env = MemoryReturnEnv(objects=3)
     for seed in range(3):
@@ -206,16 +145,7 @@ def test_objects_are_visible_and_of_their_colour():
     env.close()
 
 
-@pytest.mark.parametrize("action", [np.zeros(3), [0, 0, np.nan, 0], 1.0])
-def test_bad_actions_are_refused_and_change_nothing(env, action):
-    _, info = env.reset(seed=0)
-    with pytest.raises(UserError, match="action"):
-        env.step(action)
-    assert np.array_equal(env.state, info["state"])
-
-
-@pytest.mark.parametrize("arguments", [{"objects": 0}, {"objects": 4}, {"size": 0}, {"repeat": 0}, {"camera": "no"}])
-def test_bad_arguments_are_refused(arguments):
-    (name,) = arguments
-    with pytest.raises(UserError, match=f"{name}="):
-        MemoryReturnEnv(**arguments)
+@pytest.mark.parametrize("objects", [0, 4])
+def test_other_numbers_of_objects_are_refused(objects):
+    with pytest.raises(UserError, match=f"objects={objects}"):
+        MemoryReturnEnv(objects=objects)

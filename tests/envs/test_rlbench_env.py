@@ -8,14 +8,11 @@ import subprocess
 import sys
 import textwrap
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.process import SimulatorDiedError, SimulatorError, SimulatorTimeoutError
@@ -50,14 +47,6 @@ def gone(pid: int) -> bool:
 def faulty(fake_rlbench: pytest.MonkeyPatch, faults: str, **settings: float) -> RLBenchEnv:
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", faults)
     return RLBenchEnv("reach_target", size=64, worker=WorkerSettings(**settings))
-
-
-def test_passes_gymnasiums_checker_without_warnings():
-    env = gym.make("sfvgen/RLBench-v0", task="rlbench/reach_target", size=64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env.unwrapped)
-    env.close()
 
 
 def test_nothing_is_started_before_the_first_reset(reach: RLBenchEnv):
@@ -236,24 +225,6 @@ def test_bad_arguments_are_named_before_anything_is_started(arguments: dict, mes
         RLBenchEnv(**{"task": "reach_target", **arguments})
 
 
-@pytest.mark.parametrize(
-    ("action", "message"),
-    [
-        (np.zeros(4), "shape"),
-        (np.full(7, np.nan), "not finite"),
-        (np.zeros((1, 7)), "shape"),
-        ("left", "no array of numbers"),
-        ([1, [2]], "no array of numbers"),
-    ],
-)
-def test_bad_actions_are_refused_and_the_episode_goes_on(reach: RLBenchEnv, action: np.ndarray, message: str):
-    reach.reset(seed=0)
-    with pytest.raises(UserError, match=message):
-        reach.step(action)
-    assert reach.decisions == 0
-    reach.step(STILL)
-
-
 def test_a_variation_can_be_chosen_and_must_exist(reach: RLBenchEnv):
     _, info = reach.reset(seed=0, options={"variation": 19})
     assert info["variation"] == 19
@@ -372,13 +343,3 @@ def test_no_worker_outlives_a_killed_owner(fake_rlbench: pytest.MonkeyPatch, fau
     owner.wait()
     owner.stdout.close()
     assert gone(pid)
-
-
-def test_a_vector_of_environments_has_a_worker_each():
-    envs = gym.make_vec("sfvgen/RLBench-v0", num_envs=2, vectorization_mode="sync", task="reach_target", size=64)
-    frames, _ = envs.reset(seed=[0, 1])
-    assert frames.shape == (2, 64, 64, 3)
-    _, rewards, _, _, _ = envs.step(np.tile(STILL, (2, 1)))
-    assert rewards.shape == (2,)
-    assert len({env.unwrapped.worker_pid for env in envs.envs}) == 2  # type: ignore[attr-defined]
-    envs.close()
