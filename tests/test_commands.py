@@ -12,7 +12,7 @@ import pytest
 
 from sfvgen_plan.agents.registry import agent_settings
 from sfvgen_plan.cli import VERBS, import_module, parse_arguments
-from sfvgen_plan.settings import compose
+from sfvgen_plan.settings import compose, of_group
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/*.md", "benchmarks/fidelity.md", "benchmarks/protocols/*.md", "benchmarks/reproduce.sh")
@@ -57,7 +57,7 @@ def test_commands_exist() -> None:
             elif {"...", "--help"}.isdisjoint(words) and any(word.startswith("-") for word in words):
                 args = parse_arguments(words, verbs)  # a verb without options is only spoken of
                 if args.verb in ("eval", "bench") and args.agent[:4] != "sb3:" and ":" not in args.agent:
-                    agent_settings(args.agent, args.overrides)
+                    agent_settings(args.agent, of_group(args.overrides, "agent")[0])
                 if args.verb == "train":
                     compose("train", args.overrides)
             seen += 1

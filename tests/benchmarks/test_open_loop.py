@@ -163,6 +163,7 @@ def recorded():
         seed=np.arange(3),
         tasks=["rlbench/close_box", "rlbench/reach_target"],
         instructions=["close box", "reach target"],
+        descriptions=np.array(["close box", "close box", "reach the red target"]),
         camera="front",
         size=8,
         repeat=1,

@@ -22,9 +22,9 @@ def dataset(tmp_path_factory, write_small_dataset):
 
 @pytest.fixture(scope="module")
 def trained(dataset):
-    """Sixty steps on moving squares, and the losses on the way."""
+    """Thirty steps on moving squares, and the losses on the way."""
     seen = []
-    encoder = train(load_episodes(dataset), 60, batch=4, on_step=lambda step, losses: seen.append(losses["loss"]))
+    encoder = train(load_episodes(dataset), 30, batch=4, on_step=lambda step, losses: seen.append(losses["loss"]))
     return encoder, seen
 
 
@@ -36,7 +36,7 @@ def square(x, y, colour=(200, 30, 30)):
 
 def test_training_learns(trained):
     _, seen = trained
-    assert len(seen) == 60
+    assert len(seen) == 30
     assert np.mean(seen[-10:]) < 0.9 * np.mean(seen[:10])
 
 
