@@ -38,6 +38,10 @@ def check_video_path(path: Path, argument: str = "video") -> None:
     """UserError for a name that can't become a video, before time is spent on its frames."""
     if path.suffix.lower() != ".mp4":
         raise UserError(f"{argument}={str(path)!r} is no .mp4 file; give a name that ends in .mp4")
+    try:
+        path.exists()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"{argument}={str(path)!r} can't be written to ({error.strerror}); give another path") from None
 
 
 def write_mp4(

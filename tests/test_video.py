@@ -48,7 +48,7 @@ def test_enlarging_repeats_pixels() -> None:
     assert enlarge(frame, 1) is not None
 
 
-@pytest.mark.parametrize("name", ["a.avi", "a"])
+@pytest.mark.parametrize("name", ["a.avi", "a", f"{'long' * 80}.mp4"])
 def test_paths_that_cannot_become_videos_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="video="):
         check_video_path(tmp_path / name)

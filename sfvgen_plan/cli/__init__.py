@@ -13,6 +13,7 @@ Exit codes: 0 done, 1 the verb says so (see its help), 2 bad input, 130 Ctrl-C, 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -28,6 +29,9 @@ from sfvgen_plan.errors import UserError
 VERBS = ("eval", "imagine", "play", "leaderboard", "fidelity", "bench", "collect", "train", "train-agent", "doctor")
 
 BAD_INPUT = 2
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
+"""Errors of the system that a user can mend by another path, whoever meets them."""
+
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 
@@ -49,6 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe (`| head`) left. Python would complain again while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        print(f"error: {error.filename or 'a file'} can't be written ({error.strerror}); give another", file=sys.stderr)
+        return BAD_INPUT
 
 
 @contextmanager

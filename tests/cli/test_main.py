@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import subprocess
@@ -105,6 +106,16 @@ def test_user_errors_end_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: py
 
     assert run_verb(monkeypatch, run) == 2
     assert capsys.readouterr().err == "error: size=0 is too small; use 16 or more\n"
+
+
+def test_what_the_system_does_not_let_be_written_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: Namespace) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/data.hdf5")
+
+    assert run_verb(monkeypatch, run) == 2
+    assert capsys.readouterr().err == "error: out/data.hdf5 can't be written (No space left on device); give another\n"
 
 
 def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
