@@ -1,4 +1,4 @@
-"""Observation modes: the same spaces in imagination and on the real twin, and nothing privileged there."""
+"""Observation modes: the same spaces in imagination and on real environments, and nothing privileged there."""
 
 import copy
 import subprocess
@@ -38,7 +38,7 @@ def test_gymnasium_has_nothing_to_complain_about(checkpoint, env_id, obs_mode):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env = make(env_id, checkpoint, obs_mode)
-        # The checker wants no wrapper; what gym.make puts around an environment is off here, the twin's own stays.
+        # The checker wants no wrapper; what gym.make puts around an environment is off here, its own stays.
         inner = env
         while not inner.__module__.startswith("sfvgen_plan"):
             inner = inner.env
@@ -82,34 +82,34 @@ def test_the_modes_show_one_and_the_same_moment(checkpoint):
 
 
 @pytest.mark.parametrize("obs_mode", ["latent", "state"])
-def test_the_twin_sees_its_own_frames_alone(checkpoint, obs_mode):
+def test_it_sees_its_own_frames_alone(checkpoint, obs_mode):
     """Computed again from the two newest frames, which is all that there is."""
     pixels = gym.make("sfvgen/Metaworld-v0", task="reach-v3", size=32)
-    twin = make("sfvgen/Metaworld-v0", checkpoint, obs_mode)
+    seeing = make("sfvgen/Metaworld-v0", checkpoint, obs_mode)
     observer = Observer(checkpoint.simulator(), obs_mode)
-    frames, observations = [pixels.reset(seed=3)[0]], [twin.reset(seed=3)[0]]
+    frames, observations = [pixels.reset(seed=3)[0]], [seeing.reset(seed=3)[0]]
     for action in np.random.default_rng(0).uniform(-1, 1, (3, 4)).astype(np.float32):
         frames.append(pixels.step(action)[0])
-        observations.append(twin.step(action)[0])
+        observations.append(seeing.step(action)[0])
     for n, observation in enumerate(observations):
         pair = np.stack([frames[max(0, n - 1)], frames[n]])
         np.testing.assert_allclose(observation, observer.of_real(pair[None], ["reach-v3"])[0], atol=1e-5)
-    fresh, _ = twin.reset(seed=3)
+    fresh, _ = seeing.reset(seed=3)
     np.testing.assert_allclose(fresh, observations[0], atol=1e-5)
-    for env in (pixels, twin):
+    for env in (pixels, seeing):
         env.close()
 
 
 def test_a_real_frame_looks_alike_when_imagination_starts_from_it(checkpoint):
-    """The first observation of an imagined episode that begins at a real frame is the twin's own."""
+    """The first observation of an imagined episode that begins at a real frame is the real one's."""
     real = gym.make("sfvgen/Metaworld-v0", task="reach-v3", size=32)
     frame, _ = real.reset(seed=0)
     for mode in ("latent", "state"):
-        twin, imagined = make("sfvgen/Metaworld-v0", checkpoint, mode), make("sfvgen/Imagined-v0", checkpoint, mode)
-        seen, _ = twin.reset(seed=0)
+        seeing, imagined = make("sfvgen/Metaworld-v0", checkpoint, mode), make("sfvgen/Imagined-v0", checkpoint, mode)
+        seen, _ = seeing.reset(seed=0)
         began, _ = imagined.reset(seed=0, options={"frames": frame})
         np.testing.assert_allclose(seen, began, atol=1e-4)
-        twin.close()
+        seeing.close()
     real.close()
 
 
@@ -137,7 +137,7 @@ def test_rlbench_is_shown_in_every_mode_as_it_is_imagined(fake_rlbench, make_pip
         gym.make("sfvgen/RLBench-v0", task="open_drawer", checkpoint=own, obs_mode="state")
 
 
-def test_many_real_twins_side_by_side(checkpoint):
+def test_many_real_environments_side_by_side(checkpoint):
     envs = gym.make_vec("sfvgen/Metaworld-v0", 2, task="reach-v3", checkpoint=checkpoint, obs_mode="state")
     assert envs.reset(seed=0)[0].shape == (2, len(STATE_READOUTS))
     envs.close()
@@ -162,7 +162,7 @@ def test_unknown_modes_are_refused(checkpoint, env_id):
         observation_space(checkpoint, "")
 
 
-def test_the_twin_of_pixels_stays_light():
+def test_pixels_alone_stays_light():
     code = (
         "import sys, gymnasium, sfvgen_plan; "
         "gymnasium.make('sfvgen/Metaworld-v0', task='reach-v3', pixels=False); assert 'torch' not in sys.modules"
