@@ -13,13 +13,14 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
 WIDTH = 80
@@ -93,15 +94,22 @@ class Output:
                 thread.join()
 
 
-def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> RenderableType:
-    """A table for ``Output.result``: the first column is text, the others are numbers."""
+def table(
+    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]], texts: Collection[int] = (0,)
+) -> Table:
+    """A table for ``Output.result``: the columns numbered ``texts`` are text, which may be folded, the others numbers.
+    Cells are shown as they are: names may come from anywhere, and brackets in them are no markup."""
+    from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(title=title)
+    made = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    made.title_justify = made.caption_justify = "left"
     for index, column in enumerate(columns):
-        made.add_column(column, justify="right" if index else "left")
+        folded = index in texts
+        made.add_column(column, justify="left" if folded else "right", overflow="fold", no_wrap=not folded)
     for row in rows:
-        made.add_row(*map(str, row))
+        made.add_row(*(Text(str(cell)) for cell in row))
     return made
 
 

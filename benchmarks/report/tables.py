@@ -12,6 +12,7 @@ from sfvgen_plan.benchmarks.report.standings import Board, Standing
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.statistics import RESAMPLES, probability_of_improvement
+from sfvgen_plan.console import table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +32,7 @@ IMPROVEMENT = "Probability of improvement, each agent over the next"
 def eval_table(rows: Sequence[EpisodeRow], tasks: Sequence[str]) -> Table:
     """Table of one agent's rows under one protocol: a line per task and one for all."""
     summary = Summary(rows)
-    table = _table(
+    made = table(
         f"{summary.agent} · protocol {rows[0].protocol}",
         ("task", "n", "any-time %", "final %", "return", "s/plan", "err"),
         [
@@ -50,10 +51,10 @@ def eval_table(rows: Sequence[EpisodeRow], tasks: Sequence[str]) -> Table:
     costs = (
         f"{summary.denoiser_calls:.1f} denoiser calls and {summary.imagined_decisions:.0f} imagined decisions a plan"
     )
-    table.caption = ", ".join(filter(None, [costs, *(f"on {device}" for device in summary.by_device if device)]))
+    made.caption = ", ".join(filter(None, [costs, *(f"on {device}" for device in summary.by_device if device)]))
     if len(summary.in_order(tasks)) > 1:
-        table.rows[-2].end_section = True
-    return table
+        made.rows[-2].end_section = True
+    return made
 
 
 def terminal(boards: Sequence[Board], top: int | None = None) -> RenderableType:
@@ -73,29 +74,13 @@ def terminal(boards: Sequence[Board], top: int | None = None) -> RenderableType:
                 (place, name, episodes, any_time, final, pace, "–".join(seconds[:1] + seconds[1:][-1:]), errors)
             )
         header = ("#", "agent", "n", "any-time %", "final %", "speed", "s/plan", "err")
-        parts += [_table(title_of(board), header, lines), Text(caveat(board, top) + "\n", style="dim")]
+        parts += [table(title_of(board), header, lines, texts=[1]), Text(caveat(board, top) + "\n", style="dim")]
         for block in published_beside(board.protocol):
             parts += [
                 Text(f"{PUBLISHED}\n{block.source}\n{block.protocol}"),
-                _table("", ("agent", "success %", "note"), published_lines(block)),
+                table(None, ("agent", "success %", "note"), published_lines(block), texts=(0, 2)),
             ]
     return Group(*parts)
-
-
-def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    # Names may come from anywhere: as Text, brackets in them are no markup.
-    style: dict[str, Any] = {"title_justify": "left", "caption_justify": "left", "box": box.SIMPLE_HEAD}
-    table = Table(title=Text(title), padding=(0, 1, 0, 0), pad_edge=False, **style)
-    for column in header:
-        names = column in ("task", "agent", "note")
-        table.add_column(column, justify="left" if names else "right", overflow="fold", no_wrap=not names)
-    for line in lines:
-        table.add_row(*(Text(cell) for cell in line))
-    return table
 
 
 def page(boards: Sequence[Board], top: int | None = None) -> str:
