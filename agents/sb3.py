@@ -82,27 +82,33 @@ def _algorithm(data: dict[str, Any]) -> str:
     return next((name for name, telltale in _TELLTALES.items() if telltale in data), "")
 
 
-def obs_mode_of(model: Any, checkpoint: Checkpoint | None, named: str) -> str:
-    """Which observation mode the model was trained in, told by its observation space.
+def sees_pixels(model: Any) -> bool:
+    """Whether a model was trained on frames; any other sees them through a checkpoint."""
+    space = model.observation_space
+    return isinstance(space, gym.spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8
 
-    Args:
-        checkpoint: whose latents and read-outs they may be; None: only whether it is pixels, else "".
-        named: how errors call the model.
+
+def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
+    """Which observation mode of the checkpoint the model was trained in, told by its observation space.
 
     Raises:
-        UserError: the space is that of no mode.
+        UserError: the space is that of no mode, or the model was trained in another checkpoint.
     """
+    trained_in = getattr(model, ORIGIN, {}).get("checkpoint")
+    if trained_in and trained_in != checkpoint.hash:
+        raise UserError(
+            f"agent={named!r} was trained in checkpoint {trained_in}, not in {checkpoint.hash} ({checkpoint.path}); "
+            "give its own with --checkpoint"
+        )
     space = model.observation_space
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8:
-        return "pixels"
-    if checkpoint is None:
-        return ""
     spaces = {mode: observation_space(checkpoint, mode) for mode in OBS_MODES}
     for mode, known in spaces.items():
         if isinstance(space, gym.spaces.Box) and space.shape == known.shape:
             return mode
     shapes = ", ".join(f"{mode} {known.shape}" for mode, known in spaces.items())
-    raise UserError(f"{named} was trained on observations {space}, the checkpoint's are {shapes}; give its checkpoint")
+    raise UserError(
+        f"agent={named!r} was trained on observations {space}, the checkpoint's are {shapes}; give its checkpoint"
+    )
 
 
 @dataclass
@@ -137,14 +143,11 @@ class PolicyAgent:
                 "train it for these"
             )
         self.model, self.named = model, named
-        self.obs_mode = obs_mode_of(model, checkpoint, f"agent={named!r}")
         self._observer: Observer | None = None
-        if self.obs_mode not in ("", "pixels"):
-            assert checkpoint is not None
-            _check_origin(model, checkpoint, named)
-            self._observer = Observer(checkpoint.simulator(), self.obs_mode)
-        elif not self.obs_mode:
-            raise UserError(f"agent={named!r} sees frames through a checkpoint; give it with --checkpoint")
+        if not sees_pixels(model):
+            if checkpoint is None:
+                raise UserError(f"agent={named!r} sees frames through a checkpoint; give it with --checkpoint")
+            self._observer = Observer(checkpoint.simulator(), obs_mode_of(model, checkpoint, named))
         self._episodes: dict[int, _Episode] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
@@ -192,7 +195,7 @@ def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, An
     if settings:
         raise UserError(f"agent={name!r} has no settings, but agent.{next(iter(settings))} was given; leave it out")
     model = load_policy(name.removeprefix(PREFIX), "cpu")  # small networks: a GPU would only wait for itself
-    if obs_mode_of(model, None, name) != "pixels" and not isinstance(checkpoint, Checkpoint):
+    if not sees_pixels(model) and not isinstance(checkpoint, Checkpoint):
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(checkpoint, device)
@@ -202,13 +205,4 @@ def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, An
 
 def needs_checkpoint(name: str) -> bool:
     """Whether the model that ``sb3:path.zip`` names sees frames through a checkpoint."""
-    return obs_mode_of(load_policy(name.removeprefix(PREFIX), "cpu"), None, name) != "pixels"
-
-
-def _check_origin(model: Any, checkpoint: Checkpoint, named: str) -> None:
-    trained_in = getattr(model, ORIGIN, {}).get("checkpoint")
-    if trained_in and trained_in != checkpoint.hash:
-        raise UserError(
-            f"agent={named!r} was trained in checkpoint {trained_in}, not in {checkpoint.hash} ({checkpoint.path}); "
-            "give its own with --checkpoint"
-        )
+    return not sees_pixels(load_policy(name.removeprefix(PREFIX), "cpu"))

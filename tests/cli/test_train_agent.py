@@ -33,7 +33,9 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent that has hardly learned anything would play real episodes to the protocol's limit."""
+    """An agent that has hardly learned anything would play real episodes to the protocol's limit; and for so few of
+    them processes would take longer to start than to play."""
+    monkeypatch.setattr(training, "cpu_cores", lambda: 1)
     whole = evaluation.protocol_for_task
     monkeypatch.setattr(evaluation, "protocol_for_task", lambda task: whole(task).variant(max_decisions=8))
 
@@ -110,7 +112,7 @@ def test_what_only_imagination_has_is_refused_in_the_real_simulator(
     assert not Path("mine").exists()
 
 
-LONG = ("--task", "reach-v3", "--episodes", "0", "decisions=64", *FEW[1:], "save_every=8")
+LONG = ("--task", "reach-v3", "--episodes", "0", "decisions=32", *FEW[1:], "save_every=8")
 """Long enough to be killed on the way."""
 
 
@@ -134,7 +136,7 @@ def test_a_killed_training_goes_on(
         patched.setattr(logging.root, "handlers", [])  # as in a process of its own, where nothing else listens
         assert train(tiny_checkpoint, "--out", "mine", *LONG) == 0
     assert "going on with the training in mine/agent.state at decision" in capsys.readouterr().err
-    assert json.loads(Path("mine/train.json").read_text())["decisions"] == 64
+    assert json.loads(Path("mine/train.json").read_text())["decisions"] == 32
     assert not Path("mine/agent.state").exists()
     assert train(tiny_checkpoint, "--out", "whole", *LONG) == 0
     killed, whole = (PPO.load(f"{name}/agent.zip").get_parameters()["policy"] for name in ("mine", "whole"))
@@ -155,7 +157,7 @@ def test_a_terminated_training_saves_what_it_has_learned(
         train(tiny_checkpoint, "--out", "mine", *LONG)
     assert ended.value.code == 143
     assert Path("mine/agent.state").is_dir()
-    assert 0 < PPO.load("mine/agent.zip").num_timesteps < 64
+    assert 0 < PPO.load("mine/agent.zip").num_timesteps < 32
     assert json.loads(Path("mine/train.json").read_text())["decisions"] == PPO.load("mine/agent.zip").num_timesteps
 
 
