@@ -119,7 +119,7 @@ class Evaluation:
         if acts_on_env(self.agent):
             # Made in the workers; a checkpoint, if it takes one, is loaded there.
             factory = partial(make_agent, self.agent, self.checkpoint, "cpu", 0, self.settings)
-            return Contestant(self.label, env_agent=factory, device=device_name("cpu"))  # type: ignore[arg-type]
+            return Contestant(self.label, env_agent=factory, device=device_name("cpu"))
         outside, needs, loaded = ":" in self.agent, needs_checkpoint(self.agent), None
         device = resolve_device(self.device) if outside or needs else "cpu"
         if needs or (outside and self.checkpoint is not None):

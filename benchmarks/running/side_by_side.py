@@ -45,7 +45,7 @@ def real_episode(
     Raises:
         UserError: what broke the episode off.
     """
-    own = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+    own: Any = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
     protocol = replace(evaluation.protocol, max_decisions=decisions, linger=decisions, **own)
     if actions is None:
         contestant = replace(evaluation, protocol=protocol, checkpoint=checkpoint).contestant()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from threading import Event
 
@@ -73,10 +74,10 @@ def run(args: Namespace) -> int:
             data = {"url": address, "task": task, "seed": args.seed, "checkpoint": checkpoint.hash}
             out.result(data, f"playing at {address}; Ctrl-C ends it")
             sys.stdout.flush()
-            Event().wait()
-        except KeyboardInterrupt:  # which is how a game ends; SIGTERM unwinds as everywhere
-            return 0
+            with suppress(KeyboardInterrupt):  # which is how a game ends; SIGTERM unwinds as everywhere
+                Event().wait()
         finally:
             page.close(verbose=False)
     finally:
         player.close()
+    return 0
