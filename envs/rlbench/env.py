@@ -186,9 +186,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             per 0.05 s; None when RLBench found no solution, which happens for a few seeds of some tasks.
         """
         super().reset(seed=seed)
-        try:
-            answer = self._build(seed, self.variation if variation is None else variation, "demonstrate")
-        except _NoDemonstrationError:
+        answer = self._build(seed, self.variation if variation is None else variation, "demonstrate")
+        if not answer["demo_poses"]:
             return None
         return self._observe(), self._info(), np.array(answer["demo_poses"]), np.array(answer["demo_open"])
 
@@ -239,18 +238,14 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         elif not isinstance(variation, (int, np.integer)) or not 0 <= variation < self._variations:
             raise UserError(f"variation={variation!r} is out of range; {self.task} has 0 to {self._variations - 1}")
         scene = {"seed": seed % 2**32, "variation": int(variation), **self._arrange(seed)}
-        patience = {"reset": self.settings.reset_seconds, "demonstrate": self.settings.demonstration_seconds}
-        try:
-            answer = self._process.call(call, patience[call], **scene)
-            if self._fresh and call == "demonstrate":
+        answer = {}
+        if call == "demonstrate":
+            answer = self._ask("demonstrate", self.settings.demonstration_seconds, **scene)
+            if self._fresh:
                 self.close()
                 self._process = self._start()
-                answer |= self._process.call("reset", patience["reset"], **scene)
-        except RefusedError as error:
-            if error.kind == "no_demonstration":
-                raise _NoDemonstrationError from error
-            self._process.kill()
-            raise SimulatorError(f"RLBench could not build scene {seed} of {self.task}: {_told(error)}") from error
+        if call == "reset" or self._fresh:
+            answer |= self._ask("reset", self.settings.reset_seconds, **scene)
         self._begin(answer, int(variation))
         return answer
 
@@ -281,18 +276,12 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def _execute(self, values: np.ndarray) -> float:
         """Send one decision and take in what it led to; returns the reward."""
-        assert self._process is not None
         rewards, success, failed = [], False, False
         self._clipped, self._refused = False, ""
         for _ in range(self.repeat):
             command = self._mode.to_command(values, self._state[:3])
             self._clipped |= command.clipped
-            try:
-                answer = self._process.call("step", self.settings.step_seconds, action=command.numbers)
-            except RefusedError as error:
-                # Not one of the refusals that the rule is for: what state the simulator is in, nobody knows.
-                self._process.kill()
-                raise SimulatorError(f"RLBench failed in {self.task}: {_told(error)}") from error
+            answer = self._ask("step", self.settings.step_seconds, action=command.numbers)
             self._see(answer)
             if answer["refused"]:
                 self._refused = answer["refused"]
@@ -304,20 +293,23 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
                 failed = True
                 break
         self._clips += self._clipped
-        if self._refused:
-            return self._refuse()
-        self._success, self._over = success, failed
-        self._latched |= success
-        self._last_reward = sum(rewards) / len(rewards)
+        self._refusals += bool(self._refused)
+        if self._refused and self.on_refusal == "leaderboard":
+            self._over, self._success, self._last_reward = True, False, 0.0
+        elif not self._refused:  # else nothing was executed, and nothing has changed
+            self._success, self._over = success, failed
+            self._latched |= success
+            self._last_reward = sum(rewards) / len(rewards)
         return self._last_reward
 
-    def _refuse(self) -> float:
-        """Nothing was executed: either nothing has changed, or the episode ends."""
-        self._refusals += 1
-        if self.on_refusal == "leaderboard":
-            self._over, self._success = True, False
-            return 0.0
-        return self._last_reward
+    def _ask(self, call: str, seconds: float, **arguments: Any) -> dict[str, Any]:
+        """What the simulator answers. One that can't is ended: nobody knows what state it is in."""
+        assert self._process is not None
+        try:
+            return self._process.call(call, seconds, **arguments)
+        except RefusedError as error:
+            self._process.kill()
+            raise SimulatorError(f"RLBench failed at {call!r} in {self.task}: {error.kind}: {error}") from error
 
     def _see(self, answer: dict[str, Any]) -> None:
         assert self._process is not None
@@ -344,11 +336,3 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             "clipped": self._clipped,
             "clips": self._clips,
         }
-
-
-class _NoDemonstrationError(Exception):
-    """RLBench found no solution."""
-
-
-def _told(error: RefusedError) -> str:
-    return f"{error.kind}: {error}"

@@ -152,13 +152,14 @@ class Simulation:
         }
 
     def demonstrate(self, seed: int, variation: int) -> dict[str, Any]:
-        """RLBench's own motion-planned solution of scene ``seed``, one row per 0.05 s; ends with the scene reset."""
+        """RLBench's own motion-planned solution of scene ``seed``, one row per 0.05 s, or none; ends with the scene
+        reset."""
         self._rewind(seed, variation)
         try:
             # One attempt: a second would draw another scene.
             (demo,) = self._task.get_demos(1, live_demos=True, max_attempts=1)
-        except RuntimeError as error:
-            raise Refusal("no_demonstration", str(error)) from error
+        except RuntimeError:
+            demo = ()  # no solution
         poses = [list(map(float, observation.gripper_pose)) for observation in demo]
         opened = [float(observation.gripper_open) for observation in demo]
         return {"demo_poses": poses, "demo_open": opened, **self.reset(seed, variation)}
