@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 
 setup: $(STAMP)  ## create .venv and install everything, system libraries included where allowed
 
-demo: $(STAMP)  ## one episode on the CPU with the bundled checkpoint; writes demo.mp4
-	$(BIN)/sfvgen-plan eval --task drawer-close-v3 --episodes 1 --video demo.mp4
+demo: $(STAMP)  ## a film of imagined beside real frames, with the bundled checkpoint; writes demo.mp4
+	$(BIN)/sfvgen-plan imagine --task drawer-close-v3 --out demo.mp4
 
 # Two processes, each with half of the tests; who is done first takes some of the other's.
 test: $(STAMP)  ## the default tests (see tests/conftest.py for the slow ones)

@@ -13,12 +13,10 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import statistics
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,8 +84,7 @@ class DriftRow:
 
 @dataclass(frozen=True)
 class CostRow:
-    """One variant: ``seconds`` of a video, and the most memory in use while it is made, in 10**6 bytes: what torch has
-    allocated on a GPU; what the process holds on a CPU, where that can be told (Linux)."""
+    """One variant: ``seconds`` of a video, and the most memory on a GPU while it is made, in 10**6 bytes."""
 
     steps: str
     memory: str
@@ -196,21 +193,13 @@ def in_turns(
 
 
 def peak_mb(call: Callable[[], None], device: torch.device) -> float | None:
-    """Most memory in use during the call, on a GPU without what others hold; None where it can't be told."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        call()
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    with suppress(OSError, AttributeError):  # what earlier calls have left to the allocator would hide the difference
-        ctypes.CDLL(None).malloc_trim(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-    except OSError:
+    """Most memory that torch has allocated on a GPU during the call; None on a CPU, where that can't be told."""
+    if device.type != "cuda":
         return None
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
     call()
-    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(held.split()[1]) * 1024 / 1e6
+    return torch.cuda.max_memory_allocated(device) / 1e6
 
 
 def settings_table(rows: Sequence[SettingsRow]) -> Lines:

@@ -52,7 +52,6 @@ def test_cost_is_measured_with_and_without(memory_folder, tmp_path, monkeypatch)
     rows = run("cost", memory_folder, tmp_path / "cost.csv", "--seconds", "0", "rank=2", "steps=1")
     assert [(row["steps"], row["memory"]) for row in rows] == [("1", "no_temp_lora"), ("1", "full,rank=2,steps=1")]
     assert all(float(row["seconds"]) > 0 for row in rows)
-    assert all(float(row["peak_mb"]) > 50 for row in rows if row["peak_mb"])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_variants_take_turns_and_the_median_counts():
     calls = []
 
     def sleeper(name, pauses):
-        pauses = iter([0, 0, 0, *pauses])  # two calls warm up, the third is the one whose peak is taken
+        pauses = iter([0, 0, *pauses])  # two calls warm up
 
         def sample():
             calls.append(name)
@@ -109,15 +108,15 @@ def test_variants_take_turns_and_the_median_counts():
         return sample
 
     (a, _), (b, _) = in_turns([sleeper("a", [0.3]), sleeper("b", [0.02] * 3)], CPU, 0.0)
-    assert calls == ["a"] * 3 + ["b"] * 3 + ["a", "b"] * 3
+    assert calls == ["a"] * 2 + ["b"] * 2 + ["a", "b"] * 3
     assert a < 0.1 and b >= 0.02
 
 
+@pytest.mark.gpu
 def test_the_peak_is_that_of_the_call():
-    peaks = [peak_mb(lambda size=size: torch.ones(size).sum(), CPU) for size in (20_000_000, 2_000_000)]
-    if None in peaks:
-        pytest.skip("this system doesn't tell")
-    assert 50 < peaks[0] - peaks[1] < 100  # 80 MB and 8 MB of float32
+    device = torch.device("cuda")
+    peaks = [peak_mb(lambda size=size: torch.ones(size, device=device), device) for size in (20_000_000, 2_000_000)]
+    assert 70 < peaks[0] - peaks[1] < 75  # 80 MB and 8 MB of float32
 
 
 def test_tables_say_what_a_memory_adds_and_gains():
