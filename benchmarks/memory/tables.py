@@ -12,7 +12,7 @@ import numpy as np
 
 from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.simulators import ROWS, WITH, WITHOUT
-from sfvgen_plan.benchmarks.memory.sweep import STUDIES
+from sfvgen_plan.benchmarks.memory.sweep_rows import STUDIES
 from sfvgen_plan.benchmarks.report.markdown import markdown, span
 from sfvgen_plan.benchmarks.statistics import Estimate, mean, paired_difference, wilson
 from sfvgen_plan.metrics.frechet import frechet_distance

@@ -10,7 +10,8 @@ import torch
 
 from sfvgen_plan.benchmarks.memory import sweep
 from sfvgen_plan.benchmarks.memory.revisit import Dream, TrueEpisode
-from sfvgen_plan.benchmarks.memory.sweep import STUDIES, CostRow, cost_table, in_turns, main, peak_mb, rounds, spans
+from sfvgen_plan.benchmarks.memory.sweep import in_turns, main, peak_mb, rounds, spans
+from sfvgen_plan.benchmarks.memory.sweep_rows import STUDIES, CostRow, cost_table
 from sfvgen_plan.envs.memory.make import make_memory
 
 CPU = torch.device("cpu")
@@ -40,7 +41,6 @@ def test_settings_are_compared_on_the_same_episodes(memory_folder, tmp_path, cap
 
 
 def test_drift_is_measured_with_and_without(memory_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "SPAN", 32)
     monkeypatch.setattr(sweep, "spans", lambda episode, dream: spans(episode, dream, 32))
     rows = run("drift", memory_folder, tmp_path / "drift.csv", "--episodes", "1", "--decisions", "64", "steps=1")
     found = [(row["row"], row["episode"], row["decision"]) for row in rows]
