@@ -161,7 +161,7 @@ speed() {
 }
 
 tables() {
-    python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/results
+    python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/rows
 }
 
 [ $# -gt 0 ] || set -- data train agents few open_loop speed tables

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2_000
+CELLS = 20_000_000
+"""Weights that a bootstrap may hold; of many thousand episodes fewer resamples are drawn, but at least a hundred."""
 
 TRIM = 0.25
 """Share of the scores that the interquartile mean leaves out at each end."""
@@ -57,8 +59,9 @@ def bootstrap(
     Args:
         strata: (E,) what each episode is drawn again within.
         statistic: weights (R, E), how often each episode was drawn -> (R, ...).
-        resamples: R.
+        resamples: R, at most.
     """
+    resamples = min(resamples, max(100, CELLS // len(strata)))
     generator = np.random.default_rng(0)
     weights = np.empty((resamples, len(strata)))
     places: dict[Hashable, list[int]] = {}

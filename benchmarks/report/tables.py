@@ -117,8 +117,8 @@ def caveat(board: Board, top: int | None) -> str:
     """What the figures mean, and who is not shown."""
     hidden = 0 if top is None else max(0, len(board.standings) - top)
     return (
-        f"95 % intervals: Wilson for success, stratified bootstrap ({RESAMPLES} resamples) for the interquartile mean "
-        "(IQM) of the speed of success, which is 1 at the first decision of an episode, falls to "
+        f"95 % intervals: Wilson for success, stratified bootstrap (at most {RESAMPLES} resamples) for the "
+        "interquartile mean (IQM) of the speed of success, which is 1 at the first decision of an episode, falls to "
         f"1/{board.limit} at the last, and is 0 without success. An episode that broke off counts as a failure. "
         "Controls and agents that have not played every task have no rank."
         + (f" {hidden} more agents are not shown." if hidden else "")

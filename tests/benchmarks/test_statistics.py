@@ -12,6 +12,7 @@ import pytest
 import yaml
 from scipy import stats
 
+from sfvgen_plan.benchmarks import statistics
 from sfvgen_plan.benchmarks.statistics import (
     agreement,
     interquartile_mean,
@@ -138,6 +139,14 @@ def test_probability_of_improvement_counts_pairs() -> None:
     assert estimate.mean + back.mean == pytest.approx(1)
     wanted = resampled(improvement, first, second, resamples=1000)
     assert (estimate.low, estimate.high) == pytest.approx(tuple(wanted), abs=0.03)
+
+
+def test_many_episodes_get_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "CELLS", 3000)
+    for episodes, resamples in ((1, 2000), (10, 300), (1000, 100)):
+        drawn: list[tuple[int, ...]] = []
+        statistics.bootstrap(["a"] * episodes, lambda weights: (drawn.append(weights.shape), weights.sum(axis=1))[1])
+        assert drawn == [(resamples, episodes)]
 
 
 def test_only_shared_tasks_are_compared() -> None:
