@@ -192,6 +192,20 @@ def write_small_dataset() -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def tiny_training(
+    tmp_path_factory: pytest.TempPathFactory, write_small_dataset: Callable[..., Path]
+) -> tuple[Path, Path]:
+    """A dataset of the first of ``SMALL_TASKS``, and the checkpoint that ``train=tiny`` makes of it: what later stages
+    begin at. Don't change them."""
+    from sfvgen_plan.learning.train import Training
+    from sfvgen_plan.settings import compose
+
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_small_dataset(folder / "set", 4, 12, tasks=list(SMALL_TASKS)[:1])
+    return data, Training(compose("train", ["train=tiny", f"data={data}", f"out={folder / 'checkpoint'}"])).run()
+
+
 @pytest.fixture
 def fake_rlbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """RLBench workers started in this test find the stand-ins of ``tests/fakes``; returned to change variables with."""

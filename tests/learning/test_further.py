@@ -23,11 +23,9 @@ def run(train_in_steps):
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory, run, write_small_dataset):
+def started(tiny_training):
     """Dataset of the first of the small tasks, and a checkpoint trained on it."""
-    folder = tmp_path_factory.mktemp("started")
-    data = write_small_dataset(folder / "set", 4, 12, tasks=["reach-v3"])
-    return data, run(data, folder / "checkpoint")
+    return tiny_training
 
 
 def weights(checkpoint, name):
