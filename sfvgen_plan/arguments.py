@@ -58,9 +58,9 @@ class CheckpointAction(Action):
 
 def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:
     """``--checkpoint`` and ``--device``; a checkpoint must be given where the package's lacks the ``tasks``."""
-    text = f"checkpoint of {tasks}: its folder; the package has none"
-    if tasks is None:
-        text = "checkpoint folder, or the name of one in the package (default: metaworld10)"
+    text = "checkpoint: its folder or name (default: metaworld10)"
+    if tasks is not None:
+        text = f"checkpoint of {tasks}: its folder or name; the package has none"
     parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, action=CheckpointAction, help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_overrides
+from sfvgen_plan.catalogue import find_checkpoint
 from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.folders import check_folder, checkpoint_folder
 from sfvgen_plan.settings import compose
 
 HELP = "train a checkpoint: autoencoder, denoiser, heads, priors, inverse dynamics; loop=slowfast adds a loop"
@@ -23,25 +23,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="folder, or name in the package, of what loop=slowfast, add=inverse or add=tasks starts from",
+        help="folder or name of what loop=slowfast, add=inverse or add=tasks starts from",
     )
     add_overrides(parser)
 
 
 def run(args: Namespace) -> int:
     """Train all stages and write the checkpoint."""
-    given = [
-        f"{key}={value}"
-        for key, value in (("data", args.data), ("out", args.out), ("checkpoint", args.checkpoint))
-        if value
-    ]
-    config = compose("train", [*args.overrides, *given])
+    config = compose("train", args.overrides)
+    config |= {key: value for key in ("data", "out", "checkpoint") if (value := getattr(args, key))}
     if not config["data"]:
         raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")
     if not Path(config["data"]).is_dir():
         raise UserError(f"data={config['data']!r} is no folder; make a dataset with sfvgen-plan collect --out DIR")
     if config["checkpoint"]:
-        check_folder(checkpoint_folder(config["checkpoint"]))
+        config["checkpoint"] = str(find_checkpoint(config["checkpoint"]))
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     args.quiet = args.quiet or not first
     out = Output.of(args)
