@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
+LONGEST_NAME = 30
 WIDTH = 80
 """Columns of a table that goes into a file or a pipe."""
 
@@ -72,8 +73,13 @@ class Output:
             print(text)
         else:
             from rich.console import Console
+            from rich.measure import Measurement
 
-            Console(width=None if sys.stdout.isatty() else WIDTH).print(text)
+            console = Console()
+            if not sys.stdout.isatty():
+                least = Measurement.get(console, console.options.update(max_width=1000), text).minimum
+                console = Console(width=max(WIDTH, least))  # nothing is cut off
+            console.print(text)
 
     @contextmanager
     def progress(self, description: str, total: float | None = None) -> Iterator[Bar]:
@@ -106,8 +112,9 @@ def table(
     made = Table(title=Text(title) if title else None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     made.title_justify = made.caption_justify = "left"
     for index, column in enumerate(columns):
-        folded = index in texts
-        made.add_column(column, justify="left" if folded else "right", overflow="fold", no_wrap=not folded)
+        # Where a table is too wide, its numbers are folded before the names are.
+        least = min(LONGEST_NAME, max((len(str(row[0])) for row in rows), default=0)) if index == 0 else None
+        made.add_column(column, justify="left" if index in texts else "right", overflow="fold", min_width=least)
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return made
