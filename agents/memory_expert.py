@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.expert import Scripted
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.envs.sawyer import LAYOUT
@@ -28,7 +28,7 @@ _ON_PATH = 1e-4
 _GAIN = 20.0
 
 
-class MemoryExpert:
+class MemoryExpert(Scripted):
     """An ``EnvAgent`` without memory: it is told the places and the path.
 
     In ``memory/return`` it picks the sub-goal's object up, carries it to its place and lets it go; in
@@ -38,16 +38,9 @@ class MemoryExpert:
     def __init__(self, task: str = return_task.NAME) -> None:
         """The task is known by the environment."""
 
-    def reset(self, task: str, seed: int) -> None:
-        """Nothing is kept between episodes."""
-
     def act(self, env: Any) -> np.ndarray:
         """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
         return act_on_state(env.state) if env.task == return_task.NAME else follow(env)
-
-    def stats(self) -> PlanCost:
-        """A scripted policy plans nothing."""
-        return PlanCost()
 
 
 def follow(env: Any) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.rlbench_demos import step_towards
+from sfvgen_plan.agents.base import EnvAgent
+from sfvgen_plan.agents.expert import Scripted
+from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert, step_towards
+from sfvgen_plan.envs.rlbench.family import is_made
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
 
 TRAVEL = 0.12
@@ -14,20 +16,18 @@ ALIGNED, ARRIVED, REACHED = 0.015, 0.02, 0.012
 """Metres: to the side, before the tip goes down; from object to place; from the tip to where it grasps."""
 
 
-class ReturnExpert:
+class ReturnExpert(Scripted):
     """An ``EnvAgent`` without memory: everything follows from where things are now."""
-
-    def reset(self, task: str, seed: int) -> None:
-        """Nothing is kept between episodes."""
 
     def act(self, env: RLBenchReturnEnv) -> np.ndarray:
         """The unwrapped environment -> action (7,) float32 in [-1, 1]."""
         goal = env.sub_goal
         return act_on_places(env.state, env.positions()[goal.index], goal.place)
 
-    def stats(self) -> PlanCost:
-        """A scripted policy plans nothing."""
-        return PlanCost()
+
+def rlbench_expert(task: str) -> EnvAgent:
+    """The expert of a task that is made on RLBench's table; of all others RLBench's own demonstrations."""
+    return ReturnExpert() if is_made(task) else DemonstratedExpert()
 
 
 def act_on_places(state: np.ndarray, thing: np.ndarray, place: np.ndarray) -> np.ndarray:

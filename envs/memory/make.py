@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
 from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
 from sfvgen_plan.envs.real import observed
 
-KINDS: dict[str, type[MemoryEnv]] = {return_task.NAME: MemoryReturnEnv, revisit_task.NAME: MemoryRevisitEnv}
+KINDS: dict[str, Callable[..., MemoryEnv]] = {return_task.NAME: MemoryReturnEnv, revisit_task.NAME: MemoryRevisitEnv}
 
 
 def make_memory(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:
