@@ -73,13 +73,8 @@ class Output:
             print(text)
         else:
             from rich.console import Console
-            from rich.measure import Measurement
 
-            console = Console()
-            if not sys.stdout.isatty():
-                least = Measurement.get(console, console.options.update(max_width=1000), text).minimum
-                console = Console(width=max(WIDTH, least))  # nothing is cut off
-            console.print(text)
+            Console(width=None if sys.stdout.isatty() else WIDTH).print(text)
 
     @contextmanager
     def progress(self, description: str, total: float | None = None) -> Iterator[Bar]:
@@ -113,8 +108,8 @@ def table(
     made.title_justify = made.caption_justify = "left"
     for index, column in enumerate(columns):
         # Where a table is too wide, its numbers are folded before the names are.
-        least = min(LONGEST_NAME, max((len(str(row[0])) for row in rows), default=0)) if index == 0 else None
-        made.add_column(column, justify="left" if index in texts else "right", overflow="fold", min_width=least)
+        whole = index == 0 and max((len(str(row[0])) for row in rows), default=0) <= LONGEST_NAME
+        made.add_column(column, justify="left" if index in texts else "right", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return made
