@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,8 +29,9 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.readouts import error_cm
-from sfvgen_plan.model.checkpoint import load_checkpoint
-from sfvgen_plan.simulator import LearnedSimulator
+
+if TYPE_CHECKING:
+    from sfvgen_plan.simulator import LearnedSimulator
 
 MEASURES = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm", "success_accuracy", "solved", "solved_seen")
 """Of every decision of a rollout: ``success_accuracy`` is 1 where the success head says what is true, ``solved`` where
@@ -223,6 +224,8 @@ def held_out_data(path: Path, limit: int | None, everything: bool) -> tuple[Epis
 
 def run(args: argparse.Namespace) -> None:
     """Measure, write the rows and say how it went."""
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
     out = Output.of(args)
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     out.note(f"reading {args.data}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +25,11 @@ from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.frechet import clips
 from sfvgen_plan.metrics.places import cosine
 from sfvgen_plan.metrics.readouts import error_cm
-from sfvgen_plan.metrics.toolbox import Toolbox
-from sfvgen_plan.model.checkpoint import Checkpoint
-from sfvgen_plan.simulator import LearnedSimulator
+
+if TYPE_CHECKING:
+    from sfvgen_plan.metrics.toolbox import Toolbox
+    from sfvgen_plan.model.checkpoint import Checkpoint
+    from sfvgen_plan.simulator import LearnedSimulator
 
 CHUNK = 8
 """Decisions imagined, and learned from, at a time."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.memory.rows import ROWS, MemoryRow, row_of
-from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.settings import changed
-from sfvgen_plan.simulation import Outcome
-from sfvgen_plan.simulator import Imagination, LearnedSimulator
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+    from sfvgen_plan.simulation import Outcome
+    from sfvgen_plan.simulator import Imagination, LearnedSimulator
 
 __all__ = ["ROWS", "WITH", "WITHOUT", "chunks", "continued", "in_batches", "shown", "simulator_of"]
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,9 +35,10 @@ from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.envs.rendering import gl_backend
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.readouts import error_cm
-from sfvgen_plan.metrics.toolbox import Toolbox
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
-from sfvgen_plan.simulator import LearnedSimulator
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+    from sfvgen_plan.simulator import LearnedSimulator
 
 FIRST_SEED = 1000
 """Beyond the episodes of the tables."""
@@ -45,12 +46,14 @@ FIRST_SEED = 1000
 CHUNKS = 4
 """Of a video whose cost is measured."""
 
-Variants = Mapping[str, LearnedSimulator]
+Variants = Mapping[str, "LearnedSimulator"]
 """Simulators by their names in the rows."""
 
 
 def settings(args: argparse.Namespace, checkpoint: Checkpoint, variants: Variants) -> Iterator[Any]:
     """Every variant imagines the same episodes."""
+    from sfvgen_plan.metrics.toolbox import Toolbox
+
     episodes = _episodes(args, checkpoint)
     for name, simulator in variants.items():
         for episode, dream in zip(episodes, revisit.imagine(simulator, episodes), strict=True):
@@ -163,6 +166,8 @@ MEASURES = {"settings": settings, "drift": drift, "cost": cost}
 
 def run(args: argparse.Namespace) -> None:
     """Measure all variants, store their rows and show them."""
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
     out, study = Output.of(args), STUDIES[args.study]
     revisit.check_episodes(range(args.seed, args.seed + args.episodes))
     gl_backend()
