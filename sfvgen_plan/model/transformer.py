@@ -12,8 +12,9 @@ S tokens a frame, A action numbers, E text features, D state read-outs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
+
+from sfvgen_plan.memory.layers import CHUNK, Lora, TempLora
 
 WAVES = 5
 """A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
@@ -54,6 +57,7 @@ class Cache:
         keys, values: (N, L, H, W * S, d) of the L layers' H heads.
         index: (N,) int64, how many frames were written since the episode began: the next frame's number.
         least, most: bounds of ``index`` over the episodes, known without asking the device.
+        memory: what the episodes have learnt, or None for a network without memory layers.
     """
 
     keys: Tensor
@@ -61,22 +65,28 @@ class Cache:
     index: Tensor
     least: int
     most: int
+    memory: Lora | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def select(self, index: Tensor) -> Cache:
         """The episodes named by ``index`` (M,), in that order."""
-        return Cache(self.keys[index], self.values[index], self.index[index], self.least, self.most)
+        memory = self.memory.select(index) if self.memory is not None else None
+        return Cache(self.keys[index], self.values[index], self.index[index], self.least, self.most, memory)
 
     def replaced(self, index: Tensor, part: Cache) -> Cache:
         """The same episodes, but those that ``index`` names are the ones of ``part``."""
+        memory = None
+        if self.memory is not None and part.memory is not None:
+            memory = self.memory.replaced(index, part.memory)
         return Cache(
             self.keys.index_copy(0, index, part.keys),
             self.values.index_copy(0, index, part.values),
             self.index.index_copy(0, index, part.index),
             min(self.least, part.least),
             max(self.most, part.most),
+            memory,
         )
 
 
@@ -102,6 +112,7 @@ class Window:
         self.index, self.least, self.most = cache.index, cache.least, cache.most
         self.whole = tuple(self._with_room(kept, frames * tokens) for kept in (cache.keys, cache.values))
         self.layers = [list(kept.unbind(1)) for kept in self.whole]
+        self.memory = cache.memory.layers() if cache.memory is not None else []
 
     def _with_room(self, kept: Tensor, tokens: int) -> Tensor:
         if torch.is_grad_enabled():
@@ -148,46 +159,58 @@ class Window:
         if torch.is_grad_enabled():
             whole = tuple(torch.stack([kept[:, :, :high] for kept in layers], 1) for layers in self.layers)
         keys, values = (kept[:, :, :, low:high] for kept in whole)
-        return Cache(keys, values, self.index + frames, self.least + frames, self.most + frames)
+        memory = Lora.of_layers(self.memory) if self.memory else None
+        return Cache(keys, values, self.index + frames, self.least + frames, self.most + frames, memory)
+
+    def ends_chunk(self, first: int) -> Tensor | bool:
+        """Whether the new frame of number ``first`` is the last of a chunk, for all episodes or (N,) for each."""
+        if self.least == self.most:
+            return (self.least + first + 1) % CHUNK == 0
+        return (self.index + first + 1) % CHUNK == 0
 
 
 class Block(nn.Module):
     """Attention and a perceptron, scaled, shifted and gated by the frame's condition (adaLN; Peebles and Xie 2023)."""
 
-    def __init__(self, width: int, heads: int, conditioning: int) -> None:
+    def __init__(self, width: int, heads: int, conditioning: int, memory: TempLora | None = None) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.memory = heads, memory
+        parts = 6 if memory is None else 9
         self.to_q, self.to_k, self.to_v, self.to_out = (nn.Linear(width, width) for _ in range(4))
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.modulation = nn.Linear(conditioning, 6 * width)
+        self.modulation = nn.Linear(conditioning, parts * width)
         nn.init.normal_(self.modulation.weight, std=0.01)
         with torch.no_grad():  # gates begin at 0.3, so that frames hear each other from the first step on
-            self.modulation.bias.zero_().view(6, width)[2::3] = 0.3
+            self.modulation.bias.zero_().view(parts, width)[2::3] = 0.3
 
     def forward(
         self,
         tokens: Tensor,
         condition: Tensor,
         turn: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        window: Window | None = None,
-        layer: int = 0,
-        first: int = 0,
+        attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+        remember: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """tokens (B, F, S, D), condition (B, F, c), turn: cosines and sines (B or 1, F, 1, 1, d/4)."""
+        """tokens (B, F, S, D), condition (B, F, c), turn: cosines and sines (B or 1, F, 1, 1, d/4).
+
+        Args:
+            attend: query, key and value (B, H, F * S, d) -> what is heard, of the query's shape.
+            remember: what the memory gives for tokens (B, F, S, D); where the block has one.
+        """
         batch, frames, count, width = tokens.shape
-        shift, scale, gate, shift_2, scale_2, gate_2 = self.modulation(condition)[:, :, None].chunk(6, -1)
+        shift, scale, gate, shift_2, scale_2, gate_2, *rest = self.modulation(condition)[:, :, None].split(width, -1)
         normed = F.layer_norm(tokens, (width,)) * (1 + scale) + shift
         shape = (batch, frames, count, self.heads, width // self.heads)
         query = rotated(unit(self.to_q(normed).view(shape)), turn)
         key = rotated(unit(self.to_k(normed).view(shape)), turn)
         value = self.to_v(normed).view(shape)
         query, key, value = (x.to(value.dtype).flatten(1, 2).transpose(1, 2) for x in (query, key, value))
-        if window is not None:
-            key, value = window.write(layer, first, key, value)
-            query = query.to(key.dtype)
-        heard = F.scaled_dot_product_attention(query, key, value, mask)
+        heard = attend(query, key, value)
         tokens = tokens + gate * self.to_out(heard.transpose(1, 2).reshape(tokens.shape))
+        if remember is not None:
+            shift, scale, gate = rest
+            normed = (F.layer_norm(tokens, (width,)) * (1 + scale) + shift).to(value.dtype)
+            tokens = tokens + gate * remember(normed)
         normed = F.layer_norm(tokens, (width,)) * (1 + scale_2) + shift_2
         return tokens + gate_2 * self.down(F.gelu(self.up(normed), approximate="tanh"))
 
@@ -206,6 +229,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         patch: side of the square of latents that makes a token.
         dim, depth, heads: of the trunk. conditioning: numbers of the condition of a frame.
         squeezed: numbers of each token that the heads see.
+        memory_blocks: indices of the blocks that have a Temp-LoRA. memory_rank: of each of its heads.
         context_noise: noise level that imagined frames are shown with, which hides their small errors.
         reward_scale: the largest reward. estimate_mean, estimate_std: (D,) units of the read-outs.
     """
@@ -227,6 +251,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         heads: int = 4,
         conditioning: int = 128,
         squeezed: int = 32,
+        memory_blocks: Sequence[int] = (),
+        memory_rank: int = 128,
         context_noise: float = 0.1,
         reward_scale: float = 1.0,
         estimate_mean: Sequence[float] = (),
@@ -243,7 +269,14 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.action_in = mlp(action_dim + 1, 2 * conditioning, conditioning)
         self.place_in = mlp(places, 2 * conditioning, conditioning)
         self.text_in = nn.Linear(text_dim, conditioning)
-        self.blocks = nn.ModuleList(Block(dim, heads, conditioning) for _ in range(depth))
+        self.memory_blocks = {block: number for number, block in enumerate(memory_blocks)}
+        self.blocks = nn.ModuleList()
+        for block in range(depth):
+            memory = None
+            if block in self.memory_blocks:
+                moving, number = min(summed, action_dim), self.memory_blocks[block]
+                memory = TempLora(dim, moving, self.tokens, number, rank=memory_rank)
+            self.blocks.append(Block(dim, heads, conditioning, memory))
         self.out = nn.Linear(dim, values)
         nn.init.zeros_(self.out.weight)
         self.squeeze = nn.Linear(dim, squeezed)
@@ -270,13 +303,20 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     # Denoising
 
     def training_pass(
-        self, clean: Tensor, clean_noise: Tensor, noisy: Tensor, noise: Tensor, known: Condition
+        self,
+        clean: Tensor,
+        clean_noise: Tensor,
+        noisy: Tensor,
+        noise: Tensor,
+        known: Condition,
+        real: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Every frame twice in one sequence: a clean copy that sees clean frames up to itself, and a noisy one that
         sees the clean frames before it and itself. So every frame is a target, and contexts are computed once.
 
         Args:
             clean, noisy: (B, F, S, V) tokens with noise of their levels (B, F) added.
+            real: (B, F) which frames exist, and are remembered; None for all.
 
         Returns:
             The network's output for the noisy frames (B, F, S, V) (see ``denoised``), and the clean frames' features
@@ -292,8 +332,16 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         number = torch.arange(frames, device=clean.device).repeat(2)
         turn = turns(number[None], self._turned)
         mask = pairs_mask(frames, self.tokens, self.config.window, clean.device)
+        written = torch.ones_like(clean_noise) if real is None else real
+        moved = self._address(twice)
+
+        def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(query, key, value, mask)
+
         for block in self.blocks:
-            tokens = block(tokens, condition, turn, mask)
+            memory = block.memory
+            remember = None if memory is None else partial(memory.training_pass, place=moved, real=written)
+            tokens = block(tokens, condition, turn, attend, remember)
         return self._output(tokens[:, frames:]), tokens[:, :frames]
 
     def empty(self, episodes: int) -> Cache:
@@ -303,7 +351,9 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         kind = torch.get_autocast_dtype(device.type) if half else self.embed.weight.dtype
         shape = (episodes, c.depth, c.heads, c.window * self.tokens, c.dim // c.heads)
         none = torch.zeros(shape, device=device, dtype=kind)
-        return Cache(none, none, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0)
+        layers = [self.blocks[block].memory.empty(episodes) for block in self.memory_blocks]
+        memory = Lora.of_layers(layers) if layers else None
+        return Cache(none, none, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0, memory)
 
     def room(self, cache: Cache, frames: int) -> Window:
         """Room to work on so many frames behind those of the cache."""
@@ -311,16 +361,25 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 
     def look(self, window: Window, first: int, tokens: Tensor, noise: Tensor, known: Condition) -> Tensor:
         """Write clean frames (N, F, S, V), shown at their noise levels (N, F), as the new ones from ``first`` on;
-        returns their features (N, F, S, D)."""
+        returns their features (N, F, S, D). With memory layers one frame at a time."""
         embedded = self._embedded(tokens, noise, True)
-        return self._cached(window, first, embedded, self._condition(noise, torch.ones_like(noise), known))
+        condition = self._condition(noise, torch.ones_like(noise), known)
+        found = self._cached(window, first, embedded, condition, self._address(known), written=True)
+        ends = window.ends_chunk(first)
+        if window.memory and ends is not False:
+            for block, number in self.memory_blocks.items():
+                learnt = self.blocks[block].memory.learn(window.memory[number])
+                window.memory[number] = learnt if ends is True else learnt.where(ends, window.memory[number])
+        return found
 
     def denoise(self, window: Window, first: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
         """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of number ``first``.
         Its keys and values are overwritten by ``look``."""
         embedded = self._embedded(noisy, noise, False)
         condition = self._condition(noise, torch.zeros_like(noise), known)
-        return denoised(self._output(self._cached(window, first, embedded, condition)), noisy, noise)
+        return denoised(
+            self._output(self._cached(window, first, embedded, condition, self._address(known))), noisy, noise
+        )
 
     def sample(
         self, window: Window, first: int, noise: Tensor, known: Condition, levels: Sequence[float] | Tensor
@@ -372,13 +431,31 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         told = told + given * self.place_in(place_features(known.place[..., : self.config.summed]))
         return F.silu(told + self.text_in(known.text)[:, None])
 
-    def _cached(self, window: Window, first: int, tokens: Tensor, condition: Tensor) -> Tensor:
+    def _cached(
+        self, window: Window, first: int, tokens: Tensor, condition: Tensor, moved: Tensor, written: bool = False
+    ) -> Tensor:
         frames = tokens.shape[1]
         turn = turns(window.number(first, frames), self._turned)
         mask = window.mask(first, frames)
         for layer, block in enumerate(self.blocks):
-            tokens = block(tokens, condition, turn, mask, window, layer, first)
+
+            def attend(query: Tensor, key: Tensor, value: Tensor, layer: int = layer) -> Tensor:
+                key, value = window.write(layer, first, key, value)
+                return F.scaled_dot_product_attention(query.to(key.dtype), key, value, mask)
+
+            def remember(asking: Tensor, memory: TempLora = block.memory, layer: int = layer) -> Tensor:
+                number = self.memory_blocks[layer]
+                read = memory.read(window.memory[number], asking, moved)
+                if written:
+                    window.memory[number] = memory.write(window.memory[number], asking, moved)
+                return read
+
+            tokens = block(tokens, condition, turn, attend, None if block.memory is None else remember)
         return tokens
+
+    def _address(self, known: Condition) -> Tensor:
+        """(B, F, M) where frames are written and read: the origin for those whose place is not known."""
+        return known.place[..., : self.config.summed] * known.given[..., None]
 
     def _output(self, tokens: Tensor) -> Tensor:
         return self.out(F.layer_norm(tokens, tokens.shape[-1:])).float()
