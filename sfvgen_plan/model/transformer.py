@@ -102,7 +102,8 @@ class Reading(NamedTuple):
 
 
 class Window:
-    """Room for G new frames behind a cache, filled while it is worked on: in place, or where gradients are wanted anew.
+    """Room for G new frames behind a cache, filled in place while it is worked on. Where gradients are wanted, or the
+    work is compiled (which would copy the whole of what is written into), every frame's keys are put behind anew.
 
     Frame slot p of W + G holds the frame of number ``index - W + p``.
     """
@@ -110,12 +111,13 @@ class Window:
     def __init__(self, cache: Cache, frames: int, tokens: int) -> None:
         self.tokens, self.width, self.frames = tokens, cache.keys.shape[-2] // tokens, frames
         self.index, self.least, self.most = cache.index, cache.least, cache.most
+        self.in_place = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
         self.whole = tuple(self._with_room(kept, frames * tokens) for kept in (cache.keys, cache.values))
         self.layers = [list(kept.unbind(1)) for kept in self.whole]
         self.memory = cache.memory.layers() if cache.memory is not None else []
 
     def _with_room(self, kept: Tensor, tokens: int) -> Tensor:
-        if torch.is_grad_enabled():
+        if not self.in_place:
             return kept
         return torch.cat([kept, kept.new_empty(*kept.shape[:3], tokens, kept.shape[-1])], dim=3)
 
@@ -146,17 +148,17 @@ class Window:
         start = (self.width + first) * self.tokens
         end, low = start + keys.shape[2], self.oldest(first) * self.tokens
         for kept, new in zip(self.layers, (keys, values), strict=True):
-            if torch.is_grad_enabled():
-                kept[layer] = torch.cat([kept[layer][:, :, :start], new.to(kept[layer].dtype)], 2)
-            else:
+            if self.in_place:
                 kept[layer][:, :, start:end] = new.to(kept[layer].dtype)
+            else:
+                kept[layer] = torch.cat([kept[layer][:, :, :start], new.to(kept[layer].dtype)], 2)
         return self.layers[0][layer][:, :, low:end], self.layers[1][layer][:, :, low:end]
 
     def cache(self, frames: int) -> Cache:
         """The cache after the first ``frames`` new ones."""
         low, high = frames * self.tokens, (self.width + frames) * self.tokens
         whole = self.whole
-        if torch.is_grad_enabled():
+        if not self.in_place:
             whole = tuple(torch.stack([kept[:, :, :high] for kept in layers], 1) for layers in self.layers)
         keys, values = (kept[:, :, :, low:high] for kept in whole)
         memory = Lora.of_layers(self.memory) if self.memory else None

@@ -1,0 +1,91 @@
+"""The Temp-LoRA that is taught to learn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sfvgen_plan.memory.layers import CHUNK, TempLora
+
+EPISODES, FRAMES, TOKENS, DIM = 2, 3 * CHUNK + 3, 4, 32
+
+
+@pytest.fixture
+def layer() -> TempLora:
+    torch.manual_seed(0)
+    return TempLora(DIM, places=2, tokens=TOKENS, features=64, rank=16)
+
+
+def walk() -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and places of frames; the last ones are where the first ones were."""
+    torch.manual_seed(1)
+    tokens, place = torch.randn(EPISODES, FRAMES, TOKENS, DIM), torch.randn(EPISODES, FRAMES, 2) * 3
+    place[:, 2 * CHUNK :] = place[:, : FRAMES - 2 * CHUNK]
+    return tokens, place
+
+
+@torch.no_grad()
+def test_frame_by_frame_equals_the_whole_episode_at_once(layer: TempLora) -> None:
+    tokens, place = walk()
+    real = torch.ones(EPISODES, FRAMES)
+    real[1, 5] = 0
+    whole = layer.training_pass(torch.cat([tokens, tokens], 1), torch.cat([place, place], 1), real)
+    memory, read = layer.empty(1), []
+    for t in range(FRAMES):
+        now = slice(t, t + 1)
+        read.append(layer.read(memory, tokens[:1, now], place[:1, now]))
+        memory = layer.write(memory, tokens[:1, now], place[:1, now])
+        if (t + 1) % CHUNK == 0:
+            memory = layer.learn(memory)
+    assert torch.allclose(torch.cat(read, 1), whole[:1, :FRAMES], atol=1e-5)
+    assert torch.allclose(whole[:, :FRAMES], whole[:, FRAMES:], atol=1e-5)  # clean and noisy copies read the same
+    other = tokens.clone()
+    other[1, 5] += 1  # a frame that does not exist is not written
+    again = layer.training_pass(torch.cat([other, tokens], 1), torch.cat([place, place], 1), real)
+    assert torch.allclose(again[:, FRAMES:], whole[:, FRAMES:], atol=1e-5)
+
+
+@torch.no_grad()
+def test_what_was_written_is_recalled_where_it_was_before_any_training(layer: TempLora) -> None:
+    tokens, place = walk()
+    memory = layer.empty(EPISODES)
+    for t in range(CHUNK):
+        memory = layer.write(memory, tokens[:, t : t + 1], place[:, t : t + 1])
+    memory = layer.learn(memory)
+
+    def unexplained(at: torch.Tensor) -> float:
+        """Share of what is stored of the first frames' own tokens that is not recalled ``at`` these places."""
+        low = layer._low(layer.address(tokens[:, :CHUNK], at))
+        recalled = (low @ memory.fast).transpose(2, 3)
+        stored = layer.value(tokens[:, :CHUNK]).unflatten(-1, (layer.heads, layer.size))
+        own = (layer.own > 0)[..., None]
+        return float(((recalled - stored) * own).square().sum() / (stored * own).square().sum())
+
+    assert unexplained(place[:, :CHUNK]) < 0.35
+    assert unexplained(place[:, :CHUNK] + 10) > 0.9
+
+
+def test_gradients_flow_through_the_writing(layer: TempLora) -> None:
+    tokens, place = walk()
+    tokens.requires_grad_()
+    read = layer.training_pass(
+        torch.cat([tokens, tokens.detach()], 1), torch.cat([place, place], 1), torch.ones(2, FRAMES)
+    )
+    read[:, FRAMES + 2 * CHUNK :].sum().backward()  # noisy copies of the last frames
+    assert tokens.grad is not None
+    assert bool((tokens.grad[:, :CHUNK].abs().amax((-1, -2)) > 0).all())
+    assert not bool(tokens.grad[:, 3 * CHUNK :].any())  # nothing reads its own chunk
+    assert layer.down.grad is not None and bool(layer.down.grad.abs().sum() > 0)
+
+
+@torch.no_grad()
+def test_memories_are_values_of_fixed_size_that_fork_and_join(layer: TempLora) -> None:
+    tokens, place = walk()
+    first = layer.learn(layer.write(layer.empty(EPISODES), tokens[:, :1], place[:, :1]))
+    kept = first.fast.clone()
+    second = layer.learn(layer.write(first, tokens[:, 1:2], place[:, 1:2]))
+    assert torch.equal(first.fast, kept) and second.fast.shape == first.fast.shape
+    joined = first.replaced(torch.tensor([1]), second.select(torch.tensor([0])))
+    assert torch.equal(joined.fast[0], first.fast[0]) and torch.equal(joined.gram[1], second.gram[0])
+    chosen = first.where(torch.tensor([True, False]), second)
+    assert torch.equal(chosen.cross[0], first.cross[0]) and torch.equal(chosen.cross[1], second.cross[1])
