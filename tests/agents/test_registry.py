@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sfvgen_plan.agents import players
 from sfvgen_plan.agents.adapters import kind_of
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.agents.registry import (
@@ -18,6 +19,7 @@ from sfvgen_plan.agents.registry import (
     check_agent,
     check_plays,
     controls,
+    explain_settings,
     make_agent,
     settings_of,
     table_order,
@@ -65,6 +67,25 @@ def test_every_agent_says_what_it_does_and_every_setting_what_it_means(name):
     kind = settings_of(name)
     assert kind.__doc__.count("\n") == 0 and len(kind.__doc__) > 15
     assert all(item.metadata["text"] for item in fields(kind))
+
+
+def test_adding_an_agent_is_one_file(tmp_path, monkeypatch):
+    (tmp_path / "held.py").write_text(
+        "from dataclasses import dataclass\nimport numpy as np\n"
+        "from sfvgen_plan.agents.adapters import CallableAgent, LanesOfAgents\n"
+        "from sfvgen_plan.agents.base import AgentSettings\nfrom sfvgen_plan.settings import setting\n"
+        "@dataclass(frozen=True)\nclass Settings(AgentSettings):\n"
+        "  'The same action for ever.'\n  needs_checkpoint = False\n  push: float = setting(0.5, 'every number')\n"
+        "def build(settings, given):\n"
+        "  action = np.full(given.action_dim, settings.push)\n"
+        "  return LanesOfAgents(lambda: CallableAgent(lambda frame: action), given.action_dim)\n"
+    )
+    monkeypatch.setattr(players, "__path__", [*players.__path__, str(tmp_path)])
+    assert "held" in agent_names() and "held" in table_order()
+    assert explain_settings("held").splitlines()[1:] == ["agent.push=0.5  every number"]
+    agent = make_agent("held", settings=agent_settings("held", ["agent.push=1"])[0], action_dim=2)
+    agent.reset([0], ["t"], [0])
+    assert agent.act([0], FRAMES).tolist() == [[1.0, 1.0]]
 
 
 def test_tables_have_weak_agents_before_strong_ones():
