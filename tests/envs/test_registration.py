@@ -3,8 +3,8 @@
 import gymnasium as gym
 import pytest
 
-from sfvgen_plan.envs.registration import ENVIRONMENTS, register_envs
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.registration import ENVIRONMENTS, register_envs
 
 
 def test_registered_once_the_package_is_imported():
