@@ -10,9 +10,9 @@ import sfvgen_plan.envs  # noqa: F401 - registers the environments
 parser = argparse.ArgumentParser()
 parser.add_argument("--task", default="reach-v3")
 parser.add_argument("--checkpoint", help="default: the one in the package")
-parser.add_argument("--envs", type=int, default=16)
-parser.add_argument("--horizon", type=int, default=20)
-parser.add_argument("--updates", type=int, default=200)
+parser.add_argument("--envs", type=int, default=8)
+parser.add_argument("--horizon", type=int, default=10)
+parser.add_argument("--updates", type=int, default=3)
 args = parser.parse_args()
 torch.manual_seed(0)
 settings = {"checkpoint": args.checkpoint, "max_decisions": args.horizon, "obs_mode": "state"}
