@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sfvgen_plan.errors import unknown_name
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan.errors import UserError, install_command, need_package, reason, unknown_name
 
 MANY = [f"task-{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
 
@@ -28,3 +32,19 @@ def test_parts_of_names_are_compared() -> None:
     known = ["one/reach", "two/reach", "one/teach", "two/push"]
     assert str(unknown_name("task", "reach", known, last)).endswith("did you mean one/reach, two/reach?")
     assert str(unknown_name("task", "two/pusch", known, last)).endswith("did you mean two/push?")
+
+
+def test_what_other_libraries_say_is_one_line() -> None:
+    assert reason(ValueError("first\nsecond")) == "first"
+    assert reason(KeyError()) == "KeyError"
+
+
+def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = Path(__file__).resolve().parents[1]
+    monkeypatch.chdir(checkout)
+    with pytest.raises(UserError, match=r"^no_such_package is not installed; pip install '\.\[sb3\]'$"):
+        need_package("no_such_package", "sb3")
+    monkeypatch.chdir("/")
+    assert install_command("sb3") == f"pip install '{checkout}[sb3]'"
+    monkeypatch.setattr("sfvgen_plan.errors.__file__", "/nowhere/sfvgen_plan/errors.py")
+    assert install_command("play") == "pip install 'gradio>=6'"

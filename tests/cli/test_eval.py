@@ -119,11 +119,11 @@ def test_learned_agents_play_with_a_checkpoint(
 
 
 def test_a_video_shows_the_first_episode(capsys: pytest.CaptureFixture[str]) -> None:
-    data = report(
-        capsys, "--task", "reach-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--video", "seen.mp4"
-    )
+    options = ("--task", "reach-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--out", "run")
+    assert evaluate(*options, "--video", "seen.mp4") == 0
+    assert "video: seen.mp4" in capsys.readouterr().err
     frames = list(imageio.get_reader("seen.mp4").iter_data())
-    assert len(frames) >= data["episodes"][0]["decisions"] + 1
+    assert len(frames) >= read_rows(Path("run/episodes.csv"))[0].decisions + 1
     assert frames[0].shape == (416, 384, 3)
     assert [path.name for path in Path().glob("*.mp4")] == ["seen.mp4"]
 
