@@ -23,12 +23,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
+from sfvgen_plan.arguments import BAD_INPUT
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
 
 VERBS = ("eval", "imagine", "play", "leaderboard", "fidelity", "bench", "collect", "train", "train-agent", "doctor")
 
-BAD_INPUT = 2
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 """Errors of the system that a user can mend by another path, whoever meets them."""
 
