@@ -21,7 +21,7 @@ TRIM = 0.25
 """Share of the scores that the interquartile mean leaves out at each end."""
 
 FEWEST_POLICIES = 3
-"""Of which scores are correlated: two points always lie on a line."""
+"""That a correlation needs: two points always lie on a line."""
 
 Scores = Mapping[str, Sequence[float]]
 """Task -> the scores of its episodes."""

@@ -30,11 +30,11 @@ LONGEST = 60
 """Frames of a clip; longer episodes are cut there."""
 
 QUALITY = 5
-"""Of ten, as imageio counts."""
+"""Of the video, from 0 to 10."""
 
 GAP = 4
 SMALLEST, LARGEST = 100, 2_000_000
-"""Bytes that a clip may have; anything else is none of ours."""
+"""Bytes of a video; a smaller or larger file is passed over."""
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))

@@ -28,11 +28,11 @@ COLOURS = 8
 PROFILE_POINTS = 50
 
 CLIP_BYTES = 12_000_000
-"""Of a page, for videos; more of them are left out."""
+"""Bytes of a page that videos may take; what does not fit is left out."""
 
 WIDTH, HEIGHT = 640, 330
 LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286
-"""Of a chart in SVG units, and of the area within its axes."""
+"""Size of a chart, and edges of the area within its axes, in SVG units."""
 
 
 def report(

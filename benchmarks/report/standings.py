@@ -24,10 +24,10 @@ class Standing:
         name: the agent, with its checkpoint where another has the same name.
         rank: None for controls and for agents that have not played every task.
         summary: its episodes.
-        scores: task -> speed of success of each episode: 1 for the first decision, falling to 1 / limit for the last, 0
+        scores: task -> speed of success of each episode: 1 for success at the first decision, 1 / limit at the last, 0
             without success.
         speed: interquartile mean of those.
-        missing: tasks of the protocol that it has not played.
+        missing: number of the protocol's tasks that it has not played.
         learning: what the newest of its runs records of the cost of its training.
     """
 

@@ -108,7 +108,7 @@ class EpisodeRow:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> EpisodeRow:
-        """Inverse of ``values``; also takes texts, and ignores other columns.
+        """The row with these values by column, numbers or their texts; other columns are ignored.
 
         Raises:
             ValidationError: as above, or a column is missing.

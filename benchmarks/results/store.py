@@ -24,7 +24,7 @@ from sfvgen_plan.errors import UserError
 
 VERSION = 2
 APPLICATION_ID = 0x5F6E0001
-"""Tells our files from other SQLite files, and from those of other versions (header fields)."""
+"""Header fields that tell a result store from other SQLite files, and from those of other versions."""
 
 BUSY_SECONDS = 60.0
 """How long to wait for other processes that write."""
