@@ -9,13 +9,14 @@ when it is first made.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 from sfvgen_plan.data.sources import Source
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError, reason, unknown_name
 
 MODULES = (
     "sfvgen_plan.envs.metaworld.family",
@@ -147,18 +148,22 @@ def register(family: Family) -> None:
 
 
 def families() -> tuple[Family, ...]:
-    """All families, those of this package first.
+    """All families, those of this package first. Modules that ``SFVGEN_FAMILIES`` names may lie in the current folder.
 
     Raises:
-        UserError: a module that ``SFVGEN_FAMILIES`` names can't be imported.
+        UserError: one of them can't be imported.
     """
     own = [import_module(module).FAMILY for module in MODULES]
     named = os.environ.get(VARIABLE, "")
+    if named and (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
     for module in filter(None, (part.strip() for part in named.split(","))):
         try:
             import_module(module)
-        except ImportError as error:
-            raise UserError(f"{VARIABLE}={named!r} can't be imported ({error}); name modules that can be") from error
+        except Exception as error:  # whatever the user's own code runs into
+            raise UserError(
+                f"{VARIABLE}={named!r}: {module} can't be imported ({reason(error)}); name modules that can be"
+            ) from error
     return (*own, *_registered.values())
 
 

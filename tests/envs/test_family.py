@@ -107,10 +107,13 @@ def test_modules_that_the_environment_names_bring_their_families(
         "import dataclasses\nfrom sfvgen_plan.envs.family import family, register\n"
         "register(dataclasses.replace(family('memory'), name='pebbles', tasks={'pebbles/throw': 'throw it'}))\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)  # a module in the current folder is found
     monkeypatch.setenv(registry.VARIABLE, "pebbles")
     assert canonical("pebbles/throw") == "pebbles/throw"
     assert [item.name for item in families()] == ["metaworld", "memory", "rlbench", "pebbles"]
-    monkeypatch.setenv(registry.VARIABLE, "no_such_module")
-    with pytest.raises(UserError, match="SFVGEN_FAMILIES='no_such_module' can't be imported"):
-        families()
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    for name in ("no_such_module", "broken_module"):
+        monkeypatch.setenv(registry.VARIABLE, name)
+        with pytest.raises(UserError, match=f"SFVGEN_FAMILIES='{name}': {name} can't be imported"):
+            families()
