@@ -79,7 +79,9 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = [ROOT / folder for folder in ("sfvgen_plan/checkpoints", "benchmarks/protocols", "configs", "envs/play")]
+    data = [
+        ROOT / folder for folder in ("sfvgen_plan/checkpoints", "benchmarks/protocols", "benchmarks/report", "configs")
+    ]
     wanted = {path for folder in data for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     wanted |= {path for folder in ("sfvgen_plan", *INSIDE) for path in (ROOT / folder).rglob("*.py")}
     for inside in (path.relative_to(ROOT) for path in wanted):
