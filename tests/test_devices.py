@@ -32,9 +32,11 @@ def test_thread_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["LP_NUM_THREADS"] == PATIENT_THREADS["LP_NUM_THREADS"]
 
 
-def test_nothing_that_reads_thread_settings_is_loaded_before_they_are_made() -> None:
-    modules = ", ".join(
-        f"sfvgen_plan.{name}" for name in ("benchmarks.running.runner", "benchmarks.running.recorded", "cli.eval")
+def test_importing_the_package_makes_them_before_anything_reads_them() -> None:
+    modules = ", ".join(f"sfvgen_plan.{name}" for name in ("benchmarks.running.recorded", "cli.eval", "envs"))
+    code = (
+        f"import sys, os, {modules}; assert not {{'torch', 'mujoco'}} & set(sys.modules);"
+        f"assert {PATIENT_THREADS}.items() <= os.environ.items()"
     )
-    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'mujoco'}} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    environment = {name: value for name, value in os.environ.items() if name not in PATIENT_THREADS}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

@@ -48,8 +48,8 @@ def refusal(capsys: pytest.CaptureFixture[str], checkpoint: Path, *options: str)
 def test_a_run_has_rows_summary_and_pictures_and_is_gone_on_with(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tasks = ("--task", "reach-v3", "--task", "drawer-close-v3")
-    short = ("--episodes", "1", "--max-decisions", "2", "sampler_steps=1", "--block", "2", "--out", "run", "--json")
+    tasks = ("--task", "reach-v3")
+    short = ("--episodes", "2", "--max-decisions", "2", "sampler_steps=1", "--block", "2", "--out", "run", "--json")
     options = (*tasks, *short, "--agent", "readout", "--agent", "random", "--probes", "flip")
     # Agents of other settings go into the same folder, and into its report.
     assert fidelity(tiny_checkpoint, *tasks, *short, "--agent", "prior", "noise=0.5", "random=0.2") == 0
