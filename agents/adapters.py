@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost
+from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, Stateless
 from sfvgen_plan.errors import UserError
 
 Kind = Literal["single", "batch", "env"]
@@ -44,9 +44,7 @@ def check_actions(actions: Any, action_dim: int, who: str) -> np.ndarray:
         array = np.asarray(actions, dtype=np.float32)
     except (TypeError, ValueError):
         raise UserError(f"agent {who} returned {type(actions).__name__}; return numbers ({action_dim},)") from None
-    given = array.shape
-    if array.ndim == 1:
-        array = array[None]
+    given, array = array.shape, array[None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] != action_dim or len(array) == 0:
         raise UserError(
             f"agent {who} returned actions of shape {given}, the environment takes ({action_dim},) or (G, {action_dim})"
@@ -56,25 +54,18 @@ def check_actions(actions: Any, action_dim: int, who: str) -> np.ndarray:
     return array.clip(-1.0, 1.0)
 
 
-class CallableAgent:
+class CallableAgent(Stateless):
     """A function of the observation as an ``Agent``."""
 
     def __init__(self, function: Callable[[np.ndarray], Any]) -> None:
         self.function = function
 
-    def reset(self, task: str, seed: int) -> None:
-        """Nothing to do: the function keeps no episode."""
-
     def act(self, observation: np.ndarray) -> np.ndarray:
         """What the function returns."""
         return self.function(observation)
 
-    def stats(self) -> PlanCost:
-        """Nothing: it does not plan."""
-        return PlanCost()
 
-
-class PredictingAgent:
+class PredictingAgent(Stateless):
     """A Stable-Baselines3 model, or anything with its ``predict(observation, deterministic=True)``, as an ``Agent``.
 
     Where ``predict`` takes ``state`` and ``episode_start``, as policies with an LSTM do, the state that it returns is
@@ -83,29 +74,18 @@ class PredictingAgent:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        names = signature(model.predict).parameters
-        self._keeps_state = {"state", "episode_start"} <= names.keys()
+        self._keeps_state = {"state", "episode_start"} <= signature(model.predict).parameters.keys()
         self._state: Any = None
-        self._first = True
 
     def reset(self, task: str, seed: int) -> None:
         """Forget the episode before."""
-        self._state, self._first = None, True
+        self._state = None
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """One observation -> what the policy does most of all."""
-        if not self._keeps_state:
-            return self.model.predict(observation, deterministic=True)[0]
-        start = np.array([self._first])
-        action, self._state = self.model.predict(
-            observation, state=self._state, episode_start=start, deterministic=True
-        )
-        self._first = False
+        kept = {"state": self._state, "episode_start": np.array([self._state is None])} if self._keeps_state else {}
+        action, self._state = self.model.predict(observation, deterministic=True, **kept)
         return action
-
-    def stats(self) -> PlanCost:
-        """Nothing: it does not plan."""
-        return PlanCost()
 
 
 def as_agent(thing: Any) -> Agent:
@@ -176,17 +156,17 @@ class LanesOfAgents:
 class SingleAgent:
     """A ``BatchAgent`` that plays one episode, as an ``Agent``."""
 
-    def __init__(self, batch: BatchAgent, lane: int = 0) -> None:
-        self.batch, self.lane = batch, lane
+    def __init__(self, batch: BatchAgent) -> None:
+        self.batch = batch
 
     def reset(self, task: str, seed: int) -> None:
         """Start a new episode."""
-        self.batch.reset([self.lane], [task], [seed])
+        self.batch.reset([0], [task], [seed])
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """Frame (H, W, 3) uint8 -> action (1, A)."""
-        return self.batch.act([self.lane], np.asarray(observation)[None])
+        return self.batch.act([0], np.asarray(observation)[None])
 
     def stats(self) -> PlanCost:
         """Cost of the episode."""
-        return self.batch.stats(self.lane)
+        return self.batch.stats(0)

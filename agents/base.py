@@ -69,6 +69,17 @@ class EnvAgent(Protocol):
         """Cost of the episode so far."""
 
 
+class Stateless:
+    """What agents have in common that keep nothing of an episode and plan nothing: they need but ``act``."""
+
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode: nothing to do."""
+
+    def stats(self) -> PlanCost:
+        """Nothing is counted."""
+        return PlanCost()
+
+
 @dataclass(frozen=True)
 class AgentSettings:
     """Settings of an agent of the registry: its fields, each made by ``sfvgen_plan.settings.setting``.

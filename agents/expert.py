@@ -6,23 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.base import EnvAgent, PlanCost
+from sfvgen_plan.agents.base import EnvAgent, Stateless
 from sfvgen_plan.envs.family import family_of, resolve
 from sfvgen_plan.errors import UserError
 
 
-class Scripted:
-    """What experts have in common that keep nothing of an episode and plan nothing: they need but ``act``."""
-
-    def reset(self, task: str, seed: int) -> None:
-        """A new episode: nothing to do."""
-
-    def stats(self) -> PlanCost:
-        """Nothing is counted."""
-        return PlanCost()
-
-
-class ExpertAgent(Scripted):
+class ExpertAgent(Stateless):
     """The expert of whatever task is played (an ``EnvAgent``), made by the task's family."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.expert import Scripted
+from sfvgen_plan.agents.base import Stateless
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.envs.sawyer import LAYOUT
@@ -28,7 +28,7 @@ _ON_PATH = 1e-4
 _GAIN = 20.0
 
 
-class MemoryExpert(Scripted):
+class MemoryExpert(Stateless):
     """An ``EnvAgent`` without memory: it is told the places and the path.
 
     In ``memory/return`` it picks the sub-goal's object up, carries it to its place and lets it go; in

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.expert import Scripted
+from sfvgen_plan.agents.base import Stateless
 from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.rendering import import_mujoco
 
 
-class MetaworldExpert(Scripted):
+class MetaworldExpert(Stateless):
     """Metaworld's policy of one task (an ``EnvAgent``): it reads the true state, never the frame.
 
     Raises:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfvgen_plan.agents.base import EnvAgent
-from sfvgen_plan.agents.expert import Scripted
+from sfvgen_plan.agents.base import EnvAgent, Stateless
 from sfvgen_plan.agents.rlbench_demos import DemonstratedExpert, step_towards
 from sfvgen_plan.envs.rlbench.family import is_made
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
@@ -16,7 +15,7 @@ ALIGNED, ARRIVED, REACHED = 0.015, 0.02, 0.012
 """Metres: to the side, before the tip goes down; from object to place; from the tip to where it grasps."""
 
 
-class ReturnExpert(Scripted):
+class ReturnExpert(Stateless):
     """An ``EnvAgent`` without memory: everything follows from where things are now."""
 
     def act(self, env: RLBenchReturnEnv) -> np.ndarray:

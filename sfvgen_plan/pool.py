@@ -12,13 +12,14 @@ import os
 import signal
 import time
 import traceback
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from operator import itemgetter
 from typing import Any, Protocol
 
 from sfvgen_plan.errors import UserError
@@ -115,7 +116,7 @@ class LocalPool:
         self._objects.close()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     process: SpawnProcess
     pipe: Connection
@@ -125,28 +126,13 @@ class _Worker:
         with suppress(BrokenPipeError, ConnectionResetError):  # It has died: reading will tell.
             self.pipe.send(message)
 
-    def end(self, deadline: float) -> int | None:
-        """The exit code; a process that lives at the deadline is killed."""
-        self.pipe.close()
-        self.process.join(max(0.0, deadline - time.monotonic()))
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        return self.process.exitcode
-
 
 class ProcessPool:
     """Slots dealt out to processes; those of one process take turns. A process that dies is replaced."""
 
     def __init__(self, make: Make, slots: int, processes: int, threads: int = 1) -> None:
         self.slots, self._make, self._threads = slots, make, threads
-        self._workers: list[_Worker] = []
-        try:
-            for _ in range(processes):
-                self._workers.append(self._start())
-        except BaseException:
-            self.close()
-            raise
+        self._workers = [self._start() for _ in range(processes)]
 
     def submit(self, slot: int, call: Call) -> None:
         worker = self._workers[slot % len(self._workers)]
@@ -155,27 +141,22 @@ class ProcessPool:
             worker.send(worker.calls[0])
 
     def wait(self, block: bool = True) -> list[tuple[int, Any]]:
-        pipes = {worker.pipe: number for number, worker in enumerate(self._workers) if worker.calls}
-        ready = wait(list(pipes), None if block else 0)
-        answers = [answer for pipe in ready for answer in self._receive(pipes[pipe])]  # type: ignore[index]
-        return sorted(answers, key=lambda answer: answer[0])
+        workers: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.calls}
+        ready = wait(list(workers), None if block else 0)
+        return sorted((answer for pipe in ready for answer in self._receive(workers[pipe])), key=itemgetter(0))
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.pipe.close()
-        deadline = time.monotonic() + CLOSING_SECONDS
-        for worker in self._workers:
-            worker.end(deadline)
+        _end(self._workers)
         self._workers.clear()
 
-    def _receive(self, number: int) -> list[tuple[int, Any]]:
-        worker = self._workers[number]
+    def _receive(self, worker: _Worker) -> list[tuple[int, Any]]:
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):  # the pipe's end, or half of a message
-            code = worker.end(time.monotonic() + CLOSING_SECONDS)
-            self._workers[number] = self._start()
-            return [(slot, Lost(f"its process ended with exit code {code}")) for slot, _ in worker.calls]
+            _end([worker])
+            self._workers[self._workers.index(worker)] = self._start()
+            lost = Lost(f"its process ended with exit code {worker.process.exitcode}")
+            return [(slot, lost) for slot, _ in worker.calls]
         slot, _ = worker.calls.popleft()
         if worker.calls:
             worker.send(worker.calls[0])
@@ -193,18 +174,25 @@ class ProcessPool:
         return worker
 
 
+def _end(workers: Sequence[_Worker]) -> None:
+    """Have processes leave by themselves, and kill those that don't in time."""
+    for worker in workers:
+        worker.pipe.close()
+    deadline = time.monotonic() + CLOSING_SECONDS
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        worker.process.kill()
+        worker.process.join()
+
+
 def _serve(pipe: Connection, threads: int) -> None:
     """Main function of a process: do what comes through ``pipe`` until its other end is closed."""
     # Numeric libraries read these while they load, so before anything that was sent is unpickled.
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    objects = None
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # The parent is done, or gone.
-        objects = Objects(pipe.recv())
-        while True:
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError), closing(Objects(pipe.recv())) as objects:
+        while True:  # until the parent is done, or gone
             slot, call = pipe.recv()
             pipe.send(objects.do(slot, call))
-    if objects is not None:
-        objects.close()
 
 
 @contextmanager
@@ -221,12 +209,8 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def result(answer: Any) -> Any:
-    """An answer of a pool, if it is a call's result.
-
-    Raises:
-        UserError: the call met bad input. RuntimeError: it failed in another way, or its process died.
-    """
+def _result(answer: Any) -> Any:
+    """An answer of a pool, if it is a call's result; else it is raised."""
     if isinstance(answer, Lost):
         raise RuntimeError(f"a simulator is lost: {answer.reason}")
     if isinstance(answer, Exception):
@@ -235,13 +219,17 @@ def result(answer: Any) -> Any:
 
 
 def together(pool: Pool, calls: Mapping[int, Call]) -> dict[int, Any]:
-    """The results of one call to each of these slots; all have come before an error is raised (see ``result``)."""
+    """The results of one call to each of these slots, when all have come.
+
+    Raises:
+        UserError: a call met bad input. RuntimeError: it failed in another way, or its process died.
+    """
     for slot, call in calls.items():
         pool.submit(slot, call)
     answers: dict[int, Any] = {}
     while len(answers) < len(calls):
         answers.update(pool.wait())
-    return {slot: result(answers[slot]) for slot in calls}
+    return {slot: _result(answers[slot]) for slot in calls}
 
 
 def each(pool: Pool, calls: Iterable[Call]) -> Iterator[Any]:
@@ -249,20 +237,19 @@ def each(pool: Pool, calls: Iterable[Call]) -> Iterator[Any]:
     again, ``CHANCES`` times in all, so it must not depend on what its slot did before.
 
     Raises:
-        UserError, RuntimeError: see ``result``.
+        UserError, RuntimeError: see ``together``.
     """
-    left, busy, lost = deque(calls), dict[int, Call](), Counter[Call]()
-    free = deque(range(pool.slots))
+    left = deque((call, CHANCES) for call in calls)
+    free, busy = deque(range(pool.slots)), dict[int, tuple[Call, int]]()
     while left or busy:
         while left and free:
             slot = free.popleft()
             busy[slot] = left.popleft()
-            pool.submit(slot, busy[slot])
+            pool.submit(slot, busy[slot][0])
         for slot, answer in pool.wait():
-            call = busy.pop(slot)
+            call, chances = busy.pop(slot)
             free.append(slot)
-            lost[call] += isinstance(answer, Lost)
-            if isinstance(answer, Lost) and lost[call] < CHANCES:
-                left.appendleft(call)
+            if isinstance(answer, Lost) and chances > 1:
+                left.appendleft((call, chances - 1))
             else:
-                yield result(answer)
+                yield _result(answer)
