@@ -91,32 +91,66 @@ def play_scripted(env: Any, seed: int, decisions: int) -> StagedEpisode:
     real = env.unwrapped
     family, expert = family_of(real.task), expert_of(real.task)
     expert.reset(real.task, seed)
-    frame, info = env.reset(seed=seed)
+    started = env.reset(seed=seed)
     length = min(decisions, getattr(real, "length", decisions))
     # Experts that are led by their task's layout, not by the state, can't be misled.
     advise = getattr(expert, "act_on_state", None)
     behaviour = Behaviour(real.task, seed, length, family.layout, advise, family.action_dim)
-    frames, infos, rewards = [frame], [info], []
-    expert_actions, actions = [expert.act(real)], []
-    for _ in range(length):
-        actions.append(behaviour.act(info["state"], expert_actions[-1]))
+    return record(
+        env,
+        started,
+        length,
+        advise=lambda info: expert.act(real),
+        act=lambda info, advice: behaviour.act(info["state"], advice),
+        kind=behaviour.kind,
+        seed=seed,
+    )
+
+
+def record(
+    env: Any,
+    started: tuple[np.ndarray, dict[str, Any]],
+    decisions: int,
+    advise: Callable[[dict[str, Any]], np.ndarray],
+    act: Callable[[dict[str, Any], np.ndarray], np.ndarray],
+    over: Callable[[dict[str, Any]], bool] = lambda info: False,
+    **values: Any,
+) -> StagedEpisode:
+    """Play an episode of at most ``decisions`` decisions.
+
+    Args:
+        env: what plays, ``started`` being what its reset returned.
+        advise: the expert's action (A,) in the state of an info.
+        act: the action (A,) to execute, given the info and the advice.
+        over: whether to stop at a state where the environment doesn't end the episode.
+        values: what else ``StagedEpisode`` has to know.
+    """
+    frame, info = started
+    frames, infos, rewards, advice, actions = [frame], [info], [], [advise(info)], []
+    for _ in range(decisions):
+        actions.append(act(info, advice[-1]))
         frame, reward, terminated, truncated, info = env.step(actions[-1])
         frames.append(frame)
         infos.append(info)
         rewards.append(reward)
-        expert_actions.append(expert.act(real))
-        if terminated or truncated:
+        advice.append(advise(info))
+        if terminated or truncated or over(info):
             break
-    return StagedEpisode.played(
-        frames,
-        infos,
-        rewards,
+    task = env.unwrapped.task
+    return StagedEpisode.from_frames(
+        np.stack(frames),
+        task=task,
+        instruction=family_of(task).tasks[task],
+        state=[info["state"] for info in infos],
+        estimates=[info["estimates"] for info in infos],
         actions=actions,
-        expert_actions=expert_actions,
-        task=real.task,
-        instruction=family.tasks[real.task],
-        kind=behaviour.kind,
-        seed=seed,
+        expert_actions=advice,
+        rewards=rewards,
+        success=[info["success"] for info in infos],
+        description=infos[0]["instruction"],
+        sub_goals=tuple(infos[0].get("sub_goals", ())),
+        sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
+        **values,
     )
 
 

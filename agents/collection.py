@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from operator import methodcaller
@@ -126,19 +126,25 @@ def collect(
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers} is too small; give at least 1")
     out = Path(out)
-    if _is_finished(out, settings):
+    if out.is_file():
+        raise UserError(f"out={str(out)!r} is a file; choose another folder")
+    if out.is_dir() and any(out.iterdir()):
+        from sfvgen_plan.data.episodes import read_metadata
+
+        _check_same(out, read_metadata(out)["collection"], settings)
         for _ in settings.plan:
             on_episode()
         return out
-    staging = _open_staging(out, settings)
+    staging = _staging_of(out)
+    _begin(staging, settings)
     try:
-        missing = []
-        for task, number in settings.plan:
-            if _is_whole(staged_path(staging, task, number)):
+        missing = [episode for episode in settings.plan if not _is_whole(staged_path(staging, *episode))]
+        for _ in range(len(settings.plan) - len(missing)):
+            on_episode()
+        slots = min(workers or cpu_cores(), len(missing))
+        with closing(open_pool(partial(EpisodePlayer, settings, staging), slots)) as pool:
+            for _ in each(pool, [methodcaller("play", task, number) for task, number in missing]):
                 on_episode()
-            else:
-                missing.append((task, number))
-        _play(settings, staging, missing, min(workers or cpu_cores(), len(missing)), on_episode)
         _assemble(out, staging, settings)
     except BaseException:  # Ctrl-C, too
         if not _has_episodes(staging):
@@ -161,22 +167,6 @@ def staged_path(staging: Path, task: str, number: int) -> Path:
     return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
 
 
-def _is_finished(out: Path, settings: CollectionSettings) -> bool:
-    """Whether ``out`` is the finished dataset of these settings.
-
-    Raises:
-        UserError: it is something else.
-    """
-    from sfvgen_plan.data.episodes import read_metadata
-
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    if not out.is_dir():
-        raise UserError(f"out={str(out)!r} is a file; choose another folder")
-    _check_same(out, read_metadata(out)["collection"], settings)
-    return True
-
-
 class EpisodePlayer:
     """Plays training episodes, each into a file of the staging folder. It has one environment, and so one renderer, at
     a time, and never imports torch."""
@@ -193,14 +183,14 @@ class EpisodePlayer:
             self.close()
             frames = {"size": settings.size, "camera": settings.camera, "repeat": settings.repeat}
             self._env = settings.family.make(task, **frames, max_decisions=settings.decisions)
+        play = resolve(settings.family.play)
         try:
-            episode: StagedEpisode = resolve(settings.family.play)(
-                self._env, settings.seed + number, settings.decisions
-            )
+            episode: StagedEpisode = play(self._env, settings.seed + number, settings.decisions)
         except SimulatorError as error:
             return error
         # One whose parent was killed plays on to the end, and the folder may have become another collection's.
-        if _belongs_to(self._staging, settings):
+        file = self._staging / SETTINGS_FILE
+        if file.exists() and _read_settings(file) == settings.as_dict():
             episode.save(staged_path(self._staging, task, number))
         return None
 
@@ -211,44 +201,19 @@ class EpisodePlayer:
         self._env = None
 
 
-def _play(
-    settings: CollectionSettings,
-    staging: Path,
-    episodes: Sequence[tuple[str, int]],
-    workers: int,
-    on_episode: Callable[[], None],
-) -> None:
-    """Play ``episodes`` in ``workers`` processes. However this ends, none is left running."""
-    if not episodes:
-        return
-    pool = open_pool(partial(EpisodePlayer, settings, staging), workers)
-    try:
-        for _ in each(pool, [methodcaller("play", task, number) for task, number in episodes]):
-            on_episode()
-    finally:
-        pool.close()
-
-
 def _staging_of(out: Path) -> Path:
     return out.with_name(out.name + STAGING_SUFFIX)
 
 
-def _open_staging(out: Path, settings: CollectionSettings) -> Path:
-    staging = _staging_of(out)
+def _begin(staging: Path, settings: CollectionSettings) -> None:
+    """Make the staging folder, or make sure that it is of these settings."""
     file = staging / SETTINGS_FILE
     if _has_episodes(staging):
-        _check_same(staging, _read_settings(file), settings)
-        return staging
+        return _check_same(staging, _read_settings(file), settings)
     # Without a finished episode there is nothing to lose, whatever was to be collected before.
     _remove_staging(staging)
     with atomic(file, "out") as staged:
         staged.write_text(json.dumps(settings.as_dict()), encoding="utf-8")
-    return staging
-
-
-def _belongs_to(staging: Path, settings: CollectionSettings) -> bool:
-    file = staging / SETTINGS_FILE
-    return file.exists() and _read_settings(file) == settings.as_dict()
 
 
 def _has_episodes(staging: Path) -> bool:
@@ -266,15 +231,12 @@ def _remove_staging(staging: Path) -> None:
 
 def _is_whole(path: Path) -> bool:
     """Whether the episode is there. A damaged one is removed: it will be played again, and be the same."""
-    if not path.exists():
-        return False
     try:
-        StagedEpisode.load(path)
+        return path.exists() and bool(StagedEpisode.load(path))
     except UserError as error:
         logger.warning("%s", error)
         path.unlink()
         return False
-    return True
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
@@ -294,8 +256,7 @@ def _check_same(folder: Path, there: dict[str, Any], settings: CollectionSetting
     wanted = settings.as_dict()
     different = [name for name in wanted if there.get(name) != wanted[name]]
     if different:
-        found = ", ".join(f"{name}={there.get(name)}" for name in different)
-        asked = ", ".join(f"{name}={wanted[name]}" for name in different)
+        found, asked = (", ".join(f"{name}={of.get(name)}" for name in different) for of in (there, wanted))
         raise UserError(
             f"out={str(folder)!r} has {found}, but {asked} was asked for; choose another folder or delete it"
         )

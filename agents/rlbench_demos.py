@@ -11,11 +11,12 @@ import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.base import Stateless
+from sfvgen_plan.agents.behaviour import record
 from sfvgen_plan.data.rlbench import KINDS
 from sfvgen_plan.data.staging import StagedEpisode
-from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.errors import SimulatorError
@@ -127,7 +128,7 @@ class DemoFollower:
         return step_towards(pose, target, gripper, 1.0 if gripper > 0.5 else self._while_closed)
 
 
-class DemonstratedExpert:
+class DemonstratedExpert(Stateless):
     """Follows RLBench's own solution of the scene. An ``EnvAgent``; its first action takes as long as the solving."""
 
     def __init__(self) -> None:
@@ -150,10 +151,6 @@ class DemonstratedExpert:
                 raise SimulatorError(f"RLBench does not solve scene {self._seed} of {env.task}")
             self._follower = follower_of(env.task, *found[2:])
         return self._follower.act(env.state[:7])
-
-    def stats(self) -> PlanCost:
-        """What RLBench's planner does is not counted."""
-        return PlanCost()
 
 
 class RLBenchBehaviour:
@@ -218,29 +215,15 @@ def play_demonstrated(env: Any, seed: int, decisions: int) -> StagedEpisode:
 
 
 def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, decisions: int) -> StagedEpisode:
-    frame, info, poses, opening = found
-    follower, behaviour = follower_of(env.task, poses, opening), RLBenchBehaviour(env.task, seed)
-    frames, infos, rewards, actions = [frame], [info], [], []
-    advice = [follower.act(info["state"][:7])]
-    limit = min(decisions, LONGEST_RANDOM) if behaviour.kind == RANDOM else decisions
-    for _ in range(limit):
-        actions.append(behaviour.act(advice[-1], follower.distance_to_change(info["state"][:7])))
-        frame, reward, terminated, _, info = env.step(actions[-1])
-        frames.append(frame)
-        infos.append(info)
-        rewards.append(reward)
-        advice.append(follower.act(info["state"][:7]))
-        past = follower.decisions_after > LINGER and behaviour.kind != RANDOM
-        if info["success"] or terminated or past:
-            break
-    return StagedEpisode.played(
-        frames,
-        infos,
-        rewards,
-        actions=actions,
-        expert_actions=advice,
-        task=env.task,
-        instruction=family_of(env.task).tasks[env.task],
+    follower, behaviour = follower_of(env.task, *found[2:]), RLBenchBehaviour(env.task, seed)
+    wanders = behaviour.kind == RANDOM
+    return record(
+        env,
+        found[:2],
+        min(decisions, LONGEST_RANDOM) if wanders else decisions,
+        advise=lambda info: follower.act(info["state"][:7]),
+        act=lambda info, advice: behaviour.act(advice, follower.distance_to_change(info["state"][:7])),
+        over=lambda info: info["success"] or (follower.decisions_after > LINGER and not wanders),
         kind=behaviour.kind,
         seed=scene,
     )
@@ -283,14 +266,8 @@ def step_towards(pose: np.ndarray, target: np.ndarray, gripper: float, share: fl
 
 def difference(pose: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Displacement (3,) in metres and rotation vector (3,) in radians, in the world, from one pose (7,) to another."""
-    a, u = target[6], target[3:6]
-    b, v = pose[6], -pose[3:6]  # The inverse of a unit quaternion is its conjugate.
-    vector, scalar = a * v + b * u + np.cross(u, v), a * b - np.dot(u, v)
-    if scalar < 0:
-        vector, scalar = -vector, -scalar
-    length = float(np.linalg.norm(vector))
-    angle = 2 * np.arctan2(length, scalar)
-    return target[:3] - pose[:3], vector * (angle / length if length > 1e-9 else 2.0)
+    turn = Rotation.from_quat(target[3:]) * Rotation.from_quat(pose[3:]).inv()
+    return target[:3] - pose[:3], turn.as_rotvec()
 
 
 def _rests(before: np.ndarray, after: np.ndarray) -> bool:

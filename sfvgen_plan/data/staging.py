@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,24 +59,6 @@ class StagedEpisode:
         """From frames (T + 1, H, W, 3) uint8 and the other attributes, arrays also as lists."""
         values |= {name: np.array(values[name]) for name in _ARRAYS if name in values}
         return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)
-
-    @classmethod
-    def played(
-        cls, frames: Sequence[np.ndarray], infos: Sequence[Mapping[str, Any]], rewards: Sequence[float], **values: Any
-    ) -> StagedEpisode:
-        """From the T + 1 frames and infos and T rewards that an environment gave, and the attributes that they don't
-        tell."""
-        return cls.from_frames(
-            np.stack(frames),
-            state=[info["state"] for info in infos],
-            estimates=[info["estimates"] for info in infos],
-            success=[info["success"] for info in infos],
-            rewards=rewards,
-            description=infos[0]["instruction"],
-            sub_goals=tuple(infos[0].get("sub_goals", ())),
-            sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
-            **values,
-        )
 
     def save(self, path: Path) -> None:
         """Write to ``path``, a name that ends in .npz: either all of it appears there, or nothing.
