@@ -36,7 +36,7 @@ class VideoSettings:
 
     frames: int = 16
     context_noise: float = 0.5
-    log_mean: float = 0.8
+    log_mean: float = 2.0
     log_std: float = 1.6
     drop_action: float = 0.05
     drop_text: float = 0.1
