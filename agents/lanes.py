@@ -23,8 +23,6 @@ class Lane:
         decision: decisions executed so far.
         pending: planned actions (A,) still to be executed before the next plan.
         carry: what the planner left for its next call, (H, A), or None.
-        promises: (decision at which it would have ended, promised gain) of each plan that was played.
-        visited: read-outs of real states (V,), one a plan (see ``revisits``).
         memory: what fast learning keeps of this episode, opaque.
     """
 
@@ -35,8 +33,6 @@ class Lane:
     decision: int = 0
     pending: deque[np.ndarray] = field(default_factory=deque)
     carry: np.ndarray | None = None
-    promises: list[tuple[int, float]] = field(default_factory=list)
-    visited: list[np.ndarray] = field(default_factory=list)
     memory: Any = None
     cost: PlanCost = field(default_factory=PlanCost)
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from sfvgen_plan.agents.lanes import Lane
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, check_number
 
 
 @runtime_checkable
@@ -54,8 +54,7 @@ class EpisodeMemory:
     """
 
     def __init__(self, simulator: Any, every: int, context: int, whole: bool = False) -> None:
-        if every < 1:
-            raise UserError(f"memory_every={every} must be at least 1")
+        check_number("memory_every", every, 1)
         if not isinstance(simulator, RememberingSimulator):
             raise UserError(
                 f"memory=true needs a simulator that remembers, {type(simulator).__name__} does not; use memory=false"

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.errors import UserError
-
 Key = tuple[int, int, int]
 """(agent seed, episode seed, decision), each >= 0."""
 
@@ -44,8 +42,6 @@ def draw_seeds(keys: Sequence[Key], stream: int, count: int, *extra: int) -> Ten
 
 def knot_weights(knots: int, horizon: int) -> np.ndarray:
     """Linear interpolation (horizon, knots) whose rows have unit length, so that unit noise stays unit noise."""
-    if not 1 <= knots <= horizon:
-        raise UserError(f"knots={knots} must be between 1 and horizon={horizon}")
     places = np.linspace(0, knots - 1, horizon)
     weights = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(knots)[None]))
     return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
@@ -64,8 +60,9 @@ def smooth_noise(
 ) -> Tensor:
     """Unit normal noise (E, rounds, samples, horizon, action_dim), interpolated over time between ``knots`` points.
 
-    ``knots=1`` holds one number over the whole horizon; ``knots=horizon`` is white noise.
+    ``knots=1`` holds one number over the whole horizon; ``knots=horizon`` or more is white noise.
     """
+    knots = min(knots, horizon)
     shape = (rounds, samples, knots, action_dim)
     drawn = np.stack([generator(key, stream).standard_normal(shape, dtype=np.float32) for key in keys])
     return torch.from_numpy(np.einsum("hk,ernka->ernha", knot_weights(knots, horizon), drawn)).to(device)

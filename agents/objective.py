@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import check_number
 from sfvgen_plan.simulation import Outcome
 
 
@@ -16,48 +16,37 @@ class Objective:
     """A weighted sum of three terms, each in [0, 1], so that their weights can be compared.
 
     Attributes:
-        reward: weight of the discounted mean of the reward / ``reward_scale``.
-        success: weight of the discounted probability of the first success, sum_g gamma^g p_g prod_{j<g} (1 - p_j).
-        value: weight of the value read out at the last decision (what lies behind the horizon).
-        gamma: discount of one decision, in (0, 1].
-        disagreement: standard deviations across the futures of a candidate that are taken off its mean score.
+        reward_weight: of the discounted mean of the reward / ``reward_scale``.
+        success_weight: of the discounted probability of the first success, sum_g d^g p_g prod_{j<g} (1 - p_j).
+        value_weight: of the value read out at the last decision (what lies behind the horizon).
+        discount: d, of one decision, in (0, 1].
         reward_scale: largest reward of a decision, that of the tasks' simulator.
     """
 
-    reward: float = 1.0
-    success: float = 1.0
-    value: float = 1.0
-    gamma: float = 0.95
-    disagreement: float = 0.0
+    reward_weight: float = 1.0
+    success_weight: float = 1.0
+    value_weight: float = 1.0
+    discount: float = 0.95
     reward_scale: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.gamma <= 1.0:
-            raise UserError(f"objective.gamma={self.gamma} must be above 0 and at most 1")
-        for name in ("reward", "success", "value", "disagreement"):
-            if getattr(self, name) < 0.0:
-                raise UserError(f"objective.{name}={getattr(self, name)} must be at least 0")
+        check_number("discount", self.discount, 0, 1, above=True)
+        for name in ("reward_weight", "success_weight", "value_weight"):
+            check_number(name, getattr(self, name), 0)
 
     def score(self, outcome: Outcome) -> Tensor:
         """Scores (N,) of N rollouts."""
-        horizon = outcome.reward.shape[1]
-        discount = self.gamma ** torch.arange(horizon, device=outcome.reward.device, dtype=torch.float32)
+        steps = torch.arange(outcome.reward.shape[1], device=outcome.reward.device)
+        discount = self.discount ** steps.float()
         scores = torch.zeros(len(outcome.reward), device=outcome.reward.device)
-        if self.reward:
+        if self.reward_weight:
             mean_reward = (outcome.reward.float() * discount).sum(1) / discount.sum()
-            scores = scores + self.reward * mean_reward / self.reward_scale
-        if self.success:
-            scores = scores + self.success * first_success(outcome.success.float(), discount)
-        if self.value:
-            scores = scores + self.value * outcome.value[:, -1].float()
+            scores = scores + self.reward_weight * mean_reward / self.reward_scale
+        if self.success_weight:
+            scores = scores + self.success_weight * first_success(outcome.success.float(), discount)
+        if self.value_weight:
+            scores = scores + self.value_weight * outcome.value[:, -1].float()
         return scores
-
-    def combine(self, scores: Tensor) -> Tensor:
-        """Scores (E, K, N) of N candidates in K futures -> (E, N): mean minus the disagreement of the futures."""
-        mean = scores.mean(1)
-        if scores.shape[1] == 1 or not self.disagreement:
-            return mean
-        return mean - self.disagreement * scores.std(1)
 
 
 def first_success(probability: Tensor, discount: Tensor) -> Tensor:

@@ -11,14 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from sfvgen_plan.agents.acceptance import broken_promises
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.lanes import Lane, Lanes
 from sfvgen_plan.agents.memory import EpisodeMemory
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
-from sfvgen_plan.agents.revisits import Visited, gather_visited, place_and_belief
 from sfvgen_plan.agents.rollout import CountedSimulator, Plan, Problem, shift
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, check_number
 from sfvgen_plan.simulation import Simulator
 
 
@@ -44,8 +42,6 @@ class PlanningAgent:
         planner: CEM or MPPI search, or planning guided by a prior.
         context: real frames P that the imagination begins from.
         replan_every: decisions of a plan that are executed before the next plan; 1 uses all feedback there is.
-        revisits: length scale in metres within which places visited count as no success; None to forget them. Needs a
-            simulator with ``read(state) -> Outcome`` (G = 1, the newest real frame).
         memory_every: fast learning after every so many decisions; None for no memory (see ``memory``).
         memory_whole: learn from all frames of the episode, not from the newest chunk alone.
         seed: of the agent's own random numbers, at least 0.
@@ -58,20 +54,16 @@ class PlanningAgent:
         *,
         context: int = 2,
         replan_every: int = 1,
-        revisits: float | None = None,
         memory_every: int | None = None,
         memory_whole: bool = False,
         seed: int = 0,
     ) -> None:
-        if context < 1:
-            raise UserError(f"context={context} must be at least 1")
+        check_number("context", context, 1)
         if not 1 <= replan_every <= planner.horizon:
             raise UserError(f"replan_every={replan_every} must be between 1 and horizon={planner.horizon}")
-        if revisits is not None and (revisits <= 0.0 or not hasattr(simulator, "read")):
-            raise UserError(f"revisits={revisits} must be above 0, with a simulator that can read its state; use null")
         self.simulator = CountedSimulator(simulator)
         self.planner = planner
-        self.context, self.replan_every, self.revisits, self.seed = context, replan_every, revisits, seed
+        self.context, self.replan_every, self.seed = context, replan_every, seed
         self.memory = None if memory_every is None else EpisodeMemory(simulator, memory_every, context, memory_whole)
         self.lanes = Lanes(history=None if memory_whole else (memory_every or 0) + context)
 
@@ -109,7 +101,6 @@ class PlanningAgent:
         state = self.simulator.begin(frames, [lane.task for lane in lanes], begin_seeds)
         if self.memory is not None:
             state = self.memory.recall(state, lanes)
-        visited, here = self._visited(lanes, state)
         shape = (self.planner.horizon, self.simulator.action_dim)
         carry = np.stack([np.zeros(shape, np.float32) if lane.carry is None else lane.carry for lane in lanes])
         plan = self.planner.plan(
@@ -119,30 +110,13 @@ class PlanningAgent:
                 keys=keys,
                 carry=torch.from_numpy(carry).to(self.simulator.device),
                 carried=torch.tensor([lane.carry is not None for lane in lanes], device=self.simulator.device),
-                visited=visited,
-                broken=torch.tensor(
-                    [broken_promises(lane.promises, lane.decision) for lane in lanes], device=self.simulator.device
-                ),
             )
         )
-        if plan.gain is not None:
-            for lane, gain in zip(lanes, plan.gain.tolist(), strict=True):
-                lane.promises.append((lane.decision + self.planner.horizon, gain))
         for lane, planned in zip(lanes, plan.actions[:, : self.replan_every].float().cpu().numpy(), strict=True):
             lane.pending.extend(planned)
         left = None if plan.carry is None else shift(plan.carry, self.replan_every).float().cpu().numpy()
         for place, lane in enumerate(lanes):
             lane.carry = None if left is None else left[place]
-        if here is not None:
-            for lane, row in zip(lanes, here.cpu().numpy(), strict=True):
-                lane.visited.append(row)
-
-    def _visited(self, lanes: Sequence[Lane], state: Any) -> tuple[Visited | None, torch.Tensor | None]:
-        """Places visited so far, and the rows (E, 7) of the real states now."""
-        if self.revisits is None:
-            return None, None
-        here = place_and_belief(self.simulator.simulator.read(state))  # type: ignore[attr-defined]
-        return gather_visited([lane.visited for lane in lanes], here, self.revisits), here
 
     def _charged(self, lanes: Sequence[Lane], work: Callable[[], None]) -> None:
         """Do ``work`` for these lanes and charge each its share: of the time, and of the decisions imagined. A denoiser

@@ -8,27 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sfvgen_plan.agents.cem import Optimiser
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
+from sfvgen_plan.agents.optimisers import Optimiser
 from sfvgen_plan.agents.rollout import Futures, Plan, Problem, roll_prior
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import check_number
 from sfvgen_plan.simulation import Prior
 
 
 @dataclass(frozen=True)
 class SearchPlanner:
-    """Optimises plans of ``horizon`` decisions.
+    """Optimises plans of ``horizon`` decisions (a ``Planner``).
 
     Attributes:
         optimiser: CEM or MPPI.
         objective: what is optimised.
         horizon: decisions of a plan.
-        knots: points between which the noise is interpolated over time, 1..horizon; fewer is smoother.
+        knots: points between which the noise is interpolated over time; ``horizon`` or more is white noise.
         futures: imagined futures K of each candidate.
-        warm_start: start from the last plan, one decision on.
+        warm_start: the last plan, one decision on, is where the search starts, or beside a prior's a candidate.
         shared_noise: candidates of a lane meet the same noise.
-        chunk: decisions imagined in one pass; None for the whole horizon.
         prior: the search starts at its imagined plan; None to start at the last plan, or at zero actions.
     """
 
@@ -39,49 +38,45 @@ class SearchPlanner:
     futures: int = 1
     warm_start: bool = True
     shared_noise: bool = True
-    chunk: int | None = None
     prior: Prior[Any] | None = None
 
     def __post_init__(self) -> None:
-        check_horizon(self.horizon, self.knots, self.futures, self.chunk)
-
-    def plan(self, problem: Problem) -> Plan:
-        """The plan found for each lane; it is also what is carried over."""
-        mean, guests = self._start(problem)
-        noise = smooth_noise(
-            problem.keys,
-            Stream.CANDIDATES,
-            rounds=self.optimiser.iterations,
-            samples=self.optimiser.samples,
-            horizon=self.horizon,
-            action_dim=problem.simulator.action_dim,
-            knots=self.knots,
-            device=mean.device,
-        )
-        futures = Futures(problem, self.objective, self.futures, Stream.FUTURES, self.shared_noise, self.chunk)
-        found = self.optimiser.optimise(lambda plans: self.objective.combine(futures.score(plans)), mean, guests, noise)
-        return Plan(found, found)
+        for name in ("horizon", "knots", "futures"):
+            check_number(name, getattr(self, name), 1)
 
     def phase(self, decision: int) -> int:
         """The same for every decision."""
         return 0
 
-    def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        """Where to start (E, H, A), and other plans worth trying (E, M, H, A)."""
+    def plan(self, problem: Problem) -> Plan:
+        """The plan found for each lane; it is also what is carried over."""
+        found = self._search(problem, self._start(problem), self._imagined(problem, Stream.FUTURES, self.futures))
+        return Plan(found, found)
+
+    def _start(self, problem: Problem) -> Tensor:
+        """Plans worth trying (E, M, H, A); the search begins around the first."""
         last = problem.carry
         if self.prior is None:
-            start = last if self.warm_start else torch.zeros_like(last)
-            return start, start[:, None][:, :0]
+            return (last if self.warm_start else torch.zeros_like(last))[:, None]
         nominal = roll_prior(problem, self.prior, self.horizon)
         if not self.warm_start:
-            return nominal, nominal[:, None][:, :0]
-        return nominal, torch.where(problem.carried[:, None, None], last, nominal)[:, None]
+            return nominal[:, None]
+        return torch.stack([nominal, torch.where(problem.carried[:, None, None], last, nominal)], dim=1)
 
+    def _imagined(self, problem: Problem, stream: int, count: int) -> Futures:
+        return Futures(problem, self.objective, count, stream, self.shared_noise)
 
-def check_horizon(horizon: int, knots: int, futures: int, chunk: int | None) -> None:
-    """UserError for a plan length, smoothness or number of futures that makes no sense."""
-    for name, value in (("horizon", horizon), ("futures", futures), ("chunk", chunk)):
-        if value is not None and value < 1:
-            raise UserError(f"{name}={value} must be at least 1")
-    if not 1 <= knots <= horizon:
-        raise UserError(f"knots={knots} must be between 1 and horizon={horizon}")
+    def _search(self, problem: Problem, start: Tensor, futures: Futures, radius: float | None = None) -> Tensor:
+        """The plan found (E, H, A). With a radius the noise is a share of it, and plans stay within it."""
+        noise = smooth_noise(
+            problem.keys,
+            Stream.CANDIDATES,
+            rounds=self.optimiser.iterations,
+            samples=self.optimiser.candidates,
+            horizon=self.horizon,
+            action_dim=problem.simulator.action_dim,
+            knots=self.knots,
+            device=start.device,
+        )
+        scale, reach = (1.0, 2.0) if radius is None else (radius, radius)
+        return self.optimiser.optimise(lambda plans: futures.score(plans).mean(1), start, scale * noise, reach)

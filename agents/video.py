@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sfvgen_plan.agents.noise import Stream, draw_seeds
 from sfvgen_plan.agents.rollout import Plan, Problem
-from sfvgen_plan.agents.sub_goals import Schedule, SubGoals, text_at
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.agents.sub_goals import Schedule, SubGoals, checked, text_at
+from sfvgen_plan.errors import check_number
 from sfvgen_plan.synthesis import Synthesis
 
 
@@ -34,10 +34,8 @@ class VideoPlanner:
     _schedules: dict[tuple[str, int], Schedule] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.horizon <= self.synthesis.most_frames:
-            raise UserError(f"horizon={self.horizon} doesn't fit; give 1 to {self.synthesis.most_frames}")
-        if self.videos < 1:
-            raise UserError(f"videos={self.videos} must be at least 1")
+        check_number("horizon", self.horizon, 1, self.synthesis.most_frames)
+        check_number("videos", self.videos, 1)
 
     def phase(self, decision: int) -> int:
         """Every decision costs the same."""
@@ -63,7 +61,8 @@ class VideoPlanner:
         texts = []
         for newest, task, (_, seed, decision) in zip(problem.state.context[:, -1], tasks, problem.keys, strict=True):
             if decision == 0 or (task, seed) not in self._schedules:
-                self._schedules[task, seed] = self.sub_goals.split(task, seed, partial(self._picture, newest))
+                found = self.sub_goals.split(task, seed, partial(self._picture, newest))
+                self._schedules[task, seed] = checked(found, task)
             texts.append(text_at(self._schedules[task, seed], decision))
         return texts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
+from math import inf, isfinite
 from pathlib import Path
 
 MOST_LISTED = 12
@@ -25,6 +26,13 @@ def reason(error: BaseException) -> str:
 
 class SimulatorError(RuntimeError):
     """A simulator failed in a way that no input explains. Its environment starts it again at the next reset."""
+
+
+def check_number(name: str, value: float, least: float, most: float = inf, *, above: bool = False) -> None:
+    """UserError for a number that is not finite, or not between ``least`` and ``most``; ``above``: nor ``least``."""
+    if not isfinite(value) or value < least or value > most or (above and value == least):
+        upper = "" if most == inf else f" and at most {most:g}"
+        raise UserError(f"{name}={value} must be {'above' if above else 'at least'} {least:g}{upper}")
 
 
 def need_package(name: str, extra: str) -> None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sfvgen_plan.agents.base import AgentSettings, Given
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
-    from sfvgen_plan.agents.cem import Optimiser
     from sfvgen_plan.agents.objective import Objective
+    from sfvgen_plan.agents.optimisers import Optimiser
     from sfvgen_plan.agents.planning import Planner, PlanningAgent
+    from sfvgen_plan.agents.search import SearchPlanner
+
+
+Made = TypeVar("Made")
+
+
+def made(kind: type[Made], settings: AgentSettings, **given: Any) -> Made:
+    """A dataclass with the values of the settings that have the names of its fields, and what is given besides."""
+    names = [item.name for item in fields(kind) if hasattr(settings, item.name)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(settings, name) for name in names} | given)
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class SearchSettings(AgentSettings):
     candidates: int = setting(64, "plans scored in an iteration")
     iterations: int = setting(2, "rounds of candidates")
     sigma: float = setting(0.6, "standard deviation of the first candidates, in units of the action")
-    knots: int = setting(4, "points in time between which noise is interpolated; horizon = white noise")
+    knots: int = setting(4, "points in time between which noise is interpolated; horizon or more = white noise")
     warm_start: bool = setting(True, "begin at the last plan, one decision on")
     reward_weight: float = setting(1.0, "weight of the discounted mean reward")
     success_weight: float = setting(1.0, "weight of the discounted probability of the first success")
@@ -36,7 +46,7 @@ class SearchSettings(AgentSettings):
         from sfvgen_plan.envs.family import family_of
 
         scale = {"reward_scale": family_of(tasks[0]).source.reward_scale} if tasks else {}
-        return Objective(self.reward_weight, self.success_weight, self.value_weight, self.discount, **scale)
+        return made(Objective, self, **scale)
 
 
 @dataclass(frozen=True)
@@ -75,21 +85,12 @@ def planning_agent(settings: Any, given: Given, planner: Callable[[Any, Any], Pl
     )
 
 
-def search_agent(settings: Any, given: Given, optimiser: Optimiser) -> PlanningAgent:
-    """The agent that searches freely, or from a prior's plan if ``settings.prior`` names one."""
+def search_agent(settings: Any, given: Given, optimiser: type[Optimiser], kind: type[SearchPlanner]) -> PlanningAgent:
+    """The agent that plans with a ``kind`` of search; it starts at a prior's plan if ``settings.prior`` names one."""
 
     def planner(checkpoint: Any, simulator: Any) -> Planner:
-        from sfvgen_plan.agents.search import SearchPlanner
-
-        return SearchPlanner(
-            optimiser,
-            settings.objective(checkpoint.tasks),
-            settings.horizon,
-            settings.knots,
-            settings.futures,
-            settings.warm_start,
-            settings.shared_noise,
-            prior=checkpoint.prior(settings.prior) if settings.prior else None,
-        )
+        prior = checkpoint.prior(settings.prior) if settings.prior else None
+        objective = settings.objective(checkpoint.tasks)
+        return made(kind, settings, optimiser=made(optimiser, settings), objective=objective, prior=prior)
 
     return planning_agent(settings, given, planner)

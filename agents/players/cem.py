@@ -25,8 +25,7 @@ class Settings(PlannerSettings):
 
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
-    from sfvgen_plan.agents.cem import CEM
+    from sfvgen_plan.agents.optimisers import CEM
+    from sfvgen_plan.agents.search import SearchPlanner
 
-    s = settings
-    optimiser = CEM(s.candidates, s.iterations, s.elites, s.sigma, s.min_sigma, s.momentum)
-    return search_agent(s, given, optimiser)
+    return search_agent(settings, given, CEM, SearchPlanner)

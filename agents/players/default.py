@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.players._planner import PlannerSettings, planning_agent
+from sfvgen_plan.agents.players._planner import PlannerSettings, search_agent
 from sfvgen_plan.settings import setting
 
 
@@ -33,26 +33,7 @@ class Settings(PlannerSettings):
 
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
-    from sfvgen_plan.agents.acceptance import Acceptance
-    from sfvgen_plan.agents.guided import GuidedPlanner, TrustRegion
+    from sfvgen_plan.agents.guided import GuidedPlanner
+    from sfvgen_plan.agents.optimisers import MPPI
 
-    s = settings
-    return planning_agent(
-        s,
-        given,
-        lambda checkpoint, simulator: GuidedPlanner(
-            checkpoint.prior(s.prior),
-            s.objective(checkpoint.tasks),
-            TrustRegion(radius=s.radius, sigma=s.sigma, knots=s.knots),
-            Acceptance(margin=s.margin, margin_futures=s.margin_futures, patience=s.patience),
-            horizon=s.horizon,
-            candidates=s.candidates,
-            iterations=s.iterations,
-            elites=s.elites,
-            temperature=s.temperature,
-            futures=s.futures,
-            confirm=s.confirm,
-            warm_start=s.warm_start,
-            shared_noise=s.shared_noise,
-        ),
-    )
+    return search_agent(settings, given, MPPI, GuidedPlanner)

@@ -27,8 +27,7 @@ class Settings(PlannerSettings):
 
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
-    from sfvgen_plan.agents.mppi import MPPI
+    from sfvgen_plan.agents.optimisers import MPPI
+    from sfvgen_plan.agents.search import SearchPlanner
 
-    s = settings
-    optimiser = MPPI(s.candidates, s.iterations, s.sigma, s.decay, s.temperature)
-    return search_agent(s, given, optimiser)
+    return search_agent(settings, given, MPPI, SearchPlanner)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.players._planner import SearchSettings
+from sfvgen_plan.agents.players._planner import SearchSettings, made
 from sfvgen_plan.settings import setting
 
 
@@ -21,7 +21,7 @@ class Settings(SearchSettings):
     needs: ClassVar[str] = "true_simulator"
 
     sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action")
-    knots: int = setting(6, "points in time between which noise is interpolated; horizon = white noise")
+    knots: int = setting(6, "points in time between which noise is interpolated; horizon or more = white noise")
     # Counting it traps drawer-open in front of the handle.
     reward_weight: float = setting(0.0, "weight of the discounted mean reward")
     elites: int = setting(8, "best candidates that the next Gaussian is fitted to")
@@ -31,11 +31,9 @@ class Settings(SearchSettings):
 
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
-    from sfvgen_plan.agents.cem import CEM
+    from sfvgen_plan.agents.optimisers import CEM
     from sfvgen_plan.agents.oracle import OracleAgent
     from sfvgen_plan.agents.search import SearchPlanner
 
-    s = settings
-    optimiser = CEM(s.candidates, s.iterations, s.elites, s.sigma, s.min_sigma, s.momentum)
-    planner = SearchPlanner(optimiser, s.objective(), s.horizon, s.knots, warm_start=s.warm_start)
+    planner = made(SearchPlanner, settings, optimiser=made(CEM, settings), objective=settings.objective())
     return OracleAgent(planner, given.seed)

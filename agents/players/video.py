@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sfvgen_plan.agents.base import AgentSettings, Given
-from sfvgen_plan.agents.players._planner import planning_agent
+from sfvgen_plan.agents.players._planner import made, planning_agent
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ def _planner(settings: Settings, checkpoint: Any, simulator: Any) -> VideoPlanne
         raise UserError(f"sub_goals={settings.sub_goals!r} is unknown; give rule, or module:factory of your own")
     synthesis = Synthesis(simulator, checkpoint.inverse())
     split = RuleSubGoals if settings.sub_goals == "rule" else imported(settings.sub_goals, "sub_goals")
-    return VideoPlanner(synthesis, split(checkpoint), settings.horizon, settings.videos)
+    return made(VideoPlanner, settings, synthesis=synthesis, sub_goals=split(checkpoint))

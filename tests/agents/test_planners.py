@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.agents.acceptance import Acceptance
 from sfvgen_plan.agents.base import BatchAgent
-from sfvgen_plan.agents.cem import CEM
-from sfvgen_plan.agents.guided import GuidedPlanner, TrustRegion
-from sfvgen_plan.agents.mppi import MPPI
+from sfvgen_plan.agents.guided import GuidedPlanner, clearly_better
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
+from sfvgen_plan.agents.optimisers import CEM, MPPI
 from sfvgen_plan.agents.planning import PlanningAgent
 from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.agents.prior import PriorAgent
@@ -24,76 +20,74 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 
 SEEDS = list(range(12))
-CEM_SMALL = CEM(samples=32, iterations=3, elites=4)
-MPPI_SMALL = MPPI(samples=32, iterations=3)
-OPEN = Acceptance()
-"""Accepts every imagined gain."""
+CEM_SMALL = CEM(candidates=32, iterations=3, elites=4)
+MPPI_SMALL = MPPI(candidates=32, iterations=3)
+FEW = MPPI(candidates=24, iterations=1, sigma=0.6, elites=8)
 
 
-def search(world, optimiser=CEM_SMALL, simulator=None, **settings) -> PlanningAgent:
-    planner = SearchPlanner(optimiser, horizon=5, knots=3, **settings)
-    return PlanningAgent(simulator or world.PointMass(), planner)
+def search(world, optimiser=CEM_SMALL, noise=0.0, **settings) -> PlanningAgent:
+    return PlanningAgent(world.PointMass(noise), SearchPlanner(optimiser, horizon=5, knots=3, **settings))
 
 
-def guided(world, prior, simulator=None, revisits=None, **settings) -> PlanningAgent:
-    planner = GuidedPlanner(prior, **{"acceptance": OPEN, "futures": 1, "confirm": 0, **settings})
-    return PlanningAgent(simulator or world.PointMass(), planner, revisits=revisits)
+def guided(world, prior, optimiser=FEW, noise=0.0, **settings) -> PlanningAgent:
+    """Believes every imagined gain, unless settings say otherwise."""
+    settings = {"horizon": 4, "knots": 2, "confirm": 0, **settings}
+    return PlanningAgent(world.PointMass(noise), GuidedPlanner(optimiser, prior=prior, **settings))
 
 
-@pytest.mark.parametrize("optimiser", [CEM_SMALL, replace(CEM_SMALL, answer="best"), MPPI_SMALL])
-def test_search_finds_the_goal_where_random_does_not(world, optimiser):
-    planned = world.successes(world.play(search(world, optimiser), SEEDS))
+def alone(world, prior, seeds=SEEDS, **options):
+    return world.play(PriorAgent(world.PointMass(), prior), seeds, **options)
+
+
+@pytest.mark.parametrize("optimiser", [CEM_SMALL, MPPI_SMALL, MPPI(32, 3, elites=4)])
+@pytest.mark.parametrize("from_prior", [False, True])
+def test_search_finds_the_goal_where_random_does_not(world, optimiser, from_prior):
+    agent = search(world, optimiser, prior=world.Towards() if from_prior else None)
+    planned = world.successes(world.play(agent, SEEDS))
     assert planned == len(SEEDS)
     assert world.successes(world.play(RandomAgent(action_dim=2), SEEDS)) < planned / 2
 
 
-@pytest.mark.parametrize("optimiser", [CEM_SMALL, MPPI_SMALL])
-def test_search_may_start_at_a_prior(world, optimiser):
-    agent = search(world, optimiser, prior=world.Towards())
-    assert world.successes(world.play(agent, SEEDS)) == len(SEEDS)
-
-
 def test_planning_around_a_perfect_prior_is_never_later_than_the_prior(world):
-    alone = world.play(PriorAgent(world.PointMass(), world.Towards()), SEEDS)
-    for answer in ("mean", "best"):
-        planned = world.play(guided(world, world.Towards(), answer=answer), SEEDS)
-        for mine, prior in zip(planned, alone, strict=True):
-            assert mine.solved_at is not None and prior.solved_at is not None
-            assert mine.solved_at <= prior.solved_at
+    planned = world.play(guided(world, world.Towards()), SEEDS)
+    for mine, prior in zip(planned, alone(world, world.Towards()), strict=True):
+        assert mine.solved_at is not None and prior.solved_at is not None
+        assert mine.solved_at <= prior.solved_at
 
 
-def test_planning_repairs_a_biased_prior(world):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"futures": 2, "confirm": 2},
+        {"optimiser": MPPI(24, 2, 0.6, elites=8)},
+        {"optimiser": MPPI(24, 1, 0.6, elites=1)},
+        {"optimiser": CEM(24, 2, 4, 0.6)},
+    ],
+)
+def test_planning_repairs_a_biased_prior(world, settings):
     biased = world.Towards(offset=(0.2, 0.1))
-    assert world.successes(world.play(PriorAgent(world.PointMass(), biased), SEEDS)) <= len(SEEDS) // 2
-    for settings in ({}, {"feedback": True}, {"answer": "best"}, {"iterations": 2}, {"futures": 2, "confirm": 2}):
-        assert world.successes(world.play(guided(world, biased, **settings), SEEDS)) == len(SEEDS), settings
+    assert world.successes(alone(world, biased)) <= len(SEEDS) // 2
+    agent = guided(world, biased, radius=1.0, **settings)
+    assert world.successes(world.play(agent, SEEDS)) == len(SEEDS)
 
 
 def test_planning_speeds_up_a_slow_prior(world):
     slow = world.Towards(gain=0.15)
-    alone = world.play(PriorAgent(world.PointMass(), slow), SEEDS, decisions=30)
     planned = world.play(guided(world, slow), SEEDS, decisions=30)
-    assert sum(e.solved_at for e in planned) < 0.8 * sum(e.solved_at for e in alone)
+    assert sum(e.solved_at for e in planned) < 0.8 * sum(e.solved_at for e in alone(world, slow, decisions=30))
 
 
-def test_the_prior_plays_where_no_plan_beats_the_margin(world):
-    biased = world.Towards(offset=(0.3, 0.0))
-    alone = world.play(PriorAgent(world.PointMass(), biased), SEEDS)
-    planned = world.play(guided(world, biased, acceptance=Acceptance(margin=100.0)), SEEDS)
-    assert all(np.array_equal(a.actions, b.actions) for a, b in zip(planned, alone, strict=True))
-
-
-def test_the_prior_plays_alone_until_patience_ends(world):
+@pytest.mark.parametrize(("settings", "same"), [({"margin": 100.0}, 12), ({"patience": 3}, 3), ({"radius": 0.0}, 12)])
+def test_the_prior_plays_until_patience_ends_and_where_no_plan_beats_the_margin(world, settings, same):
     biased = world.Towards(offset=(0.2, 0.1))
-    agent = guided(world, biased, acceptance=Acceptance(patience=3))
-    alone = world.play(PriorAgent(world.PointMass(), biased), SEEDS)
-    planned = world.play(agent, SEEDS)
-    assert all(np.array_equal(a.actions[:3], b.actions[:3]) for a, b in zip(planned, alone, strict=True))
-    assert world.successes(planned) > world.successes(alone)
+    priors, planned = alone(world, biased), world.play(guided(world, biased, **settings), SEEDS)
+    assert all(np.array_equal(a.actions[:same], b.actions[:same]) for a, b in zip(planned, priors, strict=True))
+    assert (world.successes(planned) > world.successes(priors)) == (same < 12)
 
 
 def test_patience_costs_nothing_and_lanes_out_of_step_keep_their_own_cost(world):
-    agent = guided(world, world.Towards(), acceptance=Acceptance(patience=2))
+    agent = guided(world, world.Towards(), patience=2)
     frame = world.picture(np.array([0.1, 0.2]), np.array([0.5, 0.5]))[None]
     agent.reset([0], ["point"], [1])
     for _ in range(2):
@@ -105,36 +99,31 @@ def test_patience_costs_nothing_and_lanes_out_of_step_keep_their_own_cost(world)
     assert agent.stats(1).imagined_decisions == agent.stats(1).denoiser_calls == 0
 
 
+def test_a_gain_must_beat_the_margin_and_its_own_spread():
+    gain = torch.tensor([[0.5, 0.5], [0.1, 0.9], [0.0, 0.0]])
+    assert clearly_better(gain, 0.0, 0.0).tolist() == [True, True, False]
+    assert clearly_better(gain, 0.0, 1.0).tolist() == [True, False, False]
+    assert not clearly_better(gain, 0.6, 0.0).any()
+    assert clearly_better(gain[:, 1:], 0.6, 9.0).tolist() == [False, True, False]  # one future has no spread
+
+
 def test_confirming_in_fresh_futures_keeps_the_prior_more_often_under_noise(world):
     """The best of many candidates in one noisy future is partly the luckiest. Unshared noise makes that visible."""
+    priors = alone(world, world.Towards(), decisions=1)
 
-    def kept(confirm: int) -> int:
-        agent = guided(
-            world,
-            world.Towards(),
-            world.PointMass(noise=0.1),
-            answer="best",
-            shared_noise=False,
-            confirm=confirm,
-            acceptance=Acceptance(margin_futures=1.0),
-        )
-        alone = world.play(PriorAgent(world.PointMass(), world.Towards()), SEEDS, decisions=1)
+    def kept(**settings) -> int:
+        best = MPPI(24, 1, 0.6, elites=1)
+        agent = guided(world, world.Towards(), best, 0.1, shared_noise=False, margin_futures=1.0, **settings)
         played = world.play(agent, SEEDS, decisions=1)
-        return sum(np.allclose(a.actions, b.actions) for a, b in zip(played, alone, strict=True))
+        return sum(np.allclose(a.actions, b.actions) for a, b in zip(played, priors, strict=True))
 
-    assert kept(confirm=8) > kept(confirm=0)
-
-
-def test_offsets_stay_inside_the_trust_region(world):
-    trust = TrustRegion(radius=0.1, wide=0, sigma=5.0)
-    prior = world.Towards(gain=0.0)
-    played = world.play(guided(world, prior, trust=trust, answer="best"), SEEDS)
-    assert max(np.abs(episode.actions).max() for episode in played) <= 0.1 + 1e-6
+    assert kept(confirm=8) > kept(confirm=1)
 
 
-def test_a_single_elite_is_enough(world):
-    planned = world.play(guided(world, world.Towards(offset=(0.2, 0.1)), elites=1), SEEDS)
-    assert world.successes(planned) == len(SEEDS)
+def test_plans_stay_inside_the_radius(world):
+    wild = MPPI(24, 2, sigma=5.0, elites=1)
+    played = world.play(guided(world, world.Towards(gain=0.0), wild, radius=0.1), SEEDS)
+    assert 0.05 < max(np.abs(episode.actions).max() for episode in played) <= 0.1 + 1e-6
 
 
 def test_a_plan_is_shifted_by_the_decisions_executed():
@@ -143,79 +132,58 @@ def test_a_plan_is_shifted_by_the_decisions_executed():
     assert shift(plan, 3).flatten().tolist() == [3, 3, 3, 3]
 
 
-def test_the_trust_region_grows_with_the_episode():
-    trust = TrustRegion(radius=0.2, wide_radius=0.5, wide=1, growth=0.5, growth_after=10)
-    radii = trust.radii(3, torch.tensor([0, 10, 12, 1000])).flatten(1)
-    expected = torch.tensor([[0.2, 0.2, 0.5], [0.2, 0.2, 0.5], [0.4, 0.4, 1.0], [2.0, 2.0, 2.0]])
-    torch.testing.assert_close(radii, expected)
-
-
-def test_only_the_first_decisions_are_changed():
-    trust = TrustRegion(decisions=2)
-    assert trust.mask(torch.ones(1, 1, 4, 2))[0, 0, :, 0].tolist() == [1.0, 1.0, 0.0, 0.0]
-
-
-def test_revisits_make_the_agent_search_where_the_simulator_is_wrong(world):
-    """The simulator sees the goal 0.25 beside where it is: without memory of its failures the agent waits there."""
-    simulator = world.PointMass(goal_error=(0.18, 0.18))
-    trust = TrustRegion(radius=0.8, wide=4, wide_radius=2.0)
-    waiting = world.play(guided(world, world.Towards(), simulator, trust=trust), SEEDS, decisions=40)
-    searching = world.play(guided(world, world.Towards(), simulator, revisits=0.1, trust=trust), SEEDS, decisions=40)
-    assert world.successes(searching) >= world.successes(waiting) + len(SEEDS) // 3
+def test_a_warm_start_goes_on_from_the_last_plan(world):
+    """With hardly any noise a search can only stay where it starts, so plans get better from decision to decision."""
+    timid = MPPI(8, 1, sigma=0.1)
+    warm, cold = (world.play(search(world, timid, warm_start=warm), SEEDS, decisions=25) for warm in (True, False))
+    assert world.successes(warm) > world.successes(cold)
 
 
 AGENTS = {
-    "cem": lambda world: search(world, simulator=world.PointMass(noise=0.05)),
-    "mppi": lambda world: search(world, MPPI_SMALL, world.PointMass(noise=0.05), prior=world.Towards(gain=0.3)),
-    "futures": lambda world: search(world, simulator=world.PointMass(noise=0.05), futures=3),
+    "cem": lambda world: search(world, noise=0.05),
+    "mppi": lambda world: search(world, MPPI_SMALL, 0.05, prior=world.Towards(gain=0.3)),
+    "futures": lambda world: search(world, noise=0.05, futures=3),
     "guided": lambda world: guided(
-        world, world.Towards((0.2, 0.0)), world.PointMass(noise=0.05), 0.1, futures=2, confirm=2, iterations=2
+        world, world.Towards((0.2, 0.0)), MPPI(24, 2, 0.6, elites=8), 0.05, futures=2, confirm=2
     ),
-    "feedback": lambda world: guided(world, world.Towards((0.2, 0.0)), world.PointMass(noise=0.05), feedback=True),
-    "unshared": lambda world: search(world, simulator=world.PointMass(noise=0.05), shared_noise=False),
+    "unshared": lambda world: search(world, noise=0.05, shared_noise=False),
     "prior": lambda world: PriorAgent(world.PointMass(), world.Towards()),
     "random": lambda world: RandomAgent(action_dim=2),
 }
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_an_episode_does_not_depend_on_its_neighbours(world, name):
-    together = world.play(AGENTS[name](world), [7, 3, 5], decisions=5)
-    for seed, episode in zip([7, 3, 5], together, strict=True):
-        (alone,) = world.play(AGENTS[name](world), [seed], decisions=5)
-        np.testing.assert_allclose(episode.actions, alone.actions, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["cem", "guided", "random"])
-def test_the_same_seed_plays_the_same_episode_again(world, name):
+def test_an_episode_depends_on_its_seed_alone(world, name):
     agent = AGENTS[name](world)
-    first, again = (world.play(agent, [3], decisions=4)[0].actions for _ in range(2))
+    assert isinstance(agent, BatchAgent)
+    together = world.play(agent, [7, 3, 5], decisions=5)
+    for seed, episode in zip([7, 3, 5], together, strict=True):
+        (single,) = world.play(AGENTS[name](world), [seed], decisions=5)
+        np.testing.assert_allclose(episode.actions, single.actions, atol=1e-5)
+    first, again = (world.play(agent, [3], decisions=5)[0].actions for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
 def test_the_agents_own_seed_changes_its_search(world):
-    def actions(seed: int) -> np.ndarray:
-        planner = SearchPlanner(CEM_SMALL, horizon=5, knots=3)
-        return world.play(PlanningAgent(world.PointMass(), planner, seed=seed), [3], decisions=2)[0].actions
-
-    assert not np.array_equal(actions(0), actions(1))
+    planner = SearchPlanner(CEM_SMALL, horizon=5, knots=3)
+    agents = [PlanningAgent(world.PointMass(), planner, seed=seed) for seed in (0, 1)]
+    first, second = (world.play(agent, [3], decisions=2)[0].actions for agent in agents)
+    assert not np.array_equal(first, second)
 
 
 def test_lanes_may_be_out_of_step(world):
     """A lane that starts while another is under way plays what it would have played alone."""
-    agent = search(world, simulator=world.PointMass(noise=0.05))
-    alone = world.play(search(world, simulator=world.PointMass(noise=0.05)), [4], decisions=1)[0].actions[0]
+    agent = search(world, noise=0.05)
+    single = world.play(search(world, noise=0.05), [4], decisions=1)[0].actions[0]
     frame, other = (world.picture(*np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2))) for seed in (4, 9))
     agent.reset([0], ["point"], [9])
     agent.act([0], other[None])
     agent.reset([5], ["point"], [4])
     both = agent.act([0, 5], np.stack([other, frame]))
-    np.testing.assert_allclose(both[1], alone, atol=1e-5)
+    np.testing.assert_allclose(both[1], single, atol=1e-5)
 
 
 def test_replanning_every_decision_beats_executing_plans_blindly(world):
-    """With a simulator that is wrong about the goal, feedback does not help; with one that drifts, it does."""
-
     def error(replan_every: int) -> float:
         planner = SearchPlanner(CEM_SMALL, horizon=6, knots=3)
         agent = PlanningAgent(world.PointMass(noise=0.1), planner, replan_every=replan_every)
@@ -227,8 +195,8 @@ def test_replanning_every_decision_beats_executing_plans_blindly(world):
 
 
 def test_the_cost_of_an_episode_is_counted(world):
-    simulator = world.PointMass()
-    agent = search(world, simulator=simulator)
+    agent = search(world)
+    simulator = agent.simulator.simulator
     world.play(agent, [1, 2], decisions=3)
     cost = agent.stats(0)
     assert cost.imagined_decisions == 3 * 3 * 32 * 5
@@ -240,42 +208,31 @@ def test_the_cost_of_an_episode_is_counted(world):
     assert agent.stats(1).imagined_decisions > 0
 
 
-def test_plans_are_imagined_in_chunks_if_asked(world):
-    simulator = world.PointMass()
-    whole, chunked = search(world), search(world, simulator=simulator, chunk=2)
-    first, second = (world.play(agent, [1], decisions=2)[0].actions for agent in (whole, chunked))
-    np.testing.assert_allclose(first, second, atol=1e-5)
-    assert simulator.denoiser_calls == 2 * 3 * 3
-
-
 def test_smooth_noise_has_unit_variance_and_is_correlated_in_time():
     keys = [(0, seed, 0) for seed in range(4)]
     settings = dict(rounds=2, samples=500, horizon=6, action_dim=2, device="cpu")
-    smooth = smooth_noise(keys, Stream.CANDIDATES, knots=2, **settings)
-    white = smooth_noise(keys, Stream.CANDIDATES, knots=6, **settings)
+    smooth, white, more = (smooth_noise(keys, Stream.CANDIDATES, knots=knots, **settings) for knots in (2, 6, 9))
     torch.testing.assert_close(smooth.std((0, 1, 2, 4)), torch.ones(6), atol=0.05, rtol=0)
     assert (smooth[..., :-1, :] * smooth[..., 1:, :]).mean() > 0.7
     assert (white[..., :-1, :] * white[..., 1:, :]).mean().abs() < 0.05
+    assert more.equal(white)
 
 
-def outcome(reward, success, value) -> Outcome:
-    as_rows = [torch.tensor([row], dtype=torch.float32) for row in (reward, success, value)]
-    return Outcome(*as_rows, estimates=torch.zeros(1, len(reward), 10))
-
-
-def test_objective_adds_its_weighted_terms():
-    imagined = outcome([10.0, 0.0], [0.5, 1.0], [0.1, 0.8])
-    only = dict(reward=0.0, success=0.0, value=0.0, gamma=0.5)
-    assert Objective(**{**only, "reward": 1.0}).score(imagined).item() == pytest.approx(1 / 1.5)
-    assert Objective(**{**only, "reward": 1.0}, reward_scale=1.0).score(imagined).item() == pytest.approx(10 / 1.5)
-    assert Objective(**{**only, "success": 1.0}).score(imagined).item() == pytest.approx(0.5 + 0.5 * 0.5)
-    assert Objective(**{**only, "value": 2.0}).score(imagined).item() == pytest.approx(1.6)
-
-
-def test_disagreeing_futures_lower_the_score():
-    scores = torch.tensor([[[1.0, 0.9], [0.0, 0.9]]])
-    assert Objective(disagreement=1.0).combine(scores).argmax(1).item() == 1
-    assert Objective().combine(scores)[0].tolist() == pytest.approx([0.5, 0.9])
+@pytest.mark.parametrize(
+    ("weights", "score"),
+    [
+        ({"reward_weight": 1.0}, 1 / 1.5),
+        ({"reward_weight": 1.0, "reward_scale": 1.0}, 10 / 1.5),
+        ({"success_weight": 1.0}, 0.5 + 0.5 * 0.5),
+        ({"value_weight": 2.0}, 1.6),
+        ({"reward_weight": 1.0, "value_weight": 2.0}, 1 / 1.5 + 1.6),
+    ],
+)
+def test_objective_adds_its_weighted_terms(weights, score):
+    rows = [torch.tensor([row]) for row in ([10.0, 0.0], [0.5, 1.0], [0.1, 0.8])]
+    nothing = dict(reward_weight=0.0, success_weight=0.0, value_weight=0.0, discount=0.5)
+    imagined = Outcome(*rows, estimates=torch.zeros(1, 2, 10))
+    assert Objective(**{**nothing, **weights}).score(imagined).item() == pytest.approx(score)
 
 
 class Remembering:
@@ -291,7 +248,7 @@ class Remembering:
         return state
 
 
-def test_real_chunks_are_remembered_and_recalled(world):
+def test_real_chunks_are_remembered_and_recalled_in_their_episode_alone(world):
     class World(Remembering, world.PointMass):
         chunks: list = []  # noqa: RUF012
         recalled: list = []  # noqa: RUF012
@@ -304,37 +261,51 @@ def test_real_chunks_are_remembered_and_recalled(world):
     np.testing.assert_array_equal(simulator.chunks[1][2][0], played.actions[2:4])
     np.testing.assert_array_equal(simulator.chunks[0][1][:, -2:], simulator.chunks[1][1][:, :2])
     assert simulator.recalled == [["6:1"]] * 2 + [["6:2"]] * 2
-
-
-def test_a_new_episode_in_a_lane_starts_without_memories(world):
-    agent = guided(world, world.Towards((0.2, 0.0)), revisits=0.1)
-    first = world.play(agent, [3], decisions=3)[0].actions
-    world.play(agent, [8], decisions=3)
-    np.testing.assert_array_equal(first, world.play(agent, [3], decisions=3)[0].actions)
+    world.play(agent, [7], decisions=3)
+    assert simulator.chunks[2][0] == [None] and simulator.recalled[4:] == [["7:3"]]
 
 
 def test_memory_needs_a_simulator_that_remembers(world):
     with pytest.raises(UserError, match="memory=true needs"):
-        PlanningAgent(world.PointMass(), SearchPlanner(CEM_SMALL, horizon=3, knots=2), memory_every=2)
+        PlanningAgent(world.PointMass(), SearchPlanner(CEM_SMALL), memory_every=2)
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("kind", "settings"),
     [
-        (lambda: CEM(samples=1), "samples=1"),
-        (lambda: CEM(elites=0), "elites=0"),
-        (lambda: MPPI(temperature=0.0), "temperature=0.0"),
-        (lambda: MPPI(answer="median"), "answer='median'"),
-        (lambda: Objective(gamma=1.5), "gamma=1.5"),
-        (lambda: SearchPlanner(CEM_SMALL, horizon=4, knots=5), "knots=5"),
-        (lambda: GuidedPlanner(None, candidates=3), "candidates=3"),
-        (lambda: TrustRegion(radius=-1.0), "trust.radius=-1.0"),
-        (lambda: Acceptance(margin=-0.1), "acceptance.margin=-0.1"),
+        *((CEM, {name: value}) for name, value in dict(candidates=1, elites=65, min_sigma=-0.1, momentum=1.5).items()),
+        *((MPPI, {name: value}) for name, value in dict(iterations=0, sigma=0.0, decay=0.0, temperature=NAN).items()),
+        (Objective, {"discount": 1.5}),
+        (Objective, {"value_weight": -1.0}),
+        *((SearchPlanner, {name: 0}) for name in ("horizon", "knots", "futures")),
+        (GuidedPlanner, {"radius": 2.1}),
+        *((GuidedPlanner, {name: -1}) for name in ("confirm", "margin", "margin_futures", "patience")),
+        (GuidedPlanner, {"margin": float("inf")}),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(make, message):
-    with pytest.raises(UserError, match=message):
-        make()
+def test_numbers_that_make_no_sense_are_refused(world, kind, settings):
+    needed = {SearchPlanner: {"optimiser": FEW}, GuidedPlanner: {"optimiser": FEW, "prior": world.Towards()}}
+    made = needed.get(kind, {})
+    kind(**made)
+    ((name, value),) = settings.items()
+    with pytest.raises(UserError, match=f"^{name}={value} must be "):
+        kind(**made, **settings)
+
+
+def test_a_guided_search_needs_a_prior_and_room_beside_it(world):
+    with pytest.raises(UserError, match="prior=null"):
+        GuidedPlanner(FEW)
+    with pytest.raises(UserError, match="candidates=2 must be at least 3"):
+        GuidedPlanner(MPPI(candidates=2), prior=world.Towards())
+
+
+@pytest.mark.parametrize("number", [0, 6])
+def test_replanning_later_than_the_plan_ends_is_refused(world, number):
+    with pytest.raises(UserError, match=f"replan_every={number} must be between 1 and horizon=5"):
+        PlanningAgent(world.PointMass(), SearchPlanner(CEM_SMALL, horizon=5), replan_every=number)
 
 
 def test_frames_that_do_not_fit_and_lanes_without_episode_are_refused(world):
@@ -342,12 +313,6 @@ def test_frames_that_do_not_fit_and_lanes_without_episode_are_refused(world):
     with pytest.raises(UserError, match="call reset"):
         agent.act([0], np.zeros((1, 1, 2, 3), np.uint8))
     agent.reset([0], ["point"], [1])
-    with pytest.raises(UserError, match="do not fit"):
-        agent.act([0], np.zeros((2, 1, 2, 3), np.uint8))
-    with pytest.raises(UserError, match="do not fit"):
-        agent.act([0], np.zeros((1, 1, 2, 3), np.float32))
-
-
-def test_agents_are_batch_agents(world):
-    assert isinstance(search(world), BatchAgent)
-    assert isinstance(PriorAgent(world.PointMass(), world.Towards()), BatchAgent)
+    for frames in (np.zeros((2, 1, 2, 3), np.uint8), np.zeros((1, 1, 2, 3), np.float32)):
+        with pytest.raises(UserError, match="do not fit"):
+            agent.act([0], frames)

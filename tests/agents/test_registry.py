@@ -122,7 +122,7 @@ def test_a_value_that_cannot_be_read_is_named(agent, value):
 
 def test_settings_reach_the_agent(checkpoint):
     agent = make_agent("default", checkpoint, settings={"horizon": 3, "radius": 0.25, "replan_every": 2})
-    assert (agent.planner.horizon, agent.planner.trust.radius, agent.replan_every) == (3, 0.25, 2)
+    assert (agent.planner.horizon, agent.planner.radius, agent.replan_every) == (3, 0.25, 2)
 
 
 @pytest.mark.parametrize(

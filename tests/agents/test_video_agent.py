@@ -231,7 +231,7 @@ def test_checkpoints_that_lack_what_it_needs(small_checkpoint, checkpoint):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"horizon": 31}, "horizon=31 doesn't fit; give 1 to 30"),
+        ({"horizon": 31}, "horizon=31 must be at least 1 and at most 30"),
         ({"videos": 0}, "videos=0"),
         ({"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
     ],
