@@ -6,7 +6,6 @@ import copy
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from torch import Tensor
 
 from sfvgen_plan.anchors import Anchor
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.io import atomic
 from sfvgen_plan.memory.weights import Memory
 from sfvgen_plan.simulator import Imagination
 
@@ -86,14 +86,8 @@ class ImaginedState:
         """
         tensors, header = _packed(self)
         text = json.dumps(header)
-        target = Path(path)
-        try:
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as staging:
-                staged = Path(staging) / target.name
-                save_file(tensors, staged, {"format": FORMAT, "header": text, "digest": _digest(tensors, text)})
-                os.replace(staged, target)
-        except OSError as error:
-            raise UserError(f"path={str(path)!r} can't be written to ({error.strerror}); give another file") from error
+        with atomic(path) as staged:
+            save_file(tensors, staged, {"format": FORMAT, "header": text, "digest": _digest(tensors, text)})
 
     @classmethod
     def load(cls, path: str | Path) -> ImaginedState:
@@ -113,8 +107,7 @@ class ImaginedState:
         except UserError:
             raise
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"state={str(path)!r} is missing or damaged ({reason}); save it again") from error
+            raise UserError(f"state={str(path)!r} is missing or damaged ({reason(error)}); save it again") from error
 
 
 def captured(

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from sfvgen_plan.data.episodes import EpisodeArrays
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.learning.runs import data_record
 from sfvgen_plan.memory.rows import MemoryRow
 from sfvgen_plan.model.build import build_pipeline, build_readers
@@ -229,10 +229,9 @@ def _modelscope_pipeline(recipe: Mapping[str, Any], card: CheckpointCard) -> Slo
             # Trained in single precision, however it is stored.
             pipeline = SlowFastVGenPipeline.from_modelscope(base, card.action_dim, dtype=torch.float32)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise UserError(
-            f"train.base={base!r} can't be loaded ({reason}); give the folder of a text-to-video checkpoint in "
-            "ModelScope's diffusers layout, or its name on the Hugging Face hub and a connection to it; "
+            f"train.base={base!r} can't be loaded ({reason(error).rstrip('.')}); give the folder of a text-to-video "
+            "checkpoint in ModelScope's diffusers layout, or its name on the Hugging Face hub and a connection to it; "
             "train.base=null starts from new networks"
         ) from error
     vae, text_encoder = pipeline.vae.config, pipeline.text_encoder.config

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
 from sfvgen_plan.learning.graphs import CapturedObjective
 
 logger = logging.getLogger(__name__)
@@ -196,10 +197,8 @@ def _step(
 
 
 def _save(path: Path, parts: dict[str, Any], progress: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save({**{name: part.state_dict() for name, part in parts.items()}, **progress}, temporary)
-    temporary.replace(path)
+    with atomic(path, "out") as staged:
+        torch.save({**{name: part.state_dict() for name, part in parts.items()}, **progress}, staged)
 
 
 def _restore(path: Path, device: torch.device, parts: dict[str, Any]) -> dict[str, Any]:

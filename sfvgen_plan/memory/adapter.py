@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.io import atomic
 from sfvgen_plan.memory.weights import Memory, target_layers
 
 CONFIG_FILE, WEIGHTS_FILE, ADAM_FILE = "adapter_config.json", "adapter_model.safetensors", "adam.safetensors"
@@ -61,17 +60,14 @@ def save_memory(memory: Memory, folder: Path, episode: int = 0, base: str | None
         base_model_name_or_path=base,
         inference_mode=True,
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Complete files under another name first: a crash leaves the old adapter, or one that loading refuses.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as staging:
-            config.save_pretrained(staging)
-            save_file(weights, Path(staging) / WEIGHTS_FILE, {"format": "pt"})
-            save_file(adam, Path(staging) / ADAM_FILE, {"adapter": _digest(Path(staging) / WEIGHTS_FILE)})
-            for file in (ADAM_FILE, CONFIG_FILE, WEIGHTS_FILE):
-                os.replace(Path(staging) / file, folder / file)
-    except OSError as error:
-        raise UserError(f"folder={str(folder)!r} can't be written to ({error.strerror}); give another one") from error
+    # A crash between two files leaves an adapter that loading refuses, for its digest.
+    with atomic(folder / WEIGHTS_FILE, "folder") as staged:
+        save_file(weights, staged, {"format": "pt"})
+        digest = _digest(staged)
+    with atomic(folder / ADAM_FILE, "folder") as staged:
+        save_file(adam, staged, {"adapter": digest})
+    with atomic(folder / CONFIG_FILE, "folder") as staged:
+        config.save_pretrained(str(staged.parent))
 
 
 def load_memory(folder: Path, model: nn.Module, base: str | None = None) -> Memory:
@@ -121,7 +117,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / CONFIG_FILE).read_text())
         rank, alpha, kind = int(config["r"]), float(config["lora_alpha"]), config["peft_type"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(folder, CONFIG_FILE, _reason(error)) from error
+        raise _damaged(folder, CONFIG_FILE, reason(error)) from error
     if rank < 1 or not math.isfinite(alpha):
         raise _damaged(folder, CONFIG_FILE, f"r={rank}, lora_alpha={alpha}")
     extras = [name for name in _UNSUPPORTED if config.get(name)]
@@ -140,7 +136,7 @@ def _read_tensors(folder: Path, file: str) -> tuple[dict[str, Tensor], dict[str,
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
             return tensors, opened.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise _damaged(folder, file, _reason(error)) from error
+        raise _damaged(folder, file, reason(error)) from error
 
 
 def _split(
@@ -192,8 +188,4 @@ def _read_adam(
         }
         return moments, int(tensors["steps"])
     except (KeyError, RuntimeError) as error:
-        raise _damaged(folder, ADAM_FILE, _reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _damaged(folder, ADAM_FILE, reason(error)) from error

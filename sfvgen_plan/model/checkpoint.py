@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.model.card import model_card
 from sfvgen_plan.model.folders import CARD_FILE, check_folder, checkpoint_folder
 from sfvgen_plan.model.logs import held_back
@@ -216,9 +216,8 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
         if len(pipeline.tokenizer) != pipeline.text_encoder.config.vocab_size:
             raise ValueError("tokenizer and text encoder have different vocabularies")
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"checkpoint={str(folder)!r} can't be loaded ({reason}); the file is missing or damaged: "
+            f"checkpoint={str(folder)!r} can't be loaded ({reason(error)}); the file is missing or damaged: "
             "restore the folder or train it again"
         ) from error
     pipeline.set_progress_bar_config(disable=True)

@@ -267,11 +267,13 @@ def test_files_of_other_versions_are_refused(checkpoint, tmp_path):
         env.set_state(path)
 
 
-def test_folders_that_are_not_there_are_refused(checkpoint, tmp_path):
+def test_folders_are_made_and_files_in_their_place_refused(checkpoint, tmp_path):
     env = ImaginedEnv("reach-v3", checkpoint, **SETTINGS)
     env.reset(seed=0)
-    with pytest.raises(UserError, match=r"path='.*nowhere.*can't be written to"):
-        env.get_state().save(tmp_path / "nowhere" / "state")
+    env.get_state().save(tmp_path / "made" / "state")
+    assert (tmp_path / "made" / "state").is_file()
+    with pytest.raises(UserError, match=r"path='.*inside' can't be written to"):
+        env.get_state().save(tmp_path / "made" / "state" / "inside")
 
 
 def test_forks_are_counted_from_one(make):
