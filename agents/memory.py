@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from sfvgen_plan.agents.lanes import Lane
-from sfvgen_plan.errors import UserError, check_number
+from sfvgen_plan.errors import UserError
 
 
 @runtime_checkable
@@ -54,7 +54,6 @@ class EpisodeMemory:
     """
 
     def __init__(self, simulator: Any, every: int, context: int, whole: bool = False) -> None:
-        check_number("memory_every", every, 1)
         if not isinstance(simulator, RememberingSimulator):
             raise UserError(
                 f"memory=true needs a simulator that remembers, {type(simulator).__name__} does not; use memory=false"

@@ -61,6 +61,8 @@ class PlanningAgent:
         check_number("context", context, 1)
         if not 1 <= replan_every <= planner.horizon:
             raise UserError(f"replan_every={replan_every} must be between 1 and horizon={planner.horizon}")
+        if memory_every is not None:
+            check_number("memory_every", memory_every, 1)
         self.simulator = CountedSimulator(simulator)
         self.planner = planner
         self.context, self.replan_every, self.seed = context, replan_every, seed

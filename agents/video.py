@@ -34,7 +34,6 @@ class VideoPlanner:
     _schedules: dict[tuple[str, int], Schedule] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        check_number("horizon", self.horizon, 1, self.synthesis.most_frames)
         check_number("videos", self.videos, 1)
 
     def phase(self, decision: int) -> int:

@@ -29,8 +29,9 @@ class SimulatorError(RuntimeError):
 
 
 def check_number(name: str, value: float, least: float, most: float = inf, *, above: bool = False) -> None:
-    """UserError for a number that is not finite, or not between ``least`` and ``most``; ``above``: nor ``least``."""
-    if not isfinite(value) or value < least or value > most or (above and value == least):
+    """UserError for what is no finite number, or not between ``least`` and ``most``; ``above``: nor ``least``."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if not number or value < least or value > most or (above and value == least):
         upper = "" if most == inf else f" and at most {most:g}"
         raise UserError(f"{name}={value} must be {'above' if above else 'at least'} {least:g}{upper}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sfvgen_plan.agents.base import AgentSettings, Given
+from sfvgen_plan.errors import check_number, unknown_name
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 Made = TypeVar("Made")
+
+PRIORS = ("prior", "prior10")
 
 
 def made(kind: type[Made], settings: AgentSettings, **given: Any) -> Made:
@@ -64,16 +67,22 @@ class PlannerSettings(SearchSettings):
 
 def planning_agent(settings: Any, given: Given, planner: Callable[[Any, Any], Planner]) -> PlanningAgent:
     """The agent that plans with ``planner(checkpoint, simulator)``; ``settings`` have those of ``PlannerSettings`` that
-    say how to imagine, replan and remember."""
+    say how to imagine, replan and remember.
+
+    Raises:
+        UserError: a number that makes no sense, a row that is none, a checkpoint that can't be loaded.
+    """
     from sfvgen_plan.agents.planning import PlanningAgent
     from sfvgen_plan.memory.rows import row_of
+    from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
 
     checkpoint = given.load()
     row = row_of(settings.row) if settings.memory else None
     learning = row.fast_learning if row else None
-    simulator = checkpoint.simulator(
-        sampler_steps=settings.sampler_steps, memory=learning, context_frames=row.context_frames if row else None
-    )
+    frames = row.context_frames if row else None
+    # Said now, for a prior may play alone for many decisions before the first plan is imagined.
+    check_number("horizon", settings.horizon, 1, CONTEXT_WINDOW - (frames or checkpoint.card.context_frames))
+    simulator = checkpoint.simulator(settings.sampler_steps, memory=learning, context_frames=frames)
     return PlanningAgent(
         simulator,
         planner(checkpoint, simulator),
@@ -89,6 +98,8 @@ def search_agent(settings: Any, given: Given, optimiser: type[Optimiser], kind: 
     """The agent that plans with a ``kind`` of search; it starts at a prior's plan if ``settings.prior`` names one."""
 
     def planner(checkpoint: Any, simulator: Any) -> Planner:
+        if settings.prior is not None and settings.prior not in PRIORS:
+            raise unknown_name("prior", str(settings.prior), PRIORS)
         prior = checkpoint.prior(settings.prior) if settings.prior else None
         objective = settings.objective(checkpoint.tasks)
         return made(kind, settings, optimiser=made(optimiser, settings), objective=objective, prior=prior)

@@ -40,8 +40,8 @@ class RandomAgent:
     """
 
     def __init__(self, action_dim: int | None = None, seed: int = 0) -> None:
-        if action_dim is not None and action_dim < 1:
-            raise UserError(f"action_dim={action_dim} must be at least 1")
+        if action_dim is not None and (type(action_dim) is not int or action_dim < 1):
+            raise UserError(f"action_dim={action_dim!r} must be a whole number of at least 1, or null")
         self.action_dim, self.seed = action_dim, seed
         self._generators: dict[int, np.random.Generator] = {}
         self._sizes: dict[int, int] = {}

@@ -14,6 +14,7 @@ from sfvgen_plan.agents.optimisers import CEM, MPPI
 from sfvgen_plan.agents.planning import PlanningAgent
 from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.agents.prior import PriorAgent
+from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.agents.rollout import shift
 from sfvgen_plan.agents.search import SearchPlanner
 from sfvgen_plan.errors import UserError
@@ -300,6 +301,23 @@ def test_a_guided_search_needs_a_prior_and_room_beside_it(world):
         GuidedPlanner(FEW)
     with pytest.raises(UserError, match="candidates=2 must be at least 3"):
         GuidedPlanner(MPPI(candidates=2), prior=world.Towards())
+
+
+@pytest.mark.parametrize(
+    ("agent", "settings", "message"),
+    [
+        ("default", {"horizon": 40}, "horizon=40 must be at least 1 and at most"),
+        ("default", {"margin": NAN}, "margin=nan must be at least 0"),
+        ("default", {"candidates": 2, "elites": 2}, "candidates=2 must be at least 3"),
+        ("mppi", {"discount": 0.0}, "discount=0.0 must be above 0 and at most 1"),
+        ("cem", {"prior": "unet"}, "prior='unet' is unknown; did you mean prior"),
+        ("cem", {"prior": 5}, "prior='5' is unknown; did you mean prior"),
+        ("random", {"action_dim": "two"}, "action_dim='two' must be a whole number"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_when_the_agent_is_made(small_checkpoint, agent, settings, message):
+    with pytest.raises(UserError, match=message):
+        make_agent(agent, small_checkpoint, settings=settings)
 
 
 @pytest.mark.parametrize("number", [0, 6])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sfvgen_plan.agents.registry import make_agent
+from sfvgen_plan.agents.sub_goals import text_at
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
@@ -234,6 +235,7 @@ def test_checkpoints_that_lack_what_it_needs(small_checkpoint, checkpoint):
         ({"horizon": 31}, "horizon=31 must be at least 1 and at most 30"),
         ({"videos": 0}, "videos=0"),
         ({"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
+        ({"memory_every": 0}, "memory_every=0 must be at least 1"),
     ],
 )
 def test_settings_that_cannot_work(settings, message, checkpoint):
@@ -244,11 +246,19 @@ def test_settings_that_cannot_work(settings, message, checkpoint):
 def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "mine_goals.py").write_text(
-        "class Mine:\n  def __init__(self, checkpoint): self.asked = []\n"
+        "class Mine:\n  answer = (('move the red cube to the left', 5),)\n"
+        "  def __init__(self, checkpoint): self.asked = []\n"
         "  def split(self, task, seed, picture):\n"
-        "    self.asked.append((task, picture().shape))\n    return ((checkpoint_text, 5),)\n"
-        "checkpoint_text = 'move the red cube to the left'\n"
+        "    self.asked.append((task, picture().shape))\n    return self.answer\n"
     )
     agent = make_agent("video", checkpoint, settings={"sub_goals": "mine_goals:Mine"})
     play(agent, [0])
     assert agent.planner.sub_goals.asked == [("memory/return", FRAMES.shape[2:])]
+    for answer in ((), None, ["go"], [("go", 0)]):
+        agent.planner.sub_goals.answer = answer
+        with pytest.raises(UserError, match="is no split of 'memory/return'"):
+            play(agent, [0])
+
+
+def test_sub_goals_follow_each_other_and_the_last_one_stays():
+    assert [text_at((("left", 4), ("back", 2)), decision) for decision in (0, 3, 4, 99)] == ["left"] * 2 + ["back"] * 2
