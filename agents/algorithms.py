@@ -36,11 +36,9 @@ class TrainingSettings:
     save_every: int = setting(5000, "decisions between two states that a killed run goes on from; 0 saves none")
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "horizon"):
+        for name in ("num_envs", "horizon", "decisions"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.decisions < 1:
-            raise UserError(f"decisions={self.decisions} leaves nothing to learn from; give at least 1")
+                raise UserError(f"{name}={getattr(self, name)} is too small; give at least 1")
         if self.save_every < 0:
             raise UserError(f"save_every={self.save_every} makes no sense; give 0 to save no states, or more")
         for name in ("reward_scale", "uncertainty_penalty"):

@@ -62,21 +62,11 @@ def settings_of(name: str) -> type[AgentSettings]:
     return _Beside if beside or getattr(found, "acts_on_env", False) else _Outside
 
 
-def check_agent(name: str) -> None:
-    """UserError unless there is an agent of that name; see ``settings_of``."""
-    settings_of(name)
-
-
-def acts_on_env(name: str) -> bool:
-    """Whether the agent is an ``EnvAgent``, told without making it."""
-    return settings_of(name).acts_on_env
-
-
 def needs_checkpoint(name: str) -> bool:
     """Whether the agent needs a checkpoint; of an ``sb3:`` agent its file tells. Others from outside are said to need
     none."""
     if name.startswith(POLICY_PREFIX):
-        check_agent(name)
+        settings_of(name)  # which refuses a file that isn't there
         return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name)
     return settings_of(name).needs_checkpoint
 
@@ -170,7 +160,8 @@ def make_agent(
         action_dim: A of the environment, which policies and agents of the user's own are held to.
 
     Returns:
-        A ``BatchAgent``, or for agents that run beside the environment an ``EnvAgent`` (see ``acts_on_env``).
+        A ``BatchAgent``, or for agents that run beside the environment (``settings_of(name).acts_on_env``) an
+        ``EnvAgent``.
 
     Raises:
         UserError: unknown agent or setting, a value that makes no sense, a checkpoint that cannot be loaded, a factory

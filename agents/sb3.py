@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.agents.adapters import PredictingAgent
-from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.base import Given, PlanCost
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
 from sfvgen_plan.envs.observation import PAIR, Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
@@ -43,8 +43,9 @@ _CONTRIBUTED = {"sb3_contrib.common.recurrent.policies": "RecurrentPPO", "sb3_co
 """Modules of policies of sb3-contrib that belong to one algorithm."""
 
 
-def load_policy(path: str | Path, device: str = "cpu") -> Any:
-    """The model in a zip written by ``save`` of an algorithm of Stable-Baselines3 or sb3-contrib.
+def load_policy(path: str | Path) -> Any:
+    """The model in a zip written by ``save`` of an algorithm of Stable-Baselines3 or sb3-contrib, on the CPU: a GPU
+    would only wait for such small networks.
 
     Raises:
         UserError: no such file, a file of something else, an algorithm that is not known here, or a missing package.
@@ -66,7 +67,7 @@ def load_policy(path: str | Path, device: str = "cpu") -> Any:
             f"agent='{PREFIX}{path}' is of no algorithm known here ({known}); write a module:factory"
         ) from error
     try:
-        return loader.load(path, device=device)
+        return loader.load(path, device="cpu")
     except Exception as error:  # whatever unpickling runs into
         raise UserError(
             f"agent='{PREFIX}{path}' is damaged or of another version ({reason(error)}); save it again"
@@ -194,15 +195,13 @@ def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, An
     """
     if settings:
         raise UserError(f"agent={name!r} has no settings, but agent.{next(iter(settings))} was given; leave it out")
-    model = load_policy(name.removeprefix(PREFIX), "cpu")  # small networks: a GPU would only wait for itself
-    if not sees_pixels(model) and not isinstance(checkpoint, Checkpoint):
-        from sfvgen_plan.model.checkpoint import load_checkpoint
-
-        checkpoint = load_checkpoint(checkpoint, device)
+    model = load_policy(name.removeprefix(PREFIX))
+    if not sees_pixels(model):
+        checkpoint = Given(checkpoint, device).load()
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else None
     return PolicyAgent(model, loaded, loaded.card.action_dim if loaded else action_dim, name)
 
 
 def needs_checkpoint(name: str) -> bool:
     """Whether the model that ``sb3:path.zip`` names sees frames through a checkpoint."""
-    return not sees_pixels(load_policy(name.removeprefix(PREFIX), "cpu"))
+    return not sees_pixels(load_policy(name.removeprefix(PREFIX)))

@@ -24,7 +24,7 @@ from sfvgen_plan.agents.resume import SavedStates
 from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.devices import cpu_cores
-from sfvgen_plan.envs.family import Family, family_of
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
 from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
@@ -54,7 +54,13 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
     family = family_of(task)
     scale = 1 / family.source.reward_scale if settings.reward_scale is None else settings.reward_scale
     if settings.real:
-        return _real_ones(settings, family, task, checkpoint, scale)
+        task = family.canonical(task)
+        checkpoint.task_index(task)
+        observer = Observer(checkpoint.simulator(), settings.obs_mode)
+        frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+        make = partial(family.make, task, **frames, max_decisions=settings.horizon)
+        real = RealVecEnv(make, settings.num_envs, cpu_cores(), scale)
+        return real if settings.obs_mode == "pixels" else CheckpointVecEnv(real, task, observer)
     vector = ImaginedVectorEnv(
         settings.num_envs,
         task,
@@ -67,16 +73,6 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
         futures=settings.futures,
     )
     return ImaginedVecEnv(vector, scale, settings.uncertainty_penalty)
-
-
-def _real_ones(settings: TrainingSettings, family: Family, task: str, checkpoint: Checkpoint, scale: float) -> VecEnv:
-    task = family.canonical(task)
-    checkpoint.task_index(task)
-    observer = Observer(checkpoint.simulator(), settings.obs_mode)
-    frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-    make = partial(family.make, task, **frames, max_decisions=settings.horizon)
-    environment = RealVecEnv(make, settings.num_envs, cpu_cores(), scale)
-    return environment if settings.obs_mode == "pixels" else CheckpointVecEnv(environment, task, observer)
 
 
 def train(
@@ -111,9 +107,11 @@ def train(
         UserError: an unknown algorithm, numbers that make no sense, or a folder with another training.
     """
     check_algorithm(algorithm)
-    what = {"algo": algorithm, "task": task, "seed": seed, "checkpoint": checkpoint.hash}
     record: dict[str, Any] = {
-        **what,
+        "algo": algorithm,
+        "task": task,
+        "seed": seed,
+        "checkpoint": checkpoint.hash,
         "settings": {**asdict(settings), "algo": dict(hyperparameters)},
         "command": command,
     }

@@ -86,10 +86,9 @@ class ImaginedVecEnv(UnwrappedVecEnv):
         """Imagine one decision of every episode; those that end begin anew at once."""
         observations, rewards, terminations, truncations, infos = self.env.step(self._actions)
         dones = terminations | truncations
-        final = infos.get("final_info", {})
         rows = []
         for n in range(self.num_envs):
-            row = _row(final, n) if dones[n] else _row(infos, n)
+            row = _row(infos["final_info"] if dones[n] else infos, n)
             row["reward"] = float(rewards[n])
             note_end(row, terminations[n], truncations[n])
             if dones[n]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sfvgen_plan.agents.registry import acts_on_env, agent_settings, make_agent
+from sfvgen_plan.agents.registry import agent_settings, make_agent, settings_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
@@ -53,7 +53,7 @@ class Named:
         Raises:
             UserError: unknown agent or setting, or an agent that needs the real environment.
         """
-        if acts_on_env(agent):
+        if settings_of(agent).acts_on_env:
             raise UserError(
                 f"agent={agent!r} acts on the true state, which imagination doesn't have; give readout, the scripted "
                 "policies on what the checkpoint reads out of frames"

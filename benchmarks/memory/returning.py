@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.agents.adapters import kind_of
-from sfvgen_plan.agents.registry import check_agent, make_agent, settings_of
+from sfvgen_plan.agents.registry import make_agent, settings_of
 from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
 from sfvgen_plan.envs.memory.return_task import NAME, SUCCESS_DISTANCE
@@ -46,7 +46,7 @@ def return_env(checkpoint: Checkpoint) -> MemoryReturnEnv:
 
 def check_remembers(name: str) -> None:
     """UserError for an agent without a memory, of which all rows would be the same."""
-    check_agent(name)
+    settings_of(name)
     if ":" not in name and not hasattr(settings_of(name), "row"):
         raise UserError(f"agent={name!r} remembers nothing, so the rows don't differ; play it with sfvgen-plan eval")
 

@@ -99,19 +99,14 @@ class _Episode:
     flag: bool = False
     first_success: int | None = None
     at_end: bool = False
-    frames: list[np.ndarray] = field(default_factory=list)
-    flags: list[bool] = field(default_factory=list)
+    seen: list[tuple[np.ndarray, bool, np.ndarray | None]] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
-    estimates: list[np.ndarray] = field(default_factory=list)
 
     def see(self, frame: np.ndarray, info: dict[str, Any], action: np.ndarray | None = None) -> None:
         if self.job.record:
-            self.frames.append(frame)
-            self.flags.append(self.flag)
+            self.seen.append((frame, self.flag, info.get("estimates")))
             if action is not None:
                 self.actions.append(np.array(action, np.float32))
-            if "estimates" in info:
-                self.estimates.append(info["estimates"])
 
     def add(self, reward: float, flag: bool, ended: bool) -> None:
         self.decisions += 1
@@ -141,11 +136,12 @@ class _Episode:
         return Ended.broken(error, decisions=self.decisions, return_=self.return_, recording=self._recording())
 
     def _recording(self) -> Recording | None:
-        if not self.frames:
+        if not self.seen:
             return None
-        estimates = np.stack(self.estimates) if len(self.estimates) == len(self.frames) else None
+        frames, flags, told = zip(*self.seen, strict=True)
+        estimates = None if any(values is None for values in told) else np.stack(told)
         actions = np.stack(self.actions) if self.actions else np.zeros((0, 0), np.float32)
-        return Recording(self.job, np.stack(self.frames), np.array(self.flags), actions, estimates)
+        return Recording(self.job, np.stack(frames), np.array(flags), actions, estimates)
 
 
 class Player:
@@ -213,10 +209,21 @@ class Player:
         return frame
 
     def _environment(self, task: str, pixels: bool) -> gymnasium.Env:
+        """The real environment under the protocol; without ``pixels`` its frames are blank and cost nothing."""
         if self._env is None or self._built != (task, pixels):
             self.close()
-            self._env = make_environment(self._protocol, task, pixels)
-            self._built = (task, pixels)
+            families()  # whose modules register their environments
+            protocol, self._built = self._protocol, (task, pixels)
+            self._env = gymnasium.make(
+                protocol.env_id,
+                disable_env_checker=True,  # It is checked in the tests; here its warnings would come once per worker.
+                task=task,
+                size=protocol.size,
+                camera=protocol.camera,
+                repeat=protocol.repeat,
+                max_decisions=protocol.max_decisions,
+                pixels=pixels,
+            )
         return self._env
 
     def _fail(self, error: Exception) -> Ended:
@@ -226,18 +233,3 @@ class Player:
         except Exception:
             self._env = self._built = None
         return ended
-
-
-def make_environment(protocol: Protocol, task: str, pixels: bool = True) -> gymnasium.Env[Any, Any]:
-    """The real environment that ``protocol`` describes; without ``pixels`` its frames are blank and cost nothing."""
-    families()  # whose modules register their environments
-    return gymnasium.make(
-        protocol.env_id,
-        disable_env_checker=True,  # It is checked in the tests; here its warnings would come once per worker.
-        task=task,
-        size=protocol.size,
-        camera=protocol.camera,
-        repeat=protocol.repeat,
-        max_decisions=protocol.max_decisions,
-        pixels=pixels,
-    )

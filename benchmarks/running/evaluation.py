@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -17,11 +17,11 @@ from sfvgen_plan.agents.adapters import kind_of
 from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.registry import (
     POLICY_PREFIX,
-    acts_on_env,
     agent_settings,
     check_plays,
     make_agent,
     needs_checkpoint,
+    settings_of,
 )
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
 from sfvgen_plan.benchmarks.results.provenance import provenance
@@ -116,7 +116,7 @@ class Evaluation:
         Raises:
             UserError: unusable checkpoint or device, or a checkpoint for other tasks or frames than the protocol's.
         """
-        if acts_on_env(self.agent):
+        if settings_of(self.agent).acts_on_env:
             # Made in the workers; a checkpoint, if it takes one, is loaded there.
             factory = partial(make_agent, self.agent, self.checkpoint, "cpu", 0, self.settings)
             return Contestant(self.label, env_agent=factory, device=device_name("cpu"))
@@ -151,22 +151,19 @@ def learning_cost(agent: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
     if checkpoint is not None:
         record = checkpoint.card.training
         stages, data = record.get("seconds"), record.get("data")
-        cost["checkpoint"] = _known(
+        cost["checkpoint"] = {
             # "this run" leaves out what was trained before an interruption; the stages don't.
-            seconds=sum(v for name, v in stages.items() if name != "this run") if isinstance(stages, dict) else None,
-            device=record.get("device"),
-            episodes=data.get("episodes") if isinstance(data, dict) else None,
-        )
+            "seconds": sum(v for name, v in stages.items() if name != "this run") if isinstance(stages, dict) else None,
+            "device": record.get("device"),
+            "episodes": data.get("episodes") if isinstance(data, dict) else None,
+        }
     if agent.startswith(POLICY_PREFIX):
         file = Path(agent.removeprefix(POLICY_PREFIX)).with_name("train.json")
         try:
             record = json.loads(file.read_text())
             decisions = record.get("decisions", record.get("settings", {}).get("decisions"))
-            cost["agent"] = _known(algorithm=record.get("algo"), decisions=decisions, seconds=record.get("seconds"))
+            cost["agent"] = {"algorithm": record.get("algo"), "decisions": decisions, "seconds": record.get("seconds")}
         except (OSError, ValueError, AttributeError):
             pass  # A zip that was trained elsewhere has no such file.
-    return {name: value for name, value in cost.items() if value}
-
-
-def _known(**values: Any) -> Mapping[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    known = {name: {key: value for key, value in of.items() if value is not None} for name, of in cost.items()}
+    return {name: of for name, of in known.items() if of}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.registry import acts_on_env
+from sfvgen_plan.agents.registry import settings_of
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.recording import Recorder, RunFolder
 from sfvgen_plan.benchmarks.running.evaluation import Evaluation, checkpoint_for
@@ -60,7 +60,7 @@ def play_and_store(
         UserError: what graphics, model, device or the first episode refuse.
     """
     protocol = evaluation.protocol
-    if video or not acts_on_env(evaluation.agent):
+    if video or not settings_of(evaluation.agent).acts_on_env:
         family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
     contestant = evaluation.contestant()
     recorder.note("learning", dict(contestant.learning))

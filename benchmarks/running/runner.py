@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import methodcaller
@@ -113,12 +114,9 @@ def evaluate(
         return []
     slots = max(1, min(slots, len(jobs)))
     threads = 1 if contestant.env_agent is None else max(1, cpu_cores() // slots)
-    pool = opening(partial(Player, protocol, contestant.env_agent), slots, threads)
-    run = _Run(protocol, contestant, pool, jobs, observer or Observer())
-    try:
+    with closing(opening(partial(Player, protocol, contestant.env_agent), slots, threads)) as pool:
+        run = _Run(protocol, contestant, pool, observer or Observer(), deque((job, False) for job in jobs))
         run.play()
-    finally:
-        pool.close()
     return run.rows
 
 
@@ -132,61 +130,55 @@ class _Episode:
     decisions: int = 0
 
 
+@dataclass
 class _Run:
-    """One evaluation's queue, episodes under way, and rows."""
+    """One evaluation: its queue of jobs, each alone or not, episodes under way by their slots, and rows."""
 
-    def __init__(
-        self,
-        protocol: Protocol,
-        contestant: Contestant,
-        pool: Pool,
-        jobs: Sequence[Job],
-        observer: Observer,
-    ) -> None:
-        self.rows: list[EpisodeRow] = []
-        self._protocol = protocol
-        self._contestant = contestant
-        self._pool = pool
-        self._queue = deque((job, False) for job in jobs)
-        self._episodes: dict[int, _Episode] = {}
-        self._lost: Counter[Job] = Counter()
-        self._observer = observer
+    protocol: Protocol
+    contestant: Contestant
+    pool: Pool
+    observer: Observer
+    queue: deque[tuple[Job, bool]]
+    episodes: dict[int, _Episode] = field(default_factory=dict)
+    lost: Counter[Job] = field(default_factory=Counter)
+    rows: list[EpisodeRow] = field(default_factory=list)
 
     def play(self) -> None:
-        for slot in range(self._pool.slots):
+        for slot in range(self.pool.slots):
             self._start_next(slot)
-        while self._episodes:
+        while self.episodes:
             self._collect()
             for group in self._groups():
                 self._decide(group)
 
     def _start_next(self, slot: int) -> None:
-        self._episodes.pop(slot, None)
-        if self._queue:
-            job, alone = self._queue.popleft()
-            self._episodes[slot] = _Episode(job, alone)
-            self._pool.submit(slot, methodcaller("start", job))
+        self.episodes.pop(slot, None)
+        if self.queue:
+            job, alone = self.queue.popleft()
+            self.episodes[slot] = _Episode(job, alone)
+            self.pool.submit(slot, methodcaller("start", job))
 
     def _collect(self) -> None:
         """Take answers until every episode that was given an action has answered and somebody awaits one.
 
         Episodes that are only starting (a new task's environment takes a while) are not waited for.
         """
-        while self._episodes and (self._stepping() or not self._awaiting()):
-            self._take(self._pool.wait())
-        if self._episodes:
-            self._take(self._pool.wait(block=False))
 
-    def _stepping(self) -> bool:
-        return any(episode.frame is None and episode.decisions > 0 for episode in self._episodes.values())
+        def acting() -> bool:
+            return any(episode.frame is None and episode.decisions > 0 for episode in self.episodes.values())
+
+        while self.episodes and (acting() or not self._awaiting()):
+            self._take(self.pool.wait())
+        if self.episodes:
+            self._take(self.pool.wait(block=False))
 
     def _awaiting(self) -> list[int]:
-        return [slot for slot, episode in sorted(self._episodes.items()) if episode.frame is not None]
+        return [slot for slot, episode in sorted(self.episodes.items()) if episode.frame is not None]
 
     def _take(self, answers: Sequence[tuple[int, Any]]) -> None:
         for slot, answer in answers:
             if isinstance(answer, Awaiting):
-                self._episodes[slot].frame = answer.frame
+                self.episodes[slot].frame = answer.frame
             elif isinstance(answer, Lost):
                 self._play_again(slot, answer)
             else:
@@ -194,23 +186,23 @@ class _Run:
 
     def _play_again(self, slot: int, lost: Lost) -> None:
         """The process is gone; the episode starts over in another one, unless it seems to be what kills them."""
-        episode = self._episodes[slot]
-        self._lost[episode.job] += 1
+        episode = self.episodes[slot]
+        self.lost[episode.job] += 1
         logger.warning("%s seed %d is lost: %s", episode.job.task, episode.job.seed, lost.reason)
-        if self._lost[episode.job] >= CHANCES:
+        if self.lost[episode.job] >= CHANCES:
             self._finish(slot, Ended(error=f"WorkerDied: {lost.reason}", decisions=episode.decisions))
             return
-        self._queue.appendleft((episode.job, episode.alone))
+        self.queue.appendleft((episode.job, episode.alone))
         self._start_next(slot)
 
     def _groups(self) -> list[list[int]]:
         """Slots that are decided on together: all that await an action, but each by itself that is to be alone."""
         awaiting = self._awaiting()
-        together = [slot for slot in awaiting if not self._episodes[slot].alone]
-        return ([together] if together else []) + [[slot] for slot in awaiting if self._episodes[slot].alone]
+        together = [slot for slot in awaiting if not self.episodes[slot].alone]
+        return ([together] if together else []) + [[slot] for slot in awaiting if self.episodes[slot].alone]
 
     def _decide(self, slots: list[int]) -> None:
-        episodes = [self._episodes[slot] for slot in slots]
+        episodes = [self.episodes[slot] for slot in slots]
         try:
             actions = self._ask_agent(slots, episodes)
         except Exception as error:
@@ -219,11 +211,11 @@ class _Run:
         for slot, episode, action in zip(slots, episodes, actions, strict=True):
             episode.frame = None
             episode.decisions += 1
-            self._pool.submit(slot, methodcaller("act", np.asarray(action)))
-            self._observer.decided(episode.job, episode.decisions)
+            self.pool.submit(slot, methodcaller("act", np.asarray(action)))
+            self.observer.decided(episode.job, episode.decisions)
 
     def _ask_agent(self, slots: list[int], episodes: list[_Episode]) -> np.ndarray:
-        agent = self._contestant.agent
+        agent = self.contestant.agent
         assert agent is not None
         fresh = [(slot, episode.job) for slot, episode in zip(slots, episodes, strict=True) if not episode.decisions]
         if fresh:
@@ -236,56 +228,52 @@ class _Run:
     def _refuse(self, slots: list[int], error: Exception) -> None:
         """An error of one episode must not spoil those that shared the batch: these start again, each by itself."""
         if len(slots) == 1:
-            self._finish(slots[0], Ended.broken(error, decisions=self._episodes[slots[0]].decisions))
+            self._finish(slots[0], Ended.broken(error, decisions=self.episodes[slots[0]].decisions))
             return
         logger.warning("%r in a batch of %d episodes; they are played again one by one", error, len(slots))
-        self._queue.extendleft((self._episodes[slot].job, True) for slot in reversed(slots))
+        self.queue.extendleft((self.episodes[slot].job, True) for slot in reversed(slots))
         for slot in slots:
             self._start_next(slot)
 
     def _finish(self, slot: int, ended: Ended) -> None:
-        job = self._episodes[slot].job
+        job = self.episodes[slot].job
         if ended.bad_input and not self.rows:
             raise UserError(ended.bad_input)
-        row = _row(self._protocol, self._contestant, job, ended, self._cost(slot, ended))
+        cost = self._cost(slot, ended)
+        row = EpisodeRow(
+            protocol=self.protocol.id,
+            task=job.task,
+            agent=self.contestant.name,
+            seed=job.seed,
+            success_any=ended.success_any,
+            success_final=ended.success_final,
+            return_=ended.return_,
+            decisions=ended.decisions,
+            plan_seconds=cost.plan_seconds / max(1, ended.decisions),
+            denoiser_calls=cost.denoiser_calls,
+            imagined_decisions=cost.imagined_decisions,
+            error=ended.error,
+            first_success=ended.first_success,
+            checkpoint=self.contestant.checkpoint,
+            device=self.contestant.device,
+            protocol_hash=self.protocol.rules_hash,
+        )
         if ended.error:
-            self._observer.failed(job, ended.details or ended.error)
+            self.observer.failed(job, ended.details or ended.error)
         if ended.recording:
-            self._observer.recorded(ended.recording)
+            self.observer.recorded(ended.recording)
         self.rows.append(row)
-        self._observer.ended(row)
+        self.observer.ended(row)
         self._start_next(slot)
 
     def _cost(self, slot: int, ended: Ended) -> PlanCost:
         if ended.cost is not None:
             return ended.cost
-        if self._contestant.agent is None or not self._episodes[slot].decisions:
+        if self.contestant.agent is None or not self.episodes[slot].decisions:
             return PlanCost()
         try:
-            return self._contestant.agent.stats(slot)
+            return self.contestant.agent.stats(slot)
         except Exception:
             if not ended.error:
                 raise
             return PlanCost()  # An agent that failed may not know what it has cost.
-
-
-def _row(protocol: Protocol, contestant: Contestant, job: Job, ended: Ended, cost: PlanCost) -> EpisodeRow:
-    """The row of an episode that has ended."""
-    return EpisodeRow(
-        protocol=protocol.id,
-        task=job.task,
-        agent=contestant.name,
-        seed=job.seed,
-        success_any=ended.success_any,
-        success_final=ended.success_final,
-        return_=ended.return_,
-        decisions=ended.decisions,
-        plan_seconds=cost.plan_seconds / max(1, ended.decisions),
-        denoiser_calls=cost.denoiser_calls,
-        imagined_decisions=cost.imagined_decisions,
-        error=ended.error,
-        first_success=ended.first_success,
-        checkpoint=contestant.checkpoint,
-        device=contestant.device,
-        protocol_hash=protocol.rules_hash,
-    )

@@ -26,18 +26,14 @@ def played(agent: BatchAgent, lanes: list[int], seeds: list[int], decisions: int
     return np.stack([agent.act(lanes, FRAMES[: len(lanes)]) for _ in range(decisions)], axis=1)
 
 
-def test_without_disturbance_the_agent_plays_as_it_is() -> None:
-    np.testing.assert_array_equal(
-        played(DisturbedAgent(RandomAgent(4)), [0, 1], [3, 4]), played(RandomAgent(4), [0, 1], [3, 4])
-    )
-
-
 def test_noise_belongs_to_the_episode_whatever_its_lane_and_company() -> None:
     together = played(DisturbedAgent(ProbeAgent("still"), noise=0.3, random=0.3), [0, 1, 2], [7, 8, 9])
     (alone,) = played(DisturbedAgent(ProbeAgent("still"), noise=0.3, random=0.3), [5], [8])
     np.testing.assert_array_equal(together[1], alone)
     assert len(np.unique(together.reshape(-1, 4), axis=0)) == 15
     assert np.abs(together).max() <= 1.0
+    plain = played(DisturbedAgent(RandomAgent(4)), [0, 1], [3, 4])
+    np.testing.assert_array_equal(plain, played(RandomAgent(4), [0, 1], [3, 4]))
 
 
 def test_noise_has_the_strength_asked_for_and_random_decisions_their_share() -> None:

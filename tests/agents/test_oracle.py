@@ -57,7 +57,7 @@ def test_the_oracle_leaves_the_environment_as_it_was_and_repeats_itself(env):
     np.testing.assert_array_equal(env.step(action)[4]["state"], after)
 
 
-def test_imagining_in_the_true_simulator_is_what_really_happens(env, simulator):
+def test_imagining_in_the_true_simulator_is_what_really_happens_and_forks_are_independent(env, simulator):
     env.reset(seed=7)
     actions = torch.tensor(np.random.default_rng(0).uniform(-1, 1, (1, 4, 4)), dtype=torch.float32)
     state = simulator.begin_at([env.snapshot()])
@@ -68,18 +68,11 @@ def test_imagining_in_the_true_simulator_is_what_really_happens(env, simulator):
     _, again = simulator.imagine(final, actions)
     _, whole = simulator.imagine(state, torch.cat([actions, actions], dim=1))
     torch.testing.assert_close(again.estimates, whole.estimates[:, 4:])
-
-
-def test_forks_are_independent(env, simulator):
-    env.reset(seed=7)
-    state = simulator.fork(simulator.begin_at([env.snapshot()]), 2)
-    actions = torch.stack([torch.ones(3, 4), -torch.ones(3, 4)])
-    _, both = simulator.imagine(state, actions)
-    _, second = simulator.imagine(simulator.select(state, [1]), actions[1:])
-    torch.testing.assert_close(both.estimates[1:], second.estimates)
-    assert (both.estimates[0] - both.estimates[1]).abs().max() > 0.05
-
-
-def test_frames_are_no_start_for_the_true_simulator(simulator):
     with pytest.raises(UserError, match="begin_at"):
         simulator.begin(np.zeros((1, 1, 8, 8, 3), np.uint8), ["reach-v3"], [0])
+    plans = torch.stack([torch.ones(3, 4), -torch.ones(3, 4)])
+    forks = simulator.fork(state, 2)
+    _, both = simulator.imagine(forks, plans)
+    _, second = simulator.imagine(simulator.select(forks, [1]), plans[1:])
+    torch.testing.assert_close(both.estimates[1:], second.estimates)
+    assert (both.estimates[0] - both.estimates[1]).abs().max() > 0.05

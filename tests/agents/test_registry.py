@@ -14,9 +14,7 @@ from sfvgen_plan.agents import players
 from sfvgen_plan.agents.adapters import kind_of
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.agents.registry import (
-    acts_on_env,
     agent_settings,
-    check_agent,
     check_plays,
     controls,
     explain_settings,
@@ -53,20 +51,16 @@ def module(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(set(agent_names()) - {"video"}))  # that one needs a model
-def test_every_agent_is_made_from_its_settings_and_plays(name, checkpoint):
+def test_every_agent_is_explained_made_from_its_settings_and_plays(name, checkpoint):
+    kind = settings_of(name)
+    assert kind.__doc__.count("\n") == 0 and len(kind.__doc__) > 15
+    assert all(item.metadata["text"] for item in fields(kind))
     agent = make_agent(name, checkpoint)
-    assert kind_of(agent) == ("env" if acts_on_env(name) else "batch")
+    assert kind_of(agent) == ("env" if settings_of(name).acts_on_env else "batch")
     if settings_of(name).needs_checkpoint and not settings_of(name).needs:
         agent.reset([0], ["point"], [1])
         actions = agent.act([0], FRAMES)
         assert actions.shape == (1, 2) and np.abs(actions).max() <= 1.0
-
-
-@pytest.mark.parametrize("name", agent_names())
-def test_every_agent_says_what_it_does_and_every_setting_what_it_means(name):
-    kind = settings_of(name)
-    assert kind.__doc__.count("\n") == 0 and len(kind.__doc__) > 15
-    assert all(item.metadata["text"] for item in fields(kind))
 
 
 def test_adding_an_agent_is_one_file(tmp_path, monkeypatch):
@@ -95,21 +89,15 @@ def test_tables_have_weak_agents_before_strong_ones():
     assert set(controls()) == {"random", "prior", "prior10", "oracle", "expert"}
 
 
-def test_agents_of_ten_episodes_differ_by_their_prior_only():
-    default, default10 = (agent_settings(name)[0] for name in ("default", "default10"))
-    assert default10 == {**default, "prior": "prior10"}
-
-
 def test_an_agent_is_named_after_what_differs_from_its_defaults():
     settings, label = agent_settings("oracle", ["agent.candidates=8", "agent.value_weight=0.5", "agent.elites=8"])
     assert (settings["value_weight"], settings["iterations"]) == (0.5, 2)
     assert label == "oracle+candidates=8+value_weight=0.5"
-
-
-def test_agents_from_outside_take_any_settings():
     settings, label = agent_settings("math:sin", ["agent.gain=2", "agent.net.widths=[4,8]", "agent.net.deep=true"])
-    assert settings == {"gain": 2, "net": {"widths": [4, 8], "deep": True}}
+    assert settings == {"gain": 2, "net": {"widths": [4, 8], "deep": True}}  # from outside, and so any
     assert label == "math:sin+gain=2+net.widths=[4, 8]+net.deep=True"
+    default, default10 = (agent_settings(name)[0] for name in ("default", "default10"))
+    assert default10 == {**default, "prior": "prior10"}
 
 
 @pytest.mark.parametrize("agent", ["oracle", "math:sin"])
@@ -118,11 +106,6 @@ def test_a_value_that_cannot_be_read_is_named(agent, value):
     with pytest.raises(UserError) as caught:
         agent_settings(agent, ["agent.horizon=6", f"agent.candidates={value}"])
     assert str(caught.value).startswith(f"override {f'agent.candidates={value}'!r} can't be read; close every bracket")
-
-
-def test_settings_reach_the_agent(checkpoint):
-    agent = make_agent("default", checkpoint, settings={"horizon": 3, "radius": 0.25, "replan_every": 2})
-    assert (agent.planner.horizon, agent.planner.radius, agent.replan_every) == (3, 0.25, 2)
 
 
 @pytest.mark.parametrize(
@@ -134,17 +117,19 @@ def test_settings_reach_the_agent(checkpoint):
         ({"replan_every": 9}, "replan_every=9"),
     ],
 )
-def test_bad_settings_are_refused(settings, message, checkpoint):
+def test_settings_reach_the_agent_and_bad_ones_are_refused(settings, message, checkpoint):
+    agent = make_agent("default", checkpoint, settings={"horizon": 3, "radius": 0.25, "replan_every": 2})
+    assert (agent.planner.horizon, agent.planner.radius, agent.replan_every) == (3, 0.25, 2)
     with pytest.raises(UserError, match=message):
         make_agent("default", checkpoint, settings=settings)
 
 
 def test_unknown_agents_are_refused_with_the_nearest_names():
-    for call in (check_agent, acts_on_env, make_agent, agent_settings):
+    for call in (settings_of, make_agent, agent_settings):
         with pytest.raises(UserError, match=r"agent='defualt' is unknown; did you mean default"):
             call("defualt")
     with pytest.raises(UserError, match="agent='_planner' is unknown"):
-        check_agent("_planner")
+        settings_of("_planner")
 
 
 def test_agents_of_one_simulator_refuse_tasks_of_others():
@@ -157,11 +142,6 @@ def test_agents_of_one_simulator_refuse_tasks_of_others():
         check_plays("oracle", ["rlbench/reach_target"])
 
 
-def test_a_negative_seed_is_refused():
-    with pytest.raises(UserError, match="seed=-1"):
-        make_agent("random", seed=-1)
-
-
 CLASS = (
     "from sfvgen_plan.agents.base import PlanCost\n"
     "class A:\n  def reset(s, task, seed): s.seed = seed\n"
@@ -171,43 +151,21 @@ CLASS = (
 
 
 def test_agents_of_the_users_own_module_play(module):
-    module("mine_class", CLASS)
-    agent = make_agent("mine_class:A")
-    agent.reset([0, 1], ["t", "t"], [1, 2])
-    assert agent.act([0, 1], np.repeat(FRAMES, 2, 0))[:, 0].tolist() == pytest.approx([0.1, 0.2])
-
-
-def test_factories_get_what_they_name(module):
-    module("mine_factory", "def make(seed, settings, checkpoint=None):\n"
-           "  return lambda observation: np.full(4, seed / 10 + settings['plus'])\n")  # fmt: skip
-    agent = make_agent("mine_factory:make", seed=3, settings={"plus": 0.2})
-    agent.reset([0], ["t"], [0])
-    assert agent.act([0], FRAMES)[0, 0] == pytest.approx(0.5)
-
-
-def test_a_policy_function_or_model_needs_no_factory(module):
-    module("mine_policy", "def policy(frame): return np.zeros(4)\n"
+    module("mine", CLASS
+           + "def make(seed, settings, checkpoint=None):\n"
+           "  return lambda observation: np.full(4, seed / 10 + settings['plus'])\n"
+           "def policy(frame): return np.zeros(4)\n"
            "class Model:\n  def predict(self, observation, deterministic): return np.ones(4), None\n"
-           "model = Model()\n")  # fmt: skip
-    for name, expected in (("policy", 0.0), ("model", 1.0), ("Model", 1.0)):
-        agent = make_agent(f"mine_policy:{name}")
-        agent.reset([0], ["t"], [0])
-        assert agent.act([0], FRAMES)[0, 0] == expected
-
-
-def test_env_agents_of_the_user_are_recognised_before_they_are_made(module):
-    module("mine_env", f"{CLASS}class Peeking(A):\n  def act(s, env): return np.zeros(4)\n")
-    assert acts_on_env("mine_env:Peeking") and not acts_on_env("mine_env:A")
-    assert kind_of(make_agent("mine_env:Peeking")) == "env"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be imported")],
-)
-def test_agents_that_cannot_be_imported_are_refused(name, message):
-    with pytest.raises(UserError, match=message):
-        make_agent(name)
+           "model = Model()\n"
+           "class Peeking(A):\n  def act(s, env): return np.zeros(4)\n")  # fmt: skip
+    played = {"A": [0.1, 0.2], "make": [0.5, 0.5], "policy": [0, 0], "model": [1, 1], "Model": [1, 1]}
+    for name, expected in played.items():
+        agent = make_agent(f"mine:{name}", seed=3, settings={"plus": 0.2} if name == "make" else None)
+        agent.reset([0, 1], ["t", "t"], [1, 2])
+        assert agent.act([0, 1], np.repeat(FRAMES, 2, 0))[:, 0].tolist() == pytest.approx(expected)
+    # One that acts on the environment is recognised before it is made.
+    assert settings_of("mine:Peeking").acts_on_env and not settings_of("mine:A").acts_on_env
+    assert kind_of(make_agent("mine:Peeking")) == "env"
 
 
 @pytest.mark.parametrize(
@@ -223,9 +181,20 @@ def test_what_a_module_raises_is_told_in_a_line(module, request, text, message):
     name = f"mine_broken{request.node.callspec.indices['text']}"
     module(name, text)
     line = rf"^agent='{name}:make' can't be imported \({message}.*; give module:factory of a module that can be$"
-    for call in (check_agent, acts_on_env, make_agent):
+    for call in (settings_of, make_agent):
         with pytest.raises(UserError, match=line):
             call(f"{name}:make")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be imported")],
+)
+def test_agents_that_cannot_be_imported_are_refused(name, message):
+    with pytest.raises(UserError, match=message):
+        make_agent(name)
+    with pytest.raises(UserError, match="seed=-1"):
+        make_agent("random", seed=-1)
 
 
 def test_what_a_factory_raises_is_told_in_a_line(module):
@@ -241,7 +210,7 @@ def test_what_a_factory_raises_is_told_in_a_line(module):
 
 def test_nothing_heavy_is_imported_to_look_agents_up():
     code = (
-        "import sys; from sfvgen_plan.agents import registry; registry.table_order(); registry.acts_on_env('oracle');"
+        "import sys; from sfvgen_plan.agents import registry; registry.table_order(); registry.settings_of('oracle');"
         "registry.agent_settings('default'); print({'torch', 'mujoco', 'metaworld', 'diffusers'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,20 +78,17 @@ def always_save(monkeypatch):
 
 def learned(folder):
     """Everything that the algorithm has learned, its optimizers' moments included."""
-    flat = []
+    parts = []
 
     def collect(value):
         if isinstance(value, torch.Tensor):
-            flat.append(value.double().flatten())
-        elif isinstance(value, dict):
-            for key in sorted(value, key=str):
-                collect(value[key])
-        elif isinstance(value, list):
-            for item in value:
+            parts.append(value.double().flatten())
+        elif isinstance(value, (dict, list)):
+            for item in [value[key] for key in sorted(value, key=str)] if isinstance(value, dict) else value:
                 collect(item)
 
     collect(load_policy(folder / AGENT_FILE).get_parameters())
-    return torch.cat(flat)
+    return torch.cat(parts)
 
 
 REMEMBERING = replace(PLAIN, horizon=11, memory=True, futures=2, uncertainty_penalty=0.1)
@@ -144,56 +142,25 @@ def test_a_kill_while_a_state_is_saved_leaves_the_one_before(run, tmp_path, monk
 
 def test_another_training_is_refused_naming_both(run, tmp_path):
     run(killed_at=20)
-    with pytest.raises(UserError, match=r"^num_envs=4, but the training in .* has 2"):
-        run(settings=replace(PLAIN, num_envs=4))
-    with pytest.raises(UserError, match=r"algo='sac'.*'ppo'"):
-        run("sac")
-    with pytest.raises(UserError, match=r"seed=4.*has 3"):
-        run(seed=4)
-    with pytest.raises(UserError, match=r"algo.n_epochs=3.*has 2"):
-        run(n_epochs=3)
+    for message, arguments in (
+        (r"^num_envs=4, but the training in .* has 2", {"settings": replace(PLAIN, num_envs=4)}),
+        (r"algo='sac'.*'ppo'", {"algorithm": "sac"}),
+        (r"seed=4.*has 3", {"seed": 4}),
+        (r"algo.n_epochs=3.*has 2", {"n_epochs": 3}),
+    ):
+        with pytest.raises(UserError, match=message):
+            run(**arguments)
     file = tmp_path / RECORD_FILE
-    record = json.loads(file.read_text())
-    file.write_text(json.dumps({**record, "checkpoint": "0123456789ab"}))
-    with pytest.raises(UserError, match=r"checkpoint='\w{12}'.*has '0123456789ab'"):
-        run()
-    file.write_text("{")
-    with pytest.raises(UserError, match=r"without a readable train\.json"):
-        run()
-    file.write_text(json.dumps(record))
+    record = file.read_text()
+    for text, message in (
+        (json.dumps({**json.loads(record), "checkpoint": "0123456789ab"}), r"checkpoint='\w{12}'.*has '0123456789ab'"),
+        ("{", r"without a readable train\.json"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError, match=message):
+            run()
+    file.write_text(record)
     run()
-
-
-@pytest.mark.parametrize("file", ["model.zip", "episodes.safetensors", "rest.pt"])
-def test_damaged_states_are_refused(run, tmp_path, file):
-    run("sac", killed_at=20)
-    (state,) = (tmp_path / STATES_FOLDER).glob("[0-9]*")
-    content = (state / file).read_bytes()
-    (state / file).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UserError, match=rf"{state.name}' is damaged.*remove .*agent\.state"):
-        run("sac")
-
-
-def test_saving_keeps_to_its_share_of_the_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(resume, "LARGEST_SHARE", 0.25)
-    clock = [0.0]
-    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
-    states = resume.SavedStates(tmp_path / "states", every=1)
-    saved = []
-
-    class Model:
-        num_timesteps = 0
-
-    def save(model, environment):
-        saved.append(clock[0])
-        clock[0] += 1.0
-
-    states.save = save
-    for _ in range(21):
-        Model.num_timesteps += 1
-        states.save_if_due(Model, None)
-        clock[0] += 0.5
-    assert saved == [0.0, 4.0, 8.0, 12.0]
 
 
 def test_without_states_a_killed_training_begins_anew(run, tmp_path):
@@ -204,8 +171,31 @@ def test_without_states_a_killed_training_begins_anew(run, tmp_path):
     assert run(settings=settings)[0][0] == 2
 
 
-def test_states_stay_small(run, tmp_path):
-    """Of the replay buffer only what is filled is saved."""
-    run("td3", killed_at=20, buffer_size=100_000)
+@pytest.mark.parametrize("file", ["model.zip", "episodes.safetensors", "rest.pt"])
+def test_damaged_states_are_refused(run, tmp_path, file):
+    run("sac", killed_at=20, buffer_size=100_000)
     (state,) = (tmp_path / STATES_FOLDER).glob("[0-9]*")
-    assert (state / "rest.pt").stat().st_size < 30_000
+    assert (state / "rest.pt").stat().st_size < 30_000  # of the replay buffer only what is filled is saved
+    content = (state / file).read_bytes()
+    (state / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=rf"{state.name}' is damaged.*remove .*agent\.state"):
+        run("sac", buffer_size=100_000)
+
+
+def test_saving_keeps_to_its_share_of_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume, "LARGEST_SHARE", 0.25)
+    clock = [0.0]
+    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
+    states = resume.SavedStates(tmp_path / "states", every=1)
+    saved = []
+
+    def save(model, environment):
+        saved.append(clock[0])
+        clock[0] += 1.0
+
+    states.save, model = save, SimpleNamespace(num_timesteps=0)
+    for _ in range(21):
+        model.num_timesteps += 1
+        states.save_if_due(model, None)
+        clock[0] += 0.5
+    assert saved == [0.0, 4.0, 8.0, 12.0]

@@ -1,6 +1,5 @@
 """Stable-Baselines3 policies as agents, and their training in imagination."""
 
-import json
 import zipfile
 
 import gymnasium as gym
@@ -12,7 +11,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 from sfvgen_plan.agents.adapters import LanesOfAgents
 from sfvgen_plan.agents.algorithms import TrainingSettings
-from sfvgen_plan.agents.registry import acts_on_env, check_agent, make_agent, needs_checkpoint
+from sfvgen_plan.agents.registry import make_agent, needs_checkpoint, settings_of
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train
 from sfvgen_plan.envs.imagined import ImaginedEnv
@@ -69,14 +68,11 @@ def test_a_zip_of_any_algorithm_acts(saved, checkpoint, algorithm):
     actions = agent.act([0, 1], frames())
     assert (actions.shape, actions.dtype) == ((2, 4), np.float32)
     assert np.abs(actions).max() <= 1
-    np.testing.assert_allclose(actions[:1], _first(name, checkpoint, [0], frames()[:1]), atol=1e-3)
     assert agent.stats(0).plan_seconds > 0
-
-
-def _first(name, checkpoint, lanes, pictures):
-    agent = make_agent(name, checkpoint)
-    agent.reset(lanes, ["reach-v3"], [0])
-    return agent.act(lanes, pictures)
+    alone, pictures = make_agent(name, checkpoint), frames(3)  # an episode's own past is all that counts
+    alone.reset([1], ["push-v3"], [1])
+    np.testing.assert_allclose(actions[1:], alone.act([1], frames()[1:]), atol=1e-3)
+    np.testing.assert_allclose(agent.act([0, 1], pictures[1:])[1:], alone.act([1], pictures[2:]), atol=1e-3)
 
 
 def test_a_recurrent_policy_keeps_its_state_through_each_episode(checkpoint, tmp_path):
@@ -89,11 +85,11 @@ def test_a_recurrent_policy_keeps_its_state_through_each_episode(checkpoint, tmp
     agent, picture = make_agent(f"sb3:{tmp_path / 'model.zip'}", checkpoint), frames(1)
     agent.reset([0, 1], ["reach-v3"] * 2, [0, 1])
     seen = agent._observer.of_real(np.stack([picture, picture], axis=1), ["reach-v3"])[0]
-    state = None
+    state, acts = None, []
     for start in (True, False, False):
         wanted, state = model.predict(seen, state=state, episode_start=np.array([start]), deterministic=True)
-        acted = agent.act([0], picture)[0]
-        np.testing.assert_allclose(acted, wanted.clip(-1, 1), atol=1e-3)
+        acts.append(agent.act([0], picture)[0])
+        np.testing.assert_allclose(acts[-1], wanted.clip(-1, 1), atol=1e-3)
     both = agent.act([1, 0], np.concatenate([picture, picture]))
     agent.reset([0], ["reach-v3"], [0])
     again = agent.act([0], picture)[0]
@@ -103,12 +99,7 @@ def test_a_recurrent_policy_keeps_its_state_through_each_episode(checkpoint, tmp
     outside.reset([0], ["reach-v3"], [0])
     first, second = (outside.act([0], seen[None])[0] for _ in range(2))
     np.testing.assert_allclose(first, again, atol=1e-3)
-    np.testing.assert_allclose(second, model.predict(seen, *_after(model, seen), deterministic=True)[0].clip(-1, 1))
-
-
-def _after(model, seen):
-    """State after one decision, and that it is not the episode's first."""
-    return model.predict(seen, episode_start=np.array([True]), deterministic=True)[1], np.array([False])
+    np.testing.assert_allclose(second, acts[1], atol=1e-3)
 
 
 @pytest.mark.parametrize("obs_mode", OBS_MODES)
@@ -129,80 +120,59 @@ def test_the_agent_sees_what_the_environment_shows(saved, checkpoint, obs_mode):
     np.testing.assert_allclose(acted, wanted, atol=1e-3)
 
 
-def test_lanes_have_their_own_past(saved, checkpoint):
-    name, pictures = saved(), frames(3)
-    together, alone = make_agent(name, checkpoint), make_agent(name, checkpoint)
-    together.reset([0, 1], ["reach-v3"] * 2, [0, 1])
-    alone.reset([1], ["reach-v3"], [1])
-    for n in (1, 2):
-        both = together.act([0, 1], np.stack([pictures[0], pictures[n]]))
-        np.testing.assert_allclose(both[1:], alone.act([1], pictures[n : n + 1]), atol=1e-3)
-
-
-def test_only_what_sees_through_a_checkpoint_needs_one(saved):
-    assert needs_checkpoint(saved(obs_mode="state"))
-    assert not needs_checkpoint(saved(obs_mode="pixels"))
-    assert not acts_on_env(saved())
-
-
 @pytest.mark.parametrize(
-    "space",
-    [gym.spaces.Box(-1, 1, (6,), np.float32), gym.spaces.Box(-2, 2, (4,), np.float32)],
+    ("model", "message"),
+    [
+        ({"action_space": gym.spaces.Box(-1, 1, (6,), np.float32)}, r"Box\(-1.0, 1.0, \(6,\).*Box\(-1.0, 1.0, \(4,\)"),
+        ({"action_space": gym.spaces.Box(-2, 2, (4,), np.float32)}, r"Box\(-2.0, 2.0.*Box\(-1.0, 1.0"),
+        ({"algorithm": DQN, "action_space": gym.spaces.Discrete(3)}, r"Discrete\(3\).*Box"),
+        ({"observation_space": gym.spaces.Box(-1, 1, (7,), np.float32)}, r"\(7,\).*state \(12,\)"),
+        ({"checkpoint": "0123456789ab"}, r"in checkpoint 0123456789ab, not in \w{12}"),
+    ],
 )
-def test_other_action_spaces_are_refused_naming_both(saved, checkpoint, space):
-    with pytest.raises(UserError) as caught:
-        make_agent(saved(action_space=space), checkpoint)
-    assert str(space) in str(caught.value)
-    assert str(BOX) in str(caught.value)
+def test_models_for_something_else_are_refused_naming_both(saved, checkpoint, model, message):
+    with pytest.raises(UserError, match=message):
+        make_agent(saved(**model), checkpoint)
+    make_agent(saved(checkpoint=checkpoint.hash), checkpoint)
 
 
-def test_discrete_actions_are_refused(saved, checkpoint):
-    with pytest.raises(UserError, match=r"Discrete\(3\).*Box"):
-        make_agent(saved(DQN, action_space=gym.spaces.Discrete(3)), checkpoint)
-
-
-def test_other_observations_are_refused_naming_both(saved, checkpoint):
-    odd = gym.spaces.Box(-1, 1, (7,), np.float32)
-    with pytest.raises(UserError, match=r"\(7,\).*state \(12,\)"):
-        make_agent(saved(observation_space=odd), checkpoint)
-    wide = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-    agent = make_agent(saved(observation_space=wide), checkpoint)
+def test_frames_of_another_size_are_refused_naming_both(saved, checkpoint):
+    assert needs_checkpoint(saved(obs_mode="state"))
+    name = saved(observation_space=gym.spaces.Box(0, 255, (64, 64, 3), np.uint8))
+    assert not needs_checkpoint(name) and not settings_of(name).acts_on_env
+    agent = make_agent(name)
     agent.reset([0], ["reach-v3"], [0])
     with pytest.raises(UserError, match=r"64, 64.*32, 32"):
         agent.act([0], frames(1))
 
 
-def test_another_checkpoint_is_refused_naming_both(saved, checkpoint):
-    make_agent(saved(checkpoint=checkpoint.hash), checkpoint)
-    with pytest.raises(UserError, match=rf"0123456789ab.*{checkpoint.hash}"):
-        make_agent(saved(checkpoint="0123456789ab"), checkpoint)
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (None, "can't be read"),
+        ({"data": '{"what": 1}'}, "no algorithm known"),
+        (
+            {"data": '{"clip_range": 1, "policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}'},
+            r"no algorithm known.*RecurrentPPO",
+        ),
+        ({"readme": ""}, "no algorithm known"),
+        ({"data": '{"clip_range": 0.2}'}, "is damaged"),
+    ],
+)
+def test_files_of_something_else_are_refused(checkpoint, tmp_path, parts, message):
+    file = tmp_path / "other.zip"
+    file.write_text("no zip")
+    if parts is not None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, text in parts.items():
+                archive.writestr(name, text)
+    with pytest.raises(UserError, match=message):
+        make_agent(f"sb3:{file}", checkpoint)
 
 
-def test_files_of_something_else_are_refused(checkpoint, saved, tmp_path):
+def test_no_file_and_settings_are_refused(saved, checkpoint):
     with pytest.raises(UserError, match="names no file"):
-        check_agent("sb3:nowhere.zip")
-    text = tmp_path / "text.zip"
-    text.write_text("no zip")
-    with pytest.raises(UserError, match="can't be read"):
-        make_agent(f"sb3:{text}", checkpoint)
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        archive.writestr("data", json.dumps({"what": 1}))
-    with pytest.raises(UserError, match="no algorithm known"):
-        make_agent(f"sb3:{tmp_path / 'other.zip'}", checkpoint)
-    strange = {"clip_range": 0.2, "policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}
-    with zipfile.ZipFile(tmp_path / "masked.zip", "w") as archive:
-        archive.writestr("data", json.dumps(strange))
-    with pytest.raises(UserError, match=r"no algorithm known.*RecurrentPPO"):
-        make_agent(f"sb3:{tmp_path / 'masked.zip'}", checkpoint)
-    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
-        archive.writestr("readme", "")
-    with pytest.raises(UserError, match="no algorithm known"):
-        make_agent(f"sb3:{tmp_path / 'empty.zip'}", checkpoint)
-    PPO("MlpPolicy", Blank(BOX, BOX), device="cpu").save(tmp_path / "whole.zip")
-    with zipfile.ZipFile(tmp_path / "whole.zip") as whole, zipfile.ZipFile(tmp_path / "part.zip", "w") as part:
-        part.writestr("data", whole.read("data"))
-    with pytest.raises(UserError, match="is damaged"):
-        make_agent(f"sb3:{tmp_path / 'part.zip'}", checkpoint)
+        settings_of("sb3:nowhere.zip")
     with pytest.raises(UserError, match=r"no settings.*agent\.greedy"):
         make_agent(saved(), checkpoint, settings={"greedy": True})
 

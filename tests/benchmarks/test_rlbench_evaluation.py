@@ -37,12 +37,6 @@ def play(tmp_path: Path, *options: str) -> int:
 
 
 @pytest.mark.usefixtures("fake_rlbench")
-def test_a_task_is_evaluated_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert play(tmp_path, "--task", "rlbench/reach_target", "--episodes", "2") == 0
-    assert "rlbench/reach_target" in json.dumps(json.loads(capsys.readouterr().out))
-
-
-@pytest.mark.usefixtures("fake_rlbench")
 def test_the_expert_follows_rlbenchs_own_solution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["eval", "--task", "rlbench/pick_and_lift", "--agent", "expert", "--episodes", "2", "--lanes", "1"]
     assert main([*command, "--out", str(tmp_path / "run"), "--json"]) == 0

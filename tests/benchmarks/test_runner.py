@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,9 +73,11 @@ def test_a_reward_that_is_no_number_breaks_its_episode_off(monkeypatch: pytest.M
     assert (row.error, row.return_) == ("ValueError: the environment's reward is nan", 0.0)
 
 
-def test_an_episode_without_success_goes_to_the_limit() -> None:
-    (row, *_) = play(dancing(), 1)
+def test_an_episode_without_success_goes_to_the_limit_and_costs_are_per_decision_or_per_episode() -> None:
+    (row,) = evaluate(rules(), JOBS[:1], dancing())
     assert (row.decisions, row.success_any, row.success_final, row.first_success) == (4, False, False, None)
+    assert (row.plan_seconds, row.denoiser_calls, row.imagined_decisions) == (0.5, 12, 160)
+    assert evaluate(rules(), [], dancing(), 8) == []
 
 
 def test_a_success_that_is_undone_is_not_final() -> None:
@@ -107,11 +110,6 @@ def test_rows_do_not_depend_on_slots_and_where_the_agent_is() -> None:
     rows = evaluate(short, jobs, dancing().in_every_slot(dancing), 2, Watch())
     assert episodes(rows) == alone
     assert [(item.job, item.frames.shape) for item in recordings] == [(jobs[1], (5, 32, 32, 3))]
-
-
-def test_costs_are_per_plan_or_per_episode() -> None:
-    (row,) = evaluate(rules(), JOBS[:1], dancing())
-    assert (row.plan_seconds, row.denoiser_calls, row.imagined_decisions) == (0.5, 12, 160)
 
 
 def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on() -> None:
@@ -204,15 +202,6 @@ def test_interruption_passes_through_after_the_rows() -> None:
     assert len(seen) == 2
 
 
-def test_nothing_to_play_starts_nothing() -> None:
-    assert evaluate(METAWORLD, [], by(ExpertAgent), 8) == []
-
-
-def test_a_contestant_plays_in_one_place() -> None:
-    with pytest.raises(ValueError, match="either"):
-        Contestant("nobody")
-
-
 def test_frames_are_only_rendered_for_agents_and_videos_that_see_them() -> None:
     player = Player(METAWORLD.variant(max_decisions=4), ExpertAgent)
     plain = player.start(Job("reach-v3", 0))
@@ -222,12 +211,15 @@ def test_frames_are_only_rendered_for_agents_and_videos_that_see_them() -> None:
     assert recorded.recording.frames.std() > 10  # type: ignore[union-attr]
 
 
-def test_workers_do_not_import_torch() -> None:
+def test_processes_do_not_import_torch(tmp_path: Path) -> None:
     code = (
         "import sys\n"
+        "from pathlib import Path\n"
+        "from sfvgen_plan.agents.collection import CollectionSettings, EpisodePlayer\n"
         "from sfvgen_plan.benchmarks.running.episodes import Job, Player\n"
         "from sfvgen_plan.benchmarks.protocols import load_protocol\n"
         "Player(load_protocol('metaworld-10')).start(Job('reach-v3', 0))\n"
+        "EpisodePlayer(CollectionSettings(('reach-v3',), 1, 1, size=16), Path(sys.argv[1])).play('reach-v3', 0)\n"
         "sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

@@ -228,7 +228,7 @@ def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixt
     assert "reward_scale=nan" in line("--task", "reach-v3", "reward_scale=nan")
     assert "uncertainty_penalty=0.5" in line("--task", "reach-v3", "uncertainty_penalty=0.5")
     assert "obs_mode='states'" in line("--task", "reach-v3", "obs_mode=states")
-    assert "decisions=0 leaves nothing to learn from" in line("--task", "reach-v3", "decisions=0")
+    assert "decisions=0 is too small" in line("--task", "reach-v3", "decisions=0")
     assert "save_every=-1 makes no sense" in line("--task", "reach-v3", "save_every=-1")
     assert "algo='ppo' refuses its settings" in line("--task", "reach-v3", *FEW, "algo.n_steps=0")
     assert not list(Path().iterdir())
