@@ -32,7 +32,7 @@ GROUP = "agent"
 
 @dataclass(frozen=True)
 class _Outside(AgentSettings):
-    """An agent from outside of the registry, which decides for itself whether it needs a checkpoint."""
+    """An agent from outside of the registry, which says for itself what it needs."""
 
     needs_checkpoint: ClassVar[bool] = False
 

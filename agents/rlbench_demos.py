@@ -24,8 +24,7 @@ from sfvgen_plan.errors import SimulatorError
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM = KINDS
 NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.6, RANDOM: 0.0}
 # 35 % clean, 35 % low noise, 15 % high noise, 15 % random, mixed so that any run of seeds comes close to these shares.
-_MIXTURE = tuple("CLRCLHCLCLRCLHCLCLRH")
-_LETTERS = {"C": CLEAN, "L": NOISE_LOW, "H": NOISE_HIGH, "R": RANDOM}
+_MIXTURE = [dict(zip("CLHR", KINDS, strict=True))[letter] for letter in "CLRCLHCLCLRCLHCLCLRH"]
 
 SLOW_WHILE_CLOSED = {"rlbench/open_drawer": 0.5}
 """Largest share of a full step while the gripper is closed: a drawer's handle slips out of a faster hand."""
@@ -189,7 +188,7 @@ class RLBenchBehaviour:
 
 def kind_of(seed: int) -> str:
     """The kind of the episode with this seed, one of ``KINDS``."""
-    return _LETTERS[_MIXTURE[seed % len(_MIXTURE)]]
+    return _MIXTURE[seed % len(_MIXTURE)]
 
 
 def play_demonstrated(env: Any, seed: int, decisions: int) -> StagedEpisode:

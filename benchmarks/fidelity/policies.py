@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.fidelity.compare import Policy
     from sfvgen_plan.model.checkpoint import Checkpoint
 
-PROBES = ("still", "corner", "flip")
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -90,19 +90,21 @@ def connected(address: str) -> Iterator[Opening]:
         raise UserError(f"ray={address!r}: this process is connected to a Ray already; end that first")
     _check_reachable(address)
     local = address == LOCAL
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with _handlers_kept():
-        try:
-            if local:
-                ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-            else:
-                ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"ray={address!r} can't be reached ({reason}); give host:port of its head, or local, and the cluster's "
-                "token, if it has one, in RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-            ) from None
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    settings |= {"include_dashboard": False, "object_store_memory": STORE_BYTES} if local else {}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=address, **settings)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"ray={address!r} can't be reached ({said}); give host:port of its head, or local, and the cluster's "
+            "token, if it has one, in RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray has its own; ours end a run in good order.
+                signal.signal(number, handler)
     variables = {name: os.environ[name] for name in HANDED_ON if local and name in os.environ}
     try:
         yield partial(RayPool, variables=variables)
@@ -126,17 +128,3 @@ def cluster_cpus() -> int:
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Ray puts a handler of its own in the place of ours, which ends a run in good order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -59,6 +59,8 @@ def _write_episodes(path: Path, episodes: Iterable[StagedEpisode], settings: Map
             steps += len(episode.actions)
     if first is None:
         raise ValueError("episodes is empty; a dataset needs at least one")
+    pixels = gym.spaces.Box(0, 255, first.frame_shape[1:], np.uint8)
+    state = gym.spaces.Box(-np.inf, np.inf, first.state.shape[1:], np.float64)
     metadata = {
         "minari_version": minari_version,
         "data_format": "hdf5",
@@ -66,7 +68,7 @@ def _write_episodes(path: Path, episodes: Iterable[StagedEpisode], settings: Map
         "total_episodes": count,
         "total_steps": steps,
         "dataset_size": round(path.stat().st_size / 1e6, 1),
-        "observation_space": serialize_space(_observation_space(first)),
+        "observation_space": serialize_space(gym.spaces.Dict({"pixels": pixels, "state": state})),
         "action_space": serialize_space(gym.spaces.Box(-1.0, 1.0, first.actions.shape[1:], np.float32)),
         COLLECTION_KEY: dict(settings),
     }
@@ -76,15 +78,6 @@ def _write_episodes(path: Path, episodes: Iterable[StagedEpisode], settings: Map
         frames = {name: settings[name] for name in ("camera", "size", "repeat")}
         metadata["env_spec"] = replace(spec, kwargs={**spec.kwargs, "task": first.task, **frames}).to_json()
     return metadata
-
-
-def _observation_space(episode: StagedEpisode) -> gym.spaces.Dict:
-    return gym.spaces.Dict(
-        {
-            "pixels": gym.spaces.Box(0, 255, episode.frame_shape[1:], np.uint8),
-            "state": gym.spaces.Box(-np.inf, np.inf, episode.state.shape[1:], np.float64),
-        }
-    )
 
 
 def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settings: Mapping[str, Any]) -> None:
@@ -104,7 +97,12 @@ def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settin
         }
     )
     observations = group.create_group("observations")
-    _write_chunks(observations, "pixels", episode)
+    shape, chunk = episode.frame_shape, chunk_shape(episode.frame_shape)
+    pixels = observations.create_dataset(
+        "pixels", shape, np.uint8, chunks=chunk, compression="gzip", compression_opts=COMPRESSION_LEVEL
+    )
+    for offset, packed in zip(chunk_offsets(shape, chunk), episode.chunks, strict=True):
+        pixels.id.write_direct_chunk(offset, packed)
     observations["state"] = episode.state
     group["actions"] = episode.actions
     group["rewards"] = episode.rewards
@@ -117,12 +115,3 @@ def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settin
     if episode.sub_goals:
         group.attrs["sub_goals"] = json.dumps(episode.sub_goals)
         infos["sub_goal"] = episode.sub_goal
-
-
-def _write_chunks(group: h5py.Group, name: str, episode: StagedEpisode) -> None:
-    chunk = chunk_shape(episode.frame_shape)
-    dataset = group.create_dataset(
-        name, episode.frame_shape, np.uint8, chunks=chunk, compression="gzip", compression_opts=COMPRESSION_LEVEL
-    )
-    for offset, packed in zip(chunk_offsets(episode.frame_shape, chunk), episode.chunks, strict=True):
-        dataset.id.write_direct_chunk(offset, packed)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -37,16 +35,6 @@ class Dying(Stumbling):
     """The same, but it takes its process with it."""
 
     def stumble(self) -> None:
-        os._exit(3)
-
-
-class Torn(Stumbling):
-    """The same, but its process dies in the middle of a message, as large ones are when it is killed."""
-
-    def stumble(self) -> None:
-        for item in gc.get_objects():
-            if isinstance(item, Connection) and not item.closed and item.writable:
-                os.write(item.fileno(), (4096).to_bytes(4, "big") + b"half")
         os._exit(3)
 
 
