@@ -61,7 +61,6 @@ class CallableAgent(Stateless):
         self.function = function
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """What the function returns."""
         return self.function(observation)
 
 
@@ -78,7 +77,6 @@ class PredictingAgent(Stateless):
         self._state: Any = None
 
     def reset(self, task: str, seed: int) -> None:
-        """Forget the episode before."""
         self._state = None
 
     def act(self, observation: np.ndarray) -> np.ndarray:
@@ -134,11 +132,11 @@ class LanesOfAgents:
 
     def stats(self, lane: int) -> PlanCost:
         """The agent's own count; its time is taken here if it keeps none."""
-        cost = self._agent(lane).stats()
+        cost = self._agents[lane].stats()
         return cost if cost.plan_seconds else replace(cost, plan_seconds=self._seconds[lane])
 
     def _act(self, lane: int, frame: np.ndarray) -> np.ndarray:
-        agent = self._agent(lane)
+        agent = self._agents[lane]
         if not self._pending[lane]:
             started = time.perf_counter()
             answer = agent.act(frame)
@@ -146,11 +144,6 @@ class LanesOfAgents:
             who = self.name or type(agent).__name__
             self._pending[lane].extend(check_actions(answer, self.action_dim, who))
         return self._pending[lane].popleft()
-
-    def _agent(self, lane: int) -> Agent:
-        if lane not in self._agents:
-            raise UserError(f"lane={lane} plays no episode; call reset with it first")
-        return self._agents[lane]
 
 
 class SingleAgent:
@@ -160,13 +153,10 @@ class SingleAgent:
         self.batch = batch
 
     def reset(self, task: str, seed: int) -> None:
-        """Start a new episode."""
         self.batch.reset([0], [task], [seed])
 
     def act(self, observation: np.ndarray) -> np.ndarray:
-        """Frame (H, W, 3) uint8 -> action (1, A)."""
         return self.batch.act([0], np.asarray(observation)[None])
 
     def stats(self) -> PlanCost:
-        """Cost of the episode."""
         return self.batch.stats(0)

@@ -167,7 +167,6 @@ class SmoothRandom:
         self._action = RANDOM_SCALE * random.standard_normal(action_dim)
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """State -> action (A,) float32 in [-1, 1]."""
         action = self._action.copy()
         if self._layout is not None:
             gap = state[self._layout.object] - state[self._layout.hand]
@@ -188,7 +187,6 @@ class Misled:
         self._errors = self._drawn()
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """State -> action (A,) float32 in [-1, 1]."""
         if self._random.random() < CHANGE_OF_MIND:
             self._errors = self._drawn() * (self._random.random() >= RIGHT)
         believed = state.copy()

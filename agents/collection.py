@@ -195,7 +195,6 @@ class EpisodePlayer:
         return None
 
     def close(self) -> None:
-        """Give the environment back."""
         if self._env is not None:
             self._env.close()
         self._env = None

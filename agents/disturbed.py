@@ -35,17 +35,14 @@ class DisturbedAgent:
         self._next: dict[int, tuple[int, int]] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``."""
         self.agent.reset(lanes, tasks, seeds)
         self._next.update({int(lane): (int(seed), 0) for lane, seed in zip(lanes, seeds, strict=True)})
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         actions = np.asarray(self.agent.act(lanes, frames), np.float32)
         return np.stack([self._disturbed(int(lane), action) for lane, action in zip(lanes, actions, strict=True)])
 
     def stats(self, lane: int) -> PlanCost:
-        """Cost of the lane's current episode, that of the agent."""
         return self.agent.stats(lane)
 
     def _disturbed(self, lane: int, action: np.ndarray) -> np.ndarray:

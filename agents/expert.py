@@ -27,7 +27,6 @@ class ExpertAgent(Stateless):
         self._expert.reset(task, seed)
 
     def act(self, env: Any) -> np.ndarray:
-        """The unwrapped environment -> action (A,) float32 in [-1, 1]."""
         assert self._expert is not None, "call reset first"
         return self._expert.act(env)
 

@@ -39,7 +39,6 @@ class MemoryExpert(Stateless):
         """The task is known by the environment."""
 
     def act(self, env: Any) -> np.ndarray:
-        """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
         return act_on_state(env.state) if env.task == return_task.NAME else follow(env)
 
 

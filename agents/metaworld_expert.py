@@ -28,7 +28,6 @@ class MetaworldExpert(Stateless):
         self._policy = policy()
 
     def act(self, env: Any) -> np.ndarray:
-        """The unwrapped environment -> action (4,) float32 in [-1, 1]."""
         return self.act_on_state(env.state)
 
     def act_on_state(self, state: np.ndarray) -> np.ndarray:

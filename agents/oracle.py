@@ -23,8 +23,6 @@ class OracleAgent:
         seed: of the agent's own random numbers, at least 0.
     """
 
-    acts_on_env = True
-
     def __init__(self, planner: SearchPlanner, seed: int = 0) -> None:
         self.planner, self.seed = planner, seed
         self._simulator: Any = None
@@ -34,12 +32,10 @@ class OracleAgent:
         self._cost = PlanCost()
 
     def reset(self, task: str, seed: int) -> None:
-        """Start a new episode."""
         self._episode, self._decision, self._carry, self._cost = int(seed), 0, None, PlanCost()
 
     @torch.inference_mode()
     def act(self, env: Any) -> Any:
-        """The unwrapped environment -> action (A,) float32 in [-1, 1]."""
         started = time.perf_counter()
         simulator = self._planning_simulator(env.task, env.repeat)
         counted = CountedSimulator(simulator)
@@ -64,7 +60,6 @@ class OracleAgent:
         return plan.actions[0, 0].numpy()
 
     def stats(self) -> PlanCost:
-        """Cost of the episode; there is no denoiser."""
         return self._cost
 
     def _planning_simulator(self, task: str, repeat: int) -> Any:

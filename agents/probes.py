@@ -31,7 +31,6 @@ class ProbeAgent:
         self._next: dict[int, np.ndarray] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``."""
         from sfvgen_plan.agents.noise import Stream, generator  # imports torch, which nobody needs for the names
 
         for lane, seed in zip(lanes, seeds, strict=True):
@@ -39,12 +38,10 @@ class ProbeAgent:
             self._next[int(lane)] = (0.0 if self.name == "still" else corner) * np.ones(self.action_dim, np.float32)
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        """Actions (E, A) in [-1, 1]; the frames are not looked at."""
         actions = np.stack([self._next[int(lane)] for lane in lanes]).astype(np.float32)
         if self.name == "flip":
             self._next.update({int(lane): -action for lane, action in zip(lanes, actions, strict=True)})
         return actions
 
     def stats(self, lane: int) -> PlanCost:
-        """Nothing: it does not plan."""
         return PlanCost()

@@ -135,7 +135,6 @@ class DemonstratedExpert(Stateless):
         self._follower: DemoFollower | None = None
 
     def reset(self, task: str, seed: int) -> None:
-        """A new episode; the environment is in scene ``seed``."""
         self._seed, self._follower = seed, None
 
     def act(self, env: RLBenchEnv) -> np.ndarray:

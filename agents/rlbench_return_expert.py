@@ -19,7 +19,6 @@ class ReturnExpert(Stateless):
     """An ``EnvAgent`` without memory: everything follows from where things are now."""
 
     def act(self, env: RLBenchReturnEnv) -> np.ndarray:
-        """The unwrapped environment -> action (7,) float32 in [-1, 1]."""
         goal = env.sub_goal
         return act_on_places(env.state, env.positions()[goal.index], goal.place)
 

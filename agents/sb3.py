@@ -152,12 +152,10 @@ class PolicyAgent:
         self._episodes: dict[int, _Episode] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``; seeds don't matter."""
         for lane, task in zip(lanes, tasks, strict=True):
             self._episodes[lane] = _Episode(task, PredictingAgent(self.model))
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         started = time.perf_counter()
         episodes = [self._episodes[lane] for lane in lanes]
         actions = self._predict(self._observe(frames, episodes), episodes)
@@ -167,7 +165,6 @@ class PolicyAgent:
         return np.asarray(actions, np.float32).clip(-1.0, 1.0)
 
     def stats(self, lane: int) -> PlanCost:
-        """Cost of the lane's current episode: time only."""
         return PlanCost(plan_seconds=self._episodes[lane].seconds)
 
     def _predict(self, observations: np.ndarray, episodes: Sequence[_Episode]) -> Any:

@@ -127,13 +127,11 @@ class CheckpointObservation(gym.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.n
         self._task = real.task
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode, see the wrapped environment."""
         frame, info = self.env.reset(seed=seed, options=options)
         self._frames.clear()
         return self._observe(frame), info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict]:
-        """One decision, see the wrapped environment."""
         frame, reward, terminated, truncated, info = self.env.step(action)
         return self._observe(frame), reward, terminated, truncated, info
 

@@ -20,11 +20,9 @@ class UnwrappedVecEnv(VecEnv):
     """What all environments of Stable-Baselines3 in this package have in common."""
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Note the actions (N, A)."""
         self._actions = actions
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """No environment is wrapped in what Stable-Baselines3 asks for."""
         return [False for _ in self._get_indices(indices)]
 
 
@@ -72,7 +70,6 @@ class ImaginedVecEnv(UnwrappedVecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> np.ndarray:
-        """Start episodes in all environments, with the seeds and options set before."""
         options = self._options[0]
         if any(other is not options and other != options for other in self._options):
             raise UserError("options differ between environments; give all the same")
@@ -100,11 +97,9 @@ class ImaginedVecEnv(UnwrappedVecEnv):
         return observations, shaped.astype(np.float32), dones, rows
 
     def close(self) -> None:
-        """Close the vector environment."""
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """The current frame of each environment."""
         frames = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
 

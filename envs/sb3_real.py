@@ -39,7 +39,6 @@ class RealVecEnv(UnwrappedVecEnv):
         super().__init__(num_envs, *spaces)
 
     def reset(self) -> np.ndarray:
-        """Start episodes in all environments, with the seeds and options set before."""
         given = enumerate(zip(self._seeds, self._options, strict=True))
         calls = {n: methodcaller("reset", seed=seed, options=options or None) for n, (seed, options) in given}
         began = together(self._pool, calls).values()
@@ -63,11 +62,9 @@ class RealVecEnv(UnwrappedVecEnv):
         return np.stack(observations), scaled.astype(np.float32), dones, infos
 
     def close(self) -> None:
-        """Close the environments, and end their processes."""
         self._pool.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """The current frame of each environment."""
         return self.env_method("render")
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
@@ -75,11 +72,9 @@ class RealVecEnv(UnwrappedVecEnv):
         return self._each(attrgetter(attr_name), indices)
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of each environment asked for."""
         self.env_method("set_wrapper_attr", attr_name, value, indices=indices)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of each environment asked for; the results."""
         return self._each(methodcaller(method_name, *method_args, **method_kwargs), indices)
 
     def _each(self, call: Call, indices: Any) -> list[Any]:
@@ -102,7 +97,6 @@ class CheckpointVecEnv(VecEnvWrapper):
         self._latents = torch.empty(0)
 
     def reset(self) -> np.ndarray:
-        """Start episodes in all environments."""
         self._latents = self._observer.encode(self.venv.reset())
         return self._seen(self._latents.unsqueeze(1))
 

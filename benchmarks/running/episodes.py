@@ -186,7 +186,6 @@ class Player:
             return self._fail(error)
 
     def close(self) -> None:
-        """Give the environment back."""
         if self._env is not None:
             self._env.close()
         self._env = self._built = None

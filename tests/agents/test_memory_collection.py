@@ -66,16 +66,13 @@ def test_a_disturbed_camera_stays_near_its_path():
         assert np.mean(astray) < 0.03
 
 
-def test_shorter_if_asked(tmp_path):
-    arrays = load_episodes(collect(tmp_path / "set", ["memory/revisit"], 1, decisions=5, **SMALL))
-    assert arrays.lengths.tolist() == [5]
-
-
-def test_the_id_takes_both_tasks_and_a_limit():
+def test_episodes_are_shorter_if_asked_and_the_id_takes_both_tasks_and_a_limit(tmp_path):
     import gymnasium as gym
 
     import sfvgen_plan.envs  # noqa: F401 - registers the environments
 
+    arrays = load_episodes(collect(tmp_path / "set", ["memory/revisit"], 1, decisions=5, **SMALL))
+    assert arrays.lengths.tolist() == [5]
     env = gym.make("sfvgen/Memory-v0", task="memory/revisit", size=16, max_decisions=2)
     assert env.unwrapped.camera == "carried"
     env.reset(seed=0)

@@ -193,7 +193,6 @@ def test_two_simulators_dont_mix_in_a_dataset(tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--task", "rlbench/reach_targte"], "reach_target"),
         (["--suite", "rlbench-dota"], "rlbench-data"),
         (["--task", "rlbench/reach_target"], "COPPELIASIM_ROOT is not set"),
         (["--from", "/no/such/folder"], "no RLBench recordings"),

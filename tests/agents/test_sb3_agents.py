@@ -207,22 +207,3 @@ def test_the_same_seed_trains_the_same_agent(checkpoint, tmp_path):
         parameters.append(torch.cat([p.flatten() for p in load_policy(file).policy.parameters()]))
     assert torch.equal(parameters[0], parameters[1])
     assert not torch.equal(parameters[0], parameters[2])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"decisions": 0}, "decisions=0"),
-        ({"save_every": -1}, "save_every=-1"),
-        ({"num_envs": 0}, "num_envs=0"),
-        ({"reward_scale": float("nan")}, "reward_scale=nan"),
-        ({"uncertainty_penalty": 1.0}, "uncertainty_penalty=1"),
-        ({"algo": "pppo"}, r"algo='pppo'.*ppo"),
-        ({"clip": 0.2}, r"algo='ppo'.*clip"),
-    ],
-)
-def test_bad_numbers_are_refused_and_leave_nothing(checkpoint, tmp_path, settings, message):
-    algorithm, own = settings.pop("algo", "ppo"), {key: settings.pop(key) for key in ("clip",) if key in settings}
-    with pytest.raises(UserError, match=message):
-        train(tmp_path / "mine", algorithm, "reach-v3", checkpoint, TrainingSettings(**settings), own)
-    assert not list(tmp_path.iterdir())

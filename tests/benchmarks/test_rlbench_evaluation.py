@@ -75,7 +75,6 @@ def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(
 @pytest.mark.parametrize(
     ("task", "variable", "message"),
     [
-        ("rlbench/reach_targte", "", "reach_target"),
         ("rlbench/lamp_on", "", "task='rlbench/lamp_on'"),
         ("rlbench/reach_target", "COPPELIASIM_ROOT", "COPPELIASIM_ROOT is not set"),
         ("rlbench/reach_target", "DISPLAY", "xvfb-run"),
