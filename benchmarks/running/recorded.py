@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ from sfvgen_plan.agents.registry import settings_of
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.recording import Recorder, RunFolder
 from sfvgen_plan.benchmarks.running.evaluation import Evaluation, checkpoint_for
+from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
 from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.devices import cpu_cores, resolve_device
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.pool import open_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +66,8 @@ def play_and_store(
     if video or not settings_of(evaluation.agent).acts_on_env:
         family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
     contestant = evaluation.contestant()
+    if workers:
+        contestant = contestant.in_every_slot(evaluation.contestant)
     recorder.note("learning", dict(contestant.learning))
     jobs = jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)
     if clips:
@@ -76,7 +81,10 @@ def play_and_store(
     with out.progress("episodes", total=len(pending)) as bar:
         watch = _Watch(recorder, bar, evaluation, maker)
         try:
-            _play(evaluation, pending, contestant, watch, lanes, workers, ray)
+            if pending:
+                with connected(ray) if ray else nullcontext(open_pool) as opening:
+                    slots = lanes or workers or (cluster_cpus() if ray else default_lanes(contestant))
+                    evaluate(protocol, pending, contestant, slots, watch, opening)
             finished = True
         finally:
             wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
@@ -91,27 +99,6 @@ def play_and_store(
                 write_mp4(video, captioned(watch.filmed, evaluation.tasks))
                 out.note(f"video: {video}")
     return rows
-
-
-def _play(
-    evaluation: Evaluation,
-    jobs: Sequence[Job],
-    contestant: Contestant,
-    watch: Observer,
-    lanes: int | None,
-    workers: int | None,
-    ray: str | None,
-) -> None:
-    """The episodes, in this process, in others of this machine, or on Ray."""
-    if workers:
-        evaluate(evaluation.protocol, jobs, contestant.in_every_slot(evaluation.contestant), workers, watch)
-    elif ray and jobs:
-        from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
-
-        with connected(ray) as opening:
-            evaluate(evaluation.protocol, jobs, contestant, lanes or cluster_cpus(), watch, opening)
-    else:
-        evaluate(evaluation.protocol, jobs, contestant, lanes or default_lanes(contestant), watch)
 
 
 def default_lanes(contestant: Contestant) -> int:

@@ -46,10 +46,6 @@ class Contestant:
     device: str = ""
     learning: Mapping[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if (self.agent is None) == (self.env_agent is None):
-            raise ValueError(f"contestant {self.name!r} needs either agent or env_agent")
-
     def in_every_slot(self, make: Callable[[], Contestant]) -> Contestant:
         """The same with an agent of its own in every slot, as ``make``, which is picklable, makes it there. For agents
         that think on the CPU; one GPU is better fed by one agent for all slots."""

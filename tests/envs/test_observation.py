@@ -25,9 +25,9 @@ def checkpoint(small_checkpoint):
     return load_checkpoint(small_checkpoint)
 
 
-def make(env_id, checkpoint, obs_mode, **arguments):
+def make(env_id, checkpoint, obs_mode, make=gym.make, **arguments):
     size = {"size": 32} if env_id == "sfvgen/Metaworld-v0" and obs_mode == "pixels" else {}
-    return gym.make(env_id, task="reach-v3", checkpoint=checkpoint, obs_mode=obs_mode, **size, **arguments)
+    return make(env_id, task="reach-v3", checkpoint=checkpoint, obs_mode=obs_mode, **size, **arguments)
 
 
 @pytest.mark.parametrize("obs_mode", OBS_MODES)
@@ -45,7 +45,7 @@ def test_gymnasium_has_nothing_to_complain_about_and_all_have_the_same_spaces(ch
                 warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
             check_env(inner, skip_render_check=True)
         env.close()
-    vector = gym.make_vec(env_id, 2, task="reach-v3", checkpoint=checkpoint, obs_mode=obs_mode)
+    vector = make(env_id, checkpoint, obs_mode, gym.make_vec, num_envs=2)
     assert vector.single_observation_space == env.observation_space == observation_space(checkpoint, obs_mode)
     assert vector.single_action_space == env.action_space == gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
     assert vector.reset(seed=0)[0] in vector.observation_space
