@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,41 @@ class Address(nn.Module):
 
 
 @dataclass(frozen=True)
-class Lora:
-    """The fast weights of N episodes in L layers: ``B`` of the Temp-LoRA, and the two sums that its loss is made of.
+class Memory:
+    """What N episodes remember in L memory layers: tensors that lead with (N, L). A value, never changed in place."""
+
+    def layers(self) -> list[Self]:
+        """Those of one layer each."""
+        parts = (part.split(1, 1) for part in self._parts())
+        return [type(self)(*layer) for layer in zip(*parts, strict=True)]
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[Memory]) -> Memory:
+        """The same, of several layers."""
+        parts = zip(*(layer._parts() for layer in layers), strict=True)
+        return type(layers[0])(*(torch.cat(part, 1) for part in parts))
+
+    def select(self, index: Tensor) -> Self:
+        """The episodes named by ``index``."""
+        return type(self)(*(part[index] for part in self._parts()))
+
+    def replaced(self, index: Tensor, part: Self) -> Self:
+        """The same, but the episodes that ``index`` names are those of ``part``."""
+        pairs = zip(self._parts(), part._parts(), strict=True)
+        return type(self)(*(old.index_copy(0, index, new) for old, new in pairs))
+
+    def where(self, chosen: Tensor, other: Self) -> Self:
+        """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
+        pairs = zip(self._parts(), other._parts(), strict=True)
+        return type(self)(*(torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y) for x, y in pairs))
+
+    def _parts(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class Lora(Memory):
+    """The fast weights ``B`` of a Temp-LoRA, and the two sums that its loss is made of.
 
     Attributes:
         fast: (N, L, H, r, v) what is read.
@@ -56,29 +90,48 @@ class Lora:
     gram: Tensor
     cross: Tensor
 
-    def layers(self) -> list[Lora]:
-        """Those of one layer each."""
-        parts = (getattr(self, field.name).split(1, 1) for field in fields(self))
-        return [Lora(*layer) for layer in zip(*parts, strict=True)]
 
-    @classmethod
-    def of_layers(cls, layers: Sequence[Lora]) -> Lora:
-        """The same, of several layers."""
-        return cls(*(torch.cat([getattr(layer, field.name) for layer in layers], 1) for field in fields(cls)))
+@dataclass(frozen=True)
+class Bank(Memory):
+    """Keys and values of all frames so far, oldest first; those of younger episodes have padding before them.
 
-    def where(self, chosen: Tensor, other: Lora) -> Lora:
-        """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
-        mask = chosen[:, None, None, None, None]
-        return Lora(*(torch.where(mask, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
+    Attributes:
+        keys, values: (N, L, H, M * S, v) of M frames.
+        count: (N, L) int64, frames of the episode.
+    """
 
-    def select(self, index: Tensor) -> Lora:
-        """The episodes named by ``index``."""
-        return Lora(*(getattr(self, field.name)[index] for field in fields(self)))
+    keys: Tensor
+    values: Tensor
+    count: Tensor
 
-    def replaced(self, index: Tensor, part: Lora) -> Lora:
+    def replaced(self, index: Tensor, part: Bank) -> Bank:
         """The same, but the episodes that ``index`` names are those of ``part``."""
-        pairs = ((getattr(self, field.name), getattr(part, field.name)) for field in fields(self))
-        return Lora(*(old.index_copy(0, index, new) for old, new in pairs))
+        length = max(self.keys.shape[3], part.keys.shape[3])
+        return super(Bank, self._padded(length)).replaced(index, part._padded(length))
+
+    def _padded(self, length: int) -> Bank:
+        room = (0, 0, length - self.keys.shape[3], 0)
+        return Bank(F.pad(self.keys, room), F.pad(self.values, room), self.count)
+
+
+class Layer(Protocol):
+    """A memory layer: what every kind of it can do."""
+
+    def empty(self, episodes: int) -> Any:
+        """Nothing remembered yet, as a ``Memory`` of one layer."""
+
+    def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
+        """What 2 F frames (B, 2 F, S, D) read, clean copies first, of what the clean frames wrote before them. place
+        (B, 2 F, M); real (B, F) says which frames exist."""
+
+    def read(self, memory: Any, tokens: Tensor, place: Tensor) -> Tensor:
+        """What frames (N, F, S, D) read."""
+
+    def write(self, memory: Any, tokens: Tensor, place: Tensor) -> Any:
+        """The memory after a clean frame (N, 1, S, D)."""
+
+    def learn(self, memory: Any) -> Any:
+        """The memory after fast learning at the end of a chunk; itself where there is none."""
 
 
 class TempLora(nn.Module):
@@ -211,3 +264,90 @@ class TempLora(nn.Module):
             inverse = rate * eye if inverse is None else inverse + rate * (eye - gram @ inverse)
         assert inverse is not None
         return -inverse @ gram, inverse @ cross
+
+
+class Recall(nn.Module):
+    """Attention to the keys and values of all frames that left the window, found by their addresses: the memory that
+    grows, by 4 S D bytes a frame in half precision, and the upper bound of what a Temp-LoRA can recall.
+
+    Args:
+        dim: D. places: M. tokens: S. features: K. heads: H.
+        window: W, frames that the network still sees; younger ones than that are not recalled.
+    """
+
+    def __init__(
+        self, dim: int, places: int, tokens: int, window: int, features: int = 256, heads: int = 8, empty: int = 8
+    ) -> None:
+        super().__init__()
+        self.heads, self.size, self.window, self.tokens = heads, dim // heads, window, tokens
+        self.address = Address(dim, places, tokens, features)
+        self.slow, self.query, self.key = nn.Linear(features, dim), nn.Linear(features, dim), nn.Linear(features, dim)
+        self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        with torch.no_grad():  # who asks where something was written finds it before any training
+            self.key.load_state_dict(self.query.state_dict())
+        self.gain = nn.Parameter(torch.full((heads, 1, 1), 3.0))
+        self.nothing = nn.Parameter(torch.randn(2, heads, empty, self.size) * 0.02)  # to be heard where nothing fits
+
+    def empty(self, episodes: int) -> Bank:
+        """Nothing remembered yet, of one layer."""
+        half = torch.is_autocast_enabled(self.gain.device.type)
+        kind = torch.get_autocast_dtype(self.gain.device.type) if half else self.gain.dtype
+        none = self.gain.new_zeros(episodes, 1, self.heads, 0, self.size, dtype=kind)
+        return Bank(none, none, torch.zeros(episodes, 1, dtype=torch.int64, device=none.device))
+
+    def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
+        """See ``Layer``."""
+        frames = real.shape[1]
+        found = self.address(tokens, place)
+        keys, values = self._stored(found[:, :frames], tokens[:, :frames])
+        at = torch.arange(frames, device=real.device)
+        left = (at[:, None] - at > self.window).repeat(2, 1) & (real > 0)[:, None]
+        seen = left.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)
+        return self._heard(found, keys, values, seen[:, None])
+
+    def read(self, memory: Bank, tokens: Tensor, place: Tensor) -> Tensor:
+        """See ``Layer``."""
+        frames = memory.keys.shape[3] // self.tokens
+        left = max(0, frames - self.window)
+        real = torch.arange(left, device=memory.count.device) >= frames - memory.count
+        seen = real.repeat_interleave(self.tokens, 1)[:, None, None].expand(-1, -1, tokens.shape[1] * self.tokens, -1)
+        keys, values = (x[:, 0, :, : left * self.tokens] for x in (memory.keys, memory.values))
+        return self._heard(self.address(tokens, place), keys, values, seen)
+
+    def write(self, memory: Bank, tokens: Tensor, place: Tensor) -> Bank:
+        """See ``Layer``."""
+        new = self._stored(self.address(tokens, place), tokens)
+        keys, values = (
+            torch.cat([old, x[:, None].to(old.dtype)], 3)
+            for old, x in zip((memory.keys, memory.values), new, strict=True)
+        )
+        return Bank(keys, values, memory.count + 1)
+
+    def learn(self, memory: Bank) -> Bank:
+        """Nothing is learnt: all is kept."""
+        return memory
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, F, S, D) -> (B, H, F * S, v)."""
+        return x.flatten(1, 2).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
+
+    def _stored(self, found: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, F * S, v) of clean frames."""
+        value = self._split(self.value(tokens))
+        return unit(self._split(self.key(found))).to(value.dtype), value
+
+    def _heard(self, found: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
+        """found (B, F, S, K), keys and values (B, H, n, v), seen (B, 1, F * S, n) -> (B, F, S, D)."""
+        query = (unit(self._split(self.query(found))) * self.gain).to(keys.dtype)
+        none_key, none_value = (x.to(keys.dtype).expand(len(keys), -1, -1, -1) for x in self.nothing)
+        mask = torch.cat([seen.new_ones(*seen.shape[:3], none_key.shape[2]), seen], 3)
+        heard = F.scaled_dot_product_attention(
+            query, torch.cat([unit(none_key), keys], 2), torch.cat([none_value, values], 2), mask
+        )
+        heard = heard.transpose(1, 2).flatten(-2).unflatten(1, found.shape[1:3])
+        return self.out(self.slow(found) + heard.to(found.dtype))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divided by its root mean square over the last axis: keeps attention's scores in range."""
+    return F.rms_norm(x, x.shape[-1:])

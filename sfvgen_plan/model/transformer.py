@@ -23,7 +23,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from sfvgen_plan.memory.layers import CHUNK, Lora, TempLora
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.memory.layers import CHUNK, Layer, Memory, Recall, TempLora, unit
 
 WAVES = 5
 """A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
@@ -65,7 +66,7 @@ class Cache:
     index: Tensor
     least: int
     most: int
-    memory: Lora | None = None
+    memory: Memory | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -161,7 +162,7 @@ class Window:
         if not self.in_place:
             whole = tuple(torch.stack([kept[:, :, :high] for kept in layers], 1) for layers in self.layers)
         keys, values = (kept[:, :, :, low:high] for kept in whole)
-        memory = Lora.of_layers(self.memory) if self.memory else None
+        memory = Memory.of_layers(self.memory) if self.memory else None
         return Cache(keys, values, self.index + frames, self.least + frames, self.most + frames, memory)
 
     def ends_chunk(self, first: int) -> Tensor | bool:
@@ -174,7 +175,7 @@ class Window:
 class Block(nn.Module):
     """Attention and a perceptron, scaled, shifted and gated by the frame's condition (adaLN; Peebles and Xie 2023)."""
 
-    def __init__(self, width: int, heads: int, conditioning: int, memory: TempLora | None = None) -> None:
+    def __init__(self, width: int, heads: int, conditioning: int, memory: Layer | None = None) -> None:
         super().__init__()
         self.heads, self.memory = heads, memory
         parts = 6 if memory is None else 9
@@ -231,7 +232,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         patch: side of the square of latents that makes a token.
         dim, depth, heads: of the trunk. conditioning: numbers of the condition of a frame.
         squeezed: numbers of each token that the heads see.
-        memory_blocks: indices of the blocks that have a Temp-LoRA. memory_rank: of each of its heads.
+        memory: "lora" (``TempLora``) or "recall" (``Recall``). memory_blocks: indices of the blocks that have one.
+        memory_rank: of each head of a Temp-LoRA.
         context_noise: noise level that imagined frames are shown with, which hides their small errors.
         reward_scale: the largest reward. estimate_mean, estimate_std: (D,) units of the read-outs.
     """
@@ -253,6 +255,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         heads: int = 4,
         conditioning: int = 128,
         squeezed: int = 32,
+        memory: str = "lora",
         memory_blocks: Sequence[int] = (),
         memory_rank: int = 128,
         context_noise: float = 0.1,
@@ -261,6 +264,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         estimate_std: Sequence[float] = (),
     ) -> None:
         super().__init__()
+        if memory not in ("lora", "recall"):
+            raise UserError(f"memory={memory!r} is unknown; choose lora or recall")
         self.tokens = (height // patch) * (width // patch)
         values = latent_channels * patch**2
         self.embed = nn.Linear(values, dim)
@@ -274,11 +279,13 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.memory_blocks = {block: number for number, block in enumerate(memory_blocks)}
         self.blocks = nn.ModuleList()
         for block in range(depth):
-            memory = None
-            if block in self.memory_blocks:
-                moving, number = min(summed, action_dim), self.memory_blocks[block]
-                memory = TempLora(dim, moving, self.tokens, number, rank=memory_rank)
-            self.blocks.append(Block(dim, heads, conditioning, memory))
+            layer: Layer | None = None
+            moving = min(summed, action_dim)
+            if block in self.memory_blocks and memory == "recall":
+                layer = Recall(dim, moving, self.tokens, window)
+            elif block in self.memory_blocks:
+                layer = TempLora(dim, moving, self.tokens, self.memory_blocks[block], rank=memory_rank)
+            self.blocks.append(Block(dim, heads, conditioning, layer))
         self.out = nn.Linear(dim, values)
         nn.init.zeros_(self.out.weight)
         self.squeeze = nn.Linear(dim, squeezed)
@@ -354,7 +361,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         shape = (episodes, c.depth, c.heads, c.window * self.tokens, c.dim // c.heads)
         none = torch.zeros(shape, device=device, dtype=kind)
         layers = [self.blocks[block].memory.empty(episodes) for block in self.memory_blocks]
-        memory = Lora.of_layers(layers) if layers else None
+        memory = Memory.of_layers(layers) if layers else None
         return Cache(none, none, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0, memory)
 
     def room(self, cache: Cache, frames: int) -> Window:
@@ -370,8 +377,9 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         ends = window.ends_chunk(first)
         if window.memory and ends is not False:
             for block, number in self.memory_blocks.items():
-                learnt = self.blocks[block].memory.learn(window.memory[number])
-                window.memory[number] = learnt if ends is True else learnt.where(ends, window.memory[number])
+                before = window.memory[number]
+                learnt = self.blocks[block].memory.learn(before)
+                window.memory[number] = learnt if ends is True or learnt is before else learnt.where(ends, before)
         return found
 
     def denoise(self, window: Window, first: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
@@ -445,7 +453,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
                 key, value = window.write(layer, first, key, value)
                 return F.scaled_dot_product_attention(query.to(key.dtype), key, value, mask)
 
-            def remember(asking: Tensor, memory: TempLora = block.memory, layer: int = layer) -> Tensor:
+            def remember(asking: Tensor, memory: Layer = block.memory, layer: int = layer) -> Tensor:
                 number = self.memory_blocks[layer]
                 read = memory.read(window.memory[number], asking, moved)
                 if written:
@@ -466,11 +474,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two layers."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
-
-
-def unit(x: Tensor) -> Tensor:
-    """Divided by its root mean square over the last axis: keeps attention's scores in range."""
-    return F.rms_norm(x, x.shape[-1:])
 
 
 def place_features(place: Tensor) -> Tensor:

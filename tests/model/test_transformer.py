@@ -13,12 +13,15 @@ from sfvgen_plan.model.transformer import Condition, VideoTransformer, denoised,
 FRAMES, WINDOW = 18, 4  # longer than two chunks of the memory
 
 
-@pytest.fixture(scope="module", params=[(), (0, 2)], ids=["plain", "with Temp-LoRA"])
+@pytest.fixture(
+    scope="module", params=[("lora", ()), ("lora", (0, 2)), ("recall", (1, 2))], ids=["plain", "lora", "recall"]
+)
 def network(request: pytest.FixtureRequest) -> VideoTransformer:
     torch.manual_seed(0)
     made = VideoTransformer(
         height=8, width=4, latent_channels=3, text_dim=5, readouts=2, window=WINDOW, dim=32, depth=3, heads=2,
-        conditioning=16, squeezed=4, memory_blocks=request.param, memory_rank=8,
+        conditioning=16, squeezed=4, memory=request.param[0],
+        memory_blocks=request.param[1], memory_rank=8,
     ).eval()  # fmt: skip
     torch.nn.init.normal_(made.out.weight, std=0.2)
     return made
