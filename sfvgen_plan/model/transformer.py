@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -174,6 +174,8 @@ class Window:
 
 class Block(nn.Module):
     """Attention and a perceptron, scaled, shifted and gated by the frame's condition (adaLN; Peebles and Xie 2023)."""
+
+    memory: Layer | None
 
     def __init__(self, width: int, heads: int, conditioning: int, memory: Layer | None = None) -> None:
         super().__init__()
@@ -347,7 +349,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(query, key, value, mask)
 
-        for block in self.blocks:
+        for block in self._blocks:
             memory = block.memory
             remember = None if memory is None else partial(memory.training_pass, place=moved, real=written)
             tokens = block(tokens, condition, turn, attend, remember)
@@ -360,7 +362,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         kind = torch.get_autocast_dtype(device.type) if half else self.embed.weight.dtype
         shape = (episodes, c.depth, c.heads, c.window * self.tokens, c.dim // c.heads)
         none = torch.zeros(shape, device=device, dtype=kind)
-        layers = [self.blocks[block].memory.empty(episodes) for block in self.memory_blocks]
+        layers = [self._memory(block).empty(episodes) for block in self.memory_blocks]
         memory = Memory.of_layers(layers) if layers else None
         return Cache(none, none, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0, memory)
 
@@ -378,7 +380,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         if window.memory and ends is not False:
             for block, number in self.memory_blocks.items():
                 before = window.memory[number]
-                learnt = self.blocks[block].memory.learn(before)
+                learnt = self._memory(block).learn(before)
                 window.memory[number] = learnt if ends is True or learnt is before else learnt.where(ends, before)
         return found
 
@@ -422,6 +424,16 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     # Parts
 
     @property
+    def _blocks(self) -> list[Block]:
+        return cast("list[Block]", list(self.blocks))
+
+    def _memory(self, block: int) -> Layer:
+        """Of a block that has one."""
+        memory = self._blocks[block].memory
+        assert memory is not None
+        return memory
+
+    @property
     def _turned(self) -> int:
         """Numbers of a head that are turned in pairs: half of them."""
         return self.config.dim // self.config.heads // 2
@@ -447,14 +459,14 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         frames = tokens.shape[1]
         turn = turns(window.number(first, frames), self._turned)
         mask = window.mask(first, frames)
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(self._blocks):
 
             def attend(query: Tensor, key: Tensor, value: Tensor, layer: int = layer) -> Tensor:
                 key, value = window.write(layer, first, key, value)
                 return F.scaled_dot_product_attention(query.to(key.dtype), key, value, mask)
 
-            def remember(asking: Tensor, memory: Layer = block.memory, layer: int = layer) -> Tensor:
-                number = self.memory_blocks[layer]
+            def remember(asking: Tensor, layer: int = layer) -> Tensor:
+                number, memory = self.memory_blocks[layer], self._memory(layer)
                 read = memory.read(window.memory[number], asking, moved)
                 if written:
                     window.memory[number] = memory.write(window.memory[number], asking, moved)
