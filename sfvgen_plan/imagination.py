@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model import noise
-from sfvgen_plan.model.transformer import Cache, Condition, Reading, VideoTransformer, Window, noise_levels
+from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.transformer import Condition, Reading, VideoTransformer, noise_levels
 
 FRAME_STREAM, CONTEXT_STREAM = 0, 1
 """Streams of noise: of the frames to be made, and of what clean frames are shown with."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Episodes, Imagination, Imagined
-from sfvgen_plan.model.transformer import Cache, VideoTransformer
+from sfvgen_plan.model.cache import Cache
+from sfvgen_plan.model.transformer import VideoTransformer
 
 COUNT = 3
 

@@ -11,8 +11,7 @@ S tokens a frame, A action numbers, E text features, D state read-outs.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
@@ -24,7 +23,12 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.layers import CHUNK, Layer, Memory, Recall, TempLora, unit
+from sfvgen_plan.memory.layers import Layer
+from sfvgen_plan.memory.recall import Recall
+from sfvgen_plan.memory.state import Memory
+from sfvgen_plan.memory.temp_lora import TempLora
+from sfvgen_plan.model.block import Block, turns
+from sfvgen_plan.model.cache import Cache, Window
 
 WAVES = 5
 """A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
@@ -50,47 +54,6 @@ class Condition:
     text: Tensor
 
 
-@dataclass(frozen=True)
-class Cache:
-    """Keys and values of the newest W clean frames of N episodes, oldest first; a value, never changed in place.
-
-    Attributes:
-        keys, values: (N, L, H, W * S, d) of the L layers' H heads.
-        index: (N,) int64, how many frames were written since the episode began: the next frame's number.
-        least, most: bounds of ``index`` over the episodes, known without asking the device.
-        memory: what the episodes have learnt, or None for a network without memory layers.
-    """
-
-    keys: Tensor
-    values: Tensor
-    index: Tensor
-    least: int
-    most: int
-    memory: Memory | None = None
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def select(self, index: Tensor) -> Cache:
-        """The episodes named by ``index`` (M,), in that order."""
-        memory = self.memory.select(index) if self.memory is not None else None
-        return Cache(self.keys[index], self.values[index], self.index[index], self.least, self.most, memory)
-
-    def replaced(self, index: Tensor, part: Cache) -> Cache:
-        """The same episodes, but those that ``index`` names are the ones of ``part``."""
-        memory = None
-        if self.memory is not None and part.memory is not None:
-            memory = self.memory.replaced(index, part.memory)
-        return Cache(
-            self.keys.index_copy(0, index, part.keys),
-            self.values.index_copy(0, index, part.values),
-            self.index.index_copy(0, index, part.index),
-            min(self.least, part.least),
-            max(self.most, part.most),
-            memory,
-        )
-
-
 class Reading(NamedTuple):
     """What the heads say of frames (..., F): unit-scale ``reward``, ``success`` and ``termination`` as logits, and
     ``value`` (..., F); unit-scale ``estimates`` (..., F, D)."""
@@ -100,124 +63,6 @@ class Reading(NamedTuple):
     termination: Tensor
     value: Tensor
     estimates: Tensor
-
-
-class Window:
-    """Room for G new frames behind a cache, filled in place while it is worked on. Where gradients are wanted, or the
-    work is compiled (which would copy the whole of what is written into), every frame's keys are put behind anew.
-
-    Frame slot p of W + G holds the frame of number ``index - W + p``.
-    """
-
-    def __init__(self, cache: Cache, frames: int, tokens: int) -> None:
-        self.tokens, self.width, self.frames = tokens, cache.keys.shape[-2] // tokens, frames
-        self.index, self.least, self.most = cache.index, cache.least, cache.most
-        self.in_place = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        self.whole = tuple(self._with_room(kept, frames * tokens) for kept in (cache.keys, cache.values))
-        self.layers = [list(kept.unbind(1)) for kept in self.whole]
-        self.memory = cache.memory.layers() if cache.memory is not None else []
-
-    def _with_room(self, kept: Tensor, tokens: int) -> Tensor:
-        if not self.in_place:
-            return kept
-        return torch.cat([kept, kept.new_empty(*kept.shape[:3], tokens, kept.shape[-1])], dim=3)
-
-    def number(self, first: int, frames: int) -> Tensor:
-        """(N, frames) numbers of the new frames from ``first`` on, for their rotary positions."""
-        return self.index[:, None] + torch.arange(first, first + frames, device=self.index.device)
-
-    def oldest(self, first: int) -> int:
-        """The oldest slot that any of the new frames from ``first`` on may see."""
-        return max(first, self.width - self.most)
-
-    def mask(self, first: int, frames: int) -> Tensor | None:
-        """(N, 1, frames * S, keys) which keys the new frames from ``first`` on see: their own, and those of the W
-        frames before; None where that is all that ``write`` returns."""
-        alike = self.least == self.most or self.least + first >= self.width
-        if frames == 1 and alike:
-            return None
-        device = self.index.device
-        slot = torch.arange(self.oldest(first), self.width + first + frames, device=device)
-        new = self.width + torch.arange(first, first + frames, device=device)
-        near = (slot <= new[:, None]) & (slot >= new[:, None] - self.width)
-        real = slot >= self.width - self.index.clamp(max=self.width)[:, None]
-        seen = near & real[:, None]
-        return seen.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)[:, None]
-
-    def write(self, layer: int, first: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the new frames' keys and values (N, H, F * S, d) in; returns all that they may see."""
-        start = (self.width + first) * self.tokens
-        end, low = start + keys.shape[2], self.oldest(first) * self.tokens
-        for kept, new in zip(self.layers, (keys, values), strict=True):
-            if self.in_place:
-                kept[layer][:, :, start:end] = new.to(kept[layer].dtype)
-            else:
-                kept[layer] = torch.cat([kept[layer][:, :, :start], new.to(kept[layer].dtype)], 2)
-        return self.layers[0][layer][:, :, low:end], self.layers[1][layer][:, :, low:end]
-
-    def cache(self, frames: int) -> Cache:
-        """The cache after the first ``frames`` new ones."""
-        low, high = frames * self.tokens, (self.width + frames) * self.tokens
-        whole = self.whole
-        if not self.in_place:
-            whole = tuple(torch.stack([kept[:, :, :high] for kept in layers], 1) for layers in self.layers)
-        keys, values = (kept[:, :, :, low:high] for kept in whole)
-        memory = Memory.of_layers(self.memory) if self.memory else None
-        return Cache(keys, values, self.index + frames, self.least + frames, self.most + frames, memory)
-
-    def ends_chunk(self, first: int) -> Tensor | bool:
-        """Whether the new frame of number ``first`` is the last of a chunk, for all episodes or (N,) for each."""
-        if self.least == self.most:
-            return (self.least + first + 1) % CHUNK == 0
-        return (self.index + first + 1) % CHUNK == 0
-
-
-class Block(nn.Module):
-    """Attention and a perceptron, scaled, shifted and gated by the frame's condition (adaLN; Peebles and Xie 2023)."""
-
-    memory: Layer | None
-
-    def __init__(self, width: int, heads: int, conditioning: int, memory: Layer | None = None) -> None:
-        super().__init__()
-        self.heads, self.memory = heads, memory
-        parts = 6 if memory is None else 9
-        self.to_q, self.to_k, self.to_v, self.to_out = (nn.Linear(width, width) for _ in range(4))
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.modulation = nn.Linear(conditioning, parts * width)
-        nn.init.normal_(self.modulation.weight, std=0.01)
-        with torch.no_grad():  # gates begin at 0.3, so that frames hear each other from the first step on
-            self.modulation.bias.zero_().view(parts, width)[2::3] = 0.3
-
-    def forward(
-        self,
-        tokens: Tensor,
-        condition: Tensor,
-        turn: tuple[Tensor, Tensor],
-        attend: Callable[[Tensor, Tensor, Tensor], Tensor],
-        remember: Callable[[Tensor], Tensor] | None = None,
-    ) -> Tensor:
-        """tokens (B, F, S, D), condition (B, F, c), turn: cosines and sines (B or 1, F, 1, 1, d/4).
-
-        Args:
-            attend: query, key and value (B, H, F * S, d) -> what is heard, of the query's shape.
-            remember: what the memory gives for tokens (B, F, S, D); where the block has one.
-        """
-        batch, frames, count, width = tokens.shape
-        shift, scale, gate, shift_2, scale_2, gate_2, *rest = self.modulation(condition)[:, :, None].split(width, -1)
-        normed = F.layer_norm(tokens, (width,)) * (1 + scale) + shift
-        shape = (batch, frames, count, self.heads, width // self.heads)
-        query = rotated(unit(self.to_q(normed).view(shape)), turn)
-        key = rotated(unit(self.to_k(normed).view(shape)), turn)
-        value = self.to_v(normed).view(shape)
-        query, key, value = (x.to(value.dtype).flatten(1, 2).transpose(1, 2) for x in (query, key, value))
-        heard = attend(query, key, value)
-        tokens = tokens + gate * self.to_out(heard.transpose(1, 2).reshape(tokens.shape))
-        if remember is not None:
-            shift, scale, gate = rest
-            normed = (F.layer_norm(tokens, (width,)) * (1 + scale) + shift).to(value.dtype)
-            tokens = tokens + gate * remember(normed)
-        normed = F.layer_norm(tokens, (width,)) * (1 + scale_2) + shift_2
-        return tokens + gate_2 * self.down(F.gelu(self.up(normed), approximate="tanh"))
 
 
 class VideoTransformer(ModelMixin, ConfigMixin):
@@ -493,21 +338,6 @@ def place_features(place: Tensor) -> Tensor:
     place = place.float()[..., None]
     waves = place * torch.exp2(torch.arange(WAVES, device=place.device) - 2.0)
     return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)
-
-
-def turns(number: Tensor, turned: int) -> tuple[Tensor, Tensor]:
-    """Rotary positions (Su et al. 2021) of frames (B, F): cosines and sines (B, F, 1, 1, turned / 2)."""
-    periods = torch.logspace(math.log10(4), math.log10(64), turned // 2, device=number.device)
-    angle = number.float()[..., None, None, None] * (2 * math.pi / periods)
-    return angle.cos(), angle.sin()
-
-
-def rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """x (B, F, S, H, d) with its first half turned by the frame's number."""
-    cos, sin = turn
-    pairs = cos.shape[-1]
-    a, b, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
 
 
 def pairs_mask(frames: int, tokens: int, window: int, device: torch.device) -> Tensor:

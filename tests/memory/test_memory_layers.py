@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sfvgen_plan.memory.layers import CHUNK, TempLora
+from sfvgen_plan.memory.temp_lora import CHUNK, TempLora
 
 EPISODES, FRAMES, TOKENS, DIM = 2, 3 * CHUNK + 3, 4, 32
 

@@ -1,0 +1,82 @@
+"""What imagined episodes remember: values of N episodes, L memory layers, H heads of rank r, S tokens a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What N episodes remember in L memory layers: tensors that lead with (N, L). A value, never changed in place."""
+
+    def layers(self) -> list[Self]:
+        """Those of one layer each."""
+        parts = (part.split(1, 1) for part in self._parts())
+        return [type(self)(*layer) for layer in zip(*parts, strict=True)]
+
+    @classmethod
+    def of_layers(cls, layers: Sequence[Memory]) -> Memory:
+        """The same, of several layers."""
+        parts = zip(*(layer._parts() for layer in layers), strict=True)
+        return type(layers[0])(*(torch.cat(part, 1) for part in parts))
+
+    def select(self, index: Tensor) -> Self:
+        """The episodes named by ``index``."""
+        return type(self)(*(part[index] for part in self._parts()))
+
+    def replaced(self, index: Tensor, part: Self) -> Self:
+        """The same, but the episodes that ``index`` names are those of ``part``."""
+        pairs = zip(self._parts(), part._parts(), strict=True)
+        return type(self)(*(old.index_copy(0, index, new) for old, new in pairs))
+
+    def where(self, chosen: Tensor, other: Self) -> Self:
+        """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
+        pairs = zip(self._parts(), other._parts(), strict=True)
+        return type(self)(*(torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y) for x, y in pairs))
+
+    def _parts(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass(frozen=True)
+class Lora(Memory):
+    """The fast weights ``B`` of a Temp-LoRA, and the two sums that its loss is made of.
+
+    Attributes:
+        fast: (N, L, H, r, v) what is read.
+        gram: (N, L, H, r, r) sum of β φ φᵀ over the frames so far.
+        cross: (N, L, H, r, v) sum of β φ vᵀ.
+    """
+
+    fast: Tensor
+    gram: Tensor
+    cross: Tensor
+
+
+@dataclass(frozen=True)
+class Bank(Memory):
+    """Keys and values of all frames so far, oldest first; those of younger episodes have padding before them.
+
+    Attributes:
+        keys, values: (N, L, H, M * S, v) of M frames.
+        count: (N, L) int64, frames of the episode.
+    """
+
+    keys: Tensor
+    values: Tensor
+    count: Tensor
+
+    def replaced(self, index: Tensor, part: Bank) -> Bank:
+        """The same, but the episodes that ``index`` names are those of ``part``."""
+        length = max(self.keys.shape[3], part.keys.shape[3])
+        return super(Bank, self._padded(length)).replaced(index, part._padded(length))
+
+    def _padded(self, length: int) -> Bank:
+        room = (0, 0, length - self.keys.shape[3], 0)
+        return Bank(F.pad(self.keys, room), F.pad(self.values, room), self.count)
