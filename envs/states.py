@@ -134,7 +134,7 @@ def restored(
         raise UserError(
             f"state is of type {type(state).__name__}, not ImaginedState; give what get_state() returned, or its file"
         )
-    _check_origin(state, batch, ("checkpoint", "task", "memory", "anchor_every"))
+    _check_origin(state, batch)
     for name, own in _settings(batch).items():
         if state.settings[name] != own:
             raise _misfit(name, state.settings[name], own)
@@ -146,24 +146,6 @@ def restored(
         generator.bit_generator.state = copy.deepcopy(dict(saved))
         generators.append(generator)
     return _moved(state.episodes, batch.simulator.device), state.ended.copy(), generators
-
-
-def converted(state: ImaginedState, batch: ImaginedBatch) -> ImaginedState:
-    """The same moment for environments that play with another ``memory``: a fresh one, or none. What was remembered
-    is left behind; scene, random state, counters and the other settings stay.
-
-    Raises:
-        UserError: a state of another checkpoint or task.
-    """
-    _check_origin(state, batch, ("checkpoint", "task"))
-    imagined, simulator = state.episodes.imagination, batch.simulator
-    newest = imagined.context[:, -max(simulator.context_frames, 2) :]
-    begun = simulator.begin_latents(newest, [state.task] * len(state), imagined.seed)
-    lengths = np.full(len(state), newest.shape[1])
-    begun = replace(begun, step=imagined.step, anchor=imagined.anchor, track=imagined.track)
-    episodes = replace(state.episodes, imagination=begun, lengths=lengths)
-    settings = {**state.settings, "memory_every": _settings(batch)["memory_every"]}
-    return replace(state, memory=_learning(batch), settings=settings, episodes=episodes)
 
 
 class _Forkable(Protocol):
@@ -193,17 +175,17 @@ def fork_of(env: Env, copies: int, spaces: Sequence[str]) -> list[Env]:
     return forks
 
 
-def _check_origin(state: ImaginedState, batch: ImaginedBatch, named: Sequence[str]) -> None:
-    """Refuse a state whose attributes ``named`` aren't those of the environment."""
+def _check_origin(state: ImaginedState, batch: ImaginedBatch) -> None:
+    """Refuse a state of another checkpoint, task, memory or ``anchor_every`` than the environment's."""
     own = {
         "checkpoint": batch.checkpoint.hash,
         "task": batch.task,
         "memory": _learning(batch),
         "anchor_every": batch.simulator.anchor_every,
     }
-    for name in named:
-        if getattr(state, name) != own[name]:
-            raise _misfit(name, getattr(state, name), own[name])
+    for name, ours in own.items():
+        if getattr(state, name) != ours:
+            raise _misfit(name, getattr(state, name), ours)
 
 
 def _check_format(path: str | Path, found: str) -> None:

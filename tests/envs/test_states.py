@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.states import ImaginedState, converted
+from sfvgen_plan.envs.states import ImaginedState
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.learning import FastLearning
@@ -204,29 +204,6 @@ def test_what_is_no_state_is_refused(make):
     for other in (None, b"state", {"task": "reach-v3"}, env.get_state().episodes):
         with pytest.raises(UserError, match=rf"state is of type {type(other).__name__}, not ImaginedState"):
             env.set_state(other)
-
-
-def test_a_state_is_converted_to_another_memory(make):
-    """Scene, random state and counters stay; a memory begins, or is left behind."""
-    plain, learning = make(memory=False), make()
-    plain.reset(seed=1)
-    play(plain, 3)
-    state = plain.get_state()
-    begun = converted(state, learning.batch)
-    assert begun.memory is not None and begun.episodes.imagination.memory.steps.sum() == 0
-    learning.set_state(begun)
-    assert same(play(plain, 1)[:1], play(learning, 1)[:1])  # what was not learnt yet changes nothing
-    assert (learning.get_state().episodes.imagination.memory.steps == 1).all()
-    back = converted(learning.get_state(), plain.batch)
-    assert back.memory is None and back.episodes.imagination.memory is None
-    assert back.episodes.decisions.tolist() == [4] * len(back)
-    plain.set_state(back)
-    play(plain, 1)
-    with pytest.raises(UserError, match=r"task 'reach-v3'.*task 'push-v3'"):
-        converted(state, make(task="push-v3").batch)
-    coarser = make(memory=False, sampler_steps=2)
-    with pytest.raises(UserError, match=r"sampler_steps 1 .*sampler_steps 2"):
-        coarser.set_state(converted(learning.get_state(), coarser.batch))
 
 
 def test_without_memory_it_does_not_matter_how_often_one_would_learn(make):
