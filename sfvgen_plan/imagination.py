@@ -6,7 +6,7 @@ same job. Nothing is changed in place, and gradients flow from what is read to t
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.cache import Cache, Window
-from sfvgen_plan.model.transformer import Condition, Reading, VideoTransformer, noise_levels
+from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels
 
 FRAME_STREAM, CONTEXT_STREAM = 0, 1
 """Streams of noise: of the frames to be made, and of what clean frames are shown with."""
@@ -118,11 +118,11 @@ class Imagination:
             empty = self.network.empty(count)
         none = latents.new_zeros(count, 0)
         start = Episodes(empty, latents[:, 0], none, actions[:, 0], text, seed, torch.zeros_like(seed))
-        return self._shown(start, latents, actions, given=0.0)[0]
+        return self._followed(start, actions, latents, given=0.0)[0]
 
     def observe(self, episodes: Episodes, latents: Tensor, actions: Tensor) -> Episodes:
         """Go on with real frames (N, G, C, h, w), each of which its action (N, G, A) led to."""
-        return self._shown(episodes, latents, self._checked(episodes, actions), given=1.0)[0]
+        return self._followed(episodes, self._checked(episodes, actions), latents)[0]
 
     def imagine(self, episodes: Episodes, actions: Tensor) -> tuple[Episodes, Imagined]:
         """Go on with what the model makes of actions (N, G, A) in [-1, 1].
@@ -130,32 +130,12 @@ class Imagination:
         Raises:
             UserError: actions of another shape, or not finite.
         """
-        actions = self._checked(episodes, actions).clamp(-1, 1)
-        count, decisions = actions.shape[:2]
-        network, places = self.network, episodes.place[:, None] + actions.cumsum(1)
-        given = actions.new_ones(count, 1)
-        frames, features = [], []
-        with self._precision():
-            window = network.room(episodes.cache, decisions)
-            for g in range(decisions):
-                known = Condition(actions[:, g : g + 1], given, places[:, g : g + 1], episodes.text)
-                drawn = self._noise(episodes, g, FRAME_STREAM)
-                frame = network.sample(window, g, drawn, known, self.levels)
-                features.append(self._look(episodes, window, g, frame, known))
-                frames.append(frame)
-            made, read = torch.cat(frames, 1), torch.cat(features, 1)
-            latents, said = network.latents(made), network.read(read)
-        after = replace(
-            episodes, cache=window.cache(decisions), latents=latents[:, -1], features=read[:, -1], place=places[:, -1],
-            step=episodes.step + decisions,
-        )  # fmt: skip
-        return after, self._outcome(said, latents, read)
+        after, latents, features = self._followed(episodes, self._checked(episodes, actions).clamp(-1, 1))
+        return after, self._outcome(latents, features)
 
     def read(self, episodes: Episodes) -> Imagined:
         """What the heads say of every episode's newest frame (G = 1)."""
-        with self._precision():
-            said = self.network.read(episodes.features[:, None])
-        return self._outcome(said, episodes.latents[:, None], episodes.features[:, None])
+        return self._outcome(episodes.latents[:, None], episodes.features[:, None])
 
     def prior(self, episodes: Episodes, few: bool = False) -> Tensor:
         """Actions (N, A) in [-1, 1] that the policy prior proposes; ``few``: the one of ten demonstrations a task."""
@@ -163,24 +143,33 @@ class Imagination:
             proposed = (self.network.prior10 if few else self.network.prior)(episodes.features)
         return proposed.float().clamp(-1, 1)
 
-    def _shown(self, episodes: Episodes, latents: Tensor, actions: Tensor, given: float) -> tuple[Episodes, Tensor]:
-        """The episodes after real frames, one after the other, and the frames' features (N, G, K)."""
-        network, frames = self.network, latents.shape[1]
+    def _followed(
+        self, episodes: Episodes, actions: Tensor, shown: Tensor | None = None, given: float = 1.0
+    ) -> tuple[Episodes, Tensor, Tensor]:
+        """The episodes after actions (N, G, A), the frames (N, G, C, h, w) that these led to, and their features
+        (N, G, K). The frames are those ``shown``, or imagined ones; ``given`` is 0 where the actions are not known."""
+        network, decisions = self.network, actions.shape[1]
+        flag = actions.new_full((len(episodes), 1), given)
         places = episodes.place[:, None] + given * actions.cumsum(1)
-        features = []
+        frames, features = [], []
         with self._precision():
-            window, tokens = network.room(episodes.cache, frames), network.patches(latents.float())
-            for g in range(frames):
+            window = network.room(episodes.cache, decisions)
+            tokens = None if shown is None else network.patches(shown.float())
+            for g in range(decisions):
                 now = slice(g, g + 1)
-                flag = actions.new_full((len(episodes), 1), given)
                 known = Condition(actions[:, now], flag, places[:, now], episodes.text)
-                features.append(self._look(episodes, window, g, tokens[:, now], known))
-        read = torch.cat(features, 1)
-        shown = replace(
-            episodes, cache=window.cache(frames), latents=latents[:, -1].float(), features=read[:, -1],
-            place=places[:, -1], step=episodes.step + frames,
+                if tokens is None:
+                    frame = network.sample(window, g, self._noise(episodes, g, FRAME_STREAM), known, self.levels)
+                else:
+                    frame = tokens[:, now]
+                frames.append(frame)
+                features.append(self._look(episodes, window, g, frame, known))
+            latents, read = network.latents(torch.cat(frames, 1)), torch.cat(features, 1)
+        after = replace(
+            episodes, cache=window.cache(decisions), latents=latents[:, -1], features=read[:, -1],
+            place=places[:, -1], step=episodes.step + decisions,
         )  # fmt: skip
-        return shown, read
+        return after, latents, read
 
     def _look(self, episodes: Episodes, window: Window, g: int, frame: Tensor, known: Condition) -> Tensor:
         """Features (N, 1, K) of a clean frame (N, 1, S, V), shown with a little noise, which hides small errors."""
@@ -194,8 +183,11 @@ class Imagination:
         shape = (1, self.network.tokens, self.network.embed.in_features)
         return noise.normal(episodes.seed, episodes.step + g, shape, stream)
 
-    def _outcome(self, said: Reading, latents: Tensor, features: Tensor) -> Imagined:
+    def _outcome(self, latents: Tensor, features: Tensor) -> Imagined:
+        """What the heads say of frames (N, G, C, h, w) with these features (N, G, K), in the environment's units."""
         config = self.network.config
+        with self._precision():
+            said = self.network.read(features)
         mean, std = (said.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
         return Imagined(
             said.reward * config.reward_scale, said.success.sigmoid(), said.termination.sigmoid(), said.value,
@@ -211,7 +203,6 @@ class Imagination:
         return actions.to(self.device, torch.float32)
 
     def _precision(self) -> AbstractContextManager[None]:
-        """float32 if it is to be exact, else what the device is fast at."""
-        if self.exact or self.device.type == "cpu":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        """float32 on a CPU and if it is to be exact, else bfloat16."""
+        rounded = self.device.type == "cuda" and not self.exact
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=rounded)

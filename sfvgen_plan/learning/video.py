@@ -83,7 +83,7 @@ class VideoObjective(nn.Module):
         whether prior10 may learn from it."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
-        output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known)
+        output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known, labels[..., 0])
         real, led, reward, success, progress, ends, has_expert, few = labels.unbind(-1)
         wanted = target(truth, noisy, noise)
         denoising = mean((output - wanted).square().mean((-1, -2)), real * led)

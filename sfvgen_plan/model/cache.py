@@ -63,7 +63,7 @@ class Window:
     """
 
     def __init__(self, cache: Cache, frames: int, tokens: int) -> None:
-        self.tokens, self.width, self.frames = tokens, cache.keys.shape[-2] // tokens, frames
+        self.tokens, self.width = tokens, cache.keys.shape[-2] // tokens
         self.index, self.least, self.most = cache.index, cache.least, cache.most
         self.in_place = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
         self.whole = tuple(self._with_room(kept, frames * tokens) for kept in (cache.keys, cache.values))

@@ -118,16 +118,15 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.embed = nn.Linear(values, dim)
         self.position = nn.Parameter(torch.randn(self.tokens, dim) * 0.5)
         self.kind = nn.Parameter(torch.randn(2, dim) * 0.1)  # of noisy and of clean frames
-        places = min(summed, action_dim) * (2 * WAVES + 1)
+        moving = min(summed, action_dim)
         self.noise_in = mlp(17, 2 * conditioning, conditioning)
         self.action_in = mlp(action_dim + 1, 2 * conditioning, conditioning)
-        self.place_in = mlp(places, 2 * conditioning, conditioning)
+        self.place_in = mlp(moving * (2 * WAVES + 1), 2 * conditioning, conditioning)
         self.text_in = nn.Linear(text_dim, conditioning)
         self.memory_blocks = {block: number for number, block in enumerate(memory_blocks)}
         self.blocks = nn.ModuleList()
         for block in range(depth):
             layer: Layer | None = None
-            moving = min(summed, action_dim)
             if block in self.memory_blocks and memory == "recall":
                 layer = Recall(dim, moving, self.tokens, window)
             elif block in self.memory_blocks:
