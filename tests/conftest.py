@@ -62,12 +62,8 @@ SMALL = {
     "size": 32,
     "autoencoder_widths": (8, 8, 16),
     "latent_channels": 4,
-    "unet_widths": (8,),
-    "head_dim": 4,
-    "norm_groups": 4,
     "text_dim": 16,
-    "heads_width": 8,
-    "prior_width": 8,
+    "transformer": {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4},
 }
 """Sizes of ``build_pipeline`` for frames of 32 pixels and latents of (4, 8, 8)."""
 
@@ -98,10 +94,11 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Ca
     """Folder of an untrained checkpoint for frames of 32 pixels and ``SMALL_TASKS``; don't change it."""
     import torch
 
+    from sfvgen_plan.envs.sawyer import READOUTS
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
     folder = tmp_path_factory.mktemp("small") / "checkpoint"
-    card = CheckpointCard(SMALL_TASKS, size=32, camera="corner4", repeat=5, training={"seed": 0})
+    card = CheckpointCard(SMALL_TASKS, 32, "corner4", 5, 80, 4, 10.0, list(READOUTS), {"seed": 0})
     starts = {task: torch.randn(2, 4, 8, 8) for task in SMALL_TASKS}
     save_checkpoint(folder, make_pipeline(), card, starts)
     return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,47 +10,9 @@ from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
+from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels, target
-
-
-@dataclass(frozen=True)
-class VideoSettings:
-    """How the video transformer is trained.
-
-    Attributes:
-        frames: T, of a training window.
-        context_noise: largest noise level of clean frames; levels are ``context_noise`` times a squared uniform number.
-        log_mean, log_std: of ln sigma of the frames to be denoised (EDM). Sampling in one or two steps begins at high
-            noise, and memory is asked for only where noise hides the frame.
-        drop_action, drop_text: share of windows without actions and place (video planning, inverse dynamics), and
-            without text.
-        dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
-        shown: most true frames at a dream's beginning; each window has 1 to that many.
-        gamma: discount per decision of the value.
-        expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
-        success_share: progress is that share of success, and the rest of reward.
-        estimates, reward, success, value, prior, inverse: weights of the heads' losses beside the denoising loss.
-    """
-
-    frames: int = 16
-    context_noise: float = 0.5
-    log_mean: float = 2.0
-    log_std: float = 1.6
-    drop_action: float = 0.05
-    drop_text: float = 0.1
-    dream: float = 0.5
-    dream_from: int = 2000
-    shown: int = 4
-    gamma: float = 0.95
-    expectile: float = 0.8
-    success_share: float = 0.5
-    estimates: float = 0.1
-    reward: float = 1.0
-    success: float = 0.1
-    value: float = 1.0
-    prior: float = 0.3
-    inverse: float = 0.1
 
 
 class VideoObjective(nn.Module):
@@ -210,7 +171,7 @@ class VideoStage:
         true ones. ``drawn`` is noise of that shape."""
         network = self.objective.network
         level = network.config.context_noise
-        window = network.room(network.empty(len(truth)), truth.shape[1])
+        window = network.room(network.empty(len(truth)))
         frames = []
         for t in range(truth.shape[1]):
             now = slice(t, t + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -35,10 +35,28 @@ class Memory:
         pairs = zip(self._parts(), part._parts(), strict=True)
         return type(self)(*(old.index_copy(0, index, new) for old, new in pairs))
 
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The episodes of all parts, in that order."""
+        return cls(*(torch.cat(part) for part in zip(*(one._parts() for one in parts), strict=True)))
+
     def where(self, chosen: Tensor, other: Self) -> Self:
         """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
         pairs = zip(self._parts(), other._parts(), strict=True)
         return type(self)(*(torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y) for x, y in pairs))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        return {f"memory.{type(self).__name__}.{field.name}": getattr(self, field.name) for field in fields(self)}
+
+    @staticmethod
+    def of_tensors(tensors: Mapping[str, Tensor]) -> Memory | None:
+        """The memory whose ``tensors`` are among these, or None."""
+        for kind in (Lora, Bank):
+            names = [f"memory.{kind.__name__}.{field.name}" for field in fields(kind)]
+            if names[0] in tensors:
+                return kind(*(tensors[name] for name in names))
+        return None
 
     def _parts(self) -> list[Tensor]:
         return [getattr(self, field.name) for field in fields(self)]
@@ -76,6 +94,12 @@ class Bank(Memory):
         """The same, but the episodes that ``index`` names are those of ``part``."""
         length = max(self.keys.shape[3], part.keys.shape[3])
         return super(Bank, self._padded(length)).replaced(index, part._padded(length))
+
+    @classmethod
+    def join(cls, parts: Sequence[Bank]) -> Bank:
+        """The episodes of all parts, in that order."""
+        length = max(part.keys.shape[3] for part in parts)
+        return super().join([part._padded(length) for part in parts])
 
     def _padded(self, length: int) -> Bank:
         room = (0, 0, length - self.keys.shape[3], 0)

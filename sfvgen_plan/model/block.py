@@ -42,22 +42,59 @@ class Block(nn.Module):
             attend: query, key and value (B, H, F * S, d) -> what is heard, of the query's shape.
             remember: what the memory gives for tokens (B, F, S, D); where the block has one.
         """
+        query, key, value, modulation = self.before(tokens, condition, *turn)
+        heard = attend(query, key, value)
+        if remember is None:
+            return self.after(tokens, heard, modulation)
+        tokens, asking = self.asking(tokens, heard, modulation)
+        return self.answered(tokens, remember(asking), modulation)
+
+    def before(
+        self, tokens: Tensor, condition: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Query, key and value (B, H, F * S, d), and the modulation (B, F, 1, parts * D) of what follows."""
         batch, frames, count, width = tokens.shape
-        shift, scale, gate, shift_2, scale_2, gate_2, *rest = self.modulation(condition)[:, :, None].split(width, -1)
+        modulation = self.modulation(condition)[:, :, None]
+        shift, scale = modulation[..., : 2 * width].chunk(2, -1)
         normed = F.layer_norm(tokens, (width,)) * (1 + scale) + shift
         shape = (batch, frames, count, self.heads, width // self.heads)
-        query = rotated(unit(self.to_q(normed).view(shape)), turn)
-        key = rotated(unit(self.to_k(normed).view(shape)), turn)
+        query = rotated(unit(self.to_q(normed).view(shape)), (cos, sin))
+        key = rotated(unit(self.to_k(normed).view(shape)), (cos, sin))
         value = self.to_v(normed).view(shape)
         query, key, value = (x.to(value.dtype).flatten(1, 2).transpose(1, 2) for x in (query, key, value))
-        heard = attend(query, key, value)
-        tokens = tokens + gate * self.to_out(heard.transpose(1, 2).reshape(tokens.shape))
-        if remember is not None:
-            shift, scale, gate = rest
-            normed = (F.layer_norm(tokens, (width,)) * (1 + scale) + shift).to(value.dtype)
-            tokens = tokens + gate * remember(normed)
-        normed = F.layer_norm(tokens, (width,)) * (1 + scale_2) + shift_2
-        return tokens + gate_2 * self.down(F.gelu(self.up(normed), approximate="tanh"))
+        return query, key, value, modulation
+
+    def after(self, tokens: Tensor, heard: Tensor, modulation: Tensor) -> Tensor:
+        """The tokens after what was heard (B, H, F * S, d), and the perceptron."""
+        return self._perceptron(self._attended(tokens, heard, modulation), modulation)
+
+    def asking(self, tokens: Tensor, heard: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens after what was heard, and what the memory is asked with (B, F, S, D)."""
+        width = tokens.shape[-1]
+        tokens = self._attended(tokens, heard, modulation)
+        shift, scale = modulation[..., 6 * width : 8 * width].chunk(2, -1)
+        return tokens, (F.layer_norm(tokens, (width,)) * (1 + scale) + shift).to(heard.dtype)
+
+    def answered(self, tokens: Tensor, read: Tensor, modulation: Tensor) -> Tensor:
+        """The tokens after what the memory gave, and the perceptron."""
+        tokens = tokens + modulation[..., 8 * tokens.shape[-1] :] * read
+        return self._perceptron(tokens, modulation)
+
+    def compile_parts(self) -> None:
+        """Compile what lies between attentions and the memory."""
+        for name in ("before", "after", "asking", "answered"):
+            setattr(self, name, torch.compile(getattr(type(self), name).__get__(self)))
+
+    def _attended(self, tokens: Tensor, heard: Tensor, modulation: Tensor) -> Tensor:
+        width = tokens.shape[-1]
+        gate = modulation[..., 2 * width : 3 * width]
+        return tokens + gate * self.to_out(heard.transpose(1, 2).reshape(tokens.shape))
+
+    def _perceptron(self, tokens: Tensor, modulation: Tensor) -> Tensor:
+        width = tokens.shape[-1]
+        shift, scale, gate = modulation[..., 3 * width : 6 * width].chunk(3, -1)
+        normed = F.layer_norm(tokens, (width,)) * (1 + scale) + shift
+        return tokens + gate * self.down(F.gelu(self.up(normed), approximate="tanh"))
 
 
 def turns(number: Tensor, turned: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,13 @@
-"""Keys and values of clean frames: as a value, and as room to put new ones behind them.
+"""Keys and values of clean frames: as a value, and as room to put new ones in.
 
-Shapes: N episodes, L layers, H heads of d numbers, S tokens a frame, W frames that are kept.
+Shapes: N episodes, L layers, H heads of d numbers, S tokens a frame, W frames that a frame sees beside itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,10 +18,13 @@ from sfvgen_plan.memory.temp_lora import CHUNK
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of the newest W clean frames of N episodes, oldest first; a value, never changed in place.
+    """Keys and values of the newest W + 1 clean frames of N episodes; a value, never changed in place.
+
+    It is a ring: frame number n stands in slot n mod (W + 1). Attention does not mind the order, for every key carries
+    the number of its frame.
 
     Attributes:
-        keys, values: (N, L, H, W * S, d) of the L layers' H heads.
+        keys, values: (N, L, H, (W + 1) * S, d) of the L layers' H heads.
         index: (N,) int64, how many frames were written since the episode began: the next frame's number.
         least, most: bounds of ``index`` over the episodes, known without asking the device.
         memory: what the episodes have learnt, or None for a network without memory layers.
@@ -54,72 +59,68 @@ class Cache:
             memory,
         )
 
+    @classmethod
+    def join(cls, parts: Sequence[Cache]) -> Cache:
+        """The episodes of all parts, in that order."""
+        memories = [part.memory for part in parts if part.memory is not None]
+        return cls(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "index")),
+            min(part.least for part in parts),
+            max(part.most for part in parts),
+            memories[0].join(memories) if memories else None,
+        )
+
+
+class Slot(NamedTuple):
+    """Where a new frame is put, and what it sees: its number (N,) for rotary positions, the places (N, 1, S, 1) of its
+    tokens, how many keys there are at most, and which of them are seen (N, 1, 1, keys), None for all."""
+
+    number: Tensor
+    tokens: Tensor
+    keys: int
+    seen: Tensor | None
+
 
 class Window:
-    """Room for G new frames behind a cache, filled in place while it is worked on. Where gradients are wanted, or the
-    work is compiled (which would copy the whole of what is written into), every frame's keys are put behind anew.
+    """Room for new frames in a copy of a cache, filled in place unless gradients are wanted."""
 
-    Frame slot p of W + G holds the frame of number ``index - W + p``.
-    """
-
-    def __init__(self, cache: Cache, frames: int, tokens: int) -> None:
-        self.tokens, self.width = tokens, cache.keys.shape[-2] // tokens
+    def __init__(self, cache: Cache, tokens: int) -> None:
+        self.tokens, self.slots = tokens, cache.keys.shape[-2] // tokens
         self.index, self.least, self.most = cache.index, cache.least, cache.most
-        self.in_place = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        self.whole = tuple(self._with_room(kept, frames * tokens) for kept in (cache.keys, cache.values))
+        self.in_place = not torch.is_grad_enabled()
+        self.whole = tuple(kept.clone() if self.in_place else kept for kept in (cache.keys, cache.values))
         self.layers = [list(kept.unbind(1)) for kept in self.whole]
         self.memory = cache.memory.layers() if cache.memory is not None else []
 
-    def _with_room(self, kept: Tensor, tokens: int) -> Tensor:
-        if not self.in_place:
-            return kept
-        return torch.cat([kept, kept.new_empty(*kept.shape[:3], tokens, kept.shape[-1])], dim=3)
+    def slot(self, frame: int) -> Slot:
+        """Of the new frame number ``frame``, counted from the cache's end."""
+        number = self.index + frame
+        device = number.device
+        places = (number % self.slots)[:, None] * self.tokens + torch.arange(self.tokens, device=device)
+        filled = min(self.slots, self.most + frame + 1)
+        seen = None
+        if self.least + frame + 1 < filled:  # episodes of several ages, some of them young
+            seen = (torch.arange(filled, device=device) <= number[:, None]).repeat_interleave(self.tokens, 1)
+            seen = seen[:, None, None]
+        return Slot(number, places[:, None, :, None], filled * self.tokens, seen)
 
-    def number(self, first: int, frames: int) -> Tensor:
-        """(N, frames) numbers of the new frames from ``first`` on, for their rotary positions."""
-        return self.index[:, None] + torch.arange(first, first + frames, device=self.index.device)
-
-    def oldest(self, first: int) -> int:
-        """The oldest slot that any of the new frames from ``first`` on may see."""
-        return max(first, self.width - self.most)
-
-    def mask(self, first: int, frames: int) -> Tensor | None:
-        """(N, 1, frames * S, keys) which keys the new frames from ``first`` on see: their own, and those of the W
-        frames before; None where that is all that ``write`` returns."""
-        alike = self.least == self.most or self.least + first >= self.width
-        if frames == 1 and alike:
-            return None
-        device = self.index.device
-        slot = torch.arange(self.oldest(first), self.width + first + frames, device=device)
-        new = self.width + torch.arange(first, first + frames, device=device)
-        near = (slot <= new[:, None]) & (slot >= new[:, None] - self.width)
-        real = slot >= self.width - self.index.clamp(max=self.width)[:, None]
-        seen = near & real[:, None]
-        return seen.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)[:, None]
-
-    def write(self, layer: int, first: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the new frames' keys and values (N, H, F * S, d) in; returns all that they may see."""
-        start = (self.width + first) * self.tokens
-        end, low = start + keys.shape[2], self.oldest(first) * self.tokens
+    def write(self, layer: int, slot: Slot, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the new frame's keys and values (N, H, S, d) in; returns all that there are then."""
         for kept, new in zip(self.layers, (keys, values), strict=True):
-            if self.in_place:
-                kept[layer][:, :, start:end] = new.to(kept[layer].dtype)
-            else:
-                kept[layer] = torch.cat([kept[layer][:, :, :start], new.to(kept[layer].dtype)], 2)
-        return self.layers[0][layer][:, :, low:end], self.layers[1][layer][:, :, low:end]
+            new = new.to(kept[layer].dtype)
+            places = slot.tokens.expand_as(new)
+            put = kept[layer].scatter_ if self.in_place else kept[layer].scatter
+            kept[layer] = put(2, places, new)
+        return self.layers[0][layer][:, :, : slot.keys], self.layers[1][layer][:, :, : slot.keys]
 
     def cache(self, frames: int) -> Cache:
-        """The cache after the first ``frames`` new ones."""
-        low, high = frames * self.tokens, (self.width + frames) * self.tokens
-        whole = self.whole
-        if not self.in_place:
-            whole = tuple(torch.stack([kept[:, :, :high] for kept in layers], 1) for layers in self.layers)
-        keys, values = (kept[:, :, :, low:high] for kept in whole)
+        """The cache after so many new frames."""
+        keys, values = self.whole if self.in_place else (torch.stack(kept, 1) for kept in self.layers)
         memory = Memory.of_layers(self.memory) if self.memory else None
         return Cache(keys, values, self.index + frames, self.least + frames, self.most + frames, memory)
 
-    def ends_chunk(self, first: int) -> Tensor | bool:
-        """Whether the new frame of number ``first`` is the last of a chunk, for all episodes or (N,) for each."""
+    def ends_chunk(self, frame: int) -> Tensor | bool:
+        """Whether the new frame of this number is the last of a chunk, for all episodes or (N,) for each."""
         if self.least == self.most:
-            return (self.least + first + 1) % CHUNK == 0
-        return (self.index + first + 1) % CHUNK == 0
+            return (self.least + frame + 1) % CHUNK == 0
+        return (self.index + frame + 1) % CHUNK == 0

@@ -16,8 +16,8 @@ def model_card(card: CheckpointCard) -> str:
     lines = [
         "# SlowFast-VGen checkpoint",
         "",
-        f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; "
-        f"{card.context_frames} context frames; one decision is one action held for {card.repeat} raw simulator steps.",
+        f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; one decision is one action held "
+        f"for {card.repeat} raw simulator steps.",
         f"Heads read reward, success, value and these numbers out of a frame: {', '.join(card.readouts)}.",
         "Weights are stored in bfloat16 as safetensors. Load with `sfvgen_plan.model.checkpoint.load_checkpoint`.",
         "",
@@ -44,11 +44,7 @@ def model_card(card: CheckpointCard) -> str:
 
 _SECTIONS = (("Data", "data"), ("Losses at the last step", "losses"), ("Seconds per stage", "seconds"))
 
-_ORIGINS = (
-    ("Slow-fast loop", "loop"),
-    ("Added to a checkpoint", "added"),
-    ("Started from a checkpoint", "started from"),
-)
+_ORIGINS = (("Started from a checkpoint", "started from"),)
 
 _FACTS = (
     ("command", "command"),

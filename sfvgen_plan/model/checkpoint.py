@@ -15,19 +15,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.card import model_card
 from sfvgen_plan.model.folders import CARD_FILE, check_folder, checkpoint_folder
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
-from sfvgen_plan.simulation import STATE_NAMES
 
 if TYPE_CHECKING:
-    from sfvgen_plan.memory.learning import FastLearning
-    from sfvgen_plan.model.inverse import InverseDynamics
     from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
 
 STARTS_FILE = "starts.safetensors"
+PRIORS = ("prior", "prior10")
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,9 @@ class CheckpointCard:
     Attributes:
         tasks: task name -> instruction, in training order.
         size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
+        raw_steps_per_second: of the simulator.
         action_dim: numbers in an action.
-        context_frames: clean frames that a generation is conditioned on.
-        anchor_every: decisions that are imagined from the same clean frames unless told otherwise: the frames of
-            training's longest window. A pass that is longer by the clean frames loses less than one that begins anew
-            at imagined frames.
+        reward_scale: the largest reward of a decision.
         readouts: names of the state numbers that the heads read out of a frame.
         training: free-form record of data, seeds, command, device, time and losses.
         sub_goals: texts beside the instructions that parts of episodes were described by.
@@ -51,12 +47,12 @@ class CheckpointCard:
     size: int
     camera: str
     repeat: int
+    raw_steps_per_second: int = 80
     action_dim: int = 4
-    context_frames: int = 2
-    readouts: list[str] = field(default_factory=lambda: list(STATE_NAMES))
+    reward_scale: float = 1.0
+    readouts: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     sub_goals: list[str] = field(default_factory=list)
-    anchor_every: int = 8
 
 
 @dataclass(frozen=True)
@@ -141,49 +137,48 @@ class Checkpoint:
                     f"{remedy}"
                 )
 
-    def simulator(
-        self,
-        sampler_steps: int = 3,
-        memory: FastLearning | None = None,
-        exact: bool = False,
-        context_frames: int | None = None,
-        anchor_every: int | None = 1,
-    ) -> LearnedSimulator:
-        """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments.
+    @property
+    def has_memory(self) -> bool:
+        """Whether its network has memory layers."""
+        network = self.pipeline.transformer
+        return network is not None and bool(network.memory_blocks)
 
-        ``anchor_every`` None: the card's.
-        """
+    def simulator(
+        self, sampler_steps: int = 1, memory: bool | None = None, exact: bool = False, compiled: bool = False
+    ) -> LearnedSimulator:
+        """The learned simulator of this checkpoint; see ``LearnedSimulator`` for the arguments."""
         from sfvgen_plan.simulator import LearnedSimulator
 
-        every = self.card.anchor_every if anchor_every is None else anchor_every
-        return LearnedSimulator(self, sampler_steps, memory, exact, context_frames, every)
+        return LearnedSimulator(self, sampler_steps, memory, exact, compiled)
 
     def prior(self, name: str = "prior") -> LatentPrior:
-        """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task)."""
+        """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task).
+
+        Raises:
+            UserError: another name, or a checkpoint without heads.
+        """
         from sfvgen_plan.simulator import LatentPrior
 
-        network = getattr(self.pipeline, name, None)
-        if network is None:
-            raise UserError(f"prior={name!r} is not in the checkpoint {self.path}; use an agent that needs no prior")
-        return LatentPrior(network, self)
-
-    def inverse(self) -> InverseDynamics:
-        """The inverse dynamics model, which turns videos into actions."""
-        network: InverseDynamics | None = self.pipeline.inverse
-        if network is None:
-            raise UserError(
-                f"checkpoint={str(self.path)!r} has no inverse dynamics model, which tells the actions of an imagined "
-                f"video; train one: sfvgen-plan train --data DATA --checkpoint {self.path} --out OUT add=inverse"
-            )
-        return network
+        if name not in PRIORS:
+            raise unknown_name("prior", name, PRIORS)
+        return LatentPrior(self, few=name == "prior10")
 
 
 def save_checkpoint(
     path: Path, pipeline: SlowFastVGenPipeline, card: CheckpointCard, starts: dict[str, Tensor]
 ) -> None:
-    """Write a checkpoint folder: safetensors and JSON only, and a model card for people."""
+    """Write a checkpoint folder: safetensors and JSON only, and a model card for people.
+
+    The pipeline's weights are rounded to bfloat16 and stay so.
+    """
     path.mkdir(parents=True, exist_ok=True)
     hide_progress_bars()
+    for name, component in pipeline.components.items():
+        if name == "transformer" and component is not None:
+            component.rounded_()
+        elif isinstance(component, torch.nn.Module):
+            # The base class's own: diffusers warns of modules to keep in float32 where there are none.
+            torch.nn.Module.to(component, torch.bfloat16)
     pipeline.save_pretrained(path)
     save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
     (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
@@ -222,19 +217,20 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
+    for component in pipeline.components.values():
+        if isinstance(component, torch.nn.Module):
+            component.requires_grad_(False)  # what is imagined may be differentiated, but not after the weights
     return Checkpoint(pipeline, card, {task: s.to(device, torch.float32) for task, s in starts.items()}, folder)
 
 
 def _read_card(file: Path) -> CheckpointCard:
     """The card in the file; ValueError or TypeError if it is none."""
     card = CheckpointCard(**json.loads(file.read_text()))
-    numbers = (card.size, card.repeat, card.action_dim, card.context_frames)
+    numbers = (card.size, card.repeat, card.raw_steps_per_second, card.action_dim)
     named = isinstance(card.tasks, dict) and all(isinstance(text, str) for text in card.tasks.values())
-    named = named and isinstance(card.sub_goals, list) and all(isinstance(text, str) for text in card.sub_goals)
-    if not named or not card.tasks or not all(type(number) is int and number > 0 for number in numbers):
-        raise ValueError(f"{file.name} is no checkpoint card: tasks, size, repeat, action_dim or context_frames is off")
-    if len(card.readouts) != len(STATE_NAMES) or not all(isinstance(name, str) for name in card.readouts):
-        raise ValueError(f"{file.name} is no checkpoint card: readouts are not {len(STATE_NAMES)} names")
+    listed = all(isinstance(text, str) for text in (*card.sub_goals, *card.readouts))
+    if not named or not listed or not card.tasks or not all(type(number) is int and number > 0 for number in numbers):
+        raise ValueError(f"{file.name} is no checkpoint card: tasks, read-outs, size, repeat or action_dim is off")
     return card
 
 

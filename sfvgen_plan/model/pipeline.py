@@ -11,57 +11,48 @@ from diffusers import AutoencoderKL, DiffusionPipeline, UNet3DConditionModel
 from torch import Tensor
 
 from sfvgen_plan.model import diffusion
-from sfvgen_plan.model.heads import ActionPrior, Heads
-from sfvgen_plan.model.inverse import InverseDynamics
-from sfvgen_plan.model.motion import Motion, followed
+from sfvgen_plan.model.noise import normal
 from sfvgen_plan.model.text import encode_text
+from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.model.unet import VideoUNet
 
 CONTEXT_WINDOW = 32
-"""Most frames, clean and new together, in one pass (f_p + f_g, SlowFast-VGen section 3.2)."""
+"""Most frames, clean and new together, in one pass of a ``VideoUNet`` (f_p + f_g, SlowFast-VGen section 3.2)."""
 
 
 class SlowFastVGenPipeline(DiffusionPipeline):
     """Masked conditional video diffusion driven by text and by an action per frame.
 
     Components follow diffusers' folder layout, so ``save_pretrained`` and ``from_pretrained`` work as everywhere:
-    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), ``unet`` (``VideoUNet``), ``scheduler`` (any of diffusers'),
-    and optionally ``heads``, the priors, ``inverse`` and ``motion``, which a plain video model lacks.
+    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), and what denoises: ``transformer`` (``VideoTransformer``), or for
+    ModelScope's weights ``unet`` (``VideoUNet``) with its ``scheduler`` (any of diffusers').
     """
 
-    _optional_components = ["heads", "prior", "prior10", "inverse", "motion"]  # noqa: RUF012 (diffusers reads it from the class)
+    _optional_components = ["transformer", "unet", "scheduler"]  # noqa: RUF012 (diffusers reads it from the class)
 
     def __init__(
         self,
         vae: AutoencoderKL,
         text_encoder: Any,
         tokenizer: Any,
-        unet: VideoUNet,
-        scheduler: Any,
-        heads: Heads | None = None,
-        prior: ActionPrior | None = None,
-        prior10: ActionPrior | None = None,
-        inverse: InverseDynamics | None = None,
-        motion: Motion | None = None,
+        transformer: VideoTransformer | None = None,
+        unet: VideoUNet | None = None,
+        scheduler: Any = None,
     ) -> None:
         super().__init__()
         self.register_modules(
             vae=vae,
             text_encoder=text_encoder,
             tokenizer=tokenizer,
+            transformer=transformer,
             unet=unet,
             scheduler=scheduler,
-            heads=heads,
-            prior=prior,
-            prior10=prior10,
-            inverse=inverse,
-            motion=motion,
         )
 
     @property
     def action_dim(self) -> int:
-        """Numbers in an action. The denoiser is told of more where a ``motion`` says what they lead to."""
-        return self.unet.config.action_dim - (self.motion.readouts if self.motion is not None else 0)
+        """Numbers in an action."""
+        return int((self.transformer or self.unet).config.action_dim)
 
     @classmethod
     def from_modelscope(cls, path: str, action_dim: int = 4, **options: Any) -> SlowFastVGenPipeline:
@@ -125,12 +116,11 @@ class SlowFastVGenPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def generate(self, context: Tensor, actions: Tensor | None, text: Tensor, noise: Tensor, steps: int = 3) -> Tensor:
-        """New latents from clean context latents (paper section 3.2: only the new frames are updated).
+        """New latents of a ``VideoUNet`` from clean context latents (paper section 3.2: only the new frames are updated).
 
         Args:
             context: (B, P, C, h, w) standardised latents, oldest first; P may be 0.
-            actions: (B, G, I) what the denoiser is told of the action that leads into each new frame: the action, and
-                behind it what ``motion`` makes of it if there is one; or None for no action condition.
+            actions: (B, G, A) that lead into each new frame, or None for no action condition.
             text: (B, L, E) token features.
             noise: (B, G, C, h, w) standard normal.
             steps: sampler steps.
@@ -148,7 +138,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         clean[:past] = 1.0
         clean = clean.expand(len(noise), -1)
         given = (1.0 - clean) if actions is not None else torch.zeros_like(clean)
-        padded = noise.new_zeros(len(noise), past + new, self.unet.config.action_dim)
+        padded = noise.new_zeros(len(noise), past + new, self.action_dim)
         if actions is not None:
             padded[:, past:] = actions
 
@@ -164,20 +154,23 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         prompt: Sequence[str],
         num_frames: int,
         actions: Tensor | None = None,
-        num_inference_steps: int = 3,
+        num_inference_steps: int = 1,
         seed: int = 0,
     ) -> np.ndarray:
         """Continue B videos: frames (B, P, H, W, 3) uint8 and a prompt each -> (B, num_frames, H, W, 3) uint8.
 
-        ``actions`` (B, num_frames, A), or None.
+        ``actions`` (B, num_frames, A), or None. A transformer makes frame by frame, a UNet all in one pass.
         """
-        from sfvgen_plan.model.noise import normal
-
         context = self.encode(frames)
         tokens, pooled = self.embed(prompt)
-        if actions is not None and self.motion is not None:
-            pairs = context[:, [max(-2, -context.shape[1]), -1]]
-            actions, _ = followed(self.motion, self.motion.start(pairs, pooled), actions)
         seeds = seed + torch.arange(len(context), device=context.device)
-        noise = normal(seeds, torch.zeros_like(seeds), (num_frames, *context.shape[2:]))
-        return self.decode(self.generate(context, actions, tokens, noise, num_inference_steps))
+        if self.transformer is None:
+            drawn = normal(seeds, torch.zeros_like(seeds), (num_frames, *context.shape[2:]))
+            return self.decode(self.generate(context, actions, tokens, drawn, num_inference_steps))
+        from sfvgen_plan.imagination import Imaginer
+
+        imaginer = Imaginer(self.transformer, num_inference_steps)
+        state = imaginer.begun(context, pooled, torch.zeros_like(seeds), seeds)
+        if actions is None:
+            return self.decode(imaginer.dreamt(state, pooled, num_frames)[1])
+        return self.decode(imaginer.imagine(state, actions)[1].latents)

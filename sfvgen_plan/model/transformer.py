@@ -36,6 +36,9 @@ WAVES = 5
 LOWEST_NOISE = 0.01
 """Noise levels below it are told as this one: a clean frame's."""
 
+EXACT = ("omega", "theta", "own", "least", "forget", "gain")
+"""Parameters of memory layers that are not rounded: phases of addresses grow large."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -204,23 +207,25 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         c, device = self.config, self.embed.weight.device
         half = torch.is_autocast_enabled(device.type)
         kind = torch.get_autocast_dtype(device.type) if half else self.embed.weight.dtype
-        shape = (episodes, c.depth, c.heads, c.window * self.tokens, c.dim // c.heads)
-        none = torch.zeros(shape, device=device, dtype=kind)
+        shape = (episodes, c.depth, c.heads, (c.window + 1) * self.tokens, c.dim // c.heads)
+        keys, values = (torch.zeros(shape, device=device, dtype=kind) for _ in range(2))
         layers = [self._memory(block).empty(episodes) for block in self.memory_blocks]
         memory = Memory.of_layers(layers) if layers else None
-        return Cache(none, none, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0, memory)
+        return Cache(keys, values, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0, memory)
 
-    def room(self, cache: Cache, frames: int) -> Window:
-        """Room to work on so many frames behind those of the cache."""
-        return Window(cache, frames, self.tokens)
+    def room(self, cache: Cache) -> Window:
+        """Room to work on new frames behind those of the cache."""
+        return Window(cache, self.tokens)
 
-    def look(self, window: Window, first: int, tokens: Tensor, noise: Tensor, known: Condition) -> Tensor:
-        """Write clean frames (N, F, S, V), shown at their noise levels (N, F), as the new ones from ``first`` on;
-        returns their features (N, F, S, D). With memory layers one frame at a time."""
+    def look(
+        self, window: Window, frame: int, tokens: Tensor, noise: Tensor, known: Condition, remember: bool = True
+    ) -> Tensor:
+        """Write a clean frame (N, 1, S, V), shown at its noise level (N, 1), as the new one of that number; returns its
+        features (N, 1, S, D). Without ``remember`` the memory layers are read but learn nothing."""
         embedded = self._embedded(tokens, noise, True)
         condition = self._condition(noise, torch.ones_like(noise), known)
-        found = self._cached(window, first, embedded, condition, self._address(known), written=True)
-        ends = window.ends_chunk(first)
+        found = self._cached(window, frame, embedded, condition, self._address(known), remember)
+        ends = window.ends_chunk(frame) if remember else False
         if window.memory and ends is not False:
             for block, number in self.memory_blocks.items():
                 before = window.memory[number]
@@ -228,42 +233,59 @@ class VideoTransformer(ModelMixin, ConfigMixin):
                 window.memory[number] = learnt if ends is True or learnt is before else learnt.where(ends, before)
         return found
 
-    def denoise(self, window: Window, first: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
-        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of number ``first``.
-        Its keys and values are overwritten by ``look``."""
+    def denoise(self, window: Window, frame: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
+        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of that number. Its keys
+        and values are overwritten by ``look``."""
         embedded = self._embedded(noisy, noise, False)
         condition = self._condition(noise, torch.zeros_like(noise), known)
-        return denoised(
-            self._output(self._cached(window, first, embedded, condition, self._address(known))), noisy, noise
-        )
+        found = self._cached(window, frame, embedded, condition, self._address(known))
+        return denoised(self._output(found), noisy, noise)
 
     def sample(
-        self, window: Window, first: int, noise: Tensor, known: Condition, levels: Sequence[float] | Tensor
+        self, window: Window, frame: int, noise: Tensor, known: Condition, levels: Sequence[float] | Tensor
     ) -> Tensor:
         """One new frame (N, 1, S, V) from unit noise of that shape, by Euler's steps along the noise levels, which end
         before zero. Heun's second order is worse with so few steps."""
-        frame = noise * levels[0]
+        made = noise * levels[0]
         for step, level in enumerate(levels):
             told = noise.new_ones(noise.shape[:2]) * level
-            clean = self.denoise(window, first, frame, told, known)
+            clean = self.denoise(window, frame, made, told, known)
             following = levels[step + 1] if step + 1 < len(levels) else 0.0
-            frame = clean + (frame - clean) * (following / level)
-        return frame
+            made = clean + (made - clean) * (following / level)
+        return made
 
     # Heads
 
     def features(self, tokens: Tensor) -> Tensor:
         """(..., S, D) of clean frames -> what the heads read (..., features)."""
-        return self.squeeze(F.layer_norm(tokens, tokens.shape[-1:])).flatten(-2)
+        return self.squeeze(F.layer_norm(tokens, tokens.shape[-1:])).flatten(-2).float()
 
     def read(self, features: Tensor) -> Reading:
         """Reward, success, termination, value and state of frames."""
-        numbers = self.reader(features).float()
+        numbers = self.reader(self._typed(features)).float()
         return Reading(numbers[..., 0], numbers[..., 1], numbers[..., 2], numbers[..., 3], numbers[..., 4:])
+
+    def propose(self, features: Tensor, few: bool = False) -> Tensor:
+        """The policy prior's actions (..., A) for frames; ``few``: of the one that ten demonstrations a task taught."""
+        return (self.prior10 if few else self.prior)(self._typed(features)).float()
 
     def between(self, before: Tensor, after: Tensor) -> Tensor:
         """Inverse dynamics: the action (..., A) that leads from one frame's features to the next one's."""
-        return self.inverse(torch.cat([before, after], -1)).float().tanh()
+        return self.inverse(self._typed(torch.cat([before, after], -1))).float().tanh()
+
+    # Precision
+
+    def rounded_(self) -> VideoTransformer:
+        """Round the weights to bfloat16, but those few that addresses and gates of the memory layers depend on."""
+        for name, weight in self.named_parameters():
+            if not (".memory." in name and name.rpartition(".")[2] in EXACT):
+                weight.data = weight.data.bfloat16()
+        return self
+
+    def compile_blocks(self) -> None:
+        """Compile what lies between attentions, for this batch size and those that follow."""
+        for block in self._blocks:
+            block.compile_parts()
 
     # Parts
 
@@ -282,32 +304,35 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         """Numbers of a head that are turned in pairs: half of them."""
         return self.config.dim // self.config.heads // 2
 
+    def _typed(self, numbers: Tensor) -> Tensor:
+        """In the precision of the weights; autocast may lower it further."""
+        return numbers.to(self.embed.weight.dtype)
+
     def _embedded(self, tokens: Tensor, noise: Tensor, clean: bool) -> Tensor:
-        scaled = tokens / (1 + noise**2).sqrt()[..., None, None]
-        embedded = self.embed(scaled)
+        embedded = self.embed(self._typed(tokens / (1 + noise**2).sqrt()[..., None, None]))
         return (embedded + self.position + self.kind[int(clean)]).to(embedded.dtype)
 
     def _condition(self, noise: Tensor, clean: Tensor, known: Condition) -> Tensor:
         """(B, F, c) from noise levels, clean flags (B, F) and what is known."""
         level = (noise.float().clamp_min(LOWEST_NOISE).log() / 4)[..., None]
         waves = level * torch.exp2(torch.arange(8, device=level.device) * 0.5)
-        told = self.noise_in(torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1))
         given = known.given.float()[..., None]
-        told = told + self.action_in(torch.cat([known.actions * given, given], -1))
-        told = told + given * self.place_in(place_features(known.place[..., : self.config.summed]))
-        return F.silu(told + self.text_in(known.text)[:, None])
+        told = self.noise_in(self._typed(torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1)))
+        told = told + self.action_in(self._typed(torch.cat([known.actions * given, given], -1)))
+        place = place_features(known.place[..., : self.config.summed])
+        told = told + self._typed(given) * self.place_in(self._typed(place))
+        return F.silu(told + self.text_in(self._typed(known.text))[:, None])
 
     def _cached(
-        self, window: Window, first: int, tokens: Tensor, condition: Tensor, moved: Tensor, written: bool = False
+        self, window: Window, frame: int, tokens: Tensor, condition: Tensor, moved: Tensor, written: bool = False
     ) -> Tensor:
-        frames = tokens.shape[1]
-        turn = turns(window.number(first, frames), self._turned)
-        mask = window.mask(first, frames)
+        slot = window.slot(frame)
+        turn = turns(slot.number[:, None], self._turned)
         for layer, block in enumerate(self._blocks):
 
             def attend(query: Tensor, key: Tensor, value: Tensor, layer: int = layer) -> Tensor:
-                key, value = window.write(layer, first, key, value)
-                return F.scaled_dot_product_attention(query.to(key.dtype), key, value, mask)
+                key, value = window.write(layer, slot, key, value)
+                return F.scaled_dot_product_attention(query.to(key.dtype), key, value, slot.seen)
 
             def remember(asking: Tensor, layer: int = layer) -> Tensor:
                 number, memory = self.memory_blocks[layer], self._memory(layer)
