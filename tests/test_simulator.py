@@ -1,0 +1,152 @@
+"""The learned simulator: a checkpoint in frames and names of tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.imagination import Imagination
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint, save_checkpoint
+from sfvgen_plan.simulator import LearnedSimulator
+
+TASKS = ["reach-v3", "push-v3", "push-v3"]
+SEEDS = [5, 6, 5]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small_checkpoint: Path) -> Checkpoint:
+    return load_checkpoint(small_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def simulator(checkpoint: Checkpoint) -> LearnedSimulator:
+    return checkpoint.simulator(exact=True)
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def actions() -> Tensor:
+    return torch.rand(3, 6, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.fixture
+def state(simulator: LearnedSimulator, frames: np.ndarray) -> Imagination:
+    return simulator.begin(frames, TASKS, SEEDS)
+
+
+def test_shapes(simulator: LearnedSimulator, state: Imagination, actions: Tensor) -> None:
+    after, outcome = simulator.imagine(state, actions)
+    assert len(after) == 3 and state.task.tolist() == [0, 1, 1]
+    assert outcome.reward.shape == outcome.success.shape == outcome.value.shape == (3, 6)
+    assert outcome.estimates.shape == (3, 6, 10) and outcome.latents is not None
+    assert simulator.decode(outcome.latents).shape == (3, 6, 32, 32, 3)
+    torch.testing.assert_close(simulator.read(after).reward[:, 0], outcome.reward[:, -1])
+    assert simulator.denoiser_calls >= 6
+
+
+def test_real_frames_are_followed_in_frames_as_in_latents(
+    simulator: LearnedSimulator, state: Imagination, frames: np.ndarray, actions: Tensor
+) -> None:
+    shown = simulator.observe(state, frames, actions[:, :2])
+    latents = simulator.observe_latents(state, simulator.encode(frames), actions[:, :2])
+    assert all(torch.equal(ours, latents.tensors()[name]) for name, ours in shown.tensors().items())
+    assert torch.allclose(shown.place, state.place + actions[:, :2].sum(1))
+
+
+def test_other_seeds_are_other_futures(simulator: LearnedSimulator, state: Imagination, actions: Tensor) -> None:
+    _, outcome = simulator.imagine(state, actions)
+    _, other = simulator.imagine(simulator.reseed(state, [5, 7, 8]), actions)
+    torch.testing.assert_close(other.latents[0], outcome.latents[0])
+    assert not other.latents[1].allclose(outcome.latents[1])
+    assert not other.latents[2].allclose(outcome.latents[2])
+
+
+def test_forks_lie_next_to_each_other(simulator: LearnedSimulator, state: Imagination) -> None:
+    assert simulator.fork(state, 2).seed.tolist() == [5, 5, 6, 6, 5, 5]
+    assert simulator.join([simulator.select(state, [2]), state]).task.tolist() == [1, 0, 1, 1]
+
+
+def test_two_simulators_of_a_checkpoint_share_nothing_that_changes(
+    checkpoint: Checkpoint, simulator: LearnedSimulator, state: Imagination, actions: Tensor
+) -> None:
+    expected = simulator.imagine(state, actions)[1].reward
+    other = checkpoint.simulator(sampler_steps=3, exact=True)
+    calls = simulator.denoiser_calls
+    assert not torch.equal(other.imagine(state, actions)[1].reward, expected)
+    assert other.denoiser_calls == 3 * 6 and simulator.denoiser_calls == calls
+    assert torch.equal(simulator.imagine(state, actions)[1].reward, expected)
+
+
+def test_priors_read_the_features_of_the_state(checkpoint: Checkpoint, simulator: LearnedSimulator, state: Any) -> None:
+    proposed = checkpoint.prior().act(state)
+    assert proposed.shape == (3, 4) and bool((proposed.abs() <= 1).all())
+    assert torch.equal(simulator.prior(state), proposed)
+    assert not torch.equal(checkpoint.prior("prior10").act(state), proposed)
+    with pytest.raises(UserError, match="prior='prior11' is unknown"):
+        checkpoint.prior("prior11")
+
+
+def test_videos_are_asked_for_by_any_text(simulator: LearnedSimulator, state: Imagination) -> None:
+    _, video, actions = simulator.video(state, ["reach the red goal", "push", "open the drawer"], 3)
+    assert video.shape == (3, 3, 4, 8, 8) and actions.shape == (3, 3, 4)
+    with pytest.raises(UserError, match="frames=0 makes no video"):
+        simulator.video(state, ["push"] * 3, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((3, 32, 32, 3), np.uint8),
+        np.zeros((2, 1, 32, 32, 3), np.uint8),
+        np.zeros((3, 1, 16, 16, 3), np.uint8),
+        np.zeros((3, 0, 32, 32, 3), np.uint8),
+        np.zeros((3, 1, 32, 32, 3), np.float32),
+    ],
+)
+def test_frames_that_do_not_fit_are_refused(
+    simulator: LearnedSimulator, state: Imagination, actions: Tensor, wrong: np.ndarray
+) -> None:
+    with pytest.raises(UserError, match=r"give \(3, P, 32, 32, 3\) uint8 from camera 'corner4'"):
+        simulator.begin(wrong, TASKS, SEEDS)
+    with pytest.raises(UserError, match=r"give \(3, P, 32, 32, 3\) uint8"):
+        simulator.observe(state, wrong, actions[:, :1])
+
+
+def test_what_does_not_fit_the_checkpoint_is_refused(checkpoint: Checkpoint, frames: np.ndarray) -> None:
+    with pytest.raises(UserError, match="task='fly' is not in the checkpoint"):
+        checkpoint.simulator().begin(frames, ["fly"] * 3, SEEDS)
+    with pytest.raises(UserError, match="seeds=1 and tasks=3 don't fit"):
+        checkpoint.simulator().begin(frames, TASKS, [1])
+    with pytest.raises(UserError, match="sampler_steps=0 must be 1 or more"):
+        checkpoint.simulator(0)
+    with pytest.raises(UserError, match=r"memory=True: checkpoint .* has no memory layers"):
+        checkpoint.simulator(memory=True)
+
+
+@pytest.mark.parametrize("kind", ["lora", "recall"])
+def test_episodes_remember_what_left_the_window(
+    kind: str, make_pipeline: Any, tmp_path: Path, frames: np.ndarray, actions: Tensor
+) -> None:
+    sizes = {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4, "memory_rank": 8}
+    pipeline = make_pipeline(transformer={**sizes, "memory": kind, "memory_blocks": [1]})
+    card = CheckpointCard({"a": "reach", "b": "push"}, 32, "corner4", 5, readouts=list("abcdefghij"))
+    save_checkpoint(tmp_path, pipeline, card, {})
+    checkpoint = load_checkpoint(tmp_path)
+    results = {}
+    for memory in (None, False):
+        simulator = checkpoint.simulator(memory=memory, exact=True)
+        assert simulator.memory is (memory is None)
+        state = simulator.begin(frames[:, :1], ["a", "b", "a"], SEEDS)
+        state, _ = simulator.imagine(state, torch.cat([actions, actions], 1))
+        results[memory] = simulator.imagine(state, actions)[1].reward
+    assert not torch.allclose(results[None], results[False])
