@@ -7,13 +7,13 @@ from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
-from sfvgen_plan.arguments import add_overrides
-from sfvgen_plan.catalogue import find_checkpoint
+from sfvgen_plan.arguments import CheckpointAction, add_overrides
 from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.recipe import Recipe, filled
 from sfvgen_plan.settings import compose
 
-HELP = "train a checkpoint: autoencoder, denoiser, heads, priors, inverse dynamics; loop=slowfast adds a loop"
+HELP = "train a checkpoint on a dataset: autoencoder, then video with all heads"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,21 +23,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="PATH",
-        help="folder or name of what loop=slowfast, add=inverse or add=tasks starts from",
+        action=CheckpointAction,
+        help="go on from the weights of this one (folder or name), on the data's tasks",
     )
     add_overrides(parser)
+
+
+def explain(args: Namespace) -> str:
+    """The recipes, as their files introduce themselves."""
+    import sfvgen_plan.configs
+
+    files = sorted((Path(sfvgen_plan.configs.__path__[0]) / "train").glob("*.yaml"))
+    lines = [f"  train={file.stem:<8} {_introduction(file)}" for file in files]
+    return "\n".join(
+        ["recipes, whose settings are changed by train.KEY=value (train=default if none is named):", *lines]
+    )
+
+
+def _introduction(file: Path) -> str:
+    return file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
 
 
 def run(args: Namespace) -> int:
     """Train all stages and write the checkpoint."""
     config = compose("train", args.overrides)
     config |= {key: value for key in ("data", "out", "checkpoint") if (value := getattr(args, key))}
+    filled(Recipe, config["train"], "train")  # a bad number is told before torch is imported
     if not config["data"]:
         raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")
     if not Path(config["data"]).is_dir():
         raise UserError(f"data={config['data']!r} is no folder; make a dataset with sfvgen-plan collect --out DIR")
-    if config["checkpoint"]:
-        config["checkpoint"] = str(find_checkpoint(config["checkpoint"]))
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     args.quiet = args.quiet or not first
     out = Output.of(args)

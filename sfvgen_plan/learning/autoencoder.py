@@ -8,56 +8,45 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from sfvgen_plan.learning.data import TrainingData, pick, spread
-from sfvgen_plan.model.heads import Heads
+from sfvgen_plan.learning.recipe import AutoencoderLoss
+
+
+class Readout(nn.Module):
+    """Unit-scale state numbers (B, D) out of latents (B, C, h, w). The video transformer has its own."""
+
+    def __init__(self, shape: tuple[int, int, int], readouts: int, width: int = 48) -> None:
+        super().__init__()
+        channels, height, across = shape
+        self.conv = nn.Conv2d(channels, width, 3, padding=1)
+        self.out = nn.Linear(width * height * across, readouts)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        numbers: Tensor = self.out(F.silu(self.conv(latents)).flatten(1))
+        return numbers
 
 
 class AutoencoderObjective(nn.Module):
-    """Reconstruction, KL, and a read-out of the state that keeps small things (goal markers) in the latents.
+    """Reconstruction, KL, and a read-out of the state that keeps small things (goal markers) in the latents."""
 
-    Args:
-        foreground: extra weight of pixels that differ from the task's background, where little things are.
-        large: weight of the error's fourth power: a marker of ten pixels that is missing weighs more than faint blur.
-        readout: weight of the state read-out (unit-scale mean squared error).
-        kl: weight of the KL divergence per latent number.
-    """
-
-    text: Tensor
-
-    def __init__(
-        self,
-        vae: AutoencoderKL,
-        heads: Heads,
-        text: Tensor,
-        foreground: float,
-        large: float,
-        readout: float,
-        kl: float,
-    ) -> None:
+    def __init__(self, vae: AutoencoderKL, readout: Readout, weights: AutoencoderLoss) -> None:
         super().__init__()
-        self.vae, self.heads = vae, heads
-        self.foreground, self.large, self.readout, self.kl = foreground, large, readout, kl
-        self.register_buffer("text", text, persistent=False)
-        for parameter in (*heads.pair.parameters(), *heads.pair_out.parameters()):
-            parameter.requires_grad_(False)  # the value is learned later
+        self.vae, self.readout, self.weights = vae, readout, weights
 
-    def forward(
-        self, frames: Tensor, background: Tensor, estimates: Tensor, task: Tensor, eps: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, frames: Tensor, background: Tensor, estimates: Tensor, eps: Tensor) -> dict[str, Tensor]:
         """frames, background (B, 3, H, W) uint8; unit-scale estimates (B, D); eps: latent-shaped noise."""
+        weights = self.weights
         pixels = frames.float() / 127.5 - 1
-        weight = 1 + self.foreground * ((pixels - (background.float() / 127.5 - 1)).abs().amax(1, keepdim=True) > 0.1)
+        differs = (pixels - (background.float() / 127.5 - 1)).abs().amax(1, keepdim=True) > 0.1
         posterior = self.vae.encode(pixels, return_dict=False)[0]
         decoded = self.vae.decode(posterior.mean + posterior.std * eps, return_dict=False)[0].float()
         error = decoded - pixels
-        reconstruction = (weight * (error.abs() + error.square() + self.large * error.pow(4))).mean()
+        each = error.abs() + error.square() + weights.large * error.pow(4)
+        reconstruction = ((1 + weights.foreground * differs) * each).mean()
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
-        # The text is left out: the state must be readable whatever the task.
-        _, _, units = self.heads.read(posterior.mean, self.text[task])
-        state = F.mse_loss(units.float(), estimates)
-        mse = error.detach().square().mean() / 4
+        state = F.mse_loss(self.readout(posterior.mean).float(), estimates)
         return {
-            "loss": reconstruction + self.kl * divergence + self.readout * state,
-            "psnr": -10 * torch.log10(mse),
+            "loss": reconstruction + weights.kl * divergence + weights.readout * state,
+            "psnr": -10 * torch.log10(error.detach().square().mean() / 4),
             "kl": divergence,
             "state": state,
         }
@@ -68,10 +57,10 @@ class AutoencoderStage:
 
     name = "autoencoder"
 
-    def __init__(self, data: TrainingData, objective: AutoencoderObjective, latent_shape: tuple[int, ...]) -> None:
+    def __init__(self, data: TrainingData, vae: AutoencoderKL, weights: AutoencoderLoss) -> None:
         self.data = data
-        self.objective = objective
-        self.latent_shape = latent_shape
+        self.shape = latent_shape(vae, data)
+        self.objective = AutoencoderObjective(vae, Readout(self.shape, data.estimates.shape[1]), weights)
         self.candidates = data.indices(~data.held_out)
         self.backgrounds = task_backgrounds(data)
         mean, std = estimate_scale(data)
@@ -79,14 +68,19 @@ class AutoencoderStage:
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
         index = pick(self.candidates, size, generator)
-        task = self.data.task[index]
         return {
             "frames": self.data.frames[index].movedim(-1, 1),
-            "background": self.backgrounds[task],
+            "background": self.backgrounds[self.data.task[index]],
             "estimates": self.units[index],
-            "task": task,
-            "eps": torch.randn(size, *self.latent_shape, generator=generator, device=index.device),
+            "eps": torch.randn(size, *self.shape, generator=generator, device=index.device),
         }
+
+
+def latent_shape(vae: AutoencoderKL, data: TrainingData) -> tuple[int, int, int]:
+    """(C, h, w) of a frame's latents."""
+    halved = 2 ** (len(vae.config.block_out_channels) - 1)
+    height, width = data.frames.shape[1:3]
+    return vae.config.latent_channels, height // halved, width // halved
 
 
 def estimate_scale(data: TrainingData) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Training data on the training device: frames, latents and labels in flat tensors, with samplers of windows."""
+"""Training data on the training device: frames, latents and labels in flat tensors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from sfvgen_plan.data.episodes import KINDS, EpisodeArrays
 
 HELD_OUT_EVERY = 20
-_STRIDE = 7  # has no divisor in common with it, so that every place has its turn
 """Every so many-th episode of a task is kept for validation."""
+_STRIDE = 7  # has no divisor in common with it, so that every place has its turn
 
 BY_EXPERT = KINDS[:2]
 """Kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided."""
@@ -36,11 +36,9 @@ class TrainingData:
         first, last: (F,) index of the first and last frame of the frame's episode.
         held_out: (F,) True in episodes kept for validation.
         few: (F,) True in the episodes that prior10 may learn from.
-        text: (F,) what the denoiser is told of a window that ends there: index into the task's instructions followed by
+        text: (F,) what the model is told of a window that ends there: index into the task's instructions followed by
             the sub-goals (see ``told_texts``).
-        told: (F,) True where that is a sub-goal.
-        latents: (F, C, h, w) standardised, set after the autoencoder stage; ``imagined`` likewise after the denoiser.
-        followed: (F, I) as ``action``, with what is expected of it behind; set after the stage of the robot's motion.
+        latents: (F, C, h, w) standardised, set after the autoencoder stage.
     """
 
     frames: Tensor
@@ -57,27 +55,11 @@ class TrainingData:
     held_out: Tensor
     few: Tensor
     text: Tensor
-    told: Tensor
     latents: Tensor | None = None
-    imagined: Tensor | None = None
-    followed: Tensor | None = None
-
-    @property
-    def told_actions(self) -> Tensor:
-        """(F, I) what the denoiser is told of the action that led into a frame."""
-        return self.action if self.followed is None else self.followed
 
     def indices(self, mask: Tensor) -> Tensor:
         """Frame numbers where the mask holds."""
         return mask.nonzero(as_tuple=True)[0]
-
-    def window(self, newest: Tensor, length: int) -> Tensor:
-        """Frame numbers (B, length) of the windows that end at ``newest`` (B,).
-
-        Before the start of an episode its first frame repeats.
-        """
-        offsets = torch.arange(1 - length, 1, device=newest.device)
-        return torch.maximum(newest[:, None] + offsets, self.first[newest][:, None])
 
 
 def held_out_episodes(task: np.ndarray, every: int = HELD_OUT_EVERY) -> Tensor:
@@ -121,8 +103,6 @@ def to_training_data(
     ended = number == first + lengths[episode]  # no action follows
     action_number = number - episode - 1  # of the action that led here: frames minus one first frame per episode
 
-    text = told_texts(episodes)
-
     def scatter(values: object, mask: Tensor, shift: int) -> Tensor:
         source = torch.as_tensor(values, dtype=torch.float32)
         out = torch.zeros(frame_count, *source.shape[1:])
@@ -146,8 +126,7 @@ def to_training_data(
         last=place(first + lengths[episode]),
         held_out=place(held_out[episode]),
         few=place(few[episode]),
-        text=place(text),
-        told=place(text >= len(episodes.tasks)),
+        text=place(told_texts(episodes)),
     )
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 from sfvgen_plan.learning.graphs import CapturedObjective
+from sfvgen_plan.learning.recipe import StageSettings
 
 logger = logging.getLogger(__name__)
 
@@ -38,65 +36,6 @@ class Stage(Protocol):
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
         """A batch of ``size`` samples, a pure function of the generator's state and the averaged weights."""
-
-
-@runtime_checkable
-class StatefulStage(Protocol):
-    """A stage whose batches depend on more than the step: what they depend on is saved, too."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The same on every process."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from it."""
-
-
-@dataclass(frozen=True)
-class StageSettings:
-    """Hyperparameters of one stage.
-
-    Attributes:
-        steps: optimiser steps; 0 leaves the networks as they are.
-        batch: samples per step over all processes.
-        learning_rate: peak rate; warmed up over ``warmup`` steps, then cosine to zero (``constant``: no decay).
-        ema: decay of the averaged weights.
-        clip: largest gradient norm.
-
-    Raises:
-        UserError: a number that makes no sense. The message begins with the setting's name.
-    """
-
-    steps: int
-    batch: int
-    learning_rate: float
-    warmup: int = 200
-    weight_decay: float = 0.01
-    ema: float = 0.998
-    clip: float = 1.0
-    constant: bool = False
-
-    def __post_init__(self) -> None:
-        # NaN fails every comparison, so that it is refused, too.
-        for name, allowed, wanted in (
-            ("steps", self.steps >= 0, "0 or more"),
-            ("batch", self.batch >= 1, "1 or more"),
-            ("learning_rate", 0 < self.learning_rate < math.inf, "a finite number above 0"),
-            ("warmup", self.warmup >= 0, "0 or more"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number from 0"),
-            ("ema", 0 <= self.ema < 1, "a number from 0 to below 1"),
-            ("clip", self.clip > 0, "a number above 0"),
-        ):
-            if not allowed:
-                raise UserError(f"{name}={getattr(self, name)} makes no sense; give {wanted}")
-
-    def rate(self, step: int) -> float:
-        """Factor on the learning rate at a step."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup))
-        return warm if self.constant else warm * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
-
-    def decay(self, step: int) -> float:
-        """Decay of the averaged weights at a step: short runs would otherwise average in the random start."""
-        return min(self.ema, (1 + step) / (10 + step))
 
 
 def training_precision(device: torch.device) -> AbstractContextManager[None]:
@@ -127,8 +66,6 @@ def fit(
     optimizer = _optimizer(objective, settings, accelerator.device)
     average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=False)
     parts: dict[str, Any] = {"objective": objective, "average": average, "optimizer": optimizer}
-    if isinstance(stage, StatefulStage):
-        parts["stage"] = stage
     path = folder / f"{stage.name}.pt"
     step, logs, seconds = 0, {}, 0.0
     started = time.monotonic()

@@ -18,7 +18,9 @@ def model_card(card: CheckpointCard) -> str:
         "",
         f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; one decision is one action held "
         f"for {card.repeat} raw simulator steps.",
-        f"Heads read reward, success, value and these numbers out of a frame: {', '.join(card.readouts)}.",
+        f"Heads read reward, success, value and these numbers out of a frame: {', '.join(card.readouts)}."
+        if card.readouts
+        else "A plain video model, without heads that agents could plan with.",
         "Weights are stored in bfloat16 as safetensors. Load with `sfvgen_plan.model.checkpoint.load_checkpoint`.",
         "",
         "## Tasks",
@@ -38,7 +40,8 @@ def model_card(card: CheckpointCard) -> str:
     facts = {name: record[key] for name, key in _FACTS if key in record}
     lines += ["", "## Training", "", *_items(facts)]
     if "recipe" in record:
-        lines += ["", "Recipe:", "", *(f"- {name} = {value}" for name, value in flat(record["recipe"]).items())]
+        said = {name: value for name, value in flat(record["recipe"]).items() if value is not None}
+        lines += ["", "Recipe:", "", *(f"- {name} = {value}" for name, value in said.items())]
     return "\n".join(lines) + "\n"
 
 

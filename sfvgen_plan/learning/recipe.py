@@ -1,0 +1,248 @@
+"""What a recipe of ``sfvgen-plan train`` can say, and what holds where it says nothing. Imports no torch, so that a bad
+number is refused at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from sfvgen_plan.errors import UserError, check_number
+from sfvgen_plan.settings import REQUIRED
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """Hyperparameters of one stage.
+
+    Attributes:
+        steps: optimiser steps; 0 leaves the networks as they are.
+        batch: samples per step over all processes.
+        learning_rate: peak rate; warmed up over ``warmup`` steps, then cosine to zero (``constant``: no decay).
+        ema: decay of the averaged weights.
+        clip: largest gradient norm.
+
+    Raises:
+        UserError: a number that makes no sense. The message begins with the setting's name.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 200
+    weight_decay: float = 0.01
+    ema: float = 0.998
+    clip: float = 1.0
+    constant: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("steps", self.steps, 0)
+        check_number("batch", self.batch, 1)
+        check_number("learning_rate", self.learning_rate, 0, above=True)
+        check_number("warmup", self.warmup, 0)
+        check_number("weight_decay", self.weight_decay, 0)
+        check_number("ema", self.ema, 0, 1)
+        check_number("clip", self.clip, 0, above=True)
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rate at a step."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        return warm if self.constant else warm * 0.5 * (1 + math.cos(math.pi * step / max(1, self.steps)))
+
+    def decay(self, step: int) -> float:
+        """Decay of the averaged weights at a step: short runs would otherwise average in the random start."""
+        return min(self.ema, (1 + step) / (10 + step))
+
+
+@dataclass(frozen=True)
+class AutoencoderLoss:
+    """Weights of the autoencoder's losses beside the plain error of pixels.
+
+    Attributes:
+        foreground: extra weight of pixels that differ from the task's background, where little things are.
+        large: of the error's fourth power: a marker of ten pixels that is missing weighs more than faint blur.
+        readout: of the state read-out (unit-scale mean squared error).
+        kl: of the KL divergence per latent number.
+    """
+
+    foreground: float = 4.0
+    large: float = 10.0
+    readout: float = 0.5
+    kl: float = 1.0e-4
+
+    def __post_init__(self) -> None:
+        for name, weight in asdict(self).items():
+            check_number(name, weight, 0)
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How the video transformer is trained.
+
+    Attributes:
+        frames: T, of a training window.
+        context_noise: largest noise level of clean frames; levels are ``context_noise`` times a squared uniform number.
+        log_mean, log_std: of ln sigma of the frames to be denoised (EDM). Sampling in one or two steps begins at high
+            noise, and memory is asked for only where noise hides the frame.
+        drop_action, drop_text: share of windows without actions and place (video planning, inverse dynamics), and
+            without text.
+        dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
+        shown: most true frames at a dream's beginning; each window has 1 to that many.
+        gamma: discount per decision of the value.
+        expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
+        success_share: progress is that share of success, and the rest of reward.
+        estimates, reward, success, value, prior, inverse: weights of the heads' losses beside the denoising loss.
+
+    Raises:
+        UserError: a number that makes no sense. The message begins with the setting's name.
+    """
+
+    frames: int = 16
+    context_noise: float = 0.5
+    log_mean: float = 2.0
+    log_std: float = 1.6
+    drop_action: float = 0.05
+    drop_text: float = 0.1
+    dream: float = 0.5
+    dream_from: int = 2000
+    shown: int = 4
+    gamma: float = 0.95
+    expectile: float = 0.8
+    success_share: float = 0.5
+    estimates: float = 0.1
+    reward: float = 1.0
+    success: float = 0.1
+    value: float = 1.0
+    prior: float = 0.3
+    inverse: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_number("frames", self.frames, 2)
+        check_number("shown", self.shown, 1)
+        for name in ("drop_action", "drop_text", "dream", "gamma", "expectile", "success_share"):
+            check_number(name, getattr(self, name), 0, 1)
+        for name in ("context_noise", "dream_from", "estimates", "reward", "success", "value", "prior", "inverse"):
+            check_number(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class ChunkSettings:
+    """How ModelScope's UNet is trained.
+
+    Attributes:
+        lengths: of windows, f_p + f_g frames; one is drawn per step.
+        longest_context: f_p is drawn from 1 to that many.
+        drop_action, drop_text: share of windows without that condition.
+    """
+
+    lengths: Sequence[int] = (9, 17, 32)
+    longest_context: int = 16
+    drop_action: float = 0.05
+    drop_text: float = 0.1
+
+    def __post_init__(self) -> None:
+        for length in self.lengths:
+            check_number("lengths", length, 2, 32)
+        check_number("longest_context", self.longest_context, 1)
+        check_number("drop_action", self.drop_action, 0, 1)
+        check_number("drop_text", self.drop_text, 0, 1)
+
+
+@dataclass(frozen=True)
+class TransformerChanges:
+    """Changes to the arguments of ``VideoTransformer``; None leaves its own default."""
+
+    summed: int | None = None
+    window: int | None = None
+    patch: int | None = None
+    dim: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    conditioning: int | None = None
+    squeezed: int | None = None
+    memory: str | None = None
+    memory_blocks: Sequence[int] | None = None
+    memory_rank: int | None = None
+    context_noise: float | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """Those that are changed."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Sizes of the networks; see ``build_pipeline``."""
+
+    autoencoder_widths: Sequence[int] = (24, 48, 64, 96, 128)
+    latent_channels: int = 16
+    text_dim: int = 64
+    transformer: TransformerChanges = field(default_factory=TransformerChanges)
+
+
+@dataclass(frozen=True)
+class AutoencoderStageSettings:
+    """Stage 1."""
+
+    fit: StageSettings
+    loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)
+
+
+@dataclass(frozen=True)
+class VideoStageSettings:
+    """Stage 2. ``learning`` is for the video transformer, ``chunks`` for the UNet of a recipe with a ``base``."""
+
+    fit: StageSettings
+    learning: VideoSettings = field(default_factory=VideoSettings)
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A file of ``configs/train``.
+
+    Attributes:
+        base: a text-to-video checkpoint in ModelScope's layout to start from, whose autoencoder and text encoder stay
+            as they are; None: new networks of the sizes that ``model`` says.
+        text_steps: of the text encoder, which learns to tell the instructions apart.
+        mirror: every episode again as in a mirror; where the camera looks along a plane of symmetry (RLBench).
+    """
+
+    autoencoder: AutoencoderStageSettings
+    video: VideoStageSettings
+    base: str | None = None
+    model: ModelSettings = field(default_factory=ModelSettings)
+    text_steps: int = 300
+    mirror: bool = False
+
+
+def blank(kind: Any) -> dict[str, Any]:
+    """The settings of a dataclass as nested values: its defaults, and ``REQUIRED`` where it has none."""
+    hints, values = get_type_hints(kind), {}
+    for item in fields(kind):
+        if is_dataclass(hints[item.name]):
+            values[item.name] = blank(hints[item.name])
+        else:
+            values[item.name] = REQUIRED if item.default is MISSING else item.default
+    return values
+
+
+def filled(kind: type[Made], values: Mapping[str, Any], place: str) -> Made:
+    """A dataclass from nested values, such as ``blank`` gives.
+
+    Raises:
+        UserError: a number that makes no sense, with its dotted name, which begins with ``place``.
+    """
+    hints = get_type_hints(kind)
+    given = {
+        name: filled(hints[name], value, f"{place}.{name}") if is_dataclass(hints[name]) else value
+        for name, value in values.items()
+    }
+    try:
+        return kind(**given)
+    except UserError as error:
+        # What a part of it refuses has its name already.
+        raise error if str(error).startswith(f"{place}.") else UserError(f"{place}.{error}") from None

@@ -1,0 +1,101 @@
+"""What surrounds a training run: its record, its card, and what keeps two runs in one folder apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sfvgen_plan.data.episodes import EpisodeArrays, read_metadata
+from sfvgen_plan.data.minari_writer import METADATA_FILE
+from sfvgen_plan.data.rlbench import is_recording
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.recipe import Recipe
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard
+from sfvgen_plan.nested import flat
+
+
+def new_card(
+    config: Mapping[str, Any],
+    recipe: Recipe,
+    episodes: EpisodeArrays,
+    start: Checkpoint | None,
+    overrides: Sequence[str] = (),
+) -> CheckpointCard:
+    """The card of what will be trained. ``losses`` and ``seconds`` of its record are filled while it goes on."""
+    source = episodes.source
+    return CheckpointCard(
+        tasks=dict(zip(episodes.tasks, episodes.instructions, strict=True)),
+        size=episodes.size,
+        camera=episodes.camera,
+        repeat=episodes.repeat,
+        raw_steps_per_second=source.raw_steps_per_second,
+        action_dim=episodes.actions.shape[-1],
+        reward_scale=source.reward_scale,
+        readouts=list(source.readouts) if recipe.base is None else [],
+        training=_record(config, episodes, start, overrides),
+        sub_goals=episodes.sub_goals,
+    )
+
+
+def _record(
+    config: Mapping[str, Any], episodes: EpisodeArrays, start: Checkpoint | None, overrides: Sequence[str]
+) -> dict[str, Any]:
+    begin = ["--checkpoint CHECKPOINT"] if start is not None else []
+    record: dict[str, Any] = {
+        "command": " ".join(["sfvgen-plan train --data DATA --out OUT", *begin, *overrides]),
+        "seed": int(config["seed"]),
+        "losses": {},
+        "seconds": {},
+        "data": {
+            "episodes": len(episodes),
+            "frames": len(episodes.frames),
+            "first seed": int(min(episodes.seed)),
+            "last seed": int(max(episodes.seed)),
+        },
+        "recipe": config["train"],
+    }
+    if episodes.source.licence:
+        record["licence"] = episodes.source.licence
+    if start is not None:
+        record["started from"] = {"checkpoint": start.hash, "trained": start.card.training}
+    return record
+
+
+def has_split(data: Path) -> bool:
+    """Whether the episodes are recorded RLBench ones, as they came or collected from those: they keep training and
+    evaluation apart by a split of their own, whatever their seeds."""
+    if (data / METADATA_FILE).is_file():
+        return "split" in read_metadata(data)["collection"]
+    return is_recording(data)
+
+
+class RunNote:
+    """What has to stay the same while the run in a folder is gone on with: its networks, texts and start."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], card: CheckpointCard, start: Checkpoint | None) -> None:
+        self.file = folder / "model.json"
+        recipe = config["train"]
+        texts = {"tasks": list(card.tasks), "sub-goals": card.sub_goals}
+        begin = {"base": recipe["base"], "started from": start.hash if start is not None else None}
+        self.state = json.loads(json.dumps({**begin, **texts, **flat(recipe["model"])}))
+
+    def check(self) -> None:
+        """Refuse to go on with the training state of something else.
+
+        Raises:
+            UserError: the run in the folder is another one.
+        """
+        found = json.loads(self.file.read_text()) if self.file.exists() else self.state
+        if other := [key for key in {**self.state, **found} if self.state.get(key) != found.get(key)]:
+            raise UserError(
+                f"out={str(self.file.parents[1])!r} holds a training run with "
+                + ", ".join(f"{key}={found.get(key)} (now {self.state.get(key)})" for key in other)
+                + "; give another --out, or the same settings to go on with it"
+            )
+
+    def write(self) -> None:
+        """Leave it in the folder."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.state, indent=1) + "\n")
