@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.settings import setting
 
-ONLY_IMAGINED = ("sampler_steps", "memory", "futures", "uncertainty_penalty")
+ONLY_IMAGINED = ("sampler_steps", "futures", "uncertainty_penalty")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class TrainingSettings:
     num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones in a process per core")
     decisions: int = setting(200_000, "taken in all, rounded up to what the algorithm collects at a time")
     horizon: int = setting(50, "decisions until an episode is cut off and begins anew")
-    sampler_steps: int = setting(3, "denoising steps of an imagined decision")
-    memory: bool = setting(False, "fast learning inside every imagined episode")
-    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the simulator's largest is 1")
+    sampler_steps: int = setting(1, "denoising steps of an imagined decision")
+    memory: bool | None = setting(None, "remember what an episode showed; null: if the checkpoint has memory layers")
+    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the largest is 1")
     futures: int = setting(1, "futures imagined of each decision; above 1 their disagreement is the uncertainty")
     uncertainty_penalty: float = setting(0.0, "reward lost per unit of uncertainty; needs futures of at least 2")
     policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")

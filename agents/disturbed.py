@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sfvgen_plan.agents.base import BatchAgent, PlanCost
+from sfvgen_plan.agents.lanes import FollowingAgent
 from sfvgen_plan.agents.noise import Stream, generator
 from sfvgen_plan.errors import UserError
 
@@ -18,7 +19,7 @@ class DisturbedAgent:
     simulators.
 
     Args:
-        agent: who is disturbed. It is not told what was played instead of its action.
+        agent: who is disturbed. One that follows its episodes is told what is played instead of its actions.
         noise: standard deviation of the Gaussian noise on each number of an action, before it is clipped to [-1, 1].
         random: probability that a decision is uniformly random instead.
 
@@ -39,8 +40,11 @@ class DisturbedAgent:
         self._next.update({int(lane): (int(seed), 0) for lane, seed in zip(lanes, seeds, strict=True)})
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        actions = np.asarray(self.agent.act(lanes, frames), np.float32)
-        return np.stack([self._disturbed(int(lane), action) for lane, action in zip(lanes, actions, strict=True)])
+        answered = np.asarray(self.agent.act(lanes, frames), np.float32)
+        actions = np.stack([self._disturbed(int(lane), action) for lane, action in zip(lanes, answered, strict=True)])
+        if isinstance(self.agent, FollowingAgent):
+            self.agent.executed(lanes, actions)
+        return actions
 
     def stats(self, lane: int) -> PlanCost:
         return self.agent.stats(lane)

@@ -1,4 +1,4 @@
-"""The book-keeping of episodes played side by side: newest frames, decision number, what is carried over, cost."""
+"""Real episodes played side by side, and the imagined state in which an agent follows each of them."""
 
 from __future__ import annotations
 
@@ -8,45 +8,40 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
 from sfvgen_plan.errors import UserError
 
 
-@dataclass
+@dataclass(eq=False)
 class Lane:
     """One episode under way.
 
     Attributes:
-        frames: newest real frames (H, W, 3) uint8, oldest first.
-        actions: actions (A,) that led from one of these frames to the next.
         decision: decisions executed so far.
+        action: the last one executed (A,), or None.
+        state: the imagined state that has seen all frames so far; None while it is one of those that ``Lanes`` joined.
         pending: planned actions (A,) still to be executed before the next plan.
         carry: what the planner left for its next call, (H, A), or None.
-        memory: what fast learning keeps of this episode, opaque.
     """
 
     task: str
     seed: int
-    frames: deque[np.ndarray]
-    actions: deque[np.ndarray]
     decision: int = 0
+    action: np.ndarray | None = None
+    state: Any = None
     pending: deque[np.ndarray] = field(default_factory=deque)
     carry: np.ndarray | None = None
-    memory: Any = None
     cost: PlanCost = field(default_factory=PlanCost)
-
-    def context(self, count: int) -> np.ndarray:
-        """The newest ``count`` frames (count, H, W, 3); before there are that many the first is repeated."""
-        newest = list(self.frames)[-count:]
-        return np.stack([newest[0]] * (count - len(newest)) + newest)
 
     def played(self, action: np.ndarray) -> None:
         """Note that ``action`` (A,) is executed now."""
-        self.actions.append(action)
+        self.action = action
         self.decision += 1
 
-    def charge(self, seconds: float, denoiser_calls: int, imagined_decisions: int) -> None:
+    def charge(self, seconds: float, denoiser_calls: int = 0, imagined_decisions: int = 0) -> None:
         """Add to the episode's cost."""
         self.cost = replace(
             self.cost,
@@ -57,20 +52,25 @@ class Lane:
 
 
 class Lanes:
-    """Lanes by number. ``history`` is how many of the newest frames are kept of each; None: all of the episode."""
+    """Lanes by number, each followed in a simulator.
 
-    def __init__(self, history: int | None) -> None:
-        self.history = history
+    Args:
+        simulator: what follows them; None: they are only counted.
+        seed: of the agent's own random numbers.
+    """
+
+    def __init__(self, simulator: Any, seed: int = 0) -> None:
+        self.simulator, self.seed = simulator, seed
         self._lanes: dict[int, Lane] = {}
+        self._together: list[Lane] = []
+        self._joined: Any = None  # the state of the lanes that were observed together last, which mostly come again
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``. Raises UserError for a negative seed."""
         for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
             if seed < 0:
                 raise UserError(f"seed={seed} must be at least 0")
-            frames: deque[np.ndarray] = deque(maxlen=self.history)
-            actions: deque[np.ndarray] = deque(maxlen=None if self.history is None else max(1, self.history - 1))
-            self._lanes[int(lane)] = Lane(task, int(seed), frames, actions)
+            self._lanes[int(lane)] = Lane(task, int(seed))
 
     def __getitem__(self, lane: int) -> Lane:
         try:
@@ -78,8 +78,17 @@ class Lanes:
         except KeyError:
             raise UserError(f"lane={lane} plays no episode; call reset with it first") from None
 
-    def observe(self, lanes: Sequence[int], frames: np.ndarray) -> list[Lane]:
-        """Add the newest frame of each lane, frames (E, H, W, 3) uint8; the lanes in that order."""
+    def keys(self, lanes: Sequence[Lane]) -> list[Key]:
+        """Random keys of the lanes at their next decisions."""
+        return [(self.seed, lane.seed, lane.decision) for lane in lanes]
+
+    @torch.inference_mode()
+    def observe(self, lanes: Sequence[int], frames: np.ndarray) -> tuple[list[Lane], Any]:
+        """Show each lane's newest frame, frames (E, H, W, 3) uint8; the lanes and their state in that order.
+
+        Raises:
+            UserError: frames that don't fit, a lane without episode, or what the simulator refuses.
+        """
         frames = np.asarray(frames)
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) != len(lanes):
             raise UserError(
@@ -87,6 +96,61 @@ class Lanes:
                 f" give ({len(lanes)}, H, W, 3) uint8"
             )
         named = [self[lane] for lane in lanes]
-        for lane, frame in zip(named, frames, strict=True):
-            lane.frames.append(frame.copy())
-        return named
+        if self.simulator is None:
+            return named, None
+        state = self._followed(named, frames[:, None])
+        for lane in named:
+            lane.state = None
+        self._together, self._joined = named, state
+        return named, state
+
+    def _followed(self, lanes: list[Lane], frames: np.ndarray) -> Any:
+        """The lanes' state after the frames (E, 1, H, W, 3): those that have executed nothing yet begin with theirs."""
+        going, begun = ([n for n, lane in enumerate(lanes) if (lane.action is None) == new] for new in (False, True))
+        parts = []
+        before = self._before([lanes[n] for n in going])
+        if going:
+            actions = np.stack([np.asarray(lanes[n].action, np.float32) for n in going])
+            parts.append(self.simulator.observe(before, frames[going], torch.from_numpy(actions[:, None])))
+        if begun:
+            new = [lanes[n] for n in begun]
+            seeds = draw_seeds(self.keys(new), Stream.BEGIN, 1)[:, 0]
+            parts.append(self.simulator.begin(frames[begun], [lane.task for lane in new], seeds.tolist()))
+        if len(parts) == 1:
+            return parts[0]
+        return self.simulator.select(self.simulator.join(parts), np.argsort([*going, *begun]).tolist())
+
+    def _before(self, lanes: list[Lane]) -> Any:
+        """The lanes' joined states; those joined last are only taken apart if it is others that come now."""
+        if lanes == self._together:
+            return self._joined
+        for n, lane in enumerate(self._together):
+            lane.state = self.simulator.select(self._joined, [n])
+        self._together, self._joined = [], None
+        return self.simulator.join([lane.state for lane in lanes]) if lanes else None
+
+
+class FollowingAgent:
+    """What agents have in common that follow real episodes in a simulator (a ``BatchAgent`` but for ``act``).
+
+    Args:
+        simulator: what follows them; None: they are only counted.
+        seed: of the agent's own random numbers, at least 0.
+    """
+
+    def __init__(self, simulator: Any, seed: int = 0) -> None:
+        self.simulator, self.seed = simulator, seed
+        self.lanes = Lanes(simulator, seed)
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Start new episodes in ``lanes``."""
+        self.lanes.reset(lanes, tasks, seeds)
+
+    def executed(self, lanes: Sequence[int], actions: np.ndarray) -> None:
+        """Say that actions (E, A) are executed in these lanes instead of those that ``act`` answered last."""
+        for lane, action in zip(lanes, actions, strict=True):
+            self.lanes[lane].action = action
+
+    def stats(self, lane: int) -> PlanCost:
+        """Cost of the lane's current episode."""
+        return self.lanes[lane].cost

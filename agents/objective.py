@@ -20,14 +20,14 @@ class Objective:
         success_weight: of the discounted probability of the first success, sum_g d^g p_g prod_{j<g} (1 - p_j).
         value_weight: of the value read out at the last decision (what lies behind the horizon).
         discount: d, of one decision, in (0, 1].
-        reward_scale: largest reward of a decision, that of the tasks' simulator.
+        reward_scale: largest reward of a decision, that of the checkpoint's card.
     """
 
     reward_weight: float = 1.0
     success_weight: float = 1.0
     value_weight: float = 1.0
     discount: float = 0.95
-    reward_scale: float = 10.0
+    reward_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_number("discount", self.discount, 0, 1, above=True)

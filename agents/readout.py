@@ -13,18 +13,17 @@ from sfvgen_plan.envs.family import family_of, resolve
 
 
 class ReadoutExpert(ReactiveAgent):
-    """Plays a simulator's scripted experts on the read-outs of the newest frames (a ``BatchAgent``).
+    """Plays a simulator's scripted experts on the read-outs of the newest frame (a ``BatchAgent``).
 
     Read-outs have no orientations and no second object, so tasks whose policy needs those are beyond it.
 
     Args:
-        simulator: turns frames into read-outs (those of the tasks' simulator): ``begin``, and ``read(state)``, which
-            gives the ``Outcome`` of the newest frame (G = 1).
-        context: frames that they are read from.
+        simulator: follows the episodes, and has ``read(state)``, which gives the ``Outcome`` of the newest frame
+            (G = 1) with the read-outs of the tasks' simulator.
     """
 
-    def __init__(self, simulator: Any, context: int = 2) -> None:
-        super().__init__(simulator, context)
+    def __init__(self, simulator: Any) -> None:
+        super().__init__(simulator)
         self._policies: dict[int, Callable[[np.ndarray], np.ndarray]] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:

@@ -35,6 +35,11 @@ class CountedSimulator:
         self.imagined_decisions += actions.shape[0] * actions.shape[1]
         return self.simulator.imagine(state, actions)
 
+    def video(self, state: Any, texts: Sequence[str], frames: int) -> tuple[Any, Tensor, Tensor]:
+        """As ``LearnedSimulator.video``, counted."""
+        self.imagined_decisions += len(texts) * frames
+        return self.simulator.video(state, texts, frames)  # type: ignore[attr-defined]
+
     def fork(self, state: Any, copies: int) -> Any:
         """As ``Simulator.fork``; one copy is the state itself."""
         return self.simulator.fork(state, copies) if copies > 1 else state
@@ -46,7 +51,7 @@ class Problem:
 
     Attributes:
         simulator: where to imagine.
-        state: E imagined episodes that begin from the real frames.
+        state: E imagined episodes that have seen the real frames so far.
         keys: random key of each lane at this decision.
         carry: (E, H, A) what the planner left at its last call, moved on by the decisions executed since; zeros where
             ``carried`` (E,) is False.

@@ -8,26 +8,26 @@ from __future__ import annotations
 import json
 import time
 import zipfile
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from sfvgen_plan.agents.adapters import PredictingAgent
-from sfvgen_plan.agents.base import Given, PlanCost
+from sfvgen_plan.agents.base import Given
+from sfvgen_plan.agents.lanes import FollowingAgent
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
-from sfvgen_plan.envs.observation import PAIR, Observer, observation_space
+from sfvgen_plan.envs.observation import Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.model.checkpoint import Checkpoint
 
 ORIGIN = "sfvgen_plan"
-"""Attribute of a model that was trained in imagination: checkpoint hash, task and observation mode, as a dict."""
+"""Attribute of a model that was trained in imagination: checkpoint hash, task, observation mode and memory."""
 
 _TELLTALES = {
     "TRPO": "cg_max_steps",
@@ -112,19 +112,9 @@ def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
     )
 
 
-@dataclass
-class _Episode:
-    """An episode under way. ``memory`` predicts with the state of a policy that has one."""
-
-    task: str
-    memory: PredictingAgent
-    frames: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=PAIR))
-    seconds: float = 0.0
-
-
-class PolicyAgent:
-    """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``). A recurrent policy keeps its state
-    through each episode.
+class PolicyAgent(FollowingAgent):
+    """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``). What a checkpoint shows of an episode
+    follows it frame by frame, as in training. A recurrent policy keeps its state through each episode.
 
     Args:
         model: what ``load_policy`` returns.
@@ -145,39 +135,39 @@ class PolicyAgent:
             )
         self.model, self.named = model, named
         self._observer: Observer | None = None
+        simulator = None
         if not sees_pixels(model):
             if checkpoint is None:
                 raise UserError(f"agent={named!r} sees frames through a checkpoint; give it with --checkpoint")
-            self._observer = Observer(checkpoint.simulator(), obs_mode_of(model, checkpoint, named))
-        self._episodes: dict[int, _Episode] = {}
+            obs_mode = obs_mode_of(model, checkpoint, named)
+            simulator = checkpoint.simulator(memory=getattr(model, ORIGIN, {}).get("memory"))
+            self._observer = Observer(simulator, obs_mode)
+        super().__init__(simulator)
+        self._recurrent: dict[int, PredictingAgent] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        for lane, task in zip(lanes, tasks, strict=True):
-            self._episodes[lane] = _Episode(task, PredictingAgent(self.model))
+        super().reset(lanes, tasks, seeds)
+        self._recurrent.update({int(lane): PredictingAgent(self.model) for lane in lanes})
 
+    @torch.inference_mode()
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         started = time.perf_counter()
-        episodes = [self._episodes[lane] for lane in lanes]
-        actions = self._predict(self._observe(frames, episodes), episodes)
-        seconds = (time.perf_counter() - started) / len(episodes)
-        for episode in episodes:
-            episode.seconds += seconds
-        return np.asarray(actions, np.float32).clip(-1.0, 1.0)
+        observed, state = self.lanes.observe(lanes, frames)
+        seen = self._checked(frames) if self._observer is None else self._observer.of(state)
+        actions = np.asarray(self._predict(lanes, seen), np.float32).clip(-1.0, 1.0)
+        seconds = (time.perf_counter() - started) / len(observed)
+        for lane, action in zip(observed, actions, strict=True):
+            lane.played(action)
+            lane.charge(seconds)
+        return actions
 
-    def stats(self, lane: int) -> PlanCost:
-        return PlanCost(plan_seconds=self._episodes[lane].seconds)
-
-    def _predict(self, observations: np.ndarray, episodes: Sequence[_Episode]) -> Any:
+    def _predict(self, lanes: Sequence[int], observations: np.ndarray) -> Any:
         if type(self.model).__name__ == "RecurrentPPO":  # the one algorithm here with a state
-            return [episode.memory.act(seen) for episode, seen in zip(episodes, observations, strict=True)]
+            return [self._recurrent[int(lane)].act(seen) for lane, seen in zip(lanes, observations, strict=True)]
         return self.model.predict(observations, deterministic=True)[0]
 
-    def _observe(self, frames: np.ndarray, episodes: Sequence[_Episode]) -> np.ndarray:
-        if self._observer is not None:
-            for episode, frame in zip(episodes, frames, strict=True):
-                episode.frames.extend([frame] * (1 if episode.frames else PAIR))  # nothing moved before the first
-            pairs = np.stack([np.stack(episode.frames) for episode in episodes])
-            return self._observer.of_real(pairs, [episode.task for episode in episodes])
+    def _checked(self, frames: np.ndarray) -> np.ndarray:
+        """The frames; UserError if they are of another size than those trained on."""
         shape, given = self.model.observation_space.shape, frames.shape[1:]
         if given not in (shape, (*shape[1:], shape[0])):  # they store images with the channels first
             raise UserError(f"agent={self.named!r} was trained on frames {shape}, the environment's are {given}")

@@ -51,12 +51,12 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
     Raises:
         UserError: what the environments refuse.
     """
-    family = family_of(task)
-    scale = 1 / family.source.reward_scale if settings.reward_scale is None else settings.reward_scale
+    scale = 1 / checkpoint.card.reward_scale if settings.reward_scale is None else settings.reward_scale
     if settings.real:
+        family = family_of(task)
         task = family.canonical(task)
         checkpoint.task_index(task)
-        observer = Observer(checkpoint.simulator(), settings.obs_mode)
+        observer = Observer(checkpoint.simulator(memory=settings.memory), settings.obs_mode)
         frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
         make = partial(family.make, task, **frames, max_decisions=settings.horizon)
         real = RealVecEnv(make, settings.num_envs, cpu_cores(), scale)
@@ -127,7 +127,8 @@ def train(
             logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
         else:
             model = _new_model(algorithm, environment, settings, hyperparameters, seed)
-            setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, "obs_mode": settings.obs_mode})
+            seen = {"obs_mode": settings.obs_mode, "memory": settings.memory}
+            setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, **seen})
         if settings.real:
             environment.seed(FIRST_TRAINING_SEED + seed * settings.num_envs)
         _write_record(folder, record)

@@ -21,7 +21,6 @@ class Settings(PlannerSettings):
     sigma: float = setting(0.5, "standard deviation of the first candidates, in units of the action")
     decay: float = setting(0.7, "factor on sigma from one iteration to the next")
     temperature: float = setting(0.3, "of the weights, in standard deviations of the scores; lower is greedier")
-    sampler_steps: int = setting(2, "denoising steps of an imagined chunk")
     prior: str | None = setting(None, "prior or prior10: begin at that prior's imagined plan")
 
 

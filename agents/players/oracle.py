@@ -31,9 +31,10 @@ class Settings(SearchSettings):
 
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
+    from sfvgen_plan.agents.objective import Objective
     from sfvgen_plan.agents.optimisers import CEM
     from sfvgen_plan.agents.oracle import OracleAgent
     from sfvgen_plan.agents.search import SearchPlanner
 
-    planner = made(SearchPlanner, settings, optimiser=made(CEM, settings), objective=settings.objective())
+    planner = made(SearchPlanner, settings, optimiser=made(CEM, settings), objective=made(Objective, settings))
     return OracleAgent(planner, given.seed)

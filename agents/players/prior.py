@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import AgentSettings, Given
+from sfvgen_plan.agents.players._planner import REMEMBERS, loaded
+from sfvgen_plan.settings import setting
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,12 @@ class Settings(AgentSettings):
     control: ClassVar[bool] = True
     network: ClassVar[str] = "prior"
 
+    memory: bool | None = setting(None, REMEMBERS)
+
 
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
     from sfvgen_plan.agents.prior import PriorAgent
 
-    checkpoint = given.load()
-    prior = checkpoint.prior(settings.network)
-    return PriorAgent(checkpoint.simulator(), prior, context=checkpoint.card.context_frames, seed=given.seed)
+    checkpoint, simulator = loaded(settings, given)
+    return PriorAgent(simulator, checkpoint.prior(settings.network), seed=given.seed)

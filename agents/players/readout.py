@@ -20,5 +20,4 @@ def build(settings: Settings, given: Given) -> Any:
     """The agent."""
     from sfvgen_plan.agents.readout import ReadoutExpert
 
-    checkpoint = given.load()
-    return ReadoutExpert(checkpoint.simulator(), context=checkpoint.card.context_frames)
+    return ReadoutExpert(given.load().simulator())

@@ -39,7 +39,7 @@ class Recording:
     """What an episode looked like: frames (F, H, W, 3) uint8, and whether the task was solved in each, (F,) bool.
 
     ``actions`` (F - 1, A) led from each to the next. ``estimates`` (F, D) are the true values of
-    ``sfvgen_plan.simulation.STATE_NAMES``; None where the environment doesn't tell.
+    the read-outs; None where the environment doesn't tell.
     """
 
     job: Job

@@ -146,7 +146,7 @@ def _clip_maker(evaluation: Evaluation, contestant: Contestant, store: Path, cou
     try:
         device = resolve_device(evaluation.device)
         loaded = checkpoint_for(protocol, evaluation.tasks, evaluation.checkpoint, device)
-        simulator = loaded.simulator(anchor_every=None)
+        simulator = loaded.simulator()
     except UserError as error:
         if evaluation.checkpoint:
             raise

@@ -43,6 +43,10 @@ class PointMass:
         place, goal = (torch.tensor(frames[:, -1, 0, spot, :2] / 127.5 - 1.0).float() for spot in (0, 1))
         return Points(place, goal + self.goal_error, as_long(seeds), torch.zeros(len(frames), dtype=torch.int64))
 
+    def observe(self, state: Points, frames: np.ndarray, actions: Tensor) -> Points:
+        seen = self.begin(frames, [], state.seed)
+        return replace(seen, step=state.step + actions.shape[1])
+
     def imagine(self, state: Points, actions: Tensor) -> tuple[Points, Outcome]:
         self.denoiser_calls += 1
         self.largest_batch = max(self.largest_batch, len(actions))
@@ -60,6 +64,10 @@ class PointMass:
 
     def select(self, state: Points, index: Sequence[int] | Tensor) -> Points:
         return Points(*(getattr(state, name)[as_long(index)] for name in ("place", "goal", "seed", "step")))
+
+    def join(self, states: Sequence[Points]) -> Points:
+        parts = [[getattr(state, name) for state in states] for name in ("place", "goal", "seed", "step")]
+        return Points(*map(torch.cat, parts))
 
     def reseed(self, state: Points, seeds: Sequence[int] | Tensor) -> Points:
         return replace(state, seed=as_long(seeds))

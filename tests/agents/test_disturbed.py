@@ -70,6 +70,9 @@ class TrueReader:
     def begin(self, frames: np.ndarray, tasks: Any, seeds: Any) -> int:
         return len(frames)
 
+    def observe(self, state: int, frames: np.ndarray, actions: Any) -> int:
+        return state
+
     def read(self, state: int) -> Outcome:
         zeros = torch.zeros(state, 1)
         return Outcome(zeros, zeros, zeros, torch.from_numpy(self.estimates)[None, None].expand(state, 1, -1))

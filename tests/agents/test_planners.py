@@ -222,11 +222,11 @@ def test_smooth_noise_has_unit_variance_and_is_correlated_in_time():
 @pytest.mark.parametrize(
     ("weights", "score"),
     [
-        ({"reward_weight": 1.0}, 1 / 1.5),
-        ({"reward_weight": 1.0, "reward_scale": 1.0}, 10 / 1.5),
+        ({"reward_weight": 1.0, "reward_scale": 10.0}, 1 / 1.5),
+        ({"reward_weight": 1.0}, 10 / 1.5),
         ({"success_weight": 1.0}, 0.5 + 0.5 * 0.5),
         ({"value_weight": 2.0}, 1.6),
-        ({"reward_weight": 1.0, "value_weight": 2.0}, 1 / 1.5 + 1.6),
+        ({"reward_weight": 1.0, "value_weight": 2.0}, 10 / 1.5 + 1.6),
     ],
 )
 def test_objective_adds_its_weighted_terms(weights, score):
@@ -234,41 +234,6 @@ def test_objective_adds_its_weighted_terms(weights, score):
     nothing = dict(reward_weight=0.0, success_weight=0.0, value_weight=0.0, discount=0.5)
     imagined = Outcome(*rows, estimates=torch.zeros(1, 2, 10))
     assert Objective(**{**nothing, **weights}).score(imagined).item() == pytest.approx(score)
-
-
-class Remembering:
-    """Adds fast learning to a point world: the memory is what it was given."""
-
-    def remember_frames(self, memories, frames, actions, tasks, seeds):
-        assert torch.is_inference_mode_enabled() is False
-        self.chunks.append((list(memories), frames.copy(), actions.copy()))
-        return [f"{seed}:{len(self.chunks)}" for seed in seeds]
-
-    def recall(self, state, memories):
-        self.recalled.append(list(memories))
-        return state
-
-
-def test_real_chunks_are_remembered_and_recalled_in_their_episode_alone(world):
-    class World(Remembering, world.PointMass):
-        chunks: list = []  # noqa: RUF012
-        recalled: list = []  # noqa: RUF012
-
-    simulator = World()
-    agent = PlanningAgent(simulator, SearchPlanner(CEM_SMALL, horizon=3, knots=2), memory_every=2)
-    (played,) = world.play(agent, [6], decisions=6)
-    assert [memories for memories, _, _ in simulator.chunks] == [[None], ["6:1"]]
-    assert [chunk.shape for _, chunk, _ in simulator.chunks] == [(1, 2 + 2, 1, 2, 3)] * 2
-    np.testing.assert_array_equal(simulator.chunks[1][2][0], played.actions[2:4])
-    np.testing.assert_array_equal(simulator.chunks[0][1][:, -2:], simulator.chunks[1][1][:, :2])
-    assert simulator.recalled == [["6:1"]] * 2 + [["6:2"]] * 2
-    world.play(agent, [7], decisions=3)
-    assert simulator.chunks[2][0] == [None] and simulator.recalled[4:] == [["7:3"]]
-
-
-def test_memory_needs_a_simulator_that_remembers(world):
-    with pytest.raises(UserError, match="memory=true needs"):
-        PlanningAgent(world.PointMass(), SearchPlanner(CEM_SMALL), memory_every=2)
 
 
 NAN = float("nan")
@@ -306,7 +271,9 @@ def test_a_guided_search_needs_a_prior_and_room_beside_it(world):
 @pytest.mark.parametrize(
     ("agent", "settings", "message"),
     [
-        ("default", {"horizon": 40}, "horizon=40 must be at least 1 and at most"),
+        ("default", {"horizon": 0}, "horizon=0 must be at least 1"),
+        ("prior", {"memory": "yes"}, "memory='yes' is neither true nor false nor null"),
+        ("cem", {"memory": True}, "memory=True: .* has no memory layers"),
         ("default", {"margin": NAN}, "margin=nan must be at least 0"),
         ("default", {"candidates": 2, "elites": 2}, "candidates=2 must be at least 3"),
         ("mppi", {"discount": 0.0}, "discount=0.0 must be above 0 and at most 1"),

@@ -31,9 +31,8 @@ FRAMES = np.zeros((1, 1, 2, 3), np.uint8)
 def checkpoint(world):
     """Looks like a loaded checkpoint of the point world."""
     return SimpleNamespace(
-        card=SimpleNamespace(context_frames=2),
-        tasks=["reach-v3"],
-        simulator=lambda sampler_steps=3, memory=None, context_frames=None: world.PointMass(),
+        card=SimpleNamespace(reward_scale=10.0),
+        simulator=lambda sampler_steps=1, memory=None: world.PointMass(),
         prior=lambda name="prior": world.Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
     )
 
