@@ -21,7 +21,7 @@ class Settings:
     """How policies are played and judged."""
 
     threshold: float = setting(0.5, "success probability above which an imagined decision succeeds")
-    sampler_steps: int = setting(3, "denoising steps of an imagined decision")
+    sampler_steps: int = setting(1, "denoising steps of an imagined decision")
     noise: float = setting(0.0, "deviation of Gaussian noise on the agents' actions")
     random: float = setting(0.0, "probability of a random action instead of the agents'")
 
@@ -112,11 +112,3 @@ def named_policies(agents: Sequence[str], overrides: Sequence[str], settings: Se
         if agents.count(agent) > 1:
             raise UserError(f"agent={agent!r} is named twice; give it once")
     return [Named.of(agent, overrides, settings.noise, settings.random) for agent in agents]
-
-
-def probes(names: Sequence[str], action_dim: int) -> list[Policy]:
-    """Unusual actions by their names."""
-    from sfvgen_plan.agents.probes import ProbeAgent
-    from sfvgen_plan.benchmarks.fidelity.compare import Policy
-
-    return [Policy(name, ProbeAgent(name, action_dim), "probe") for name in names]

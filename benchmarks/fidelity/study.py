@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.benchmarks.fidelity.page import page
-from sfvgen_plan.benchmarks.fidelity.policies import Named, Settings, probes
+from sfvgen_plan.benchmarks.fidelity.plots import scatter
+from sfvgen_plan.benchmarks.fidelity.policies import Named, Settings
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
 from sfvgen_plan.benchmarks.fidelity.summary import summarise
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
@@ -48,7 +48,6 @@ def study(
     protocol: Protocol,
     checkpoint: Checkpoint,
     policies: Sequence[Named],
-    probe_names: Sequence[str],
     settings: Settings,
     folder: Path | None = None,
     lanes: int | None = None,
@@ -79,49 +78,39 @@ def study(
     device = str(checkpoint.pipeline.device)
     kind = "cpu" if device == "cpu" else "other"
     lanes = lanes or (1 if kind == "cpu" else min(64, 4 * cpu_cores()))
-    made = [named.made(checkpoint, device) for named in policies] + probes(probe_names, checkpoint.card.action_dim)
+    made = [named.made(checkpoint, device) for named in policies]
     run = FidelityRun(folder or Path("runs") / f"fidelity-{checkpoint.hash}", record)
-    simulator = checkpoint.simulator(settings.sampler_steps, anchor_every=None)
+    simulator = checkpoint.simulator(settings.sampler_steps)
     episodes = [(task, seed) for task in protocol.tasks for seed in protocol.seeds]
     missing = [(policy, run.missing(policy.name, episodes)) for policy in made]
     left, total = sum(len(found) for _, found in missing), len(made) * len(episodes)
     if left < total:
         out.note(f"{total - left} of {total} episodes are there already")
-    size, finished = block or BLOCKS[kind], False
+    size = block or BLOCKS[kind]
     try:
         with out.progress("episodes", total=left) as bar:
             for policy, found in missing:
                 bar.describe(policy.name)
                 for start in range(0, len(found), size):
                     jobs = [Job(task, seed) for task, seed in found[start : start + size]]
-                    run.add(*compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
+                    run.add(compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
                     bar.advance(len(jobs))
-        finished = True
     finally:
         if run.rows:
-            report(out, run, {**record, "finished": finished})
+            report(out, run, record)
 
 
 def report(out: Output, run: FidelityRun, record: dict[str, Any]) -> None:
-    """Write the summary and its pictures, and show it."""
+    """Write the page and its picture, and show it."""
     from rich.markdown import Markdown
 
-    from sfvgen_plan.benchmarks.fidelity.plots import drift, scatter
-
     try:
-        summary = summarise(run.rows, run.moments)
+        summary = summarise(run.rows)
     except ValueError as error:
         out.note(f"no summary yet: {error}; rows: {run.folder}")
         return
-    text, document = page(summary, record), {**record, **summary}
-    pictures = "\n![imagined over real success](scatter.svg)\n\n![drift](drift.svg)\n"
-    files = {
-        "fidelity.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
-        "fidelity.md": text + pictures,
-        "scatter.svg": scatter(summary),
-        "drift.svg": drift(summary),
-    }
-    for name, content in files.items():
-        write_text(run.folder / name, content)
-    out.result({**document, "folder": str(run.folder)}, Markdown(text))
-    out.note(f"rows, summary and pictures: {run.folder}")
+    text = page(summary, record)
+    write_text(run.folder / "fidelity.md", text)
+    write_text(run.folder / "scatter.svg", scatter(summary))
+    out.result({**record, **summary, "folder": str(run.folder)}, Markdown(text))
+    out.note(f"rows, page and picture: {run.folder}")

@@ -16,13 +16,13 @@ from typing import Any
 from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.fidelity import open_loop
-from sfvgen_plan.benchmarks.fidelity.section import fidelity_sections
-from sfvgen_plan.benchmarks.memory.tables import memory_sections
+from sfvgen_plan.benchmarks.fidelity.page import fidelity_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.results.files import write_text
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import OVERALL, Summary, grouped
+from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
@@ -32,6 +32,9 @@ END = "<!-- results:end -->"
 
 PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
+
+HISTORY = ("avdc11-v3",)
+"""Protocols whose rows were played with checkpoints that are no longer here."""
 
 Record = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Any], str]]
@@ -46,12 +49,10 @@ def results_block(folder: Path) -> str:
     """
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
-        if _holds_episodes(path):
+        if path.stem not in HISTORY and _holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path)))
-    for name in ("open_loop.csv", "open_loop_rlbench.csv"):
-        sections += _section_of(folder / name, open_loop_section)
+    sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
-    sections += memory_sections(folder)
     sections += _section_of(folder / "speed.csv", speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -161,14 +162,16 @@ def _points(estimate: Estimate) -> str:
 
 
 def open_loop_section(records: Sequence[Record]) -> str:
-    """Open-loop rollouts at their last decision, one line per chunk length, means over tasks."""
-    title, header, lines = open_loop.lines(open_loop.summarise(records))
+    """Open-loop rollouts at their last decision, means over tasks."""
+    own = [record for record in records if record["f_g"] == "1"]  # of earlier networks there are others
+    title, header, lines = open_loop.lines(open_loop.summarise(own))
     tasks = {record["task"] for record in records}
     return f"**{title}**, {len(tasks)} tasks of {family_of(min(tasks)).title}\n\n" + markdown(header, lines)
 
 
 def speed_section(records: Sequence[Record]) -> str:
-    """Measured speeds with their devices."""
+    """Measured speeds with their devices, of what is still measured."""
+    records = [record for record in records if record["name"] in MEASUREMENTS]
     columns: Columns = {
         "what": lambda record: record["name"],
         "value": lambda record: f"{_readable(float(record['value']))} {record['unit']}",

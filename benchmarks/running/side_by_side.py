@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 class Settings:
     """How episodes are imagined."""
 
-    chunk: int = setting(8, "decisions imagined in one pass")
-    sampler_steps: int = setting(3, "denoising steps of a pass")
+    sampler_steps: int = setting(1, "denoising steps of a decision")
+
+
+SPAN = 8
+"""Decisions whose quality is told together."""
 
 
 class _Recorded(Observer):
@@ -61,33 +64,28 @@ def real_episode(
     return watch.recording
 
 
-def imagined(recording: Recording, simulator: Any, chunk: int = Settings.chunk) -> np.ndarray:
-    """Frames (F, H, W, 3) uint8 of the episode's actions, imagined from its first frame, which is the first of them;
-    ``chunk`` decisions a pass."""
+def imagined(recording: Recording, simulator: Any) -> np.ndarray:
+    """Frames (F, H, W, 3) uint8 of the episode's actions, imagined from its first frame, which is the first of them."""
     import torch
 
-    actions = torch.from_numpy(recording.actions).to(simulator.device)
-    state = simulator.begin(recording.frames[:1][None], [recording.job.task], [recording.job.seed])
-    frames = [recording.frames[:1]]
-    for part in actions.split(chunk):
-        state, outcome = simulator.imagine(state, part[None])
-        frames.append(simulator.decode(outcome.latents)[0])
-    return np.concatenate(frames)
+    state = simulator.begin(recording.frames[None, :1], [recording.job.task], [recording.job.seed])
+    _, outcome = simulator.imagine(state, torch.from_numpy(recording.actions[None]).to(simulator.device))
+    return np.concatenate([recording.frames[:1], simulator.decode(outcome.latents)[0]])
 
 
-def quality(real: np.ndarray, seen: np.ndarray, chunk: int) -> list[dict[str, float]]:
-    """Mean PSNR of each chunk, of the imagined frames ``seen`` and of a copy of the start frame."""
+def quality(real: np.ndarray, seen: np.ndarray) -> list[dict[str, float]]:
+    """Mean PSNR of every ``SPAN`` decisions, of the imagined frames ``seen`` and of a copy of the start frame."""
     from sfvgen_plan.metrics import psnr
 
     own, copied = psnr(real[1:], seen[1:]), psnr(real[1:], np.broadcast_to(real[:1], real[1:].shape))
     return [
         {
             "first_decision": first + 1,
-            "last_decision": min(first + chunk, len(own)),
-            "psnr_db": float(own[first : first + chunk].mean()),
-            "copy_psnr_db": float(copied[first : first + chunk].mean()),
+            "last_decision": min(first + SPAN, len(own)),
+            "psnr_db": float(own[first : first + SPAN].mean()),
+            "copy_psnr_db": float(copied[first : first + SPAN].mean()),
         }
-        for first in range(0, len(own), chunk)
+        for first in range(0, len(own), SPAN)
     ]
 
 

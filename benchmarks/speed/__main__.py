@@ -42,14 +42,19 @@ def run(args: argparse.Namespace) -> None:
     device = resolve_device(args.device)
     kind = device.partition(":")[0]
     wanted = args.only or [name for name, measurement in MEASUREMENTS.items() if measurement.on == kind]
-    bench = Bench(args.checkpoint, device, args.seconds, args.sampler_steps)
+    bench = Bench(args.checkpoint, device, args.seconds, args.sampler_steps, args.diamond, args.recipe)
     options = ["--checkpoint", Path(args.checkpoint).name] if args.checkpoint else []
     options += ["--sampler-steps", str(args.sampler_steps)] if args.sampler_steps != Bench.sampler_steps else []
+    options += ["--recipe", args.recipe] if args.recipe != Bench.recipe else []
+    options += ["--diamond", "DIAMOND"] if args.diamond else []
     rows: list[Row] = []
     with out.progress("measuring", total=len(wanted)) as bar:
         for name in sorted(wanted, key=list(MEASUREMENTS).index):
             bar.describe(name)
             measurement = MEASUREMENTS[name]
+            if not measurement.possible(bench):
+                out.note(f"{name} is left out: there is no such thing here")
+                continue
             value, command = measurement.measure(bench), shlex.join(["--only", name, "--device", kind, *options])
             rows.append(Row(name, machine(device), f"{value:.4g}", measurement.unit, f"{COMMAND} {command}"))
             merge_measurements(args.out, Row, ("name", "device"), rows[-1:])
@@ -65,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/rows/speed.csv"), metavar="FILE.csv")
     add_model_arguments(parser)
     parser.add_argument("--sampler-steps", type=positive_int, default=Bench.sampler_steps, help="denoising steps")
+    parser.add_argument("--recipe", default=Bench.recipe, help="whose training step is measured (default: default)")
+    parser.add_argument("--diamond", type=Path, metavar="FOLDER", help="checkout of github.com/eloialonso/diamond")
     parser.add_argument("--seconds", type=float, default=Bench.seconds, help="of measuring each, at least")
     return run_script(parser, run, arguments)
 

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.speed.memory import memory_seconds
+from sfvgen_plan.benchmarks.speed.diamond import diamond_steps
+from sfvgen_plan.benchmarks.speed.training import training_step
 from sfvgen_plan.devices import cpu_cores, device_name
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
+    from sfvgen_plan.imagination import Imagination
     from sfvgen_plan.model.checkpoint import Checkpoint
+    from sfvgen_plan.simulator import LearnedSimulator
 
 EVAL = ("eval", "--task", "drawer-close-v3", "--episodes", "1")
 ENDLESS = 2**31
@@ -41,13 +44,17 @@ class Bench:
         path: checkpoint folder or name; None for the package's.
         device: "cpu" or "cuda".
         seconds: of measuring a call, at least.
-        sampler_steps: denoising steps of an imagined decision or chunk.
+        sampler_steps: denoising steps of an imagined decision.
+        diamond: checkout of DIAMOND, or None.
+        recipe: whose training step is measured.
     """
 
     path: str | None = None
     device: str = "cpu"
     seconds: float = 3.0
-    sampler_steps: int = 3
+    sampler_steps: int = 1
+    diamond: Path | None = None
+    recipe: str = "default"
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -61,6 +68,15 @@ class Bench:
         options = ["--device", self.device, *(["--checkpoint", self.path] if self.path else [])]
         with tempfile.TemporaryDirectory() as folder:
             return run_program(*EVAL, *options, "--out", str(Path(folder) / "run"))
+
+    @cached_property
+    def training(self) -> tuple[float, float]:
+        """Seconds of a training step, and its share of the device's peak."""
+        from sfvgen_plan.learning.recipe import Recipe, filled
+        from sfvgen_plan.settings import compose
+
+        recipe = filled(Recipe, compose("train", ["data=none", f"train={self.recipe}"])["train"], "train")
+        return training_step(self.checkpoint.pipeline.transformer, recipe.video, self.clock)
 
     def clock(self, call: Callable[[], object]) -> float:
         """Mean seconds of a call, over three calls at least and so many seconds; after calls that warm it up."""
@@ -78,14 +94,12 @@ def help_seconds(bench: Bench) -> float:
     return statistics.median(run_program("--help")[0] for _ in range(3))
 
 
-def imagined(bench: Bench, episodes: int, decisions: int) -> float:
-    """Imagined decisions a second, all heads included, ``decisions`` of ``episodes`` in a call."""
+def imagined(bench: Bench, episodes: int, decisions: int, memory: bool | None = None) -> float:
+    """Imagined decisions a second, all heads included and no frame decoded, ``decisions`` of ``episodes`` in a call."""
     import torch
 
-    simulator = bench.checkpoint.simulator(bench.sampler_steps)
-    task = bench.checkpoint.tasks[0]
-    start = bench.checkpoint.starts[task][:1, None].expand(episodes, -1, -1, -1, -1)
-    state = simulator.begin_latents(start, [task] * episodes, list(range(episodes)))
+    simulator = bench.checkpoint.simulator(bench.sampler_steps, memory, compiled=True)
+    state = begun(bench, simulator, episodes)
     actions = torch.rand(episodes, decisions, simulator.action_dim, device=simulator.device) * 2 - 1
 
     def imagine() -> None:
@@ -94,6 +108,13 @@ def imagined(bench: Bench, episodes: int, decisions: int) -> float:
         outcome.reward.cpu()  # waits for the device
 
     return episodes * decisions / bench.clock(imagine)
+
+
+def begun(bench: Bench, simulator: LearnedSimulator, episodes: int) -> Imagination:
+    """Episodes at the checkpoint's first start frame."""
+    task = bench.checkpoint.tasks[0]
+    start = bench.checkpoint.starts[task][:1, None].to(simulator.device).expand(episodes, -1, -1, -1, -1)
+    return simulator.begin_latents(start, [task] * episodes, list(range(episodes)))
 
 
 def vector(bench: Bench, num_envs: int, obs_mode: str) -> float:
@@ -124,20 +145,73 @@ def plan(bench: Bench, candidates: int, horizon: int) -> float:
     return bench.clock(lambda: agent.act([0], frame))
 
 
-def memory_speedup(bench: Bench, episodes: int) -> float:
-    """How many times faster ``episodes`` with a memory each are imagined and remembered in one batch than one after the
-    other with a PEFT adapter."""
-    batched, alone = memory_seconds(bench.checkpoint, episodes, bench.sampler_steps, bench.clock)
-    return alone / batched
+def cold_start(bench: Bench, num_envs: int) -> float:
+    """Seconds from making so many imagined environments to their first step, compiled with nothing kept from earlier
+    times, in a process that has loaded the checkpoint."""
+    code = (
+        "import sys; from sfvgen_plan.benchmarks.speed.measurements import Bench, first_step; "
+        f"print(first_step(Bench({bench.path!r}, {bench.device!r}, sampler_steps={bench.sampler_steps}), {num_envs}))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": str(Path(folder) / "triton")}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | own, stdout=subprocess.PIPE, text=True, check=True
+        )
+    return float(done.stdout.split()[-1])
+
+
+def first_step(bench: Bench, num_envs: int) -> float:
+    """Seconds from making so many imagined environments to the end of their first step."""
+    from sfvgen_plan.envs.vector import ImaginedVectorEnv
+
+    checkpoint = bench.checkpoint
+    start = time.perf_counter()
+    env = ImaginedVectorEnv(
+        num_envs, checkpoint.tasks[0], checkpoint, obs_mode="latent", sampler_steps=bench.sampler_steps
+    )
+    env.reset(seed=0)
+    env.step(np.asarray(env.action_space.sample()))
+    return time.perf_counter() - start
+
+
+def diamond_ratio(bench: Bench) -> float:
+    """Imagined decisions a second over the steps a second of DIAMOND, both at their best number of episodes and without
+    anything between a frame of the model and its pixels: ours are latents, DIAMOND's are the pixels."""
+    assert bench.diamond is not None, "it is measured only where there is one"
+    return max(imagined(bench, count, 1) for count in (1024, 4096)) / diamond_steps(
+        bench.diamond, bench.device, bench.clock
+    )
+
+
+def memory_bytes(bench: Bench, decisions: int) -> float:
+    """What an episode has to keep for its memory after so many decisions."""
+    import torch
+
+    simulator = bench.checkpoint.simulator(bench.sampler_steps)
+    actions = torch.zeros(1, decisions, simulator.action_dim, device=simulator.device)
+    memory = simulator.imagine(begun(bench, simulator, 1), actions)[0].memory
+    assert memory is not None, "it is measured only where there is one"
+    return sum(part.nbytes for part in memory.tensors().values())
+
+
+def memory_overhead(bench: Bench, episodes: int, decisions: int) -> float:
+    """Share of time that remembering adds to imagining."""
+    without, remembering = (imagined(bench, episodes, decisions, memory) for memory in (False, True))
+    return without / remembering - 1
+
+
+def has_memory(bench: Bench) -> bool:
+    return bench.checkpoint.has_memory
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """``on``: the device whose speed it is, "cpu" or "cuda"."""
+    """``on``: the device whose speed it is, "cpu" or "cuda". ``possible``: whether there is such a thing here."""
 
     measure: Callable[[Bench], float]
     unit: str
     on: str
+    possible: Callable[[Bench], bool] = lambda bench: True
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
@@ -146,13 +220,18 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "eval_peak_memory": Measurement(lambda bench: bench.evaluation[1], "GB", "cpu"),
     "step_cpu_ms": Measurement(lambda bench: 1e3 / vector(bench, 1, "pixels"), "ms", "cpu"),
     "plan_cpu_seconds": Measurement(partial(plan, candidates=64, horizon=8), "s", "cpu"),
+    "cold_start": Measurement(partial(cold_start, num_envs=1024), "s", "cuda"),
     "plan_gpu_seconds": Measurement(partial(plan, candidates=200, horizon=10), "s", "cuda"),
     "imagined_4096x1": Measurement(partial(imagined, episodes=4096, decisions=1), "decisions/s", "cuda"),
     "imagined_1024x3": Measurement(partial(imagined, episodes=1024, decisions=3), "decisions/s", "cuda"),
     "vector_latent_1024": Measurement(partial(vector, num_envs=1024, obs_mode="latent"), "decisions/s", "cuda"),
     "vector_state_1024": Measurement(partial(vector, num_envs=1024, obs_mode="state"), "decisions/s", "cuda"),
     "vector_pixels_1024": Measurement(partial(vector, num_envs=1024, obs_mode="pixels"), "decisions/s", "cuda"),
-    "memory_speedup_64": Measurement(partial(memory_speedup, episodes=64), "ratio", "cuda"),
+    "training_step": Measurement(lambda bench: 1e3 * bench.training[0], "ms", "cuda"),
+    "training_peak_share": Measurement(lambda bench: bench.training[1], "ratio", "cuda"),
+    "diamond_ratio": Measurement(diamond_ratio, "ratio", "cuda", lambda bench: bench.diamond is not None),
+    "memory_bytes": Measurement(partial(memory_bytes, decisions=100), "bytes", "cuda", has_memory),
+    "memory_overhead": Measurement(partial(memory_overhead, episodes=64, decisions=8), "ratio", "cuda", has_memory),
 }
 """In this order: programs are started while this process is still small, since Linux counts the memory of the process
 that starts a program among the program's own peak."""

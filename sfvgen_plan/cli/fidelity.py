@@ -6,7 +6,6 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
-from sfvgen_plan.errors import unknown_name
 
 HELP = "score policies in the real and in the learned simulator from the same starts, and compare the scores"
 
@@ -24,9 +23,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         help="a policy, as in eval; may be given several times, and again with other settings into the same --out, "
         "which is reported as a whole (default: eleven of different strength)",
-    )
-    parser.add_argument(
-        "--probes", nargs="*", help="unusual actions: still, corner, flip (default: all, with the eleven policies)"
     )
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help=f"per task (default: {EPISODES})")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the first episode (default: 0)")
@@ -51,7 +47,6 @@ def explain(args: Namespace) -> str:
 
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
-    from sfvgen_plan.agents.probes import PROBES
     from sfvgen_plan.benchmarks.fidelity.policies import Settings, named_policies
     from sfvgen_plan.benchmarks.fidelity.study import rules, study
     from sfvgen_plan.catalogue import check_covers
@@ -60,10 +55,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.envs.family import canonical, family_of
     from sfvgen_plan.settings import configured, of_group
 
-    probes = (() if args.agent else tuple(PROBES)) if args.probes is None else args.probes
-    for name in probes:
-        if name not in PROBES:
-            raise unknown_name("probe", name, PROBES)
     agent, own = of_group(args.overrides, "agent")
     settings = configured(Settings, own)
     policies = named_policies(args.agent, agent, settings)
@@ -76,5 +67,5 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))
-    study(out, protocol, checkpoint, policies, probes, settings, args.out, args.lanes, args.block)
+    study(out, protocol, checkpoint, policies, settings, args.out, args.lanes, args.block)
     return 0

@@ -6,7 +6,6 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
-from sfvgen_plan.errors import UserError
 
 HELP = "act in the real environment, imagine the same actions open loop, write both as a video"
 
@@ -65,19 +64,15 @@ def run(args: Namespace) -> int:
     decisions = args.decisions or DECISIONS if actions is None else len(actions)
 
     from sfvgen_plan.model.checkpoint import load_checkpoint
-    from sfvgen_plan.model.pipeline import CONTEXT_WINDOW
 
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
-    most = CONTEXT_WINDOW - checkpoint.card.context_frames
-    if not 1 <= settings.chunk <= most:
-        raise UserError(f"chunk={settings.chunk} doesn't fit into one pass; give 1 to {most}")
-    learned = checkpoint.simulator(sampler_steps=settings.sampler_steps, anchor_every=None)
+    learned = checkpoint.simulator(settings.sampler_steps)
     out.note(f"{decisions} decisions of {task}, real and imagined")
     recording = side_by_side.real_episode(evaluation, checkpoint, decisions, actions)
-    seen = side_by_side.imagined(recording, learned, settings.chunk)
-    scores = side_by_side.quality(recording.frames, seen, settings.chunk)
+    seen = side_by_side.imagined(recording, learned)
+    scores = side_by_side.quality(recording.frames, seen)
     write_mp4(args.out, side_by_side.pictures(recording.job, recording.frames, seen))
-    data = {"task": task, "seed": args.seed, "checkpoint": checkpoint.hash, "video": str(args.out), "chunks": scores}
+    data = {"task": task, "seed": args.seed, "checkpoint": checkpoint.hash, "video": str(args.out), "spans": scores}
     lines = [
         (f"{s['first_decision']:.0f}-{s['last_decision']:.0f}", f"{s['psnr_db']:.1f}", f"{s['copy_psnr_db']:.1f}")
         for s in scores

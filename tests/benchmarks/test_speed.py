@@ -9,8 +9,10 @@ import pytest
 from sfvgen_plan.benchmarks.report.readme import speed_section
 from sfvgen_plan.benchmarks.speed import measurements
 from sfvgen_plan.benchmarks.speed.__main__ import Row, main
-from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Measurement, imagined, run_program, vector
+from sfvgen_plan.benchmarks.speed.diamond import diamond_steps
+from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Bench, Measurement, run_program
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.checkpoint import load_checkpoint, save_checkpoint
 
 
 def read(path):
@@ -21,41 +23,63 @@ def read(path):
 def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, capsys):
     path = tmp_path / "rows" / "speed.csv"
     options = ["--device", "cpu", "--out", str(path)]
-    values = iter((1.0, 2.0, 3.0))
+    values = iter((1.0, 2.0, 3.0, 4.0))
     for name in ("help_seconds", "step_cpu_ms"):
         monkeypatch.setitem(MEASUREMENTS, name, Measurement(lambda bench: next(values), "s", "cpu"))
     assert main(["--only", "step_cpu_ms", "help_seconds", *options]) == 0
-    assert main(["--only", "help_seconds", "--checkpoint", "metaworld10", *options]) == 0
+    assert main(["--only", "help_seconds", "--sampler-steps", "2", *options]) == 0
     assert [(row["name"], row["value"]) for row in read(path)] == [("help_seconds", "3"), ("step_cpu_ms", "2")]
     assert tuple(read(path)[0]) == tuple(field.name for field in fields(Row))
-    command = "python -m sfvgen_plan.benchmarks.speed --only help_seconds --device cpu --checkpoint metaworld10"
+    command = "python -m sfvgen_plan.benchmarks.speed --only help_seconds --device cpu --sampler-steps 2"
     assert read(path)[0]["command"] == command
     assert "help_seconds" in capsys.readouterr().out
     assert "help_seconds" in speed_section(read(path))
 
-
-def test_other_tables_are_not_overwritten(tmp_path, monkeypatch, capsys):
-    path = tmp_path / "other.csv"
-    path.write_text("task,f_g\nreach-v3,1\n")
-    monkeypatch.setitem(MEASUREMENTS, "help_seconds", Measurement(lambda bench: 1.0, "s", "cpu"))
-    assert main(["--only", "help_seconds", "--device", "cpu", "--out", str(path)]) == 2
-    assert "other.csv" in capsys.readouterr().err
+    path.write_text("task,f_g\nreach-v3,1\n")  # another table is not overwritten
+    assert main(["--only", "help_seconds", *options]) == 2
+    assert "speed.csv" in capsys.readouterr().err
     assert path.read_text() == "task,f_g\nreach-v3,1\n"
 
 
-def test_the_models_numbers(small_checkpoint, tmp_path, monkeypatch):
+@pytest.fixture
+def remembering(tmp_path, small_checkpoint, make_pipeline):
+    """Folder of a checkpoint with a memory layer."""
+    plain = load_checkpoint(small_checkpoint)
+    sizes = {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4}
+    pipeline = make_pipeline(transformer=sizes | {"memory_blocks": [1]})
+    save_checkpoint(tmp_path / "checkpoint", pipeline, plain.card, plain.starts)
+    return tmp_path / "checkpoint"
+
+
+def test_the_models_numbers(remembering, tmp_path, monkeypatch):
     small = {
-        "imagined_2x3": partial(imagined, episodes=2, decisions=3),
-        "vector_state_2": partial(vector, num_envs=2, obs_mode="state"),
+        "imagined": partial(measurements.imagined, episodes=2, decisions=3),
+        "vector": partial(measurements.vector, num_envs=2, obs_mode="state"),
         "plan": partial(measurements.plan, candidates=2, horizon=4),
-        "memory_speedup_2": partial(measurements.memory_speedup, episodes=2),
+        "cold": partial(measurements.first_step, num_envs=2),
+        "step": lambda bench: bench.training[0],
+        "share": lambda bench: bench.training[1],
+        "bytes": partial(measurements.memory_bytes, decisions=2),
     }
     for name, measure in small.items():
         monkeypatch.setitem(MEASUREMENTS, name, Measurement(measure, "-", "cpu"))
     path = tmp_path / "speed.csv"
-    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--seconds", "0", "--out", str(path)]
-    assert main(["--only", *small, "--sampler-steps", "1", *options]) == 0
-    assert {row["name"]: float(row["value"]) > 0 for row in read(path)} == dict.fromkeys(small, True)
+    options = ["--checkpoint", str(remembering), "--device", "cpu", "--seconds", "0", "--out", str(path)]
+    assert main(["--only", *small, "--recipe", "tiny", *options]) == 0
+    found = {row["name"]: float(row["value"]) for row in read(path)}
+    assert {name: value > 0 for name, value in found.items()} == dict.fromkeys(small, True)
+    assert found["share"] < 1
+    assert measurements.memory_overhead(Bench(str(remembering), "cpu", 0), 2, 2) > -1
+
+
+def test_what_is_not_there_is_left_out(small_checkpoint, tmp_path, capsys):
+    path = tmp_path / "speed.csv"
+    options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--out", str(path)]
+    assert main(["--only", "diamond_ratio", "memory_bytes", "memory_overhead", *options]) == 0
+    assert capsys.readouterr().err.count("left out") == 3
+    assert not path.exists()
+    with pytest.raises(UserError, match="no checkout"):
+        diamond_steps(tmp_path, "cpu", lambda call: 1.0)
 
 
 def test_programs_are_measured_and_their_failure_is_told():

@@ -16,24 +16,23 @@ def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     """Function that saves one for tasks (name -> instruction) with a card of these further facts; its folder."""
     import torch
 
+    from sfvgen_plan.envs.sawyer import READOUTS
     from sfvgen_plan.model.build import build_pipeline
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
     def save(tasks: dict[str, str], **facts: Any) -> Path:
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        card = CheckpointCard(tasks, size=128, **facts)
+        usual: dict[str, Any] = {"raw_steps_per_second": 80, "reward_scale": 10.0, "readouts": list(READOUTS)}
+        card = CheckpointCard(tasks, size=128, **usual | facts)
         pipeline = build_pipeline(
             list(tasks.values()),
             action_dim=card.action_dim,
+            readouts=len(card.readouts),
             autoencoder_widths=(8, 8, 8, 8, 8),
             latent_channels=4,
-            unet_widths=(8, 8),
-            head_dim=4,
-            norm_groups=4,
             text_dim=16,
-            heads_width=8,
-            prior_width=8,
+            transformer={"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4},
         )
         folder = tmp_path_factory.mktemp("checkpoint")
         save_checkpoint(folder, pipeline, card, {task: torch.zeros(1, 4, 8, 8) for task in tasks})

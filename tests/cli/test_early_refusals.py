@@ -23,7 +23,6 @@ REFUSED = {
     "fidelity --agent nope": "agent='nope' is unknown",
     "fidelity --agent expert": "give readout",
     "fidelity --agent prior agent.candidates=3": "names no setting",
-    "fidelity --probes nope": "probe='nope' is unknown",
     "fidelity --task memory/return": "task='memory/return' is not covered by checkpoint='metaworld10'",
     "play --task memory/return": "play needs a simulator that can go back, unlike the memory tasks",
     "play --task rlbench/reach_target": "play needs a simulator that can go back, unlike RLBench",
