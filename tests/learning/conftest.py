@@ -1,19 +1,32 @@
 """Trainings that may be killed anywhere."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sfvgen_plan.learning import fitting, train
+from sfvgen_plan.learning import train
+from sfvgen_plan.settings import compose
 
 
 @pytest.fixture(scope="session")
-def train_in_steps():
-    """``Training(...).run()``, which saves the state of a stage and reports after every step."""
+def train_in_steps() -> Callable[..., Path]:
+    """Function that trains the recipe ``tiny`` with settings into a folder, and reports and saves after every step."""
 
-    def run(*arguments):
+    def run(data: Path, out: Path, *settings: str, on_progress: Any = None) -> Path:
+        chosen = ["train=tiny", "train.text_steps=2", f"data={data}", f"out={out}", *settings]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fitting, "fit", partial(fitting.fit, log_every=1, save_every_seconds=0.0))
-            return train.Training(*arguments).run()
+            patch.setattr(train, "fit", partial(train.fit, log_every=1, save_every_seconds=0.0))
+            return train.Training(compose("train", chosen), on_progress, settings).run()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory, write_small_dataset: Callable[..., Path]) -> Path:
+    """Four episodes of ten decisions of each of the small tasks; don't change it."""
+    return write_small_dataset(tmp_path_factory.mktemp("data") / "set", 4, 10)

@@ -1,4 +1,4 @@
-"""Flat training tensors: which label belongs to which frame, who is held out, where windows end."""
+"""Flat training tensors: which label belongs to which frame, and who is held out."""
 
 import numpy as np
 import pytest
@@ -73,15 +73,6 @@ def test_few_demonstrations_are_clean_and_not_held_out(episodes, data):
     assert sorted(int(episodes.task[e]) for e in few) == [0, 1]
     assert all(episodes.kind[e] == "clean" for e in few)
     assert not (data.few & data.held_out).any()
-
-
-def test_windows_repeat_the_first_frame_and_never_cross_episodes(data):
-    newest = torch.arange(len(data.task))
-    window = data.window(newest, 5)
-    assert window[:, -1].equal(newest)
-    assert (window >= data.first[newest][:, None]).all()
-    steps = window.diff(dim=1)
-    assert ((steps == 1) | ((steps == 0) & (window[:, 1:] == data.first[newest][:, None]))).all()
 
 
 def test_pick_draws_all_candidates_with_the_generators_numbers():

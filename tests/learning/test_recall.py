@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.learning.data import TrainingData
-from sfvgen_plan.learning.video import VideoObjective, VideoSettings, VideoStage
+from sfvgen_plan.learning.recipe import VideoSettings
+from sfvgen_plan.learning.video import VideoObjective, VideoStage
 from sfvgen_plan.model.transformer import Condition, VideoTransformer, denoised
 
 EPISODES, FRAMES, WINDOW, REACH = 300, 40, 4, 8
@@ -44,8 +45,7 @@ def world() -> tuple[TrainingData, Tensor]:
     data = TrainingData(
         frames=none[:, None], action=actions.flatten(0, 1), expert=none[:, None], has_expert=never, reward=none,
         success=none, labelled=number > first, estimates=none[:, None], task=number * 0, first=first,
-        last=first + FRAMES - 1, held_out=number // FRAMES >= 270, few=never, text=number * 0, told=never,
-        latents=latents,
+        last=first + FRAMES - 1, held_out=number // FRAMES >= 270, few=never, text=number * 0, latents=latents,
     )  # fmt: skip
     return data, again
 

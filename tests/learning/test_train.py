@@ -1,156 +1,189 @@
 """From a dataset to a checkpoint in one call, which may be killed anywhere."""
 
-import json
+from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
 import pytest
 import torch
 
+from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning import train
+from sfvgen_plan.learning.train import Training
 from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.settings import compose
 
-STAGES = ("autoencoder", "denoiser", "heads", "prior", "prior10", "inverse")
+STAGES = ("autoencoder", "video")
+Run = Callable[..., Path]
+
+
+class Killed(Exception):
+    pass
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory, write_small_dataset):
-    return write_small_dataset(tmp_path_factory.mktemp("data") / "set", 4, 10)
-
-
-@pytest.fixture(scope="module")
-def config(dataset):
-    small = [
-        "train.text_steps=2",
-        "train.model.unet_widths=[8,8]",
-        "train.model.head_dim=4",
-        "train.model.norm_groups=4",
-        "train.denoiser.windows.lengths=[3,6]",
-        *(f"train.{stage}.fit.steps=3" for stage in STAGES),
-    ]
-    return compose("train", ["train=tiny", f"data={dataset}", *small])
-
-
-@pytest.fixture(scope="module")
-def run(config, train_in_steps):
-    """Function that trains into a folder; each stage saves its state after every step."""
-
-    def run(out, on_progress=None, **changes):
-        return train_in_steps({**config, "out": str(out), **changes}, on_progress)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def trained(run, tmp_path_factory):
+def trained(train_in_steps: Run, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
     """(folder, progress reports) of an uninterrupted run."""
-    reports = []
-    folder = run(tmp_path_factory.mktemp("whole") / "out", lambda *report: reports.append(report))
+    reports: list[Any] = []
+    out = tmp_path_factory.mktemp("whole") / "out"
+    folder = train_in_steps(small_dataset, out, "log=true", on_progress=lambda *report: reports.append(report))
     return folder, reports
 
 
-def weights(folder):
+def weights(folder: Path) -> dict[str, bytes]:
     files = [file for file in sorted(folder.rglob("*.safetensors")) if "training" not in file.parts]
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def test_all_stages_run_and_report(trained):
+def test_both_stages_run_and_report(trained: tuple[Path, list]) -> None:
     folder, reports = trained
-    assert [(stage, step, steps) for stage, step, steps, _ in reports] == [
-        (stage, step, 3) for stage in STAGES for step in (1, 2, 3)
-    ]
+    steps = [(stage, step) for stage in STAGES for step in (1, 2, 3, 4)]
+    assert [(stage, step, steps) for stage, step, steps, _ in reports] == [(*done, 4) for done in steps]
     assert all(torch.tensor(list(numbers.values())).isfinite().all() for *_, numbers in reports)
     lines = [json.loads(line) for line in (folder / "training" / "log.jsonl").read_text().splitlines()]
-    assert [(line["stage"], line["step"]) for line in lines] == [(stage, step) for stage, step, *_ in reports]
+    assert [(line["stage"], line["step"]) for line in lines] == steps
+    assert list((folder / "training" / "tensorboard").glob("events.*"))
 
 
-def test_the_checkpoint_is_complete(trained, dataset):
-    checkpoint = load_checkpoint(trained[0])
-    assert (checkpoint.tasks, checkpoint.size, checkpoint.camera, checkpoint.repeat) == (
-        ["reach-v3", "push-v3"],
-        32,
-        "corner4",
-        5,
-    )
-    record = checkpoint.card.training
-    assert record["data"]["episodes"] == 8
-    assert record["data"]["frames"] == 8 * 11
-    assert record["data"]["first seed"] == 100_000
+def test_the_checkpoint_is_complete(trained: tuple[Path, list], small_dataset: Path) -> None:
+    checkpoint, episodes = load_checkpoint(trained[0]), load_episodes(small_dataset)
+    card, source = checkpoint.card, episodes.source
+    assert (checkpoint.tasks, card.size, card.camera, card.repeat) == (["reach-v3", "push-v3"], 32, "corner4", 5)
+    assert (card.readouts, card.reward_scale, card.action_dim) == (list(source.readouts), source.reward_scale, 4)
+    assert card.raw_steps_per_second == source.raw_steps_per_second
+    record = card.training
+    assert record["data"] == {"episodes": 8, "frames": 8 * 11, "first seed": 100_000, "last seed": 100_003}
     assert set(record["losses"]) == set(STAGES)
-    assert record["device"] == "cpu"
-    assert checkpoint.card.anchor_every == 6
-    assert checkpoint.simulator(anchor_every=None).anchor_every == 6
-    simulator = checkpoint.simulator(2)
-    starts = torch.stack([starts[:1] for starts in checkpoint.starts.values()])
-    state, outcome = simulator.imagine(simulator.begin_latents(starts, checkpoint.tasks, [0, 1]), torch.zeros(2, 4, 4))
-    assert outcome.latents.isfinite().all()
-    assert checkpoint.prior("prior10").act(state).shape == (2, 4)
-
-
-def test_latents_of_the_data_have_unit_scale(trained, dataset):
-    from sfvgen_plan.data.episodes import load_episodes
-
-    latents = load_checkpoint(trained[0]).pipeline.encode(load_episodes(dataset).frames)
+    assert (record["device"], record["processes"]) == ("cpu", 1)
+    assert record["command"].endswith("--out OUT log=true")
+    config = checkpoint.pipeline.transformer.config
+    assert config.reward_scale == source.reward_scale
+    assert config.estimate_mean[4] == pytest.approx(episodes.estimates[:, 4].mean(), rel=1e-4)
+    latents = checkpoint.pipeline.encode(episodes.frames)
     assert latents.mean((0, 2, 3)).abs().max() < 0.1
     assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.1
 
 
-def test_training_changes_every_network(trained, config, tmp_path):
-    before = train.Training({**config, "out": str(tmp_path)}).pipeline
-    after = load_checkpoint(trained[0]).pipeline
-    for name in ("vae", "unet", "heads", "prior", "prior10"):  # inverse is made when its stage begins
-        first = torch.cat([p.flatten() for p in getattr(before, name).parameters()])
-        second = torch.cat([p.flatten() for p in getattr(after, name).parameters()])
-        assert (first - second).abs().max() > 1e-4, name
+def test_it_can_be_imagined_and_planned_in(trained: tuple[Path, list]) -> None:
+    checkpoint = load_checkpoint(trained[0])
+    starts = torch.stack([starts[:1] for starts in checkpoint.starts.values()])
+    simulator = checkpoint.simulator()
+    state, outcome = simulator.imagine(simulator.begin_latents(starts, checkpoint.tasks, [0, 1]), torch.zeros(2, 4, 4))
+    assert outcome.estimates.shape == (2, 4, 10) and bool(outcome.estimates.isfinite().all())
+    assert checkpoint.prior("prior10").act(state).shape == (2, 4)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_and_resumed_equals_uninterrupted(trained, run, tmp_path, stage):
+def test_killed_and_resumed_equals_uninterrupted(
+    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path, stage: str
+) -> None:
     """In the middle of each stage."""
 
-    class Killed(Exception):
-        pass
-
-    def kill(name, step, steps, numbers):
-        if (name, step) == (stage, 2):
+    def kill(name: str, step: int, *numbers: Any) -> None:
+        if (name, step) == (stage, 3):
             raise Killed
 
     with pytest.raises(Killed):
-        run(tmp_path / "out", kill)
+        train_in_steps(small_dataset, tmp_path / "out", on_progress=kill)
     assert not (tmp_path / "out" / "checkpoint.json").exists()
-    after = []
-    folder = run(tmp_path / "out", lambda *report: after.append(report[:2]))
-    # Step 2 had not been saved, step 1 had.
-    assert after[0] == (stage, 2)
+    after: list[Any] = []
+    folder = train_in_steps(small_dataset, tmp_path / "out", on_progress=lambda *report: after.append(report[:2]))
+    assert after[0] == (stage, 3)  # step 3 had not been saved, step 2 had
     assert weights(folder) == weights(trained[0])
+    after.clear()
+    train_in_steps(small_dataset, folder, on_progress=lambda *report: after.append(report))
+    assert not after and weights(folder) == weights(trained[0])  # what is finished is not trained again
 
 
-def test_a_finished_run_is_not_trained_again(trained, run):
-    before = weights(trained[0])
-    reports = []
-    run(trained[0], lambda *report: reports.append(report))
-    assert reports == []
-    assert weights(trained[0]) == before
+def test_training_goes_on_from_a_checkpoint_on_other_tasks(
+    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path
+) -> None:
+    before = load_checkpoint(trained[0])
+    still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
+    options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still)
+    after = load_checkpoint(train_in_steps(*options, "tasks=[push-v3]"))
+    assert after.tasks == list(after.starts) == ["push-v3"]
+    for name in ("vae", "transformer", "text_encoder"):
+        old, new = (getattr(loaded.pipeline, name).state_dict() for loaded in (before, after))
+        assert all(torch.allclose(old[key], value, atol=1e-4) for key, value in new.items()), name
+    assert after.card.training["started from"]["checkpoint"] == before.hash
+    assert "## Started from a checkpoint" in (after.path / "README.md").read_text()
+    # A text that it does not know gets a text encoder of its own.
+    data = shutil.copytree(small_dataset, tmp_path / "set")
+    with h5py.File(next(data.rglob("*.hdf5")), "r+") as file:
+        for group in file.values():
+            group.attrs["instruction"] = "shove it away"
+    other = load_checkpoint(train_in_steps(data, tmp_path / "other", f"checkpoint={trained[0]}", *still))
+    assert other.pipeline.tokenizer.tokenize("shove it") == ["shove</w>", "it</w>"]
 
 
-def test_some_tasks_only(run, tmp_path):
-    folder = run(tmp_path / "out", tasks=["push-v3"])
-    assert load_checkpoint(folder).tasks == ["push-v3"]
+def test_another_run_does_not_go_on_in_the_same_folder(
+    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path
+) -> None:
+    with pytest.raises(UserError, match=r"holds a training run with tasks=.*; give another --out"):
+        train_in_steps(small_dataset, trained[0], "tasks=[push-v3]")
+    with pytest.raises(UserError, match=r"transformer.depth=2 \(now 3\)"):
+        train_in_steps(small_dataset, trained[0], "train.model.transformer.depth=3")
 
 
-@pytest.mark.parametrize(
-    "setting",
-    ["train.denoiser.fit.steps=-1", "train.inverse.fit.batch=0", "train.prior10.fit.ema=1.0", "loop.fit.clip=0.0"],
-)
-def test_bad_numbers_of_any_stage_are_refused_before_anything_is_read(tmp_path, setting):
-    arguments = ["train=tiny", "loop=slowfast", f"data={tmp_path / 'none'}", f"out={tmp_path / 'out'}", setting]
-    with pytest.raises(UserError, match=f"^{setting} makes no sense"):
-        train.Training(compose("train", arguments))
+def test_what_a_run_can_not_start_from_is_refused(
+    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path
+) -> None:
+    out, start = tmp_path / "out", f"checkpoint={trained[0]}"
+    with pytest.raises(UserError, match="its transformer has other sizes than the recipe's model"):
+        train_in_steps(small_dataset, out, start, "train.model.transformer.dim=64")
+    with pytest.raises(UserError, match=r"train.base='elsewhere' does not go with a --checkpoint"):
+        train_in_steps(small_dataset, out, start, "train.base=elsewhere")
+    with pytest.raises(UserError, match="is the checkpoint to start from, too"):
+        train_in_steps(small_dataset, trained[0], start)
+    assert not out.exists()
+
+
+def test_evaluation_seeds_are_refused(train_in_steps: Run, small_dataset: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(small_dataset, tmp_path / "set")
+    with h5py.File(next(data.rglob("*.hdf5")), "r+") as file:
+        file["episode_1"].attrs["seed"] = 7
+    with pytest.raises(UserError, match="seed=7, which is kept for evaluation"):
+        train_in_steps(data, tmp_path / "out")
+    # Recorded episodes number their scenes as they like, and have a split.
+    metadata = json.loads((data / "metadata.json").read_text())
+    metadata["collection"]["split"] = "train"
+    (data / "metadata.json").write_text(json.dumps(metadata))
+    assert train_in_steps(data, tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize("setting", ["train.video.fit.steps=-1", "train.video.learning.dream=1.5"])
+def test_bad_numbers_are_refused_before_anything_is_read(tmp_path: Path, setting: str) -> None:
+    arguments = ["train=tiny", f"data={tmp_path / 'none'}", f"out={tmp_path / 'out'}", setting]
+    with pytest.raises(UserError, match=f"^{setting} must be at least 0"):
+        Training(compose("train", arguments))
     assert not list(tmp_path.iterdir())
 
 
-def test_windows_longer_than_the_episodes(config, tmp_path):
-    windows = {**config["train"]["denoiser"]["windows"], "lengths": [3, 16]}
-    recipe = {**config["train"], "denoiser": {**config["train"]["denoiser"], "windows": windows}}
-    with pytest.raises(UserError, match="lengths=16 fits no episode"):
-        train.Training({**config, "train": recipe, "out": str(tmp_path)}).run()
+@pytest.mark.slow
+def test_two_processes_train_one_model(small_dataset: Path, tmp_path: Path) -> None:
+    """As on several GPUs, but on the CPU: gradients are averaged, one process writes, killed runs go on."""
+
+    def launch(out: Path, steps: int) -> bytes:
+        program = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
+        options = ("--data", str(small_dataset), "--out", str(out), "train=tiny", f"train.video.fit.steps={steps}")
+        subprocess.run(
+            [*program, "-m", "sfvgen_plan.cli", "train", *options, "train.video.fit.constant=true"],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=250,
+        )
+        return weights(out)["transformer/diffusion_pytorch_model.safetensors"]
+
+    whole = launch(tmp_path / "whole", 4)
+    assert load_checkpoint(tmp_path / "whole").card.training["processes"] == 2
+    launch(tmp_path / "parts", 3)
+    assert launch(tmp_path / "parts", 4) == whole

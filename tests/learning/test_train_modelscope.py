@@ -1,118 +1,130 @@
-"""``train.base``: from ModelScope's weights to a checkpoint that agents can plan in."""
+"""``train.base``: masked conditional video diffusion from ModelScope's weights."""
 
-import subprocess
-import sys
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from sfvgen_plan import cli
+from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning import train
-from sfvgen_plan.learning.origin import fresh_pipeline
-from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint
+from sfvgen_plan.learning.chunks import ChunkObjective, ChunkStage
+from sfvgen_plan.learning.data import to_training_data
+from sfvgen_plan.learning.recipe import ChunkSettings, Recipe, filled
+from sfvgen_plan.learning.start import first_pipeline
+from sfvgen_plan.learning.train import Training
+from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
+from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.settings import compose
 
-TASKS = {"reach-v3": "reach the red goal"}
-STAGES = ("denoiser", "heads", "prior", "prior10", "inverse")
-SMALL = [
-    "train=paper",
-    "train.denoiser.windows.lengths=[3,6]",
-    "train.model.heads_width=8",
-    "train.model.prior_width=8",
-    *(f"train.{stage}.fit.batch=4" for stage in STAGES),
-    *(f"train.{stage}.fit.steps=2" for stage in STAGES),
-]
+SMALL = ["train=paper", "train.video.chunks.lengths=[3,6]", "train.video.fit.batch=4", "train.video.fit.steps=2"]
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory, write_small_dataset):
-    return write_small_dataset(tmp_path_factory.mktemp("data") / "set", 4, 10)
-
-
-@pytest.fixture(scope="module")
-def trained(dataset, modelscope, tmp_path_factory):
+def trained(small_dataset: Path, modelscope: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A checkpoint trained a little from a tiny folder in ModelScope's layout."""
     out = tmp_path_factory.mktemp("paper") / "out"
-    config = compose("train", [*SMALL, f"data={dataset}", f"out={out}", f"train.base={modelscope[1]}"])
-    return load_checkpoint(train.Training(config).run())
+    config = compose("train", [*SMALL, f"data={small_dataset}", f"out={out}", f"train.base={modelscope[1]}"])
+    return load_checkpoint(Training(config).run())
 
 
-def test_one_decision_can_be_imagined_and_planned_in_what_was_trained(trained):
-    simulator = trained.simulator(2)
-    starts = torch.stack([starts[:1] for starts in trained.starts.values()])
-    state, outcome = simulator.imagine(simulator.begin_latents(starts, trained.tasks, [0, 1]), torch.zeros(2, 1, 4))
-    assert outcome.latents.shape == (2, 1, 4, 16, 16)
-    assert all(values.isfinite().all() for values in (outcome.latents, outcome.reward, outcome.value))
-    for name in ("prior", "prior10"):
-        assert trained.prior(name).act(state).shape == (2, 4)
-    assert trained.inverse()(torch.randn(3, 2, 4, 16, 16)).shape == (3, 4)
+@pytest.fixture(scope="module")
+def stage(small_dataset: Path, modelscope: tuple[Any, Path]) -> ChunkStage:
+    """On latents that name their frame, with a text of ones for the first task and of twos for the second."""
+    pipeline = SlowFastVGenPipeline.from_modelscope(str(modelscope[1]))
+    data = to_training_data(load_episodes(small_dataset), torch.device("cpu"), held_out_every=4)
+    data.latents = torch.arange(len(data.task)).float().view(-1, 1, 1, 1).expand(-1, 4, 4, 4)
+    text = torch.tensor([1.0, 2.0]).view(2, 1, 1).expand(-1, 3, 16)
+    settings = ChunkSettings((3, 6), longest_context=3, drop_action=0.2, drop_text=0.2)
+    return ChunkStage(data, ChunkObjective(pipeline.unet, pipeline.scheduler), text, settings)
 
 
-def test_heads_have_the_units_of_the_data(trained, dataset):
-    from sfvgen_plan.data.episodes import load_episodes
-
-    config = trained.pipeline.heads.config
-    assert config.reward_scale == 10.0
-    assert config.estimate_mean[4] == pytest.approx(load_episodes(dataset).estimates[:, 4].mean(), rel=1e-4)
-    assert config.text_dim == 16 and config.sample_size == 16
+def batch(stage: ChunkStage, step: int, size: int = 64) -> dict[str, torch.Tensor]:
+    return stage.batch(step, size, torch.Generator().manual_seed(step), stage.objective)
 
 
-def test_loading_says_nothing_of_the_libraries_own(modelscope, capfd):
-    recipe = compose("train", [*SMALL, f"train.base={modelscope[1]}"])["train"]
-    card = CheckpointCard(TASKS, size=32, camera="corner4", repeat=5)
-    capfd.readouterr()
-    pipeline = fresh_pipeline(recipe, card, 0, torch.device("cpu"), None)
-    assert capfd.readouterr() == ("", "")
-    assert pipeline.action_dim == 4 and pipeline.unet.dtype == torch.float32
-
-
-def test_autoencoder_and_text_encoder_stay_modelscopes(trained, modelscope):
+def test_only_the_unet_is_trained_and_it_imagines_chunks(
+    trained: Checkpoint, modelscope: tuple[Any, Path], small_dataset: Path
+) -> None:
+    pipeline = trained.pipeline
     for name in ("vae", "text_encoder"):
-        theirs, ours = getattr(modelscope[0], name).state_dict(), getattr(trained.pipeline, name).state_dict()
+        theirs, ours = getattr(modelscope[0], name).state_dict(), getattr(pipeline, name).state_dict()
         assert all(ours[key].equal(value.bfloat16().float()) for key, value in theirs.items()), name
-    assert set(trained.card.training["losses"]) == set(STAGES)
+    assert pipeline.unet.conv_in.weight[:, 4:].any()  # channels of the condition, which begin at zero
+    assert set(trained.card.training["losses"]) == {"video"}
+    assert trained.card.readouts == [] and "without heads" in (trained.path / "README.md").read_text()
+    frames = load_episodes(small_dataset).frames[None, :2]
+    videos = pipeline(frames, ["reach the red goal"], 4, torch.zeros(1, 4, 4), num_inference_steps=2)
+    assert videos.shape == (1, 4, 32, 32, 3)
 
 
-def test_latents_of_an_odd_number_of_places(make_pipeline):
-    pipeline = make_pipeline(size=36)
-    latents = pipeline.encode(torch.zeros(1, 2, 36, 36, 3, dtype=torch.uint8))
-    assert latents.shape[-1] == 9
-    pooled = pipeline.embed(["reach the red goal"])[1]
-    assert pipeline.heads(latents, pooled).value.shape == (1,)
-    assert pipeline.prior(latents, pooled).shape == (1, 4)
+def test_windows_begin_with_clean_frames_and_hold_out_what_is_held_out(stage: ChunkStage) -> None:
+    lengths, contexts, dropped = set(), set(), {"given": 0, "text": 0}
+    for step in range(8):
+        made = batch(stage, step)
+        frame, clean, given = made["latents"][:, :, 0, 0, 0].long(), made["clean"], made["given"]
+        assert bool((frame.diff(dim=1) == 1).all()) and not bool(stage.data.held_out[frame].any())
+        assert bool((clean.diff(dim=1) <= 0).all()) and not bool(clean[:, -1].any())
+        acted, told = given.any(1), made["text"].flatten(1).any(1)
+        assert torch.equal(given[acted], 1 - clean[acted])
+        assert torch.equal(made["text"][told][:, 0, 0], stage.data.task[frame[told, 0]] + 1.0)
+        lengths.add(frame.shape[1])
+        contexts |= set(clean.sum(1).int().tolist())
+        dropped["given"] += int((~acted).sum())
+        dropped["text"] += int((~told).sum())
+    assert (lengths, contexts) == ({3, 6}, {1, 2, 3})
+    assert all(40 < count < 170 for count in dropped.values())  # of 512
+    again = batch(stage, 7)
+    assert all(torch.equal(made[name], again[name]) for name in made)
 
 
-def damaged(folder):
-    (folder / "unet").mkdir(parents=True)
-    (folder / "unet" / "config.json").write_text("{")
+def test_the_loss_is_on_new_frames_only(stage: ChunkStage) -> None:
+    made = batch(stage, 0, 4)
+    made["latents"] = made["latents"] / 100
+    loss = float(stage.objective(**made)["loss"].detach())
+    for frames, same in ((made["clean"] > 0, True), (made["clean"] == 0, False)):
+        noise = torch.where(frames[..., None, None, None], made["noise"] + 1, made["noise"])
+        other = float(stage.objective(**{**made, "noise": noise})["loss"].detach())
+        assert (other == pytest.approx(loss)) is same
 
 
-@pytest.mark.parametrize("prepare", [lambda folder: None, damaged])
-def test_what_cannot_be_loaded_leaves_nothing(dataset, tmp_path, prepare):
-    prepare(tmp_path / "base")
-    config = compose("train", [*SMALL, f"data={dataset}", f"out={tmp_path / 'out'}", f"train.base={tmp_path / 'base'}"])
-    with pytest.raises(UserError, match=r"train\.base='.*base' can't be loaded \(.*\); give the folder"):
-        train.Training(config)
+def test_windows_longer_than_the_episodes_are_refused(stage: ChunkStage) -> None:
+    with pytest.raises(UserError, match="lengths=12 fits no episode: they need 11 decisions"):
+        ChunkStage(stage.data, stage.objective, stage.text, ChunkSettings((3, 12)))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_cannot_be_loaded_leaves_nothing(
+    small_dataset: Path, tmp_path: Path, damaged: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And the libraries say nothing of their own."""
+    base = tmp_path / "base"
+    (base / "unet").mkdir(parents=True)
+    if damaged:
+        (base / "unet" / "config.json").write_text("{")
+    options = [f"train.base={base}", f"out={tmp_path / 'out'}"]
+    assert cli.main(["train", "--quiet", "--data", str(small_dataset), *SMALL, *options]) == 2
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and f"train.base='{base}' can't be loaded (" in said
     assert not (tmp_path / "out").exists()
 
 
-def test_libraries_say_nothing_of_what_they_do_not_find(dataset, tmp_path):
-    (tmp_path / "base").mkdir()
-    command = [sys.executable, "-m", "sfvgen_plan.cli", "train", "--quiet", "--data", str(dataset), *SMALL]
-    command += [f"train.base={tmp_path / 'base'}", f"out={tmp_path / 'out'}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1 and "train.base=" in done.stderr
+def test_loading_is_silent(
+    modelscope: tuple[Any, Path], capfd: pytest.CaptureFixture[str], trained: Checkpoint
+) -> None:
+    recipe = filled(Recipe, compose("train", [*SMALL, f"train.base={modelscope[1]}"])["train"], "train")
+    capfd.readouterr()
+    pipeline = first_pipeline(recipe, trained.card, 10, 0, None)
+    assert capfd.readouterr() == ("", "")
+    assert pipeline.unet.dtype == torch.float32
 
 
-def test_another_base_does_not_go_on_in_the_same_folder(dataset, modelscope, tmp_path):
-    arguments = [*SMALL, f"data={dataset}", f"out={tmp_path / 'out'}"]
-    train.Training(compose("train", [*arguments, f"train.base={modelscope[1]}"]))
-    with pytest.raises(UserError, match=r"holds a training run with base=.*\(now elsewhere\)"):
-        train.Training(compose("train", [*arguments, "train.base=elsewhere"]))  # said before it is looked for
-
-
-def test_a_network_that_follows_the_robot_is_refused(dataset, tmp_path):
-    config = compose("train", [*SMALL, f"data={dataset}", f"out={tmp_path / 'out'}", "train.model.motion_width=8"])
-    with pytest.raises(UserError, match=r"motion_width=8 does not go with train\.base='ali-vilab"):
-        train.Training(config)
+def test_it_is_nothing_for_the_video_transformer_to_go_on_from(
+    trained: Checkpoint, train_in_steps: Callable[..., Path], small_dataset: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="has no video transformer to go on from"):
+        train_in_steps(small_dataset, tmp_path / "out", f"checkpoint={trained.path}")

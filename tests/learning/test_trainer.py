@@ -1,15 +1,14 @@
 """The training loop learns, averages and resumes."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.trainer import StageSettings, fit
+from sfvgen_plan.learning.recipe import StageSettings
+from sfvgen_plan.learning.trainer import fit
 
 WEIGHTS = torch.tensor([[1.0, -2.0, 0.5]])
 
@@ -100,35 +99,3 @@ def test_a_finished_stage_is_loaded_and_not_trained_again(tmp_path):
 def test_nothing_half_written_is_left(tmp_path):
     train(tmp_path, save_every_seconds=0.0)
     assert [file.name for file in tmp_path.iterdir()] == ["line.pt"]
-
-
-def test_learning_rate_warms_up_and_decays():
-    settings = StageSettings(steps=100, batch=1, learning_rate=1.0, warmup=10)
-    rates = [settings.rate(step) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == pytest.approx(1.0, abs=0.03)
-    assert rates[-1] < 0.001
-    assert all(later <= earlier for earlier, later in pairwise(rates[10:]))
-    assert StageSettings(steps=100, batch=1, learning_rate=1.0, warmup=10, constant=True).rate(99) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("steps", [-1]),
-        ("batch", [0, -4]),
-        ("learning_rate", [0.0, -1.0, float("inf"), float("nan")]),
-        ("warmup", [-1]),
-        ("weight_decay", [-0.1, float("nan")]),
-        ("ema", [-0.1, 1.0, float("nan")]),
-        ("clip", [0.0, -1.0, float("nan")]),
-    ],
-)
-def test_numbers_that_make_no_sense(name, values):
-    for value in values:
-        with pytest.raises(UserError, match=rf"^{name}={value} makes no sense; give "):
-            StageSettings(**{"steps": 1, "batch": 1, "learning_rate": 1.0, name: value})
-
-
-def test_numbers_at_the_edge_make_sense():
-    assert StageSettings(0, 1, 1e-12, warmup=0, weight_decay=0.0, ema=0.0, clip=float("inf"))

@@ -10,8 +10,9 @@ from accelerate import Accelerator
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData
-from sfvgen_plan.learning.trainer import StageSettings, fit
-from sfvgen_plan.learning.video import VideoObjective, VideoSettings, VideoStage, place_of
+from sfvgen_plan.learning.recipe import StageSettings, VideoSettings
+from sfvgen_plan.learning.trainer import fit
+from sfvgen_plan.learning.video import VideoObjective, VideoStage, place_of
 from sfvgen_plan.model.transformer import VideoTransformer
 
 EPISODES, DECISIONS, FRAMES = 20, 9, 6
@@ -31,7 +32,6 @@ def world(decisions: int = DECISIONS) -> TrainingData:
     picture = torch.exp(-4 * (dot - place[:, :1].clamp(-1, 1)).square())
     latents = picture[:, None, None, :].expand(-1, 2, 4, -1)
     episode = number // length
-    none = torch.zeros(len(number), dtype=torch.bool)
     return TrainingData(
         frames=torch.zeros(len(number), 1),
         action=action,
@@ -47,7 +47,6 @@ def world(decisions: int = DECISIONS) -> TrainingData:
         held_out=episode == 3,
         few=episode < 2,
         text=episode % 2,
-        told=none,
         latents=2 * latents - 1,
     )
 

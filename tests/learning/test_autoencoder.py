@@ -1,0 +1,41 @@
+"""The autoencoder's stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.learning.autoencoder import AutoencoderStage
+from sfvgen_plan.learning.data import to_training_data
+from sfvgen_plan.learning.recipe import AutoencoderLoss
+
+
+def test_held_out_frames_are_not_drawn(make_pipeline: Callable[..., Any], small_dataset: Path) -> None:
+    data = to_training_data(load_episodes(small_dataset), torch.device("cpu"), held_out_every=4)
+    shape = data.frames.shape
+    data = replace(data, frames=data.held_out.view(-1, 1, 1, 1).to(torch.uint8).expand(shape))
+    assert data.held_out.any()
+    stage = AutoencoderStage(data, make_pipeline().vae, AutoencoderLoss())
+    drawn = stage.batch(0, 256, torch.Generator().manual_seed(0), stage.objective)
+    assert not drawn["frames"].any() and not drawn["background"].any()
+
+
+def test_pictures_and_state_are_learnt(make_pipeline: Callable[..., Any], small_dataset: Path) -> None:
+    torch.manual_seed(0)
+    data = to_training_data(load_episodes(small_dataset), torch.device("cpu"))
+    stage = AutoencoderStage(data, make_pipeline().vae, AutoencoderLoss())
+    optimizer = torch.optim.AdamW(stage.objective.parameters(), 3e-3)
+    losses = []
+    for step in range(30):
+        found = stage.objective(**stage.batch(step, 16, torch.Generator().manual_seed(step), stage.objective))
+        losses.append({name: float(value.detach()) for name, value in found.items()})
+        optimizer.zero_grad()
+        found["loss"].backward()
+        optimizer.step()
+    assert losses[-1]["psnr"] > losses[0]["psnr"] + 3
+    assert losses[-1]["state"] < 0.7 * losses[0]["state"]
