@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +9,10 @@ from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
+from sfvgen_plan.learning.dreams import Dreams
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
-from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels, target
+from sfvgen_plan.model.transformer import Condition, VideoTransformer, target
 
 
 class VideoObjective(nn.Module):
@@ -92,16 +92,18 @@ class VideoStage:
 
     name = "video"
 
-    def __init__(self, data: TrainingData, objective: VideoObjective, text: Tensor, settings: VideoSettings) -> None:
-        """``text`` (texts, E): features of the data's texts, in the order that ``data.text`` counts in.
+    def __init__(
+        self, data: TrainingData, objective: VideoObjective, text: Tensor, settings: VideoSettings, fast: bool = False
+    ) -> None:
+        """``text`` (texts, E): features of the data's texts, in the order that ``data.text`` counts in; ``fast``: compile
+        and capture the dreams, on a CUDA device.
 
         Raises:
             UserError: no episode has two frames.
         """
         assert data.latents is not None
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
-        self.dreams: Callable[..., Tensor] = self.dream
-        """Makes contexts; a captured version of ``dream`` may stand in its place."""
+        self._dreams = Dreams(objective.network, fast)
         config = objective.network.config
         mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
         self.units = (data.estimates - mean_) / std
@@ -140,8 +142,8 @@ class VideoStage:
         if step >= s.dream_from and float(torch.rand(1, generator=torch.Generator().manual_seed(step))) < s.dream:
             kept = (uniform(size) * s.shown).long() + 1
             drawn = torch.randn(truth.shape, generator=generator, device=device)
-            with torch.no_grad(), training_precision(device):
-                shown = self.dreams(truth, kept, actions, given, place, text, drawn)
+            with training_precision(device):
+                shown = self._dreams(truth, kept, actions, given, place, text, drawn)
         shown_noise = s.context_noise * uniform(size, s.frames).square()
         level = torch.randn(size, s.frames, generator=generator, device=device) * s.log_std + s.log_mean
         level = level.exp().clamp(0.005, 80)
@@ -163,30 +165,6 @@ class VideoStage:
             "estimates": self.units[index],
             "expert": data.expert[index],
         }
-
-    def dream(
-        self, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor, drawn: Tensor
-    ) -> Tensor:
-        """The windows' frames (B, T, S, V) as the model imagines them in one step each, after the first ``kept`` (B,)
-        true ones. ``drawn`` is noise of that shape."""
-        network = self.objective.network
-        level = network.config.context_noise
-        window = network.room(network.empty(len(truth)))
-        frames = []
-        for t in range(truth.shape[1]):
-            now = slice(t, t + 1)
-            known = Condition(actions[:, now], given[:, now], place[:, now], text)
-            frame = truth[:, now]
-            if t:
-                made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
-                frame = torch.where((t < kept)[:, None, None, None], frame, made)
-            frames.append(frame)
-            if t + 1 < truth.shape[1]:
-                # The noise of the context: the same numbers serve, as this frame is done.
-                network.look(
-                    window, t, frame + level * drawn[:, now].flip(-1), torch.full_like(given[:, now], level), known
-                )
-        return torch.cat(frames, 1)
 
 
 def place_of(data: TrainingData) -> Tensor:

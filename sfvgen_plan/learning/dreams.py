@@ -1,0 +1,78 @@
+"""Dreams: windows of frames as the model itself imagines them, to be trained on as contexts.
+
+Whoever is only shown true frames drifts away on its own ones. On a GPU a dream is made by a copy of the network in
+bfloat16, compiled and replayed as one CUDA graph, so that it costs less than the training step that it is for.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sfvgen_plan.learning.graphs import CapturedFunction
+from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels
+
+
+class Dreams:
+    """Makes windows with a network that goes on being trained.
+
+    Args:
+        network: that dreams.
+        fast: on a CUDA device, compile and capture.
+    """
+
+    def __init__(self, network: VideoTransformer, fast: bool) -> None:
+        self.network, self._dreamer = network, network
+        self._dream: Callable[..., Tensor] = self._dreamt
+        if fast:
+            self._dreamer = copy.deepcopy(network).rounded_().requires_grad_(False)
+            self._dreamer.compile_blocks()
+            self._dream = CapturedFunction(self._dreamt)
+
+    @torch.no_grad()
+    def __call__(
+        self, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor, drawn: Tensor
+    ) -> Tensor:
+        """The windows' frames (B, T, S, V) imagined in one step each, after the first ``kept`` (B,) true ones.
+
+        Args:
+            truth: (B, T, S, V) tokens of the true frames.
+            actions, given, place, text: see ``Condition``.
+            drawn: noise of the frames' shape.
+        """
+        if self._dreamer is not self.network:
+            torch._foreach_copy_(list(self._dreamer.parameters()), list(self.network.parameters()))
+        return self._dream(truth, kept, actions, given, place, text, drawn)
+
+    def _dreamt(
+        self, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor, drawn: Tensor
+    ) -> Tensor:
+        network = self._dreamer
+        if network is not self.network:  # in bfloat16 throughout
+            with torch.autocast(truth.device.type, enabled=False):
+                return self._windows(network, truth, kept, actions, given, place, text, drawn)
+        return self._windows(network, truth, kept, actions, given, place, text, drawn)
+
+    def _windows(
+        self, network: VideoTransformer, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor,
+        text: Tensor, drawn: Tensor,
+    ) -> Tensor:  # fmt: skip
+        level = network.config.context_noise
+        window = network.room(network.empty(len(truth)))
+        told = torch.full_like(given[:, :1], level)
+        frames = []
+        for t in range(truth.shape[1]):
+            now = slice(t, t + 1)
+            known = Condition(actions[:, now], given[:, now], place[:, now], text)
+            frame = truth[:, now]
+            if t:
+                made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
+                frame = torch.where((t < kept)[:, None, None, None], frame, made)
+            frames.append(frame)
+            if t + 1 < truth.shape[1]:
+                # The noise of the context: the same numbers serve, as this frame is done.
+                network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
+        return torch.cat(frames, 1)
