@@ -90,7 +90,7 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = 
         UserError: an unknown choice; see ``changed``.
 
     Example:
-        >>> compose("train", ["train=small", "train.denoiser.fit.steps=64"])["train"]["denoiser"]["fit"]["steps"]
+        >>> compose("train", ["train=small", "train.video.fit.steps=64"])["train"]["video"]["fit"]["steps"]
         64
     """
     from hydra import compose as hydra_compose

@@ -13,8 +13,6 @@ from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs import family
 
-TINY = ("train=tiny", *(f"train.{stage}.fit.steps=2" for stage in ("autoencoder", "denoiser", "heads", "prior")))
-
 
 @pytest.fixture
 def verb(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -38,7 +36,7 @@ def test_a_simulator_of_ones_own_goes_through_every_verb(verb) -> None:
     assert env.unwrapped.task == "toy/left"
     assert np.array_equal(env.reset(seed=int(data.seed[0]))[0], data.frames[0])
 
-    verb("train", "--data", "data", "--out", "checkpoint", *TINY)
+    verb("train", "--data", "data", "--out", "checkpoint", "train=tiny")
     card = json.loads(Path("checkpoint/checkpoint.json").read_text())
     assert card["readouts"] == list(toy.source.readouts)
     assert card["training"]["licence"] == toy.source.licence

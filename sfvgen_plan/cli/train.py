@@ -7,7 +7,8 @@ from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
-from sfvgen_plan.arguments import CheckpointAction, add_overrides
+from sfvgen_plan.arguments import add_overrides
+from sfvgen_plan.catalogue import find_checkpoint
 from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.recipe import Recipe, filled
@@ -23,7 +24,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="PATH",
-        action=CheckpointAction,
         help="go on from the weights of this one (folder or name), on the data's tasks",
     )
     add_overrides(parser)
@@ -53,6 +53,8 @@ def run(args: Namespace) -> int:
         raise UserError("data=None: give the dataset's folder with --data DIR (make one with sfvgen-plan collect)")
     if not Path(config["data"]).is_dir():
         raise UserError(f"data={config['data']!r} is no folder; make a dataset with sfvgen-plan collect --out DIR")
+    if config["checkpoint"]:
+        config["checkpoint"] = str(find_checkpoint(config["checkpoint"]))
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     args.quiet = args.quiet or not first
     out = Output.of(args)
