@@ -35,7 +35,7 @@ def note_end(info: dict[str, Any], terminated: bool, truncated: bool) -> None:
 
 
 class ImaginedVecEnv(UnwrappedVecEnv):
-    """A Stable-Baselines3 ``VecEnv`` over an ``ImaginedVectorEnv``: still one denoising pass for all.
+    """A Stable-Baselines3 ``VecEnv`` over an ``ImaginedVectorEnv``: still one pass of the model for all.
 
     The reward is ``reward_scale * (reward - uncertainty_penalty * uncertainty)``; what the environment gave itself is
     ``info["reward"]``. Episodes end by truncation alone (``info["TimeLimit.truncated"]``), so values are bootstrapped;
@@ -74,7 +74,7 @@ class ImaginedVecEnv(UnwrappedVecEnv):
         if any(other is not options and other != options for other in self._options):
             raise UserError("options differ between environments; give all the same")
         observations, infos = self.env.reset(seed=list(self._seeds), options=options or None)
-        self.reset_infos = [_row(infos, n) for n in range(self.num_envs)]
+        self.reset_infos = _rows(infos)
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -83,15 +83,13 @@ class ImaginedVecEnv(UnwrappedVecEnv):
         """Imagine one decision of every episode; those that end begin anew at once."""
         observations, rewards, terminations, truncations, infos = self.env.step(self._actions)
         dones = terminations | truncations
-        rows = []
-        for n in range(self.num_envs):
-            row = _row(infos["final_info"] if dones[n] else infos, n)
+        rows = _rows(infos)
+        for n in np.flatnonzero(dones).tolist():
+            self.reset_infos[n], rows[n] = rows[n], _row(infos["final_info"], n)
+            rows[n]["terminal_observation"] = infos["final_obs"][n]
+        for n, row in enumerate(rows):
             row["reward"] = float(rewards[n])
             note_end(row, terminations[n], truncations[n])
-            if dones[n]:
-                row["terminal_observation"] = infos["final_obs"][n]
-                self.reset_infos[n] = _row(infos, n)
-            rows.append(row)
         uncertainty = np.array([row.get("uncertainty", 0.0) for row in rows])
         shaped = self.reward_scale * (rewards - self.uncertainty_penalty * uncertainty)
         return observations, shaped.astype(np.float32), dones, rows
@@ -125,10 +123,13 @@ class ImaginedVecEnv(UnwrappedVecEnv):
         return [result[n] if dealt else result for n in self._get_indices(indices)]
 
 
+def _rows(infos: dict[str, Any]) -> list[dict[str, Any]]:
+    """The infos of all environments, in Python's own numbers."""
+    columns = {key: values for key, values in infos.items() if f"_{key}" in infos and key not in _LAID_OUT}
+    listed = [values.tolist() if values.ndim == 1 else list(values) for values in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*listed, strict=True)]
+
+
 def _row(infos: dict[str, Any], n: int) -> dict[str, Any]:
     """The info of environment ``n`` alone."""
-    return {
-        key: values[n].item() if isinstance(values[n], np.generic) else values[n]
-        for key, values in infos.items()
-        if f"_{key}" in infos and infos[f"_{key}"][n] and key not in _LAID_OUT
-    }
+    return _rows({key: values[n : n + 1] for key, values in infos.items()})[0]

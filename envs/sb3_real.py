@@ -7,12 +7,13 @@ from operator import attrgetter, methodcaller
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import UnwrappedVecEnv, note_end
+from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.pool import Call, Make, open_pool, together
+from sfvgen_plan.simulation import as_long
 
 
 class RealVecEnv(UnwrappedVecEnv):
@@ -82,8 +83,8 @@ class RealVecEnv(UnwrappedVecEnv):
 
 
 class CheckpointVecEnv(VecEnvWrapper):
-    """Environments that show frames, seen through a checkpoint: what a ``CheckpointObservation`` shows of each, encoded
-    and read out for all of them in one batch. A frame is encoded once; the heads also look at the one before.
+    """Environments that show frames, seen through a checkpoint: what a ``CheckpointObservation`` shows of each, for all
+    of them in one batch.
 
     Args:
         venv: its observations are frames (N, H, W, 3) uint8.
@@ -94,25 +95,31 @@ class CheckpointVecEnv(VecEnvWrapper):
     def __init__(self, venv: VecEnv, task: str, observer: Observer) -> None:
         super().__init__(venv, observation_space=observer.space)
         self._task, self._observer = task, observer
-        self._latents = torch.empty(0)
 
     def reset(self) -> np.ndarray:
-        self._latents = self._observer.encode(self.venv.reset())
-        return self._seen(self._latents.unsqueeze(1))
+        self._state = self._begun(self.venv.reset())
+        return self._observer.of(self._state)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+        self.venv.step_async(actions)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """One decision of every episode; ``terminal_observation`` is seen through the checkpoint, too."""
         frames, rewards, dones, infos = self.venv.step_wait()
         ended = np.flatnonzero(dones)
-        last = [infos[n]["terminal_observation"] for n in ended]
-        latents = self._observer.encode(np.stack([*frames, *last]))
-        before = torch.cat([self._latents, self._latents[ended]])
-        before[ended] = latents[ended]  # nothing moved before an episode's first frame
-        seen = self._seen(torch.stack([before, latents], dim=1))
-        self._latents = latents[: self.num_envs]
-        for n, observation in zip(ended, seen[self.num_envs :], strict=True):
-            infos[n]["terminal_observation"] = observation
-        return seen[: self.num_envs], rewards, dones, infos
+        last = frames.copy()
+        for n in ended:
+            last[n] = infos[n]["terminal_observation"]
+        self._state = self._observer.observe(self._state, last, self._actions)
+        seen = self._observer.of(self._state)
+        if len(ended):
+            for n in ended:
+                infos[n]["terminal_observation"] = seen[n].copy()
+            begun = self._begun(frames[ended])
+            seen[ended] = self._observer.of(begun)
+            self._state = self._state.replaced(as_long(ended.tolist(), self._state.seed.device), begun)
+        return seen, rewards, dones, infos
 
-    def _seen(self, latents: torch.Tensor) -> np.ndarray:
-        return self._observer.of_latents(latents, [self._task] * len(latents))
+    def _begun(self, frames: np.ndarray) -> Imagination:
+        return self._observer.begin(frames, [self._task] * len(frames))

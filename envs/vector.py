@@ -1,4 +1,4 @@
-"""Imagined tasks as a native vector environment: one denoising pass a step for all episodes."""
+"""Imagined tasks as a native vector environment: one pass of the model a step for all episodes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings
-from sfvgen_plan.envs.decisions import as_numbers, check_at_least_one
-from sfvgen_plan.envs.imagined import ImaginedEnv, checked_frames, checked_memories, scene_number
+from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings, scene_number
+from sfvgen_plan.envs.checks import checked_actions, checked_frames, checked_seed
+from sfvgen_plan.envs.decisions import check_at_least_one
+from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -83,7 +83,6 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """(N,) decisions taken in each episode."""
         return self._running.decisions.copy()
 
-    @torch.inference_mode()
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -92,28 +91,25 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Args:
             seed: one for each; a number s stands for s, s + 1, ...; None goes on with each one's random sequence.
             options: ``reset_mask`` (N,) bool array; ``frames`` as in ``ImaginedEnv.reset``, for all alike or
-                (M, P, size, size, 3) for the M that are reset; ``memory``, a folder for all alike or a list of M, in
-                which None stands for a fresh memory.
+                (M, P, size, size, 3) for the M that are reset.
 
         Raises:
             UserError: seeds that are no whole numbers from 0, or another number of them, an unknown option, a mask or
-                frames of another shape or type, a memory that can't be loaded or does not fit.
+                frames of another shape or type.
         """
         wanted = dict(options or {})
         mask = self._checked_mask(wanted.pop("reset_mask", None))
         index = np.flatnonzero(mask)
         frames = checked_frames(wanted, self.checkpoint.size, len(index))
-        memories = checked_memories(wanted, self.batch, len(index))
         seeds = self._checked_seeds(seed)
         if self._episodes is None and not mask.all():
             raise gym.error.ResetNeeded("no episode yet; call reset without reset_mask first")
-        begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames, memories)
+        begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames)
         self._episodes = begun if self._episodes is None else self._episodes.replaced(index, begun)
         self._ended[mask] = False
         self._observation[mask] = seen.observation
         return self._observation.copy(), _masked(seen.info, mask)
 
-    @torch.inference_mode()
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Imagine one decision in every environment, from actions (N, A); values outside [-1, 1] are clipped.
 
@@ -128,11 +124,11 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 'call reset(options={"reset_mask": ...}) first'
             )
         resetting = ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
-        held = self._checked_actions(actions, resetting)
+        held = checked_actions(actions, self.action_space.shape, resetting)
         if resetting.all():
             episodes, seen = self._begin(resetting)
         else:
-            episodes, seen = self.batch.advance(episodes, held, ~resetting)
+            episodes, seen = self.batch.advance(episodes, held)
             if resetting.any():
                 episodes = self._put(episodes, seen, resetting)
         rewards = np.where(resetting, 0.0, seen.reward)
@@ -147,10 +143,10 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The current frames (size, size, 3) uint8; None without a render mode."""
-        return tuple(self.batch.frames(self._running)) if self.render_mode == "rgb_array" else None
+        return tuple(self.batch.picture(self._running, self._observation)) if self.render_mode == "rgb_array" else None
 
     def get_state(self) -> ImaginedState:
-        """The exact current moment of all episodes, memories and random states included; steps don't change it."""
+        """The exact current moment of all episodes, random states included; steps don't change it."""
         return captured(self.batch, self._running, self._ended, self.np_random)
 
     def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict[str, Any]]:
@@ -160,8 +156,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             Observations and infos of that moment.
 
         Raises:
-            UserError: a state of another checkpoint, task, memory or ``anchor_every``, of other settings that the
-                future depends on, of another number of episodes, or a damaged file.
+            UserError: a state of another checkpoint or task, of other settings that the future depends on, of another
+                number of episodes, or a damaged file.
         """
         self._episodes, self._ended, generators = restored(state, self.batch, self.num_envs)
         self._random, self._seeds = list(generators), [-1] * self.num_envs
@@ -225,9 +221,9 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if seed is None:
             return [None] * self.num_envs
         if not isinstance(seed, (Sequence, np.ndarray)):
-            first = _checked_seed(seed)
+            first = checked_seed(seed)
             return [first + n for n in range(self.num_envs)]
-        seeds = [None if one is None else _checked_seed(one) for one in seed]
+        seeds = [None if one is None else checked_seed(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise UserError(f"seed lists {len(seeds)} seeds for {self.num_envs} environments; give one for each")
         return seeds
@@ -243,18 +239,6 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             )
         return mask
 
-    def _checked_actions(self, actions: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-        values = as_numbers(actions)
-        wanted = self.action_space.shape
-        if values.shape != wanted:
-            raise UserError(
-                f"actions have shape {values.shape}; {self.num_envs} environments of this checkpoint take {wanted}"
-            )
-        values[ignored] = 0.0
-        if not np.isfinite(values).all():
-            raise UserError("actions hold NaN or infinity; give values in [-1, 1]")
-        return values
-
 
 def _mode(given: AutoresetMode | str) -> AutoresetMode:
     names = {mode.value: mode for mode in AutoresetMode} | {mode.name: mode for mode in AutoresetMode}
@@ -265,18 +249,13 @@ def _mode(given: AutoresetMode | str) -> AutoresetMode:
     return names[given]
 
 
-def _checked_seed(seed: Any) -> int:
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise UserError(f"seed={seed!r} is no whole number from 0; give one, or a list of one for each environment")
-    return int(seed)
-
-
 def _masked(info: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
     """Info of the environments in ``mask`` as Gymnasium lays it out: arrays over all of them, and which are filled."""
     laid_out: dict[str, Any] = {}
     for key, values in info.items():
-        blank = None if values.dtype == object else 0
-        array = np.full((len(mask), *values.shape[1:]), blank, values.dtype)
-        array[mask] = values
+        array = values
+        if len(values) < len(mask):
+            array = np.full((len(mask), *values.shape[1:]), None if values.dtype == object else 0, values.dtype)
+            array[mask] = values
         laid_out[key], laid_out[f"_{key}"] = array, mask.copy()
     return laid_out
