@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.agents.adapters import kind_of
-from sfvgen_plan.agents.registry import make_agent, settings_of
+from sfvgen_plan.agents.registry import POLICY_PREFIX, make_agent, settings_of
+from sfvgen_plan.benchmarks.memory.subjects import Subject
 from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
 from sfvgen_plan.envs.memory.return_task import NAME, SUCCESS_DISTANCE
-from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint
 
-
-@dataclass(frozen=True)
-class ReturnScores:
-    """One episode of one row.
-
-    Attributes:
-        distance_m: mean over objects, metres from the earlier place, at the end; an object that was never moved away
-            counts with what it should have been moved.
-        success_5cm: every object was moved and is back within ``SUCCESS_DISTANCE``.
-    """
-
-    distance_m: float
-    success_5cm: bool
+Scores = dict[str, float | bool]
+"""Of an episode. distance_m: mean over objects, metres from the earlier place, at the end; one that was never moved
+away counts with what it should have been moved. success_5cm: all were moved and are back within
+``SUCCESS_DISTANCE``."""
 
 
 def return_env(checkpoint: Checkpoint) -> MemoryReturnEnv:
@@ -44,28 +34,24 @@ def return_env(checkpoint: Checkpoint) -> MemoryReturnEnv:
     return env
 
 
-def check_remembers(name: str) -> None:
-    """UserError for an agent without a memory, of which all rows would be the same."""
-    settings_of(name)
-    if ":" not in name and not hasattr(settings_of(name), "row"):
-        raise UserError(f"agent={name!r} remembers nothing, so the rows don't differ; play it with sfvgen-plan eval")
+def may_remember(agent: str) -> bool:
+    """Whether the agent has a setting ``memory``, which every ``module:factory`` is given."""
+    outside = ":" in agent and not agent.startswith(POLICY_PREFIX)
+    return outside or hasattr(settings_of(agent), "memory")
 
 
-def agent_of_row(name: str, row: str, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Any:
-    """The agent, with the row's memory: its settings ``memory`` and ``row``, which every ``module:factory`` is given.
-
-    Args:
-        settings: other changes to its settings.
+def agent_of(name: str, subject: Subject, settings: Mapping[str, Any]) -> Any:
+    """The agent, which remembers or not as the subject does; ``settings`` are other changes to its settings.
 
     Raises:
-        UserError: unknown agent, one that uses no model, or one that can't play the row.
+        UserError: what ``make_agent`` refuses.
     """
-    check_remembers(name)
-    device = str(checkpoint.pipeline.device)
-    return make_agent(name, checkpoint, device, 0, {**settings, "memory": True, "row": row})
+    own = {"memory": subject.remembers} if may_remember(name) else {}
+    checkpoint = subject.checkpoint
+    return make_agent(name, checkpoint, str(checkpoint.pipeline.device), 0, {**settings, **own})
 
 
-def play(agent: Any, envs: Sequence[MemoryReturnEnv], seeds: Sequence[int]) -> Iterator[tuple[int, ReturnScores]]:
+def play(agent: Any, envs: Sequence[MemoryReturnEnv], seeds: Sequence[int]) -> Iterator[tuple[int, Scores]]:
     """Episodes to their ends, each given with its seed as soon as it is over.
 
     Args:
@@ -97,7 +83,7 @@ def play(agent: Any, envs: Sequence[MemoryReturnEnv], seeds: Sequence[int]) -> I
                 yield playing.pop(lane), _scores(info)
 
 
-def _play_beside(agent: Any, env: MemoryReturnEnv, seed: int) -> ReturnScores:
+def _play_beside(agent: Any, env: MemoryReturnEnv, seed: int) -> Scores:
     _, info = env.reset(seed=seed)
     agent.reset(NAME, seed)
     truncated = False
@@ -106,5 +92,5 @@ def _play_beside(agent: Any, env: MemoryReturnEnv, seed: int) -> ReturnScores:
     return _scores(info)
 
 
-def _scores(info: Mapping[str, Any]) -> ReturnScores:
-    return ReturnScores(float(info["distance"]), bool((info["distances"] <= SUCCESS_DISTANCE).all()))
+def _scores(info: Mapping[str, Any]) -> Scores:
+    return {"distance_m": float(info["distance"]), "success_5cm": bool((info["distances"] <= SUCCESS_DISTANCE).all())}

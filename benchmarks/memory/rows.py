@@ -1,8 +1,7 @@
-"""Files of ``sfvgen-plan bench memory``: one row per (row of the ablation, episode), on disk when the episode is done.
+"""Files of ``sfvgen-plan bench memory``: a line for each (row, episode), on disk when the episode is done.
 
-Beside ``<name>.csv`` lies ``<name>.json``, which says of each ablation row what it was made with: rows of another
-checkpoint, or measured otherwise, are never mixed in. Lines are only added, so several processes may measure different
-rows of one folder; of two lines of the same episode the last counts.
+Beside ``<name>.csv`` lies ``<name>.json``, which says what each row was made with: episodes of another checkpoint, or
+measured otherwise, are never mixed in. Lines are only added; of two of the same episode the last counts.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
@@ -31,29 +28,22 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 _DIGITS = 5
 
-Values = Mapping[str, float | int | bool | None]
-
 
 class MemoryRows:
-    """The rows of one file.
-
-    Args:
-        folder: made if it is missing.
-        name: ``REVISIT``, ``RETURN`` or ``VIDEO``.
+    """The rows of one file, ``name`` being one of ``COLUMNS``.
 
     Raises:
         UserError: what is there is something else.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.name, self.path = name, folder / f"{name}.csv"
-        self.columns = COLUMNS[name]
+        self.folder, self.path, self.columns = folder, folder / f"{name}.csv", COLUMNS[name]
         self._settings_file = folder / f"{name}.json"
-        self._lock = FileLock(folder / f".{name}.lock")
+        self._settings: dict[str, dict[str, Any]] = {}
         self.rows: dict[tuple[str, int], dict[str, float | None]] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._settings = self._read_settings()
+            if self._settings_file.exists():
+                self._settings = json.loads(self._settings_file.read_text())
             self._read()
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"out={str(self.path)!r} can't be used ({error}); choose another folder") from error
@@ -64,38 +54,34 @@ class MemoryRows:
         Raises:
             UserError: there are episodes of it that were made with something else.
         """
-        with self._lock:
-            self._settings = self._read_settings()
-            there = self._settings.get(row, {})
-            # What could not be measured at first may be added later.
-            other = [key for key in settings if there.get(key) not in (None, settings[key])]
-            if other and any(name == row for name, _ in self.rows):
-                found, asked = (", ".join(f"{key}={what[key]}" for key in other) for what in (there, settings))
-                raise UserError(
-                    f"out={str(self.path)!r} has row {row!r} with {found}, but {asked} was asked for; "
-                    "choose another folder or delete those rows"
-                )
-            self._settings[row] = dict(settings)
-            with atomic(self._settings_file, "out") as staged:
-                staged.write_text(json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        there = self.settings(row)
+        # What could not be measured at first may be added later.
+        other = [key for key in settings if there.get(key) not in (None, settings[key])]
+        if other and any(name == row for name, _ in self.rows):
+            found, asked = (", ".join(f"{key}={what[key]}" for key in other) for what in (there, settings))
+            raise UserError(
+                f"out={str(self.path)!r} has row {row!r} with {found}, but {asked} was asked for; "
+                "choose another folder or delete those rows"
+            )
+        self._settings[row] = dict(settings)
+        with atomic(self._settings_file, "out") as staged:
+            staged.write_text(json.dumps(self._settings, indent=1, sort_keys=True) + "\n")
 
     def missing(self, row: str, episodes: Sequence[int], needed: Sequence[str] = ()) -> list[int]:
         """Those of ``episodes`` that have no row yet, or one whose cell in a column of ``needed`` is empty."""
-        return [
-            episode
-            for episode in episodes
-            if (row, episode) not in self.rows or any(self.rows[row, episode][column] is None for column in needed)
-        ]
+        there = [self.rows.get((row, episode)) for episode in episodes]
+        return [n for n, own in zip(episodes, there, strict=True) if own is None or None in map(own.get, needed)]
 
-    def add(self, row: str, episode: int, values: Values) -> None:
+    def add(self, row: str, episode: int, values: Mapping[str, float | int | bool | None]) -> None:
         """Store an episode, in place of an earlier one of the same key."""
         found = {column: values[column] for column in self.columns[2:]}
         kept = {column: None if value is None else round(float(value), _DIGITS) for column, value in found.items()}
         self.rows[row, episode] = kept
         cells = ("" if value is None else f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".") for value in kept.values())
-        lines = [] if self.path.exists() else [",".join(self.columns)]
+        header = "" if self.path.exists() else ",".join(self.columns) + "\n"
         with self.path.open("a") as file:
-            file.write("\n".join([*lines, ",".join([row, str(episode), *cells])]) + "\n")
+            file.write(header + ",".join([row, str(episode), *cells]) + "\n")
 
     def values(self, row: str, column: str) -> dict[int, float]:
         """Episode -> value, of the episodes that have one."""
@@ -105,9 +91,6 @@ class MemoryRows:
     def settings(self, row: str) -> Mapping[str, Any]:
         """What ``row`` was made with; empty if there is nothing of it."""
         return self._settings.get(row, {})
-
-    def _read_settings(self) -> dict[str, dict[str, Any]]:
-        return json.loads(self._settings_file.read_text()) if self._settings_file.exists() else {}
 
     def _read(self) -> None:
         if not self.path.exists():

@@ -1,4 +1,4 @@
-"""An untrained model of the memory tasks with an episode to revisit, and an untrained encoder of videos."""
+"""Untrained models of the memory tasks with an episode to revisit, and an untrained encoder of videos."""
 
 from __future__ import annotations
 
@@ -13,20 +13,38 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.memory.revisit import TrueEpisode
     from sfvgen_plan.model.checkpoint import Checkpoint
 
+MakeFolder = Callable[[str | None], Path]
+
 
 @pytest.fixture(scope="session")
-def memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Callable[..., Any]) -> Path:
-    """Folder of an untrained checkpoint of the memory tasks, for frames of 32 pixels; don't change it."""
+def make_memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Callable[..., Any]) -> MakeFolder:
+    """Function that makes the folder of an untrained checkpoint of the memory tasks, for frames of 32 pixels and a
+    window of 3; ``memory`` is its kind, None for one without. Its outputs depend on its inputs."""
     import torch
 
     from sfvgen_plan.envs.memory.family import TASKS
+    from sfvgen_plan.envs.sawyer import READOUTS
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
-    folder = tmp_path_factory.mktemp("memory") / "checkpoint"
-    texts = ("reach the red goal", "push the puck to the green goal")
-    card = CheckpointCard(dict(zip(TASKS, texts, strict=True)), size=32, camera="own", repeat=5)
-    save_checkpoint(folder, make_pipeline(), card, {task: torch.randn(2, 4, 8, 8) for task in TASKS})
-    return folder
+    def make(memory: str | None) -> Path:
+        folder = tmp_path_factory.mktemp("memory") / "checkpoint"
+        layers = {"memory": memory, "memory_blocks": [0], "memory_rank": 8} if memory else {}
+        sizes = {"dim": 16, "depth": 1, "heads": 2, "window": 3, "conditioning": 8, "squeezed": 4}
+        pipeline = make_pipeline(transformer=sizes | layers)
+        for parameter in pipeline.transformer.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        texts = ("reach the red goal", "push the puck to the green goal")
+        card = CheckpointCard(dict(zip(TASKS, texts, strict=True)), 32, "own", 5, readouts=list(READOUTS))
+        save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8, 8) for task in TASKS})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def memory_folder(make_memory_folder: MakeFolder) -> Path:
+    """Folder of one with a Temp-LoRA; don't change it."""
+    return make_memory_folder("lora")
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +59,11 @@ def memory_checkpoint(memory_folder: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
-    """Of ``memory/revisit``, with revisits further apart than a chunk of 8; don't change it."""
-    from sfvgen_plan.benchmarks.memory.revisit import away_of, revisit_env, true_episode
+    """Of ``memory/revisit``, with revisits at least 10 frames apart; don't change it."""
+    from sfvgen_plan.benchmarks.memory.revisit import revisit_env, true_episode
 
     env = revisit_env(memory_checkpoint)
-    found = true_episode(env, 3, away_of(8))
+    found = true_episode(env, 3, 10)
     env.close()
     return found
 
@@ -58,7 +76,7 @@ def played() -> dict[int, TrueEpisode]:
 
 @pytest.fixture
 def short_episodes(monkeypatch: pytest.MonkeyPatch, played: dict[int, TrueEpisode]) -> None:
-    """Episodes of ``memory/revisit`` end 33 decisions after the turning point: two clips of the video metrics."""
+    """Episodes of ``memory/revisit`` end 33 decisions after the turning point."""
     from sfvgen_plan.benchmarks.memory import revisit
 
     play = revisit.true_episode

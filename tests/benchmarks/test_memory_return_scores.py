@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.benchmarks.memory import returning as memory_return
+from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.envs.memory.make import make_memory
-from sfvgen_plan.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def test_the_expert_brings_objects_back(env):
 
     ((seed, scores),) = memory_return.play(MemoryExpert(), [env], [0])
     assert seed == 0
-    assert scores.distance_m < 0.02
-    assert scores.success_5cm
+    assert scores["distance_m"] < 0.02
+    assert scores["success_5cm"]
 
 
 def test_who_does_nothing_has_brought_nothing_back(env):
@@ -42,7 +42,7 @@ def test_who_does_nothing_has_brought_nothing_back(env):
     agent = Idle()
     ((seed, scores),) = memory_return.play(agent, [env], [1])
     assert seed == 1
-    assert scores == memory_return.ReturnScores(0.17, False)
+    assert scores == {"distance_m": 0.17, "success_5cm": False}
     assert agent.seen == [(1, 16, 16, 3)] * 60
 
 
@@ -76,16 +76,10 @@ def test_lanes_change_nothing():
         made.close()
 
 
-def test_rows_become_the_agents_memory(memory_checkpoint):
-    full = memory_return.agent_of_row("cem", "full", memory_checkpoint, {"candidates": 4, "elites": 2})
-    assert full.simulator.simulator.fast_learning.rank == 32
-    assert (
-        memory_return.agent_of_row("cem", "no_temp_lora", memory_checkpoint, {}).simulator.simulator.fast_learning
-        is None
-    )
-    one = memory_return.agent_of_row("cem", "no_chunk_input", memory_checkpoint, {})
-    assert one.simulator.simulator.context_frames == 1
-    with pytest.raises(UserError, match="rows don't differ"):
-        memory_return.agent_of_row("expert", "full", memory_checkpoint, {})
-    with pytest.raises(UserError, match="remembers nothing"):
-        memory_return.agent_of_row("prior", "full", memory_checkpoint, {})
+def test_agents_remember_or_not_as_their_row_says(memory_checkpoint):
+    for subject in subjects_of([memory_checkpoint]):
+        for name in ("cem", "prior"):
+            agent = memory_return.agent_of(name, subject, {})
+            assert agent.lanes.simulator.memory == (subject.row == "temp_lora")
+    assert not memory_return.may_remember("expert") and not memory_return.may_remember("random")
+    assert memory_return.may_remember("players:still")

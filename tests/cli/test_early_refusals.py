@@ -28,11 +28,9 @@ REFUSED = {
     "fidelity --task memory/return": "task='memory/return' is not covered by checkpoint='metaworld10'",
     "play --task memory/return": "play needs a simulator that can go back, unlike the memory tasks",
     "play --task rlbench/reach_target": "play needs a simulator that can go back, unlike RLBench",
-    "bench memory": "required: --checkpoint, checkpoint of the memory tasks",
+    "bench memory": "required: --checkpoint",
     "bench memory --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
-    "bench memory --checkpoint metaworld10 --row nope": "row='nope' is unknown",
     "bench memory --checkpoint metaworld10 foo=1": "override 'foo=1' names no setting",
-    "bench memory --checkpoint metaworld10 --without nope": "without='nope' holds no checkpoint.json",
 }
 """Command lines, and what is said of them."""
 

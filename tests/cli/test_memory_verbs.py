@@ -58,20 +58,20 @@ def test_what_the_expert_does_is_imagined(task, checkpoint, tmp_path, capsys):
     options = ["--checkpoint", str(checkpoint), "--device", "cpu", "sampler_steps=1", "--decisions", "3"]
     assert main(["imagine", "--task", task, *options, "--out", str(tmp_path / "seen.mp4"), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["task"], [chunk["last_decision"] for chunk in said["chunks"]]) == (task, [3])
+    assert (said["task"], [span["last_decision"] for span in said["spans"]]) == (task, [3])
     assert (tmp_path / "seen.mp4").stat().st_size > 1000
 
 
 def test_the_checkpoint_is_measured(checkpoint, tmp_path, capsys):
-    arguments = ["--checkpoint", str(checkpoint), "--device", "cpu", "--part", "revisit", "--row", "no_temp_lora"]
-    arguments += ["--episodes", "1", "--seed", "23", "--videos", "0", "sampler_steps=1", "--out", str(tmp_path)]
+    arguments = ["--checkpoint", str(checkpoint), "--device", "cpu", "--part", "revisit"]
+    arguments += ["--episodes", "1", "--seed", "23", "sampler_steps=1", "--out", str(tmp_path)]
     assert main(["bench", "memory", *arguments]) == 0
     captured = capsys.readouterr()
-    assert "no_temp_lora" in captured.out
-    assert "left out: fvd" in captured.err
+    assert "no_memory" in captured.out
+    assert "left out: lpips" in captured.err
     assert "left out: cosine" not in captured.err, "the package has an encoder"
     with (tmp_path / "memory_revisit.csv").open() as file:
         (row,) = csv.DictReader(file)
-    assert (row["row"], row["episode"]) == ("no_temp_lora", "23")
+    assert (row["row"], row["episode"]) == ("no_memory", "23")
     assert -1 <= float(row["cosine_revisit"]) <= 1
     assert float(row["psnr_revisit_db"]) > 0

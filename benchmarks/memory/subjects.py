@@ -1,0 +1,48 @@
+"""Who is measured: checkpoints with their memory, and one without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+    from sfvgen_plan.simulator import LearnedSimulator
+
+NO_MEMORY = "no_memory"
+KINDS = {"recall": "recall", "lora": "temp_lora"}
+"""Names of rows by the ``memory`` of a checkpoint's transformer."""
+
+ROWS = (*KINDS.values(), NO_MEMORY)
+"""In the order of the tables; stored rows of other names are history."""
+
+
+class Subject(NamedTuple):
+    """A row of the tables: a checkpoint that ``remembers`` or not, whatever it could do."""
+
+    row: str
+    checkpoint: Checkpoint
+    remembers: bool
+
+    def simulator(self, sampler_steps: int = 1, exact: bool = False) -> LearnedSimulator:
+        """Its simulator."""
+        return self.checkpoint.simulator(sampler_steps=sampler_steps, memory=self.remembers, exact=exact)
+
+
+def subjects_of(checkpoints: Sequence[Checkpoint]) -> list[Subject]:
+    """Each checkpoint with its memory, and one without memory, at last: that without memory layers, or the first.
+
+    Raises:
+        UserError: two of one row, or of different frames.
+    """
+    found: dict[str, Subject] = {}
+    for own in checkpoints:
+        own.check_fits((), checkpoints[0], f"checkpoint {str(checkpoints[0].path)!r}", "give checkpoints of one kind")
+        row = KINDS[own.pipeline.transformer.config.memory] if own.has_memory else NO_MEMORY
+        if row in found:
+            raise UserError(f"checkpoint={str(own.path)!r} is a second one of {row!r}; give one of each")
+        found[row] = Subject(row, own, own.has_memory)
+    found.setdefault(NO_MEMORY, Subject(NO_MEMORY, checkpoints[0], False))
+    return [found[row] for row in ROWS if row in found]
