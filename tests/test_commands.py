@@ -19,7 +19,7 @@ PAGES = ("README.md", "docs/*.md", "benchmarks/fidelity.md", "benchmarks/protoco
 COMMAND = re.compile(rf"(?:sfvgen-plan (?:{'|'.join(VERBS)})|python -m sfvgen_plan|make [a-z]+)\b[^`\n#|;)]*")
 CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
 VARIABLE = re.compile(r"\$(\w+|@|\{[^}]*\})")
-VALUES = {"@": "", "steps": "3", "row": "full", "task": "reach-v3", "agent": "prior", "change": "steps=1"}
+VALUES = {"@": "", "task": "reach-v3", "agent": "prior"}
 
 
 def commands() -> Iterator[tuple[str, str]]:

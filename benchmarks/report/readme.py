@@ -17,11 +17,12 @@ from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.page import fidelity_sections
+from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.results.files import write_text
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
-from sfvgen_plan.benchmarks.results.summary import OVERALL, Summary, grouped
+from sfvgen_plan.benchmarks.results.summary import Summary, grouped
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.envs.family import family_of
@@ -53,6 +54,7 @@ def results_block(folder: Path) -> str:
             sections += protocol_sections(path.stem, settled(read_rows(path)))
     sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
+    sections += memory_sections(folder)
     sections += _section_of(folder / "speed.csv", speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
 
@@ -91,7 +93,7 @@ def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
     tasks = task_order(protocol, rows)
     sections = [_agents_section(protocol, list(agents.values()), tasks), _matrix_section(agents, tasks)]
     pairs = [(agents[first], agents[second]) for first, second in PAIRS if first in agents and second in agents]
-    return sections + [_difference_section(first, second, tasks) for first, second in pairs]
+    return sections + ([_differences_section(pairs)] if pairs else [])
 
 
 def task_order(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
@@ -123,8 +125,12 @@ def _agents_section(protocol: str, agents: Sequence[Summary], tasks: Sequence[st
         "imagined decisions per plan": lambda own: f"{own.imagined_decisions:.0f}",
         "errors": lambda own: str(own.errors),
     }
+    found = sorted({row.checkpoint for own in agents for row in own.rows if row.checkpoint})
+    made = f"checkpoint {', '.join(found)}; " if found else ""
     title = f"**Success under protocol `{protocol}`**"
-    return table(f"{title} (95 % Wilson intervals; an episode that broke off counts as a failure)", columns, agents)
+    return table(
+        f"{title} ({made}95 % Wilson intervals; an episode that broke off counts as a failure)", columns, agents
+    )
 
 
 def _matrix_section(agents: Mapping[str, Summary], tasks: Sequence[str]) -> str:
@@ -136,18 +142,18 @@ def _matrix_section(agents: Mapping[str, Summary], tasks: Sequence[str]) -> str:
     return table("**Any-time success % by task**", columns, played)
 
 
-def _difference_section(first: Summary, second: Summary, tasks: Sequence[str]) -> str:
-    ours, theirs = (_any_time(own) for own in (first, second))
-    shared = ours.keys() & theirs.keys()
-    pairs = [(task, {key: ours[key] for key in shared if key[0] == task}) for task in tasks]
-    lines = [(task, paired_difference(own, theirs)) for task, own in [*pairs, (OVERALL, ours)] if own]
+def _differences_section(pairs: Sequence[tuple[Summary, Summary]]) -> str:
+    lines = [(first, second, paired_difference(_any_time(first), _any_time(second))) for first, second in pairs]
     columns: Columns = {
-        "task": lambda line: line[0],
-        "pairs": lambda line: str(line[1].count),
-        "difference": lambda line: _points(line[1]),
+        "agents": lambda line: f"`{line[0].agent}` minus `{line[1].agent}`",
+        "pairs": lambda line: str(line[2].count),
+        "difference": lambda line: _points(line[2]),
     }
-    title = f"**`{first.agent}` minus `{second.agent}`**"
-    return table(f"{title} (points of any-time success, paired over seeds, 95 % bootstrap interval)", columns, lines)
+    return table(
+        "**What planning adds** (points of any-time success, paired over seeds, 95 % bootstrap interval)",
+        columns,
+        lines,
+    )
 
 
 def _any_time(own: Summary) -> dict[tuple[str, Hashable], float]:

@@ -48,9 +48,8 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: P
     assert "| `default` (2 of 10 tasks) | 8 | 75 [41, 93] |" in block
     assert "| task | `prior` | `default` |" in block
     assert "| reach-v3 | 100 | 75 |" in block
-    assert "**`default` minus `prior`**" in block
-    assert "| reach-v3 | 4 | -25 [-75, +0] |" in block
-    assert "| all tasks | 8 | +25 [" in block
+    assert "| `default` minus `prior` | 8 | +25 [" in block
+    assert "`metaworld-10`** (checkpoint abc; 95 % Wilson" in block
     assert "Open-loop rollouts at decision 35" in block
     assert "| 27.5 | 21.0 | 2.5 | 2.0 |" in block
     assert "| imagined_4096x1 | 26,000 decisions/s | NVIDIA H100 |" in block
