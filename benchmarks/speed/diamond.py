@@ -44,7 +44,7 @@ def _sampler(folder: Path, device: str) -> tuple[Any, int]:
     try:
         agent = yaml.safe_load((folder / "config/agent/default.yaml").read_text())["denoiser"]
         trainer = yaml.safe_load((folder / "config/trainer.yaml").read_text())
-        from models import diffusion  # type: ignore[import-not-found]
+        from models import diffusion
     except (OSError, ImportError, KeyError) as error:
         raise UserError(
             f"diamond={str(folder)!r} is no checkout of github.com/eloialonso/diamond ({error}); give one"
