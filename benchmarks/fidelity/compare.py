@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,17 +28,6 @@ class Policy:
     name: str
     agent: BatchAgent
     kind: str = "policy"
-
-
-@dataclass(frozen=True)
-class Imagined:
-    """How a policy fared in imagination. ``first``: decision of the first success, or None; ``reward`` of the decisions
-    played, on average; ``peak``: largest success probability."""
-
-    first: int | None
-    decisions: int
-    reward: float
-    peak: float
 
 
 def compare(
@@ -90,41 +80,40 @@ def compare(
         return [row if row.error else replace(row, error=broken) for row in rows.values()]
     for recording, seen in zip(whole, found, strict=True):
         key = recording.job.task, recording.job.seed
-        rows[key] = replace(
-            rows[key], imagined_success=seen.first is not None, imagined_decisions=seen.decisions,
-            imagined_reward=seen.reward, imagined_peak=seen.peak,
-        )  # fmt: skip
+        rows[key] = replace(rows[key], **seen)
     return list(rows.values())
 
 
 def imagine(
     agent: BatchAgent, starts: Sequence[Recording], simulator: LearnedSimulator, limit: int, threshold: float
-) -> list[Imagined]:
-    """The agent acts on imagined frames from the start of each recording, side by side, to success or the limit.
-
-    Start frames have been through the autoencoder, too, so all that it sees is what the model sees.
-    """
+) -> list[dict[str, Any]]:
+    """What a row has of imagination, for each recording: the agent acts on imagined frames from its start to success or
+    the limit, side by side. Start frames have been through the autoencoder, too, so all that it sees is what the model
+    sees."""
     tasks, seeds = [start.job.task for start in starts], [start.job.seed for start in starts]
     state = simulator.begin(np.stack([start.frames[:1] for start in starts]), tasks, seeds)
     lanes = np.arange(len(starts))
     agent.reset(lanes.tolist(), tasks, seeds)
     rewards: list[list[float]] = [[] for _ in starts]
-    peaks, firsts = [0.0] * len(starts), [None] * len(starts)  # type: list[float], list[int | None]
-    for decision in range(1, limit + 1):
+    chances: list[list[float]] = [[] for _ in starts]
+    for _ in range(limit):
         actions = np.asarray(agent.act(lanes.tolist(), simulator.decode(state.latents)), np.float32)
         state, outcome = simulator.imagine(state, torch.from_numpy(actions[:, None]).to(simulator.device))
-        success = outcome.success[:, 0].float().cpu().numpy()
+        success = outcome.success[:, 0].double().cpu().numpy()
         for lane, reward, chance in zip(lanes.tolist(), outcome.reward[:, 0].tolist(), success.tolist(), strict=True):
             rewards[lane].append(reward)
-            peaks[lane] = max(peaks[lane], chance)
-            if chance > threshold:
-                firsts[lane] = decision
+            chances[lane].append(chance)
         going = np.flatnonzero(success <= threshold)
         if len(going) < len(lanes):
             lanes, state = lanes[going], simulator.select(state, going.tolist())
         if not len(lanes):
             break
     return [
-        Imagined(first, len(seen), float(np.mean(seen)), peak)
-        for first, seen, peak in zip(firsts, rewards, peaks, strict=True)
+        {
+            "imagined_success": max(seen) > threshold,
+            "imagined_decisions": len(seen),
+            "imagined_reward": float(np.mean(own)),
+            "imagined_peak": max(seen),
+        }
+        for own, seen in zip(rewards, chances, strict=True)
     ]

@@ -51,7 +51,6 @@ def study(
     settings: Settings,
     folder: Path | None = None,
     lanes: int | None = None,
-    block: int | None = None,
 ) -> None:
     """Play what is missing in the folder and report all that is there, also when it ends early.
 
@@ -60,7 +59,6 @@ def study(
         protocol: see ``rules``.
         folder: of rows and report; None: that of the checkpoint in ``runs``.
         lanes: real episodes side by side; None: as the machine allows.
-        block: episodes imagined side by side; None: as the device allows.
 
     Raises:
         UserError: a folder with rows that were made otherwise, or what broke the first episode.
@@ -86,13 +84,12 @@ def study(
     left, total = sum(len(found) for _, found in missing), len(made) * len(episodes)
     if left < total:
         out.note(f"{total - left} of {total} episodes are there already")
-    size = block or BLOCKS[kind]
     try:
         with out.progress("episodes", total=left) as bar:
             for policy, found in missing:
                 bar.describe(policy.name)
-                for start in range(0, len(found), size):
-                    jobs = [Job(task, seed) for task, seed in found[start : start + size]]
+                for start in range(0, len(found), BLOCKS[kind]):
+                    jobs = [Job(task, seed) for task, seed in found[start : start + BLOCKS[kind]]]
                     run.add(compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
                     bar.advance(len(jobs))
     finally:

@@ -31,7 +31,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_model_arguments(parser)
     parser.add_argument("--lanes", type=positive_int, help="real episodes side by side (default: as many as fit)")
-    parser.add_argument("--block", type=positive_int, help="episodes imagined side by side (default: 8, on a GPU 64)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/fidelity-<checkpoint>; goes on there")
     add_overrides(parser, "agent")
 
@@ -67,5 +66,5 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))
-    study(out, protocol, checkpoint, policies, settings, args.out, args.lanes, args.block)
+    study(out, protocol, checkpoint, policies, settings, args.out, args.lanes)
     return 0

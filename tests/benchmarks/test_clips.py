@@ -7,7 +7,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import imageio.v2 as imageio
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 from stored_rows import PROTOCOL, rows_of
 
-from sfvgen_plan.benchmarks.report import clips
 from sfvgen_plan.benchmarks.report.clips import GAP, Clip, ClipMaker, chosen, folder_of, read_clips
 from sfvgen_plan.benchmarks.report.page import CLIP_BYTES, report
 from sfvgen_plan.benchmarks.report.standings import Board, boards, ranked_rows
@@ -23,21 +21,16 @@ from sfvgen_plan.benchmarks.report.tables import learning
 from sfvgen_plan.benchmarks.results.import_export import Results
 from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.side_by_side import imagined
+from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.simulator import LearnedSimulator
 
 OF = {"protocol": PROTOCOL.id, "protocol_hash": PROTOCOL.rules_hash, "agent": "mine", "checkpoint": "abc"}
 
 
-@pytest.fixture
-def simulator(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Imagines that everything becomes darker, and nothing from actions that are no numbers."""
-
-    def darker(recording: Recording, simulator: Any) -> np.ndarray:
-        if not np.isfinite(recording.actions).all():
-            raise ValueError("actions should be finite")
-        return recording.frames // 2
-
-    monkeypatch.setattr(clips, "imagined", darker)
-    return SimpleNamespace(checkpoint=SimpleNamespace(hash="c0ffee"))
+@pytest.fixture(scope="module")
+def simulator(small_checkpoint: Path) -> LearnedSimulator:
+    return load_checkpoint(small_checkpoint).simulator()
 
 
 def recording(task: str = "reach-v3", seed: int = 0, solved: int | None = None, decisions: int = 11) -> Recording:
@@ -51,15 +44,17 @@ def recording(task: str = "reach-v3", seed: int = 0, solved: int | None = None, 
     return Recording(Job(task, seed), frames, success, actions)
 
 
-def test_a_clip_shows_the_real_episode_left_and_the_imagined_one_right(tmp_path: Path, simulator: Any) -> None:
+def test_a_clip_shows_the_real_episode_left_and_the_imagined_one_right(
+    tmp_path: Path, simulator: LearnedSimulator
+) -> None:
     store = tmp_path / "all.sqlite"
     episode = recording(solved=7)
     assert ClipMaker(store, OF, simulator, 1).add(episode)
     ((clip, video),) = read_clips([store])
-    assert (clip.solved, clip.seed, clip.imagined) == (7, 0, "c0ffee")
+    assert (clip.solved, clip.seed, clip.imagined) == (7, 0, simulator.checkpoint.hash)
     frames = np.stack(list(imageio.get_reader(video).iter_data())).astype(int)
     assert frames.shape == (12, 32, 64 + GAP, 3)
-    for side, wanted in ((slice(0, 32), episode.frames), (slice(32 + GAP, None), episode.frames // 2)):
+    for side, wanted in ((slice(0, 32), episode.frames), (slice(32 + GAP, None), imagined(episode, simulator))):
         shown = frames[:, :, side].mean(axis=(1, 2, 3))
         np.testing.assert_allclose(shown, wanted.mean(axis=(1, 2, 3)), atol=8)  # the codec is not exact
 
@@ -77,7 +72,7 @@ def test_so_many_of_each_kind_and_task_are_kept_also_by_a_run_that_goes_on(tmp_p
     assert other.add(episodes[0])
 
 
-def test_what_is_no_clip_is_passed_over(tmp_path: Path, simulator: Any) -> None:
+def test_what_is_no_clip_is_passed_over(tmp_path: Path, simulator: LearnedSimulator) -> None:
     store = tmp_path / "all.sqlite"
     assert ClipMaker(store, OF, None, 3).add(recording())
     ((clip, video),) = read_clips([store])
@@ -123,9 +118,9 @@ def board(agent: str, *records: dict[str, Any]) -> Board:
     return found
 
 
-def test_the_report_holds_the_videos_and_shows_names_as_text(tmp_path: Path) -> None:
+def test_the_report_holds_its_own_videos_stays_small_and_shows_names_as_text(tmp_path: Path) -> None:
     nasty = '"><script>alert(1)</script>'
-    page = report([board(nasty)], clips=clips_of(tmp_path, nasty))
+    page = report([board(nasty)], clips=clips_of(tmp_path, nasty) + clips_of(tmp_path, "stranger"))
     assert page.count("<video ") == 4
     assert "<script>" not in page
     assert "media-src data:" in page
@@ -133,17 +128,14 @@ def test_the_report_holds_the_videos_and_shows_names_as_text(tmp_path: Path) -> 
     assert base64.b64decode(uri) == b"\0" * 1000
     assert not re.findall(r'(?:src|href)="(?!data:|#|https)', page)
     assert "<video" not in report([board("mine")], clips=[])
+    other = [(replace(clip, protocol_hash="0123"), path) for clip, path in clips_of(tmp_path, "mine")]
+    assert "<video" not in report([board("mine")], clips=other)
 
-
-def test_other_protocols_and_strangers_are_left_out_and_the_page_stays_small(tmp_path: Path) -> None:
-    videos = clips_of(tmp_path, "mine", 1_900_000)
-    many = [(replace(clip, seed=seed), path) for clip, path in videos for seed in range(5)]
+    many = [(replace(clip, seed=n), path) for clip, path in clips_of(tmp_path, "mine", 1_900_000) for n in range(5)]
     page = report([board("mine")], clips=many)
     assert 0 < page.count("<video ") < len(many)
     assert len(page) < CLIP_BYTES + 500_000
     assert "more are not shown" in page
-    other = [(replace(clip, protocol_hash="0123"), path) for clip, path in clips_of(tmp_path, "mine")]
-    assert "<video" not in report([board("mine")], clips=other + clips_of(tmp_path, "stranger"))
 
 
 def test_the_cost_of_learning_is_that_of_the_newest_run() -> None:
@@ -155,12 +147,7 @@ def test_the_cost_of_learning_is_that_of_the_newest_run() -> None:
     assert text == "checkpoint: 12 min on <i>GPU, 4,000 episodes; agent: sac, 20,000 imagined decisions"
     assert "12 min on &lt;i&gt;GPU" in report([found])
     assert ranked_rows([found])[0]["standings"][0]["learning"] == cost | own
-
-
-@pytest.mark.parametrize(
-    "record", [{}, {"learning": 7}, {"learning": {"checkpoint": [1]}}, {"learning": {"agent": {}}}]
-)
-def test_runs_without_it_have_none(record: dict[str, Any]) -> None:
-    found = board("mine", record)
-    assert learning(found.standings[0]) == ""
-    report([found])
+    for record in ({}, {"learning": 7}, {"learning": {"checkpoint": [1]}}, {"learning": {"agent": {}}}):
+        without = board("mine", record)
+        assert learning(without.standings[0]) == ""
+        report([without])

@@ -48,7 +48,7 @@ def test_a_run_has_rows_a_page_and_a_picture_and_is_gone_on_with(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tasks = ("--task", "reach-v3")
-    short = ("--episodes", "2", "--max-decisions", "2", "--block", "2", "--out", "run", "--json")
+    short = ("--episodes", "2", "--max-decisions", "2", "--out", "run", "--json")
     options = (*tasks, *short, "--agent", "readout", "--agent", "random")
     # Agents of other settings go into the same folder, and into its report.
     assert fidelity(tiny_checkpoint, *tasks, *short, "--agent", "prior", "noise=0.5", "random=0.2") == 0
@@ -111,12 +111,11 @@ def test_imagined_episodes_end_with_success_and_leave_the_others_alone(tiny_chec
         frames = np.random.default_rng(seed).integers(0, 256, (1, checkpoint.size, checkpoint.size, 3), dtype=np.uint8)
         job = Job(checkpoint.tasks[seed % len(checkpoint.tasks)], seed)
         episodes.append(Recording(job, frames, np.zeros(1, bool), np.zeros((0, 4), np.float32)))
-    peaks = [found.peak for found in imagine(RandomAgent(4), episodes, simulator, 4, 1.0)]
+    peaks = [found["imagined_peak"] for found in imagine(RandomAgent(4), episodes, simulator, 4, 1.0)]
     threshold = float(np.median(peaks))
     together = imagine(RandomAgent(4), episodes, simulator, 4, threshold)
-    assert {found.first is None for found in together} == {True, False}
+    assert {found["imagined_success"] for found in together} == {True, False}
+    assert all(found["imagined_success"] or found["imagined_decisions"] == 4 for found in together)
     for item, found in zip(episodes, together, strict=True):
         (alone,) = imagine(RandomAgent(4), [item], simulator, 4, threshold)
-        assert (found.first, found.decisions) == (alone.first, alone.decisions)
-        assert found.decisions == (found.first or 4)
-        assert found.reward == pytest.approx(alone.reward, abs=1e-3)
+        assert found == pytest.approx(alone, abs=1e-3)

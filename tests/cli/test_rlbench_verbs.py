@@ -75,9 +75,9 @@ def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(
 def test_what_an_expert_does_is_imagined(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = tmp_path / "seen.mp4"
     options = ["--checkpoint", str(checkpoint), "--device", "cpu", "sampler_steps=1", "--json"]
-    assert cli.main(["imagine", "--task", TASK, "--decisions", "3", "chunk=2", "--out", str(video), *options]) == 0
+    assert cli.main(["imagine", "--task", TASK, "--decisions", "3", "--out", str(video), *options]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["task"], len(data["chunks"])) == (TASK, 2)
+    assert (data["task"], len(data["spans"])) == (TASK, 1)
     assert len(list(imageio.get_reader(video).iter_data())) == 4
 
 
