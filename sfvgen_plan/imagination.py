@@ -1,7 +1,7 @@
 """Imagined episodes as values, moved on decision by decision by the causal video transformer.
 
-``begin_latents`` and ``observe_latents`` show real frames, ``imagine`` makes new ones. One decision and G decisions in a
-row are the same job. Nothing is changed in place, and gradients flow from what is read to the actions that ask for them.
+``begun`` and ``observe_latents`` show real frames, ``imagine`` makes new ones. One decision and G decisions in a row
+are the same job. Nothing is changed in place, and gradients flow from what is read to the actions that ask for them.
 
 Shapes: N episodes, G decisions, frames of latents (C, h, w), A action numbers, E text features, K features of a frame.
 """
@@ -9,6 +9,7 @@ Shapes: N episodes, G decisions, frames of latents (C, h, w), A action numbers, 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -20,7 +21,10 @@ from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.cache import Cache, Window
 from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels
+from sfvgen_plan.replay import Replays
 from sfvgen_plan.simulation import Outcome
+
+logger = logging.getLogger(__name__)
 
 FRAME_STREAM, CONTEXT_STREAM = 0, 1
 """Streams of noise: of the frames to be made, and of what clean frames are shown with."""
@@ -113,13 +117,20 @@ class Imaginer:
         sampler_steps: denoising steps a frame, at least 1.
         exact: compute in float32 even where bfloat16 is faster.
         remembers: episodes learn what they see; False reads memory layers, which then know nothing.
+        compiled: compile the step, and capture it for numbers of episodes that come again; only on a GPU, where it is
+            told, and not if it is to be exact.
 
     Raises:
         UserError: ``sampler_steps`` below 1.
     """
 
     def __init__(
-        self, network: VideoTransformer, sampler_steps: int = 1, exact: bool = False, remembers: bool = True
+        self,
+        network: VideoTransformer,
+        sampler_steps: int = 1,
+        exact: bool = False,
+        remembers: bool = True,
+        compiled: bool = False,
     ) -> None:
         if sampler_steps < 1:
             raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
@@ -130,6 +141,11 @@ class Imaginer:
         self.sampler_steps, self.exact, self.remembers = sampler_steps, exact, remembers
         self.levels = noise_levels(sampler_steps)
         self.denoiser_calls = 0
+        self._replays: Replays | None = None
+        if compiled and self.network is not network:
+            logger.info("compiling the imagined step for %s: the first calls take some seconds", self.device)
+            self.network.compile_blocks()
+            self._replays = Replays(self._decide, self.network.tokens)
 
     @property
     def action_dim(self) -> int:
@@ -200,25 +216,37 @@ class Imaginer:
         network, decisions = self.network, actions.shape[1]
         flag = actions.new_full((len(state), 1), given)
         places = state.place[:, None] + given * actions.cumsum(1)
-        frames, features = [], []
-        window = network.room(state.cache)
-        tokens = None if shown is None else network.patches(shown.float())
-        for g in range(decisions):
-            now = slice(g, g + 1)
-            known = Condition(actions[:, now], flag, places[:, now], state.text)
-            if tokens is None:
-                frame = network.sample(window, g, self._noise(state, g, FRAME_STREAM), known, self.levels)
-                self.denoiser_calls += self.sampler_steps
-            else:
-                frame = tokens[:, now]
-            frames.append(frame)
-            features.append(self._look(state, window, g, frame, known))
+        frames: list[Tensor] = []
+        features: list[Tensor] = []
+        replay = self._replays.of(state) if self._replays is not None and shown is None else None
+        if replay is not None:
+            cache, frames, features = replay.run(state, actions, places, given)
+            self.denoiser_calls += decisions * self.sampler_steps
+        else:
+            window = network.room(state.cache)
+            tokens = [None] * decisions if shown is None else network.patches(shown.float()).split(1, 1)
+            for g, frame in enumerate(tokens):
+                now = slice(g, g + 1)
+                known = Condition(actions[:, now], flag, places[:, now], state.text)
+                if frame is None:
+                    frame, read = self._decide(state, window, known, g)
+                    self.denoiser_calls += self.sampler_steps
+                else:
+                    read = self._look(state, window, g, frame, known)
+                frames.append(frame)
+                features.append(read)
+            cache = window.cache(decisions)
         latents, read = network.latents(torch.cat(frames, 1)), torch.cat(features, 1)
         after = replace(
-            state, cache=window.cache(decisions), latents=latents[:, -1], features=read[:, -1],
+            state, cache=cache, latents=latents[:, -1], features=read[:, -1],
             place=places[:, -1], step=state.step + decisions,
         )  # fmt: skip
         return after, latents, read
+
+    def _decide(self, state: Imagination, window: Window, known: Condition, g: int = 0) -> tuple[Tensor, Tensor]:
+        """A new frame (N, 1, S, V), and its features (N, 1, K)."""
+        frame = self.network.sample(window, g, self._noise(state, g, FRAME_STREAM), known, self.levels)
+        return frame, self._look(state, window, g, frame, known)
 
     def _look(self, state: Imagination, window: Window, g: int, frame: Tensor, known: Condition) -> Tensor:
         """Features (N, 1, K) of a clean frame (N, 1, S, V), shown with a little noise, which hides small errors."""

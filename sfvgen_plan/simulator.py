@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -14,8 +13,6 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imagination, Imaginer
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulation import as_long
-
-logger = logging.getLogger(__name__)
 
 
 class LearnedSimulator(Imaginer):
@@ -31,7 +28,7 @@ class LearnedSimulator(Imaginer):
         memory: whether episodes remember what left the window of frames that the network sees; None: where the
             checkpoint has memory layers. False reads those layers, which then know nothing.
         exact: compute in float32 even where bfloat16 is faster.
-        compiled: compile the step, which pays from some hundred decisions on; only on a GPU.
+        compiled: compile and capture the step, which pays from some hundred decisions on; only on a GPU.
 
     Raises:
         UserError: a checkpoint without a ``VideoTransformer``; ``memory=True`` for one without memory layers.
@@ -56,12 +53,9 @@ class LearnedSimulator(Imaginer):
                 f"memory=True: checkpoint {checkpoint.path} has no memory layers; give one of train=memory, or leave "
                 "memory out"
             )
-        super().__init__(network, sampler_steps, exact, remembers=memory is not False)
+        super().__init__(network, sampler_steps, exact, memory is not False, compiled)
         self.checkpoint, self.pipeline = checkpoint, checkpoint.pipeline
         self.memory = checkpoint.has_memory and memory is not False
-        if compiled and self.device.type == "cuda" and not exact:
-            logger.info("compiling the imagined step for %s: the first calls take some seconds", self.device)
-            self.network.compile_blocks()
 
     @cached_property
     def _texts(self) -> Tensor:

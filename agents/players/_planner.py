@@ -65,7 +65,8 @@ def loaded(settings: Any, given: Given) -> tuple[Checkpoint, LearnedSimulator]:
     if settings.memory not in (None, True, False):
         raise UserError(f"memory={settings.memory!r} is neither true nor false nor null; give one of these")
     checkpoint = given.load()
-    return checkpoint, checkpoint.simulator(sampler_steps=getattr(settings, "sampler_steps", 1), memory=settings.memory)
+    steps = getattr(settings, "sampler_steps", 1)
+    return checkpoint, checkpoint.simulator(steps, settings.memory, compiled=True)
 
 
 def search_agent(settings: Any, given: Given, optimiser: type[Optimiser], kind: type[SearchPlanner]) -> PlanningAgent:

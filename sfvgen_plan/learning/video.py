@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,14 +94,16 @@ class VideoStage:
     def __init__(
         self, data: TrainingData, objective: VideoObjective, text: Tensor, settings: VideoSettings, fast: bool = False
     ) -> None:
-        """``text`` (texts, E): features of the data's texts, in the order that ``data.text`` counts in; ``fast``: compile
-        and capture the dreams, on a CUDA device.
+        """``text`` (texts, E): features of the data's texts, in the order that ``data.text`` counts in; ``fast``: leave
+        out pairs of tokens that don't see each other, and compile and capture the dreams, on a CUDA device.
 
         Raises:
             UserError: no episode has two frames.
         """
         assert data.latents is not None
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
+        if fast:
+            objective.network.prepare(settings.frames)
         self._dreams = Dreams(objective.network, fast)
         config = objective.network.config
         mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))

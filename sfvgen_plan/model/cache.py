@@ -82,13 +82,18 @@ class Slot(NamedTuple):
 
 
 class Window:
-    """Room for new frames in a copy of a cache, filled in place unless gradients are wanted."""
+    """Room for new frames in a copy of a cache, filled in place unless gradients are wanted.
 
-    def __init__(self, cache: Cache, tokens: int) -> None:
+    ``fixed``: in the cache's own tensors, and so that the same calls do for episodes of any age (while none is older
+    than W frames, or while all are).
+    """
+
+    def __init__(self, cache: Cache, tokens: int, fixed: bool = False) -> None:
         self.tokens, self.slots = tokens, cache.keys.shape[-2] // tokens
-        self.index, self.least, self.most = cache.index, cache.least, cache.most
+        self.index, self.least, self.most, self.fixed = cache.index, cache.least, cache.most, fixed
         self.in_place = not torch.is_grad_enabled()
-        self.whole = tuple(kept.clone() if self.in_place else kept for kept in (cache.keys, cache.values))
+        copied = self.in_place and not fixed
+        self.whole = tuple(kept.clone() if copied else kept for kept in (cache.keys, cache.values))
         self.layers = [list(kept.unbind(1)) for kept in self.whole]
         self.memory = cache.memory.layers() if cache.memory is not None else []
 
@@ -97,7 +102,7 @@ class Window:
         number = self.index + frame
         device = number.device
         places = (number % self.slots)[:, None] * self.tokens + torch.arange(self.tokens, device=device)
-        filled = min(self.slots, self.most + frame + 1)
+        filled = self.slots if self.fixed else min(self.slots, self.most + frame + 1)
         seen = None
         if self.least + frame + 1 < filled:  # episodes of several ages, some of them young
             seen = (torch.arange(filled, device=device) <= number[:, None]).repeat_interleave(self.tokens, 1)

@@ -24,8 +24,8 @@ class SlowFastVGenPipeline(DiffusionPipeline):
     """Masked conditional video diffusion driven by text and by an action per frame.
 
     Components follow diffusers' folder layout, so ``save_pretrained`` and ``from_pretrained`` work as everywhere:
-    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), and what denoises: ``transformer`` (``VideoTransformer``), or for
-    ModelScope's weights ``unet`` (``VideoUNet``) with its ``scheduler`` (any of diffusers').
+    ``vae``, ``text_encoder`` and ``tokenizer`` (CLIP), and what denoises: ``transformer`` (``VideoTransformer``), or
+    for ModelScope's weights ``unet`` (``VideoUNet``) with its ``scheduler`` (any of diffusers').
     """
 
     _optional_components = ["transformer", "unet", "scheduler"]  # noqa: RUF012 (diffusers reads it from the class)
@@ -116,7 +116,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def generate(self, context: Tensor, actions: Tensor | None, text: Tensor, noise: Tensor, steps: int = 3) -> Tensor:
-        """New latents of a ``VideoUNet`` from clean context latents (paper section 3.2: only the new frames are updated).
+        """A ``VideoUNet``'s new latents from clean context latents (paper section 3.2: only new frames are updated).
 
         Args:
             context: (B, P, C, h, w) standardised latents, oldest first; P may be 0.

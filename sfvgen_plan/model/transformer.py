@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.layers import Layer
@@ -126,6 +127,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.action_in = mlp(action_dim + 1, 2 * conditioning, conditioning)
         self.place_in = mlp(moving * (2 * WAVES + 1), 2 * conditioning, conditioning)
         self.text_in = nn.Linear(text_dim, conditioning)
+        self._sparse: dict[int, BlockMask] = {}
         self.memory_blocks = {block: number for number, block in enumerate(memory_blocks)}
         self.blocks = nn.ModuleList()
         for block in range(depth):
@@ -189,11 +191,14 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         condition = self._condition(levels, shown, twice)
         number = torch.arange(frames, device=clean.device).repeat(2)
         turn = turns(number[None], self._turned)
-        mask = pairs_mask(frames, self.tokens, self.config.window, clean.device)
+        sparse = self._sparse.get(frames) if torch.compiler.is_compiling() else None
+        mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, clean.device)
         written = torch.ones_like(clean_noise) if real is None else real
         moved = self._address(twice)
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            if sparse is not None:
+                return cast(Tensor, flex_attention(query, key, value, block_mask=sparse))
             return F.scaled_dot_product_attention(query, key, value, mask)
 
         for block in self._blocks:
@@ -201,6 +206,20 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             remember = None if memory is None else partial(memory.training_pass, place=moved, real=written)
             tokens = block(tokens, condition, turn, attend, remember)
         return self._output(tokens[:, frames:]), tokens[:, :frames]
+
+    def prepare(self, frames: int) -> None:
+        """Make compiled training passes on so many frames skip the pairs of tokens that don't see each other; on a CUDA
+        device."""
+        tokens, window = self.tokens, self.config.window
+
+        def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            gap = query // tokens % frames - key // tokens % frames
+            noisy, other = query >= frames * tokens, key >= frames * tokens
+            of_clean = ~noisy & ~other & (gap >= 0)
+            return (gap <= window) & (of_clean | noisy & ~other & (gap > 0)) | noisy & other & (gap == 0)
+
+        length = 2 * frames * tokens
+        self._sparse[frames] = create_block_mask(sees, None, None, length, length, self.embed.weight.device.type)
 
     def empty(self, episodes: int) -> Cache:
         """No frame yet, for so many episodes."""
@@ -234,8 +253,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         return found
 
     def denoise(self, window: Window, frame: int, noisy: Tensor, noise: Tensor, known: Condition) -> Tensor:
-        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of that number. Its keys
-        and values are overwritten by ``look``."""
+        """What the noisy frame (N, 1, S, V) of level (N, 1) shows, (N, 1, S, V), as the new one of that number. Its
+        keys and values are overwritten by ``look``."""
         embedded = self._embedded(noisy, noise, False)
         condition = self._condition(noise, torch.zeros_like(noise), known)
         found = self._cached(window, frame, embedded, condition, self._address(known))

@@ -1,0 +1,113 @@
+"""Imagined decisions replayed as CUDA graphs: a small network takes longer to launch than to compute."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.transformer import Condition
+
+if TYPE_CHECKING:
+    from sfvgen_plan.imagination import Imagination
+
+Decide = Callable[["Imagination", Window, Condition], tuple[Tensor, Tensor]]
+"""One decision: the new frame's tokens (N, 1, S, V) and features (N, 1, K), put into the window."""
+
+PATIENCE = 3
+"""Calls of one size before it is captured, which takes about as long as a hundred of them."""
+KEPT = 4
+"""Sizes that are kept at once."""
+LARGEST = 4 * 2**30
+"""Bytes of keys and values; what is larger keeps the device busy as it is."""
+
+
+class Replays:
+    """Graphs of one decision, for the numbers of episodes that come again and again.
+
+    Args:
+        decide: what a decision is.
+        tokens: S, of a frame.
+    """
+
+    def __init__(self, decide: Decide, tokens: int) -> None:
+        self._decide, self._tokens = decide, tokens
+        self._met: Counter[tuple[int, bool]] = Counter()
+        self._graphs: OrderedDict[tuple[int, bool], _Graph] = OrderedDict()
+
+    def of(self, state: Imagination) -> _Graph | None:
+        """The graph for so many episodes of such an age, or None where there is none (yet)."""
+        cache = state.cache
+        if cache.memory is not None or torch.is_grad_enabled() or 2 * cache.keys.nbytes > LARGEST:
+            return None
+        key = (len(state), cache.least >= cache.keys.shape[-2] // self._tokens - 1)
+        self._met[key] += 1
+        if key not in self._graphs:
+            if self._met[key] < PATIENCE:
+                return None
+            self._graphs[key] = _Graph(self._decide, state, self._tokens)
+            if len(self._graphs) > KEPT:
+                self._graphs.popitem(last=False)
+        self._graphs.move_to_end(key)
+        return self._graphs[key]
+
+
+class _Graph:
+    """The captured decision, and the memory that it works in."""
+
+    def __init__(self, decide: Decide, state: Imagination, tokens: int) -> None:
+        cache = state.cache
+        self.cache = replace(cache, keys=cache.keys.clone(), values=cache.values.clone(), index=cache.index.clone())
+        self.state = replace(
+            state, cache=self.cache, text=state.text.clone(), seed=state.seed.clone(), step=state.step.clone()
+        )
+        count = len(state)
+        self.action, self.place = (state.place.new_zeros(count, 1, state.place.shape[1]) for _ in range(2))
+        self.given = state.place.new_ones(count, 1)
+        known = Condition(self.action, self.given, self.place, self.state.text)
+
+        def decision() -> tuple[Tensor, Tensor]:
+            made = decide(self.state, Window(self.cache, tokens, fixed=True), known)
+            self.cache.index.add_(1)
+            self.state.step.add_(1)
+            return made
+
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # kernels are chosen and compiled before the capture, off the main stream
+            for _ in range(2):
+                decision()
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.made = decision()
+
+    def run(
+        self, state: Imagination, actions: Tensor, places: Tensor, given: float
+    ) -> tuple[Cache, list[Tensor], list[Tensor]]:
+        """The cache after actions (N, G, A) that led to places (N, G, A); the frames' tokens and features."""
+        old = state.cache
+        for kept, new in (
+            (self.cache.keys, old.keys), (self.cache.values, old.values), (self.cache.index, old.index),
+            (self.state.text, state.text), (self.state.seed, state.seed), (self.state.step, state.step),
+        ):  # fmt: skip
+            kept.copy_(new)
+        self.given.fill_(given)
+        frames, features = [], []
+        for action, place in zip(actions.split(1, 1), places.split(1, 1), strict=True):
+            self.action.copy_(action)
+            self.place.copy_(place)
+            self.graph.replay()
+            frames.append(self.made[0].clone())
+            features.append(self.made[1].clone())
+        taken = len(frames)
+        cache = replace(
+            old, keys=self.cache.keys.clone(), values=self.cache.values.clone(), index=old.index + taken,
+            least=old.least + taken, most=old.most + taken,
+        )  # fmt: skip
+        return cache, frames, features
