@@ -19,27 +19,19 @@ from sfvgen_plan.envs.metaworld.env import MetaworldEnv, make_metaworld
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 MAKE = partial(MetaworldEnv, "reach-v3", size=32, max_decisions=3)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(small_checkpoint):
-    return load_checkpoint(small_checkpoint)
-
-
 @pytest.mark.parametrize(("obs_mode", "processes"), [("state", 2), ("latent", 1), ("pixels", 1)])
-def test_does_what_their_own_does_with_single_ones(checkpoint, obs_mode, processes):
+def test_does_what_their_own_does_with_single_ones(remembering, obs_mode, processes):
     """Observations, rewards, ends, terminal observations and infos, past autoresets; three in two processes."""
-    single = partial(
-        make_metaworld, "reach-v3", obs_mode=obs_mode, checkpoint=checkpoint, exact=True, size=32, max_decisions=3
-    )
+    single = partial(make_metaworld, "reach-v3", obs_mode=obs_mode, checkpoint=remembering, size=32, max_decisions=3)
     theirs = DummyVecEnv([single] * 3)
     ours = RealVecEnv(MAKE, 3, processes, reward_scale=0.5)
     if obs_mode != "pixels":
-        ours = CheckpointVecEnv(ours, "reach-v3", Observer(checkpoint.simulator(exact=True), obs_mode))
+        ours = CheckpointVecEnv(ours, "reach-v3", Observer(remembering.simulator(), obs_mode))
     assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
     for env in (ours, theirs):
         env.seed(FIRST_TRAINING_SEED)

@@ -17,20 +17,14 @@ from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.sb3 import ImaginedVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(small_checkpoint):
-    return load_checkpoint(small_checkpoint)
 
 
 @pytest.fixture
 def make(checkpoint):
     def build(num_envs=2, reward_scale=1.0, uncertainty_penalty=0.0, **arguments):
-        settings = {"sampler_steps": 1, "exact": True, "obs_mode": "state", "autoreset_mode": "SameStep", **arguments}
+        settings = {"obs_mode": "state", "autoreset_mode": "SameStep", **arguments}
         vector = ImaginedVectorEnv(num_envs, "reach-v3", checkpoint, **settings)
         return ImaginedVecEnv(vector, reward_scale, uncertainty_penalty)
 
@@ -39,7 +33,7 @@ def make(checkpoint):
 
 @pytest.mark.parametrize("obs_mode", ["pixels", "latent", "state"])
 def test_the_checker_has_nothing_to_complain_about(checkpoint, obs_mode):
-    env = ImaginedEnv("reach-v3", checkpoint, sampler_steps=1, obs_mode=obs_mode)
+    env = ImaginedEnv("reach-v3", checkpoint, obs_mode=obs_mode)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="The minimal resolution for an image")  # this model's is 32
@@ -48,7 +42,7 @@ def test_the_checker_has_nothing_to_complain_about(checkpoint, obs_mode):
 
 def test_does_what_their_own_does_with_single_ones(make, checkpoint):
     """Observations, rewards, ends, terminal observations and info keys, past autoresets."""
-    single = {"sampler_steps": 1, "exact": True, "obs_mode": "state", "max_decisions": 3}
+    single = {"obs_mode": "state", "max_decisions": 3}
     theirs = DummyVecEnv([lambda: ImaginedEnv("reach-v3", checkpoint, **single)] * 2)
     ours = make(max_decisions=3)
     assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
@@ -72,7 +66,7 @@ def test_does_what_their_own_does_with_single_ones(make, checkpoint):
 
 
 def test_rewards_are_scaled_and_penalised(make):
-    plain, shaped = make(futures=3, sampler_steps=2), make(2, 0.5, 2.0, futures=3, sampler_steps=2)
+    plain, shaped = make(futures=3), make(2, 0.5, 2.0, futures=3)
     for env in (plain, shaped):
         env.seed(0)
         env.reset()
