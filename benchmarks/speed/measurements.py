@@ -63,6 +63,11 @@ class Bench:
         return load_checkpoint(self.path, self.device)
 
     @cached_property
+    def simulator(self) -> LearnedSimulator:
+        """Of the checkpoint, compiled on a GPU; with memory, if it has any."""
+        return self.checkpoint.simulator(self.sampler_steps, compiled=True)
+
+    @cached_property
     def evaluation(self) -> tuple[float, float]:
         """Seconds and gigabytes of ``EVAL`` from the command line, imports included."""
         options = ["--device", self.device, *(["--checkpoint", self.path] if self.path else [])]
@@ -94,11 +99,11 @@ def help_seconds(bench: Bench) -> float:
     return statistics.median(run_program("--help")[0] for _ in range(3))
 
 
-def imagined(bench: Bench, episodes: int, decisions: int, memory: bool | None = None) -> float:
+def imagined(bench: Bench, episodes: int, decisions: int, simulator: LearnedSimulator | None = None) -> float:
     """Imagined decisions a second, all heads included and no frame decoded, ``decisions`` of ``episodes`` in a call."""
     import torch
 
-    simulator = bench.checkpoint.simulator(bench.sampler_steps, memory, compiled=True)
+    simulator = simulator or bench.simulator
     state = begun(bench, simulator, episodes)
     actions = torch.rand(episodes, decisions, simulator.action_dim, device=simulator.device) * 2 - 1
 
@@ -187,7 +192,7 @@ def memory_bytes(bench: Bench, decisions: int) -> float:
     """What an episode has to keep for its memory after so many decisions."""
     import torch
 
-    simulator = bench.checkpoint.simulator(bench.sampler_steps)
+    simulator = bench.simulator
     actions = torch.zeros(1, decisions, simulator.action_dim, device=simulator.device)
     memory = simulator.imagine(begun(bench, simulator, 1), actions)[0].memory
     assert memory is not None, "it is measured only where there is one"
@@ -196,8 +201,8 @@ def memory_bytes(bench: Bench, decisions: int) -> float:
 
 def memory_overhead(bench: Bench, episodes: int, decisions: int) -> float:
     """Share of time that remembering adds to imagining."""
-    without, remembering = (imagined(bench, episodes, decisions, memory) for memory in (False, True))
-    return without / remembering - 1
+    without = bench.checkpoint.simulator(bench.sampler_steps, memory=False, compiled=True)
+    return imagined(bench, episodes, decisions, without) / imagined(bench, episodes, decisions) - 1
 
 
 def has_memory(bench: Bench) -> bool:

@@ -65,15 +65,9 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
     write_rows(folder / "metaworld-50.csv", [row("default", "reach-v3", 0, True)])
     with pytest.raises(UserError, match="keep those apart"):
         results_block(folder)
-
-
-def test_other_rules_of_the_same_name_never_share_a_table(tmp_path: Path) -> None:
-    write_rows(
-        tmp_path / "metaworld-10.csv",
-        [row("default", "reach-v3", seed, True, protocol_hash=f"rules{seed}") for seed in range(2)],
-    )
+    write_rows(folder / "metaworld-50.csv", [replace(other, seed=n, protocol_hash=f"rules{n}") for n in range(2)])
     with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
-        results_block(tmp_path)
+        results_block(folder)
 
 
 def test_tables_of_other_things_may_lie_in_the_folder(tmp_path: Path) -> None:
@@ -84,20 +78,17 @@ def test_tables_of_other_things_may_lie_in_the_folder(tmp_path: Path) -> None:
     assert results_block(folder) == before
 
 
-def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path) -> None:
-    path = readme(tmp_path)
-    assert main([str(path), str(results_folder(tmp_path))]) == 0
-    text = path.read_text()
-    assert text.startswith(f"# Title\n{BEGIN}\n**Success")
-    assert text.endswith(f"{END}\nfooter\n")
-    assert "old" not in text
-
-
-def test_check_notices_rows_that_the_readme_does_not_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_is_old(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, path = results_folder(tmp_path), readme(tmp_path)
     assert main([str(path), str(folder), "--check"]) == 1
     assert "old" in path.read_text()
     assert main([str(path), str(folder)]) == 0
+    text = path.read_text()
+    assert text.startswith(f"# Title\n{BEGIN}\n**Success")
+    assert text.endswith(f"{END}\nfooter\n")
+    assert "old" not in text
     assert main([str(path), str(folder), "--check"]) == 0
     write_rows(folder / "metaworld-10.csv", [row("prior", "reach-v3", 0, True)])
     assert main([str(path), str(folder), "--check"]) == 1
