@@ -17,13 +17,13 @@ args = parser.parse_args()
 
 def towards_the_goal(observation: np.ndarray) -> np.ndarray:
     """Move the hand to where the model sees the goal; observations are read-outs of the frame in unit scale."""
-    metres = observation[:10] * np.array(heads.estimate_std) + np.array(heads.estimate_mean)
+    metres = observation[:10] * np.array(units.estimate_std) + np.array(units.estimate_mean)
     return np.append(np.clip(10 * (metres[7:10] - metres[:3]), -1, 1), 0.0).astype(np.float32)
 
 
 for env_id in ("sfvgen/Imagined-v0", "sfvgen/Metaworld-v0"):
     env = gym.make(env_id, task=args.task, checkpoint=args.checkpoint, obs_mode="state")
-    heads = env.get_wrapper_attr("checkpoint").pipeline.heads.config
+    units = env.get_wrapper_attr("checkpoint").pipeline.transformer.config
     observation, info = env.reset(seed=0)
     for _ in range(args.decisions):
         observation, reward, terminated, truncated, info = env.step(towards_the_goal(observation))

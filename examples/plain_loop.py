@@ -3,9 +3,9 @@
 import argparse
 
 import gymnasium as gym
-import torch
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
+import sfvgen_plan.envs  # isort: skip # noqa: F401 - registers the environments; before torch, whose threads then sleep
+import torch
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--task", default="reach-v3")

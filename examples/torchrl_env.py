@@ -2,12 +2,11 @@
 
 import argparse
 
+import sfvgen_plan.envs  # isort: skip # noqa: F401 - registers the environments; before torch, whose threads then sleep
 import torch
 from tensordict.nn import TensorDictModule
 from torchrl.envs import GymEnv
 from torchrl.envs.utils import check_env_specs
-
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--task", default="reach-v3")

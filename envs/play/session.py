@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.envs.decisions import DecisionEnv
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.metaworld.env import MetaworldEnv
-from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.rendering import ROTATED_CAMERAS
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -54,7 +54,7 @@ class Session:
     """The game. Not for several threads: frames are drawn in the thread that made it.
 
     Args:
-        task: a Metaworld task that the checkpoint lists.
+        task: one on MuJoCo that the checkpoint lists.
         checkpoint: folder, or a loaded checkpoint; None is the bundled one.
         seed: of the real scene, whose first frame both worlds begin with.
         settings: of ``ImaginedEnv``, such as ``sampler_steps`` and ``memory``.
@@ -72,10 +72,12 @@ class Session:
     def __init__(
         self, task: str, checkpoint: str | Path | Checkpoint | None = None, seed: int = 0, **settings: Any
     ) -> None:
-        self.task = FAMILY.canonical(task)
+        family = family_of(task)
+        self.task = family.canonical(task)
         self.imagined = ImaginedEnv(self.task, checkpoint, max_decisions=ENDLESS, **settings)
         loaded = self.imagined.checkpoint
-        self.real = MetaworldEnv(self.task, loaded.size, loaded.camera, loaded.repeat, max_decisions=ENDLESS)
+        frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
+        self.real: DecisionEnv = family.make(self.task, **frames, max_decisions=ENDLESS).unwrapped
         self.moments: list[Moment] = []
         try:
             self.reset(seed)
@@ -148,10 +150,11 @@ class Session:
         self.imagined.set_state(self.moment.states[1])
 
 
-def directions(env: MetaworldEnv) -> tuple[np.ndarray, np.ndarray]:
+def directions(env: DecisionEnv) -> tuple[np.ndarray, np.ndarray]:
     """Horizontal unit vectors (2,), x and y: which way the hand goes to go right and away in the picture."""
-    camera = env.raw.model.camera(env.camera).id
-    axes = np.asarray(env.raw.data.cam_xmat[camera]).reshape(3, 3)  # columns: right, up, backwards
+    simulation = env._simulation
+    camera = simulation.model.camera(env.camera).id
+    axes = np.asarray(simulation.data.cam_xmat[camera]).reshape(3, 3)  # columns: right, up, backwards
     right = -axes[:2, 0] if env.camera in ROTATED_CAMERAS else axes[:2, 0]
     length = float(np.linalg.norm(right))
     # A camera that lies on its side has no horizontal right; any pair of axes will do.

@@ -21,8 +21,8 @@ HOST = "127.0.0.1"
 class Settings:
     """How the game is imagined."""
 
-    sampler_steps: int = setting(3, "denoising steps of a decision")
-    memory: bool = setting(False, "fast learning while it is played")
+    sampler_steps: int = setting(1, "denoising steps of a decision")
+    memory: bool | None = setting(None, "whether episodes remember; null: where the checkpoint has memory layers")
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -7,7 +7,6 @@ import torch
 from chromium import Page, find_chromium
 
 from sfvgen_plan.envs.play.session import Session
-from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 pytestmark = [
@@ -21,11 +20,10 @@ IMAGES = "[...document.querySelectorAll('#play-real img, #play-imagined img')].m
 
 
 @pytest.fixture(scope="module")
-def player(small_checkpoint):
+def player(checkpoint):
     from sfvgen_plan.envs.play.page import Player
 
-    checkpoint = load_checkpoint(small_checkpoint)
-    player = Player(lambda: Session("reach-v3", checkpoint, sampler_steps=1))
+    player = Player(lambda: Session("reach-v3", checkpoint))
     yield player
     player.close()
 

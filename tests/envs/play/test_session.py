@@ -8,19 +8,13 @@ import torch
 
 from sfvgen_plan.envs.play.session import CLOSED, OPEN, Session, directions
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(small_checkpoint):
-    return load_checkpoint(small_checkpoint)
-
-
 @pytest.fixture
 def game(checkpoint):
-    session = Session("reach-v3", checkpoint, sampler_steps=1)
+    session = Session("reach-v3", checkpoint)
     yield session
     session.close()
 
@@ -66,17 +60,6 @@ def test_a_seed_is_a_scene(game):
     first = game.moment.real
     assert not np.array_equal(game.reset(1).real, first)
     assert np.array_equal(game.reset(0).real, first)
-
-
-def test_memory_learns_while_it_is_played(checkpoint):
-    game = Session("reach-v3", checkpoint, sampler_steps=1, memory=True, memory_every=2)
-    plain = Session("reach-v3", checkpoint, sampler_steps=1)
-    for name in ("right", "up", "left"):
-        with_memory, without = game.move(name), plain.move(name)
-    assert np.array_equal(with_memory.real, without.real)
-    assert not np.array_equal(with_memory.imagined, without.imagined)
-    game.close()
-    plain.close()
 
 
 def test_tasks_that_the_checkpoint_lacks_are_refused(checkpoint):
