@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.decisions import as_numbers
@@ -13,19 +14,19 @@ from sfvgen_plan.errors import UserError, unknown_name
 RESET_OPTIONS = ("frames",)
 
 
-def checked_actions(actions: Any, wanted: tuple[int, ...], ignored: np.ndarray | None = None) -> np.ndarray:
+def checked_actions(actions: Any, space: gym.Space[Any], ignored: np.ndarray | None = None) -> np.ndarray:
     """A float32 copy of an action, or of those of N environments, clipped to [-1, 1].
 
     Args:
-        actions: of shape ``wanted``.
+        actions: of the shape of ``space``.
         ignored: (N,) bool, environments that take no action now; theirs becomes zero, whatever it is.
 
     Raises:
         UserError: no numbers, another shape, or a number that is not finite.
     """
     values = as_numbers(actions)
-    if values.shape != wanted:
-        raise UserError(f"action has shape {values.shape}; this environment takes {wanted}")
+    if values.shape != space.shape:
+        raise UserError(f"action has shape {values.shape}; this environment takes {space.shape}")
     if ignored is not None:
         values[ignored] = 0.0
     if not np.isfinite(values).all():

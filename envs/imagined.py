@@ -94,7 +94,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: wrong shape, or a number that is not finite.
         """
-        held = checked_actions(action, self.action_space.shape)
+        held = checked_actions(action, self.action_space)
         self._episodes, seen = self.batch.advance(self._running, held[None])
         observation, info = self._shown(seen)
         return observation, float(seen.reward[0]), False, self.decisions >= self.batch.max_decisions, info

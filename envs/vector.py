@@ -124,7 +124,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 'call reset(options={"reset_mask": ...}) first'
             )
         resetting = ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
-        held = checked_actions(actions, self.action_space.shape, resetting)
+        held = checked_actions(actions, self.action_space, resetting)
         if resetting.all():
             episodes, seen = self._begin(resetting)
         else:
