@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 
 from sfvgen_plan.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "LP_NUM_THREADS": "1"}
 """Idle threads of torch sleep instead of spinning, and the software renderer keeps to one. With the defaults they take
@@ -13,7 +17,12 @@ the cores from each other: planning between rendered frames was five times slowe
 
 def make_threads_patient() -> None:
     """Set ``PATIENT_THREADS`` where nothing else is set. The libraries read them once, so this has to come before torch
-    and MuJoCo are imported: ``import sfvgen_plan`` does it."""
+    and MuJoCo are imported: ``import sfvgen_plan`` does it, and says so where it comes too late."""
+    if "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        logger.warning(
+            "torch was imported before sfvgen_plan, so its idle threads spin and slow down all that runs beside them; "
+            "import sfvgen_plan first, or set OMP_WAIT_POLICY=PASSIVE"
+        )
     for name, value in PATIENT_THREADS.items():
         os.environ.setdefault(name, value)
 

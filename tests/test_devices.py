@@ -32,6 +32,17 @@ def test_thread_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["LP_NUM_THREADS"] == PATIENT_THREADS["LP_NUM_THREADS"]
 
 
+def test_threads_that_can_not_be_set_any_more_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", sys))
+    make_threads_patient()
+    assert not caplog.records  # set by the user, or by this package in time
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    make_threads_patient()
+    assert "import sfvgen_plan first, or set OMP_WAIT_POLICY=PASSIVE" in caplog.text
+
+
 def test_importing_the_package_makes_them_before_anything_reads_them() -> None:
     modules = ", ".join(f"sfvgen_plan.{name}" for name in ("benchmarks.running.recorded", "cli.eval", "envs"))
     code = (

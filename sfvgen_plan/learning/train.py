@@ -17,7 +17,6 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.autoencoder import AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.chunks import ChunkObjective, ChunkStage
 from sfvgen_plan.learning.data import to_training_data
-from sfvgen_plan.learning.graphs import CapturedFunction
 from sfvgen_plan.learning.latents import encoded, start_frames
 from sfvgen_plan.learning.log import Log, Progress
 from sfvgen_plan.learning.mirror import with_mirrored
@@ -108,12 +107,9 @@ class Training:
         tokens, pooled = pipeline.embed([*self.card.tasks.values(), *self.card.sub_goals])
         if self.recipe.base is not None:
             return ChunkStage(self.data, ChunkObjective(pipeline.unet, pipeline.scheduler), tokens, settings.chunks)
-        stage = VideoStage(
-            self.data, VideoObjective(pipeline.transformer, settings.learning), pooled, settings.learning
-        )
-        if self.speedups.get(stage.name, "none") != "none":
-            stage.dreams = CapturedFunction(stage.dream)
-        return stage
+        objective = VideoObjective(pipeline.transformer, settings.learning)
+        fast = self.speedups.get(VideoStage.name, "none") != "none"
+        return VideoStage(self.data, objective, pooled, settings.learning, fast)
 
     def _fit(self, stage: Stage, settings: StageSettings) -> None:
         name, folder = stage.name, self.out / "training"
