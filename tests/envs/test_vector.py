@@ -130,34 +130,6 @@ def test_disabled_refuses_to_step_what_has_ended(make):
     assert env.step(np.zeros((2, 4)))[3].tolist() == [True, False]
 
 
-def test_one_pass_moves_all(make):
-    env = make(4)
-    env.reset(seed=0)
-    before = env.simulator.denoiser_calls
-    env.step(np.zeros((4, 4)))
-    assert env.simulator.denoiser_calls == before + 1
-
-
-def test_same_seed_same_run_whatever_came_before(make):
-    def run(env):
-        env.reset(seed=9)
-        return [env.step(action)[0] for action in actions_for(2, 5)]
-
-    env = make(2, max_decisions=3)
-    first = run(env)
-    assert np.array_equal(first, run(env))
-
-
-def test_observations_given_away_stay_as_they_are(make):
-    env = make(2)
-    frames, _ = env.reset(seed=0)
-    kept = frames.copy()
-    env.step(np.ones((2, 4)))
-    assert np.array_equal(frames, kept)
-    frames[:] = 0
-    assert env.reset(options={"reset_mask": np.array([True, False])})[0][1].any()
-
-
 def test_frames_for_all_or_for_each(make):
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     env = make(2)
@@ -166,16 +138,6 @@ def test_frames_for_all_or_for_each(make):
     assert_alike(each[0], alike[0])
     assert np.array_equal(alike[0], alike[1])
     assert not np.array_equal(each[0], each[1])
-
-
-def test_renders_what_it_shows(make):
-    env = make(2, obs_mode="state")
-    env.reset(seed=0)
-    pictures = env.render()
-    assert [picture.shape for picture in pictures] == [(32, 32, 3)] * 2
-    assert make(2, render_mode=None).reset(seed=0) is not None
-    pixels = make(2)
-    assert_alike(np.stack(pictures), pixels.reset(seed=0)[0])
 
 
 def test_disagreement_of_futures_is_told_and_changes_nothing_else(make):
@@ -234,33 +196,34 @@ def test_bad_arguments_are_refused(checkpoint, arguments, message):
         gym.make_vec("sfvgen/Imagined-v0", task="reach-v3", checkpoint=checkpoint, **arguments)
 
 
-@pytest.mark.parametrize("mask", [[True, False], np.array([True]), np.array([1, 0]), np.zeros(2, np.bool_)])
-def test_bad_masks_are_refused(make, mask):
+def test_one_pass_moves_all_and_what_was_shown_stays_as_it_is(make):
+    env, latent = make(4), make(4, obs_mode="latent")
+    frames, _ = env.reset(seed=np.int64(3))
+    assert np.array_equal(frames, env.reset(seed=np.array([3, 4, 5, 6]))[0])
+    latent.reset(seed=3)
+    assert_alike(np.stack(latent.render()), frames)
+    kept, before = frames.copy(), env.simulator.denoiser_calls
+    env.step(np.ones((4, 4)))
+    assert env.simulator.denoiser_calls == before + 1
+    assert np.array_equal(frames, kept)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": [1, 2, 3]}, "3 seeds for 2 environments"),
+        *(({"seed": seed}, r"^seed=.* is no whole number from 0") for seed in (["a", "b"], 1.5, [-1, 0], {0: 1})),
+        ({"options": {"frame": None}}, "did you mean frames"),
+        *(({"options": {"reset_mask": mask}}, "reset_mask=") for mask in ([True, False], np.zeros(2, np.bool_))),
+    ],
+)
+def test_resets_that_make_no_sense_are_refused(make, arguments, message):
+    with pytest.raises(UserError, match=message):
+        make(2).reset(**arguments)
+
+
+def test_some_begin_anew_only_where_all_have_begun(make):
     env = make(2)
-    env.reset(seed=0)
-    with pytest.raises(UserError, match="reset_mask="):
-        env.reset(options={"reset_mask": mask})
-
-
-@pytest.mark.parametrize("seed", [["a", "b"], 1.5, [-1, 0], np.zeros((2, 2), int), {0: 1}])
-def test_seeds_that_are_no_whole_numbers_are_refused(make, seed):
-    with pytest.raises(UserError, match=r"^seed=.* is no whole number from 0; give one"):
-        make(2).reset(seed=seed)
-
-
-def test_seeds_of_numpy_are_seeds_too(make):
-    env = make(2)
-    first = env.reset(seed=3)[0]
-    assert (env.reset(seed=np.int64(3))[0] == first).all()
-    assert (env.reset(seed=np.array([3, 4]))[0] == first).all()
-
-
-def test_bad_seeds_and_options_are_refused(make):
-    env = make(2)
-    with pytest.raises(UserError, match="3 seeds for 2 environments"):
-        env.reset(seed=[1, 2, 3])
-    with pytest.raises(UserError, match="did you mean frames"):
-        env.reset(options={"frame": None})
     with pytest.raises(gym.error.ResetNeeded):
         env.step(np.zeros((2, 4)))
     with pytest.raises(gym.error.ResetNeeded):
