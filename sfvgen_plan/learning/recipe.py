@@ -221,7 +221,8 @@ class Recipe:
 
 def blank(kind: Any) -> dict[str, Any]:
     """The settings of a dataclass as nested values: its defaults, and ``REQUIRED`` where it has none."""
-    hints, values = get_type_hints(kind), {}
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
     for item in fields(kind):
         if is_dataclass(hints[item.name]):
             values[item.name] = blank(hints[item.name])
