@@ -56,12 +56,10 @@ class CheckpointAction(Action):
         setattr(namespace, self.dest, str(find_checkpoint(values, self.dest)))
 
 
-def add_model_arguments(parser: ArgumentParser, tasks: str | None = None) -> None:
-    """``--checkpoint`` and ``--device``; a checkpoint must be given where the package's lacks the ``tasks``."""
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """``--checkpoint`` and ``--device``."""
     text = "checkpoint: its folder or name (default: metaworld10)"
-    if tasks is not None:
-        text = f"checkpoint of {tasks}: its folder or name; the package has none"
-    parser.add_argument("--checkpoint", metavar="PATH", required=tasks is not None, action=CheckpointAction, help=text)
+    parser.add_argument("--checkpoint", metavar="PATH", action=CheckpointAction, help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 

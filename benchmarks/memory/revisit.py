@@ -116,6 +116,7 @@ def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode]) -> lis
     frames, estimates = [], []
     for part in torch.nn.utils.rnn.pad_sequence(rests, batch_first=True).split(PART, dim=1):
         state, outcome = simulator.imagine(state, part)
+        assert outcome.latents is not None, "the learned simulator always has them"
         frames.append(simulator.decode(outcome.latents))
         estimates.append(outcome.estimates.float().cpu().numpy())
     video, read = np.concatenate(frames, 1), np.concatenate(estimates, 1)

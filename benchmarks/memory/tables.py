@@ -62,7 +62,9 @@ def tables(folder: Path) -> list[Table]:
         agents = ", ".join(sorted({line["agent"] for line in lines if "agent" in line}))
         header = ("row", "episodes", *(heading for heading, *_ in shown.values()))
         made.append(Table(f"{title} by agent {agents}" if agents else title, header, named))
-    costs = [(row.memory, row.steps, row.seconds, row.peak_mb, row.device) for row in _costs(folder)]
+    costs: list[tuple[str, ...]] = [
+        (row.memory, row.steps, row.seconds, row.peak_mb, row.device) for row in _costs(folder)
+    ]
     header = ("row", "steps", "seconds", "peak MB", "device")
     made.append(Table(f"cost of a video of {DECISIONS} decisions", header, costs))
     return [table for table in made if table.lines]

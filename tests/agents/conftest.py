@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,28 @@ def play(agent, seeds: Sequence[int], decisions: int = 12) -> list[Played]:
 def successes(played: Sequence[Played]) -> int:
     """Episodes that reached the goal."""
     return sum(episode.solved_at is not None for episode in played)
+
+
+@pytest.fixture(scope="session")
+def make_memory_checkpoint(make_pipeline, tmp_path_factory):
+    """Function that makes the folder of an untrained checkpoint of ``kind`` of memory, whose window is one frame; its
+    outputs depend on its inputs."""
+    from sfvgen_plan.envs.sawyer import READOUTS
+    from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
+
+    def make(kind: str) -> Path:
+        memory = {"memory": kind, "memory_blocks": [0], "memory_rank": 8}
+        pipeline = make_pipeline(transformer={"depth": 1, "dim": 32, "heads": 2, "window": 1, **memory})
+        for parameter in pipeline.transformer.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        for parameter in pipeline.transformer.prior.parameters():
+            torch.nn.init.normal_(parameter, std=0.03)  # its actions are not all at the bounds
+        folder = tmp_path_factory.mktemp(kind) / "checkpoint"
+        card = CheckpointCard({"reach-v3": "reach the red goal"}, 32, "corner4", 5, readouts=list(READOUTS))
+        save_checkpoint(folder, pipeline, card, {"reach-v3": torch.randn(2, 4, 8, 8)})
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sfvgen_plan.agents.disturbed import DisturbedAgent
 from sfvgen_plan.agents.lanes import FollowingAgent, Lanes
 from sfvgen_plan.agents.noise import Stream, draw_seeds
 from sfvgen_plan.agents.registry import make_agent
-from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (3, 4, 32, 32, 3), np.uint8)  # of three lanes, four decisions
 ACTIONS = np.random.default_rng(1).uniform(-1, 1, (3, 4, 4)).astype(np.float32)
@@ -100,19 +100,12 @@ def test_an_agent_is_told_what_is_executed_instead_of_its_action(small_checkpoin
     np.testing.assert_allclose(state.place.numpy(), executed.sum(0), atol=1e-5)
 
 
-def test_an_agent_remembers_where_the_checkpoint_can_unless_it_is_told_not_to(make_pipeline, tmp_path):
-    sizes = {"memory": "recall", "memory_blocks": [0], "depth": 1, "dim": 32, "heads": 2, "window": 1}
-    pipeline = make_pipeline(transformer=sizes)
-    for parameter in pipeline.transformer.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    for parameter in pipeline.transformer.prior.parameters():
-        torch.nn.init.normal_(parameter, std=0.03)  # its actions are not all at the bounds
-    card = CheckpointCard({"reach-v3": "reach the red goal"}, 32, "corner4", 5, readouts=list("abcdefghij"))
-    save_checkpoint(tmp_path / "c", pipeline, card, {"reach-v3": torch.randn(1, 4, 8, 8)})
+def test_an_agent_remembers_where_the_checkpoint_can_unless_it_is_told_not_to(make_memory_checkpoint):
+    checkpoint = make_memory_checkpoint("recall")
 
     def acts(first: np.ndarray, settings: dict) -> np.ndarray:
         """The fourth action, when the first frame has left the window."""
-        agent = make_agent("prior", tmp_path / "c", settings=settings)
+        agent = make_agent("prior", checkpoint, settings=settings)
         agent.reset([0], ["reach-v3"], [0])
         for frame in [first, *FRAMES[0, 1:]]:
             (action,) = agent.act([0], frame[None])

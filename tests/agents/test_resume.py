@@ -18,7 +18,7 @@ from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 DECISIONS = 32
-PLAIN = TrainingSettings(decisions=DECISIONS, num_envs=2, horizon=5, sampler_steps=1, save_every=8)
+PLAIN = TrainingSettings(decisions=DECISIONS, num_envs=2, horizon=5, memory=False, save_every=8)
 HYPERPARAMETERS = {
     "ppo": {"n_steps": 4, "batch_size": 8, "n_epochs": 2, "net_arch": [8]},
     "sac": {"learning_starts": 8, "batch_size": 4, "buffer_size": 20, "net_arch": [8]},
@@ -27,8 +27,8 @@ HYPERPARAMETERS = {
 
 
 @pytest.fixture(scope="module")
-def checkpoint(small_checkpoint):
-    return load_checkpoint(small_checkpoint)
+def checkpoint(make_memory_checkpoint):
+    return load_checkpoint(make_memory_checkpoint("lora"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Stable-Baselines3 policies as agents, and their training in imagination."""
 
 import zipfile
+from functools import wraps
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +17,7 @@ from sfvgen_plan.agents.registry import make_agent, needs_checkpoint, settings_o
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train
 from sfvgen_plan.envs.imagined import ImaginedEnv
+from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -77,47 +80,53 @@ def test_a_zip_of_any_algorithm_acts(saved, checkpoint, algorithm):
 
 def test_a_recurrent_policy_keeps_its_state_through_each_episode(checkpoint, tmp_path):
     space = ImaginedEnv("reach-v3", checkpoint, obs_mode="state").observation_space
-    model = RecurrentPPO("MlpLstmPolicy", Blank(space, BOX), device="cpu")
-    torch.manual_seed(0)
-    for parameter in model.policy.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    model.save(tmp_path / "model.zip")
+    RecurrentPPO("MlpLstmPolicy", Blank(space, BOX), device="cpu").save(tmp_path / "model.zip")
     agent, picture = make_agent(f"sb3:{tmp_path / 'model.zip'}", checkpoint), frames(1)
-    agent.reset([0, 1], ["reach-v3"] * 2, [0, 1])
-    seen = agent._observer.of_real(np.stack([picture, picture], axis=1), ["reach-v3"])[0]
-    state, acts = None, []
-    for start in (True, False, False):
-        wanted, state = model.predict(seen, state=state, episode_start=np.array([start]), deterministic=True)
-        acts.append(agent.act([0], picture)[0])
-        np.testing.assert_allclose(acts[-1], wanted.clip(-1, 1), atol=1e-3)
-    both = agent.act([1, 0], np.concatenate([picture, picture]))
-    agent.reset([0], ["reach-v3"], [0])
-    again = agent.act([0], picture)[0]
-    np.testing.assert_allclose(again, both[0], atol=1e-3)  # an episode's first decision
-    assert not np.allclose(both[1], again, atol=1e-2)
-    outside = LanesOfAgents(lambda: model)
-    outside.reset([0], ["reach-v3"], [0])
-    first, second = (outside.act([0], seen[None])[0] for _ in range(2))
-    np.testing.assert_allclose(first, again, atol=1e-3)
-    np.testing.assert_allclose(second, acts[1], atol=1e-3)
+    outside = LanesOfAgents(lambda: agent.model)
+    for player, seen in ((agent, picture), (outside, np.zeros((1, *space.shape), np.float32))):
+        calls, predict = [], agent.model.predict
+
+        @wraps(predict)
+        def noted(*given, calls=calls, predict=predict, **kept):
+            answer = predict(*given, **kept)
+            calls.append((bool(kept["episode_start"]), kept["state"], answer[1]))
+            return answer
+
+        agent.model.predict = noted
+        player.reset([0, 1], ["reach-v3"] * 2, [0, 1])
+        for lanes in ([0], [0], [1, 0]):
+            player.act(lanes, np.concatenate([seen] * len(lanes)))
+        player.reset([0], ["reach-v3"], [0])
+        player.act([0], seen)
+        agent.model.predict = predict
+        assert [start for start, *_ in calls] == [True, False, True, False, True]
+        lane = [calls[n] for n in (0, 1, 3)]
+        assert all(later[1] is earlier[2] for earlier, later in pairwise(lane))
+        assert calls[4][1] is None
 
 
 @pytest.mark.parametrize("obs_mode", OBS_MODES)
-def test_the_agent_sees_what_the_environment_shows(saved, checkpoint, obs_mode):
-    """On given frames it acts as the model does on the observation that an imagined episode begins with there."""
+def test_the_agent_sees_what_the_environment_shows(saved, small_checkpoint, obs_mode):
+    """Real frames are followed as imagined ones are in training: what is seen depends on all that came before."""
+    checkpoint = load_checkpoint(small_checkpoint)
+    checkpoint.pipeline.transformer.register_to_config(context_noise=0.0)  # the seeds are not the same
     name = saved(PPO, obs_mode)
-    agent = make_agent(name, checkpoint)
-    picture = frames(1)
+    agent, model = make_agent(name, checkpoint), load_policy(name.removeprefix("sb3:"))
+    observer = Observer(checkpoint.simulator(), obs_mode)
     agent.reset([0], ["reach-v3"], [0])
-    acted = agent.act([0], picture)[0]
-    if obs_mode == "pixels":
-        observation = picture[0]
-    else:
-        env = ImaginedEnv("reach-v3", checkpoint, obs_mode=obs_mode)
-        observation, _ = env.reset(seed=0, options={"frames": picture[0]})
-    model = load_policy(name.removeprefix("sb3:"))
-    wanted, _ = model.predict(observation, deterministic=True)
-    np.testing.assert_allclose(acted, wanted, atol=1e-3)
+    pictures = frames(3)
+    state, acted = observer.begin(pictures[:1], ["reach-v3"]), None
+    for decision, picture in enumerate(pictures):
+        if acted is not None:
+            state = observer.observe(state, picture[None], acted)
+        observation = picture if obs_mode == "pixels" else observer.of(state)[0]
+        if not decision and obs_mode != "pixels":
+            env = ImaginedEnv("reach-v3", checkpoint, obs_mode=obs_mode)
+            begun, _ = env.reset(seed=0, options={"frames": picture})
+            np.testing.assert_allclose(begun, observation, atol=1e-4)
+        acted = agent.act([0], picture[None])
+        wanted, _ = model.predict(observation, deterministic=True)
+        np.testing.assert_allclose(acted[0], wanted.clip(-1, 1), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +186,7 @@ def test_no_file_and_settings_are_refused(saved, checkpoint):
         make_agent(saved(), checkpoint, settings={"greedy": True})
 
 
-SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4, sampler_steps=1, futures=2, uncertainty_penalty=0.5)
+SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4, futures=2, uncertainty_penalty=0.5)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
@@ -192,7 +201,8 @@ def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, 
         progress=lambda decisions, numbers: told.append((decisions, numbers)),
     )  # fmt: skip
     model = load_policy(out)
-    assert getattr(model, ORIGIN) == {"checkpoint": checkpoint.hash, "task": "reach-v3", "obs_mode": "state"}
+    seen = {"obs_mode": "state", "memory": None}
+    assert getattr(model, ORIGIN) == {"checkpoint": checkpoint.hash, "task": "reach-v3", **seen}
     assert [decisions for decisions, _ in told] == list(range(2, 17, 2))
     assert told[-1][1].keys() == {"return", "success"}
     agent = make_agent(f"sb3:{out}", checkpoint)

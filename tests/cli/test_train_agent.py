@@ -103,7 +103,7 @@ def test_a_real_training_that_was_stopped_is_not_taken_for_a_whole_one(
     assert "holds an agent already" in refusal(capsys, tiny_checkpoint, *options)
 
 
-@pytest.mark.parametrize("only", ["sampler_steps=1", "memory=true", "futures=2", "uncertainty_penalty=0.5"])
+@pytest.mark.parametrize("only", ["sampler_steps=2", "futures=2", "uncertainty_penalty=0.5"])
 def test_what_only_imagination_has_is_refused_in_the_real_simulator(
     tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], only: str
 ) -> None:
