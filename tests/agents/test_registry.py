@@ -32,7 +32,7 @@ def checkpoint(world):
     """Looks like a loaded checkpoint of the point world."""
     return SimpleNamespace(
         card=SimpleNamespace(reward_scale=10.0),
-        simulator=lambda sampler_steps=1, memory=None: world.PointMass(),
+        simulator=lambda *settings, **more: world.PointMass(),
         prior=lambda name="prior": world.Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
     )
 
