@@ -82,7 +82,7 @@ class Lanes:
         """Random keys of the lanes at their next decisions."""
         return [(self.seed, lane.seed, lane.decision) for lane in lanes]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def observe(self, lanes: Sequence[int], frames: np.ndarray) -> tuple[list[Lane], Any]:
         """Show each lane's newest frame, frames (E, H, W, 3) uint8; the lanes and their state in that order.
 

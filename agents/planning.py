@@ -47,7 +47,7 @@ class PlanningAgent(FollowingAgent):
         super().__init__(CountedSimulator(simulator), seed)
         self.planner, self.replan_every = planner, replan_every
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         with self._charged([self.lanes[lane] for lane in lanes]):

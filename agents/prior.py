@@ -20,7 +20,7 @@ class ReactiveAgent(FollowingAgent):
         """Actions (E, A) in [-1, 1] for the state of these lanes."""
         raise NotImplementedError
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         started = time.perf_counter()

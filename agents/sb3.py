@@ -149,7 +149,7 @@ class PolicyAgent(FollowingAgent):
         super().reset(lanes, tasks, seeds)
         self._recurrent.update({int(lane): PredictingAgent(self.model) for lane in lanes})
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         started = time.perf_counter()
         observed, state = self.lanes.observe(lanes, frames)

@@ -103,7 +103,7 @@ def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
     return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, pairs[pairs[:, 1] > seen])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode]) -> list[Dream]:
     """The rests of the episodes as the model imagines them after it has seen the first ways out, side by side: each
     comes out as it would alone."""
