@@ -172,9 +172,9 @@ class ImaginedBatch:
         outcome = self.simulator.read(episodes.imagination)
         return self._seen(episodes, outcome, torch.zeros_like(outcome.reward[:, 0]))[1]
 
-    def picture(self, episodes: Episodes, observation: np.ndarray) -> np.ndarray:
-        """The newest frames (N, size, size, 3) uint8, not decoded again where they were observed."""
-        return observation.copy() if self.observer.obs_mode == "pixels" else self.observer.frames(episodes.imagination)
+    def frames(self, episodes: Episodes) -> np.ndarray:
+        """The newest frames (N, size, size, 3) uint8."""
+        return self.observer.frames(episodes.imagination)
 
     def _starts(self) -> Tensor:
         starts = self.checkpoint.starts.get(self.task)

@@ -55,7 +55,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         self.checkpoint, self.simulator = self.batch.checkpoint, self.batch.simulator
         self.task, self.instruction = self.batch.task, self.batch.instruction
         self._episodes: Episodes | None = None
-        self._observation = np.zeros((1, *self.observation_space.shape), self.observation_space.dtype)
+        self._observation = np.zeros(self.observation_space.shape, self.observation_space.dtype)
 
     @property
     def state(self) -> Imagination:
@@ -101,7 +101,11 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def render(self) -> np.ndarray | None:
         """The current frame (size, size, 3) uint8; None without a render mode."""
-        return self.batch.picture(self._running, self._observation)[0] if self.render_mode == "rgb_array" else None
+        if self.render_mode != "rgb_array":
+            return None
+        episodes = self._running
+        # Not decoded again where it was observed.
+        return self._observation.copy() if self.batch.observer.obs_mode == "pixels" else self.batch.frames(episodes)[0]
 
     def get_state(self) -> ImaginedState:
         """The exact current moment, random state included; steps don't change it.
@@ -140,5 +144,5 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._episodes
 
     def _shown(self, seen: Seen) -> tuple[np.ndarray, dict]:
-        self._observation = seen.observation
-        return seen.observation[0].copy(), seen.single()
+        self._observation = seen.observation[0]
+        return self._observation.copy(), seen.single()

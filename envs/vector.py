@@ -65,7 +65,6 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._random: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
         self._episodes: Episodes | None = None
-        self._observation = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
         self._ended = np.zeros(num_envs, np.bool_)
 
     @property  # type: ignore[misc]  # Gymnasium's own vector environments return one for each, too
@@ -107,8 +106,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames)
         self._episodes = begun if self._episodes is None else self._episodes.replaced(index, begun)
         self._ended[mask] = False
-        self._observation[mask] = seen.observation
-        return self._observation.copy(), _masked(seen.info, mask)
+        observation = seen.observation if mask.all() else self.batch.look(self._episodes).observation
+        return observation, _masked(seen.info, mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Imagine one decision in every environment, from actions (N, A); values outside [-1, 1] are clipped.
@@ -138,12 +137,12 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             infos = self._final(seen, truncations)
             episodes = self._put(episodes, seen, truncations)
         infos |= _masked(seen.info, np.ones(self.num_envs, np.bool_))
-        self._episodes, self._ended, self._observation = episodes, truncations.copy(), seen.observation
-        return self._observation.copy(), rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
+        self._episodes, self._ended = episodes, truncations.copy()
+        return seen.observation, rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The current frames (size, size, 3) uint8; None without a render mode."""
-        return tuple(self.batch.picture(self._running, self._observation)) if self.render_mode == "rgb_array" else None
+        return tuple(self.batch.frames(self._running)) if self.render_mode == "rgb_array" else None
 
     def get_state(self) -> ImaginedState:
         """The exact current moment of all episodes, random states included; steps don't change it."""
@@ -162,8 +161,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._episodes, self._ended, generators = restored(state, self.batch, self.num_envs)
         self._random, self._seeds = list(generators), [-1] * self.num_envs
         seen = self.batch.look(self._episodes)
-        self._observation = seen.observation
-        return self._observation.copy(), _masked(seen.info, np.ones(self.num_envs, np.bool_))
+        return seen.observation, _masked(seen.info, np.ones(self.num_envs, np.bool_))
 
     def fork(self, n: int) -> list[ImaginedVectorEnv]:
         """``n`` vector environments that go on from here independently; the model is shared. For all forks in one

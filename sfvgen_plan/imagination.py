@@ -96,9 +96,8 @@ class Imagination:
         Raises:
             KeyError: one is missing.
         """
-        cached = [tensors[name] for name in _CACHED]
-        ages = cached[-1]
-        cache = Cache(*cached, int(ages.min()), int(ages.max()), Memory.of_tensors(tensors))
+        keys, values, index = (tensors[name] for name in _CACHED)
+        cache = Cache(keys, values, index, int(index.min()), int(index.max()), Memory.of_tensors(tensors))
         return cls(cache, *(tensors[name] for name in _TENSORS))
 
     def to(self, device: torch.device | str) -> Imagination:

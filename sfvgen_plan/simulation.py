@@ -43,7 +43,9 @@ class Outcome:
 class Simulator(Protocol[State]):
     """Functional simulator of a batch of episodes. No method changes the state it is given."""
 
-    action_dim: int
+    @property
+    def action_dim(self) -> int:
+        """A, numbers in an action."""
 
     def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> State:
         """Start N episodes from ``frames`` (N, P, H, W, 3) uint8, oldest first; P may be 1."""

@@ -64,7 +64,9 @@ class Cache:
         """The episodes of all parts, in that order."""
         memories = [part.memory for part in parts if part.memory is not None]
         return cls(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("keys", "values", "index")),
+            torch.cat([part.keys for part in parts]),
+            torch.cat([part.values for part in parts]),
+            torch.cat([part.index for part in parts]),
             min(part.least for part in parts),
             max(part.most for part in parts),
             memories[0].join(memories) if memories else None,

@@ -217,6 +217,7 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
+    pipeline.vae.to(memory_format=torch.channels_last)  # faster for pictures, on GPUs and CPUs
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             component.requires_grad_(False)  # what is imagined may be differentiated, but not after the weights

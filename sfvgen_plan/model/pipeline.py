@@ -89,14 +89,15 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         return latents.reshape(*lead, *latents.shape[1:])
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, batch: int = 256) -> np.ndarray:
+    def decode(self, latents: Tensor, batch: int = 512) -> np.ndarray:
         """Standardised latents (..., C, h, w) -> frames (..., H, W, 3) uint8."""
         lead = latents.shape[:-3]
         parts = []
         for part in latents.reshape(-1, *latents.shape[-3:]).split(batch):
             pixels = self.vae.decode(self.standardise(part, inverse=True).to(self.vae.dtype), return_dict=False)[0]
-            parts.append(((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu())
-        frames = torch.cat(parts)
+            bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+            parts.append(bytes_.movedim(1, -1).contiguous())
+        frames = torch.cat(parts).cpu()
         return frames.reshape(*lead, *frames.shape[1:]).numpy()
 
     def standardise(self, latents: Tensor, inverse: bool = False) -> Tensor:
@@ -173,4 +174,6 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         state = imaginer.begun(context, pooled, torch.zeros_like(seeds), seeds)
         if actions is None:
             return self.decode(imaginer.dreamt(state, pooled, num_frames)[1])
-        return self.decode(imaginer.imagine(state, actions)[1].latents)
+        video = imaginer.imagine(state, actions)[1].latents
+        assert video is not None, "a transformer always tells them"
+        return self.decode(video)

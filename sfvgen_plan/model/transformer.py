@@ -198,7 +198,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if sparse is not None:
-                return cast(Tensor, flex_attention(query, key, value, block_mask=sparse))
+                return flex_attention(query, key, value, block_mask=sparse)
             return F.scaled_dot_product_attention(query, key, value, mask)
 
         for block in self._blocks:
