@@ -139,11 +139,11 @@ def vector(bench: Bench, num_envs: int, obs_mode: str) -> float:
 
 
 def plan(bench: Bench, candidates: int, horizon: int) -> float:
-    """Seconds of one MPPI plan for one episode."""
+    """Seconds of one MPPI plan for one episode, of one round of candidates."""
     from sfvgen_plan.agents.registry import make_agent
 
     task = bench.checkpoint.tasks[0]
-    settings = {"candidates": candidates, "horizon": horizon}
+    settings = {"candidates": candidates, "horizon": horizon, "iterations": 1}
     agent: Any = make_agent("mppi", bench.checkpoint, bench.device, 0, settings)
     frame = bench.checkpoint.pipeline.decode(bench.checkpoint.starts[task][:1])
     agent.reset([0], [task], [0])

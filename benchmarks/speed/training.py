@@ -21,7 +21,8 @@ PRODUCTS = 16
 def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: Clock) -> tuple[float, float]:
     """Seconds of a compiled step (losses, gradients, clipping, AdamW, average) on a batch that is there already, and
     the share of the device's peak: the operations of losses and gradients over those of a large matrix product in bf16
-    for as long. Attention counts in full, its masked part too. A network of the same shape is trained, not this one.
+    for as long. Of attention only the pairs count that see each other. A network of the same shape is trained, not this
+    one.
     """
     import torch
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -29,6 +30,7 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
 
     from sfvgen_plan.learning.trainer import training_precision
     from sfvgen_plan.learning.video import VideoObjective
+    from sfvgen_plan.model.transformer import pairs_mask
 
     device = network.embed.weight.device
     objective = VideoObjective(type(network).from_config(network.config).to(device).train(), stage.learning)
@@ -52,7 +54,12 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
     with FlopCounterMode(display=False) as counter:
         gradients()
     optimizer.zero_grad()
+    counts = counter.get_flop_counts()["Global"]
+    attention = sum(count for operation, count in counts.items() if "scaled_dot_product" in str(operation))
+    pairs = pairs_mask(stage.learning.frames, 1, network.config.window, device).float().mean().item()
+    operations = sum(counts.values()) - (1 - pairs) * attention
     if device.type == "cuda":
+        objective.network.prepare(stage.learning.frames)
         objective.compile(dynamic=False)
     seconds = clock(step)
     size = 8192 if device.type == "cuda" else 256
@@ -63,7 +70,7 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
         products[-1][0, 0].item()
 
     peak = PRODUCTS * 2 * size**3 / clock(multiply)
-    return seconds, counter.get_total_flops() / seconds / peak
+    return seconds, operations / seconds / peak
 
 
 def random_batch(network: VideoTransformer, size: int, frames: int) -> dict[str, Tensor]:

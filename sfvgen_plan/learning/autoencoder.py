@@ -17,11 +17,16 @@ class Readout(nn.Module):
     def __init__(self, shape: tuple[int, int, int], readouts: int, width: int = 48) -> None:
         super().__init__()
         channels, height, across = shape
-        self.conv = nn.Conv2d(channels, width, 3, padding=1)
-        self.out = nn.Linear(width * height * across, readouts)
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in ((channels, width, 1), (width, width, 1), (width, 2 * width, 2)):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.SiLU()]
+        places = -(-height // 2) * -(-across // 2)
+        self.layers = nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(2 * width * places, 4 * width), nn.SiLU(), nn.Linear(4 * width, readouts)
+        )
 
     def forward(self, latents: Tensor) -> Tensor:
-        numbers: Tensor = self.out(F.silu(self.conv(latents)).flatten(1))
+        numbers: Tensor = self.layers(latents)
         return numbers
 
 

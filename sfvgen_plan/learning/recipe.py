@@ -70,7 +70,7 @@ class AutoencoderLoss:
 
     foreground: float = 4.0
     large: float = 10.0
-    readout: float = 0.5
+    readout: float = 1.0
     kl: float = 1.0e-4
 
     def __post_init__(self) -> None:
@@ -112,11 +112,11 @@ class VideoSettings:
     gamma: float = 0.95
     expectile: float = 0.8
     success_share: float = 0.5
-    estimates: float = 0.1
+    estimates: float = 0.5
     reward: float = 1.0
     success: float = 0.1
     value: float = 1.0
-    prior: float = 0.3
+    prior: float = 1.0
     inverse: float = 0.1
 
     def __post_init__(self) -> None:

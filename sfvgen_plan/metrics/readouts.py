@@ -16,5 +16,8 @@ def error_cm(thing: str, estimates: np.ndarray, truth: np.ndarray, readouts: Seq
     """
     if estimates.shape != truth.shape:
         raise ValueError(f"read-outs of shape {estimates.shape} and {truth.shape} can't be compared")
-    place = [readouts.index(f"{thing}_{axis}") for axis in "xyz"]
+    names = [f"{thing}_{axis}" for axis in "xyz"]
+    if missing := sorted(set(names) - set(readouts)):
+        raise ValueError(f"{', '.join(missing)} is not read out, but {', '.join(readouts)}")
+    place = [readouts.index(name) for name in names]
     return 100 * np.linalg.norm(estimates[..., place] - truth[..., place], axis=-1)

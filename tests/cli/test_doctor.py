@@ -52,7 +52,7 @@ def test_checkpoint_is_loaded_and_described(small_checkpoint: Path) -> None:
     assert check.detail == f"{small_checkpoint.name}, {size:.1f} MB, 2 tasks: reach-v3, push-v3"
 
 
-@pytest.mark.parametrize("part", ["unet", "heads", "prior"])
+@pytest.mark.parametrize("part", ["transformer", "vae"])
 @pytest.mark.parametrize("cut", [True, False])
 def test_a_damaged_checkpoint_is_a_failed_check(
     small_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, cut: bool

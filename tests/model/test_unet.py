@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.unet import SUMMED
 
 
 @pytest.fixture
-def told(make_pipeline):
+def told(modelscope):
     """Calls the denoiser on latents, clean, actions, given; returns the further input channels (B, T, channels)."""
-    unet = make_pipeline().unet
+    unet = SlowFastVGenPipeline.from_modelscope(str(modelscope[1])).unet
     seen = []
     unet.conv_in.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 
