@@ -226,7 +226,7 @@ class Imaginer:
             tokens = [None] * decisions if shown is None else network.patches(shown.float()).split(1, 1)
             for g, frame in enumerate(tokens):
                 now = slice(g, g + 1)
-                known = Condition(actions[:, now], flag, places[:, now], state.text)
+                known = Condition(actions[:, now], flag, places[:, now], state.text[:, None])
                 if frame is None:
                     frame, read = self._decide(state, window, known, g)
                     self.denoiser_calls += self.sampler_steps

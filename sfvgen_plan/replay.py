@@ -69,7 +69,7 @@ class _Graph:
         count = len(state)
         self.action, self.place = (state.place.new_zeros(count, 1, state.place.shape[1]) for _ in range(2))
         self.given = state.place.new_ones(count, 1)
-        known = Condition(self.action, self.given, self.place, self.state.text)
+        known = Condition(self.action, self.given, self.place, self.state.text[:, None])
 
         def decision() -> tuple[Tensor, Tensor]:
             made = decide(self.state, Window(self.cache, tokens, fixed=True), known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -66,7 +67,7 @@ class Dreams:
         frames = []
         for t in range(truth.shape[1]):
             now = slice(t, t + 1)
-            known = Condition(actions[:, now], given[:, now], place[:, now], text)
+            known = Condition(actions[:, now], given[:, now], place[:, now], text[:, now])
             frame = truth[:, now]
             if t:
                 made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
@@ -74,5 +75,6 @@ class Dreams:
             frames.append(frame)
             if t + 1 < truth.shape[1]:
                 # The noise of the context: the same numbers serve, as this frame is done.
+                known = replace(known, text=text[:, t + 1 : t + 2])
                 network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
         return torch.cat(frames, 1)

@@ -38,8 +38,8 @@ class VideoObjective(nn.Module):
         expert: Tensor,
     ) -> dict[str, Tensor]:
         """Tokens truth, shown, noisy (B, T, S, V); noise levels, given (B, T); actions, place, expert (B, T, A); text
-        (B, E); unit-scale estimates (B, T, D); labels (B, T, 8): whether the frame exists, whether something led to it,
-        reward (unit scale), success, progress, whether the episode ends there, whether there is an expert's action,
+        (B, T, E); unit-scale estimates (B, T, D); labels (B, T, 8): whether the frame exists, whether something led to
+        it, reward (unit scale), success, progress, whether the episode ends there, whether there is an expert's action,
         whether prior10 may learn from it."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
@@ -138,7 +138,7 @@ class VideoStage:
         given = (uniform(size, 1) >= s.drop_action).float().expand(-1, s.frames).clone()
         # Nothing led to an episode's first frame; what led to a window's first one is sometimes not known.
         given[:, 0] *= data.labelled[start].float() * (uniform(size) < 0.5)
-        text = self.text[data.text[index[:, -1]]] * (uniform(size, 1) >= s.drop_text)
+        text = self.text[data.text[index]] * (uniform(size, 1, 1) >= s.drop_text)
         shown = truth
         if step >= s.dream_from and float(torch.rand(1, generator=torch.Generator().manual_seed(step))) < s.dream:
             kept = (uniform(size) * s.shown).long() + 1

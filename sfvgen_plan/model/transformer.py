@@ -49,7 +49,7 @@ class Condition:
         actions: (B, F, A) in [-1, 1], what led into each frame.
         given: (B, F) in {0, 1}: whether action and place are known; a video can be imagined from its text alone.
         place: (B, F, A) the sum of the actions since the episode began, this frame's included.
-        text: (B, E) features of the instruction.
+        text: (B, F, E) features of what is to be done by the decision that led into each frame, or (B, 1, E) of all.
     """
 
     actions: Tensor
@@ -187,7 +187,9 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         tokens = torch.cat([self._embedded(clean, clean_noise, True), self._embedded(noisy, noise, False)], 1)
         shown = torch.cat([torch.ones_like(clean_noise), torch.zeros_like(noise)], 1)
         actions, given, place = (torch.cat([x, x], 1) for x in (known.actions, known.given, known.place))
-        twice = Condition(actions, given, place, known.text)
+        # A clean frame is asked what to do next, and so is told of the decision that follows it.
+        text = known.text.expand(-1, frames, -1)
+        twice = Condition(actions, given, place, torch.cat([text[:, 1:], text[:, -1:], text], 1))
         condition = self._condition(levels, shown, twice)
         number = torch.arange(frames, device=clean.device).repeat(2)
         turn = turns(number[None], self._turned)
@@ -340,7 +342,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         told = told + self.action_in(self._typed(torch.cat([known.actions * given, given], -1)))
         place = place_features(known.place[..., : self.config.summed])
         told = told + self._typed(given) * self.place_in(self._typed(place))
-        return F.silu(told + self.text_in(self._typed(known.text))[:, None])
+        return F.silu(told + self.text_in(self._typed(known.text)))
 
     def _cached(
         self, window: Window, frame: int, tokens: Tensor, condition: Tensor, moved: Tensor, written: bool = False

@@ -59,7 +59,7 @@ def error(network: VideoTransformer, data: TrainingData, chosen: Tensor) -> floa
     actions = data.action[held].unflatten(0, (-1, FRAMES))
     level = torch.full(tokens.shape[:2], 5.0)
     noisy = tokens + 5 * torch.randn(tokens.shape, generator=torch.Generator().manual_seed(3))
-    known = Condition(actions, torch.ones_like(level), actions.cumsum(1), torch.zeros(len(tokens), 1))
+    known = Condition(actions, torch.ones_like(level), actions.cumsum(1), torch.zeros(len(tokens), 1, 1))
     output, _ = network.training_pass(tokens, torch.full_like(level, 0.02), noisy, level, known)
     return float((denoised(output, noisy, level) - tokens).square().mean((-1, -2))[chosen[270:]].mean())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,17 @@ def network(request: pytest.FixtureRequest) -> VideoTransformer:
 def known(frames: int = FRAMES, seed: int = 1) -> Condition:
     torch.manual_seed(seed)
     actions = torch.rand(2, frames, 4) * 2 - 1
-    return Condition(actions, torch.ones(2, frames), actions.cumsum(1), torch.randn(2, 5))
+    return Condition(actions, torch.ones(2, frames), actions.cumsum(1), torch.randn(2, frames, 5))
 
 
 def part(whole: Condition, frames: slice) -> Condition:
-    return Condition(whole.actions[:, frames], whole.given[:, frames], whole.place[:, frames], whole.text)
+    return Condition(whole.actions[:, frames], whole.given[:, frames], whole.place[:, frames], whole.text[:, frames])
+
+
+def shown(whole: Condition, frame: int) -> Condition:
+    """What a clean frame is told: the text of the decision that follows it."""
+    text = whole.text[:, min(frame + 1, whole.text.shape[1] - 1)]
+    return replace(part(whole, slice(frame, frame + 1)), text=text[:, None])
 
 
 def frames_of(network: VideoTransformer, count: int = FRAMES, seed: int = 2) -> Tensor:
@@ -62,7 +69,7 @@ def test_cached_equals_uncached_however_frames_come(network: VideoTransformer, s
             one = slice(at + g, at + g + 1)
             made = network.denoise(window, g, noisy[:, one], level[:, one], part(told, one))
             assert torch.allclose(made, denoised(output[:, one], noisy[:, one], level[:, one]), atol=1e-5)
-            found = network.look(window, g, clean[:, one], noise[:, one], part(told, one))
+            found = network.look(window, g, clean[:, one], noise[:, one], shown(told, at + g))
             assert torch.allclose(found, features[:, one], atol=1e-5)
         cache, at = window.cache(count), at + count
     assert cache.index.tolist() == [FRAMES, FRAMES] and (cache.least, cache.most) == (FRAMES, FRAMES)
@@ -76,6 +83,7 @@ def test_what_comes_later_never_changes_what_was_before(network: VideoTransforme
     other = known()
     other.actions[:, 4:] += 0.5
     other.place[:, 4:] += 0.5
+    other.text[:, 5:] += 1
     changed = clean.clone()
     changed[:, 4:] += 1
     later, later_features = network.training_pass(changed, noise, changed + 1, level, other)
