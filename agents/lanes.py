@@ -12,6 +12,8 @@ import torch
 
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
+from sfvgen_plan.agents.sub_goals import SubGoals, checked, text_at
+from sfvgen_plan.envs.memory.parts import Schedule
 from sfvgen_plan.errors import UserError
 
 
@@ -25,6 +27,7 @@ class Lane:
         state: the imagined state that has seen all frames so far; None while it is one of those that ``Lanes`` joined.
         pending: planned actions (A,) still to be executed before the next plan.
         carry: what the planner left for its next call, (H, A), or None.
+        schedule: the episode's sub-goals, where the agent knows any.
     """
 
     task: str
@@ -34,6 +37,7 @@ class Lane:
     state: Any = None
     pending: deque[np.ndarray] = field(default_factory=deque)
     carry: np.ndarray | None = None
+    schedule: Schedule | None = None
     cost: PlanCost = field(default_factory=PlanCost)
 
     def played(self, action: np.ndarray) -> None:
@@ -57,10 +61,11 @@ class Lanes:
     Args:
         simulator: what follows them; None: they are only counted.
         seed: of the agent's own random numbers.
+        sub_goals: what each decision is for; None: what the tasks' instructions say.
     """
 
-    def __init__(self, simulator: Any, seed: int = 0) -> None:
-        self.simulator, self.seed = simulator, seed
+    def __init__(self, simulator: Any, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
+        self.simulator, self.seed, self.sub_goals = simulator, seed, sub_goals
         self._lanes: dict[int, Lane] = {}
         self._together: list[Lane] = []
         self._joined: Any = None  # the state of the lanes that were observed together last, which mostly come again
@@ -109,16 +114,26 @@ class Lanes:
         going, begun = ([n for n, lane in enumerate(lanes) if (lane.action is None) == new] for new in (False, True))
         parts = []
         before = self._before([lanes[n] for n in going])
+        if going and self.sub_goals is not None:
+            before = self.simulator.tell(before, [self._text(lanes[n], frames[n, 0]) for n in going])
         if going:
             actions = np.stack([np.asarray(lanes[n].action, np.float32) for n in going])
             parts.append(self.simulator.observe(before, frames[going], torch.from_numpy(actions[:, None])))
         if begun:
             new = [lanes[n] for n in begun]
             seeds = draw_seeds(self.keys(new), Stream.BEGIN, 1)[:, 0]
-            parts.append(self.simulator.begin(frames[begun], [lane.task for lane in new], seeds.tolist()))
+            told = () if self.sub_goals is None else ([self._text(lanes[n], frames[n, 0]) for n in begun],)
+            parts.append(self.simulator.begin(frames[begun], [lane.task for lane in new], seeds.tolist(), *told))
         if len(parts) == 1:
             return parts[0]
         return self.simulator.select(self.simulator.join(parts), np.argsort([*going, *begun]).tolist())
+
+    def _text(self, lane: Lane, frame: np.ndarray) -> str:
+        """What the lane's next decision is for; ``frame`` (H, W, 3) is its newest."""
+        assert self.sub_goals is not None
+        if lane.schedule is None:
+            lane.schedule = checked(self.sub_goals.split(lane.task, lane.seed, lambda: frame), lane.task)
+        return text_at(lane.schedule, lane.decision)
 
     def _before(self, lanes: list[Lane]) -> Any:
         """The lanes' joined states; those joined last are only taken apart if it is others that come now."""
@@ -136,11 +151,12 @@ class FollowingAgent:
     Args:
         simulator: what follows them; None: they are only counted.
         seed: of the agent's own random numbers, at least 0.
+        sub_goals: what each decision is for; None: what the tasks' instructions say.
     """
 
-    def __init__(self, simulator: Any, seed: int = 0) -> None:
+    def __init__(self, simulator: Any, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
         self.simulator, self.seed = simulator, seed
-        self.lanes = Lanes(simulator, seed)
+        self.lanes = Lanes(simulator, seed, sub_goals)
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""

@@ -13,6 +13,7 @@ import torch
 
 from sfvgen_plan.agents.lanes import FollowingAgent, Lane
 from sfvgen_plan.agents.rollout import CountedSimulator, Plan, Problem, shift
+from sfvgen_plan.agents.sub_goals import SubGoals
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Simulator
 
@@ -39,12 +40,21 @@ class PlanningAgent(FollowingAgent):
         planner: CEM or MPPI search, or planning guided by a prior.
         replan_every: decisions of a plan that are executed before the next plan; 1 uses all feedback there is.
         seed: of the agent's own random numbers, at least 0.
+        sub_goals: what each decision is for; None: what the tasks' instructions say.
     """
 
-    def __init__(self, simulator: Simulator[Any], planner: Planner, *, replan_every: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        simulator: Simulator[Any],
+        planner: Planner,
+        *,
+        replan_every: int = 1,
+        seed: int = 0,
+        sub_goals: SubGoals | None = None,
+    ) -> None:
         if not 1 <= replan_every <= planner.horizon:
             raise UserError(f"replan_every={replan_every} must be between 1 and horizon={planner.horizon}")
-        super().__init__(CountedSimulator(simulator), seed)
+        super().__init__(CountedSimulator(simulator), seed, sub_goals)
         self.planner, self.replan_every = planner, replan_every
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sfvgen_plan.agents.lanes import FollowingAgent
+from sfvgen_plan.agents.sub_goals import SubGoals
 from sfvgen_plan.simulation import Prior
 
 
@@ -36,8 +37,8 @@ class ReactiveAgent(FollowingAgent):
 class PriorAgent(ReactiveAgent):
     """Plays the prior's action."""
 
-    def __init__(self, simulator: Any, prior: Prior[Any], *, seed: int = 0) -> None:
-        super().__init__(simulator, seed)
+    def __init__(self, simulator: Any, prior: Prior[Any], *, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
+        super().__init__(simulator, seed, sub_goals)
         self.prior = prior
 
     def answer(self, lanes: Sequence[int], state: Any) -> np.ndarray:

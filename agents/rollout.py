@@ -35,10 +35,10 @@ class CountedSimulator:
         self.imagined_decisions += actions.shape[0] * actions.shape[1]
         return self.simulator.imagine(state, actions)
 
-    def video(self, state: Any, texts: Sequence[str], frames: int) -> tuple[Any, Tensor, Tensor]:
+    def video(self, state: Any, frames: int) -> tuple[Any, Tensor, Tensor]:
         """As ``LearnedSimulator.video``, counted."""
-        self.imagined_decisions += len(texts) * frames
-        return self.simulator.video(state, texts, frames)  # type: ignore[attr-defined]
+        self.imagined_decisions += len(state) * frames
+        return self.simulator.video(state, frames)  # type: ignore[attr-defined]
 
     def fork(self, state: Any, copies: int) -> Any:
         """As ``Simulator.fork``; one copy is the state itself."""

@@ -1,4 +1,7 @@
-"""Where the sub-goals of an episode come from: a rule, which knows the texts that the checkpoint was trained on."""
+"""Where the sub-goals of an episode come from: a rule, which knows the texts that the checkpoint was trained on.
+
+An agent that follows an episode tells its imagined state what the coming decision is for.
+"""
 
 from __future__ import annotations
 
@@ -40,22 +43,18 @@ def checked(schedule: Schedule, task: str) -> Schedule:
 
 
 class RuleSubGoals:
-    """Tasks with sub-goals: what the environment's ``info`` says, too. Others: their one instruction.
-
-    Raises:
-        UserError: a checkpoint of such tasks that was not trained on their sub-goals.
-    """
+    """Tasks with sub-goals: what the environment's ``info`` says, too. Others: their one instruction."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.instructions, self.repeat = checkpoint.card.tasks, checkpoint.repeat
-        if not checkpoint.card.sub_goals and any(task in TASKS for task in checkpoint.tasks):
-            raise UserError(
-                f"checkpoint={str(checkpoint.path)!r} was trained without the texts of sub-goals; collect its data "
-                "again, which then has them, and train on it"
-            )
+        self.card = checkpoint.card
 
     def split(self, task: str, seed: int, picture: Callable[[], np.ndarray]) -> Schedule:
         """See ``SubGoals``."""
-        if task in TASKS:
-            return sub_goals_of(task, seed, self.repeat)
-        return ((self.instructions[task], 1),)
+        if task in TASKS and self.card.sub_goals:
+            return sub_goals_of(task, seed, self.card.repeat)
+        return ((self.card.tasks[task], 1),)
+
+
+def rule_of(checkpoint: Checkpoint) -> RuleSubGoals | None:
+    """For checkpoints that were trained on texts of sub-goals; None for others, which know instructions alone."""
+    return RuleSubGoals(checkpoint) if checkpoint.card.sub_goals else None

@@ -198,14 +198,14 @@ class Imaginer:
         return self.network.propose(state.features, few).clamp(-1, 1)
 
     @torch.no_grad()
-    def dreamt(self, state: Imagination, text: Tensor, frames: int) -> tuple[Imagination, Tensor, Tensor]:
-        """Videos of what the text (N, E) alone asks for: the episodes at their ends, the frames (N, G, C, h, w), and
+    def dreamt(self, state: Imagination, frames: int) -> tuple[Imagination, Tensor, Tensor]:
+        """Videos of what the episodes' texts alone ask for: the episodes at their ends, the frames (N, G, C, h, w), and
         the actions (N, G, A) that lead along them, by inverse dynamics."""
         unknown = state.place.new_zeros(len(state), frames, self.action_dim)
-        after, latents, features = self._followed(replace(state, text=text), unknown, given=0.0)
+        after, latents, features = self._followed(state, unknown, given=0.0)
         before = torch.cat([state.features[:, None], features[:, :-1]], 1)
         actions = self.network.between(before, features)
-        return replace(after, text=state.text, place=state.place + actions.sum(1)), latents, actions
+        return replace(after, place=state.place + actions.sum(1)), latents, actions
 
     def _followed(
         self, state: Imagination, actions: Tensor, shown: Tensor | None = None, given: float = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -56,23 +56,33 @@ class LearnedSimulator(Imaginer):
         super().__init__(network, sampler_steps, exact, memory is not False, compiled)
         self.checkpoint, self.pipeline = checkpoint, checkpoint.pipeline
         self.memory = checkpoint.has_memory and memory is not False
+        self._known: dict[str, Tensor] = {}
 
-    @cached_property
-    def _texts(self) -> Tensor:
-        """Features (tasks, E) of the instructions."""
-        return self.pipeline.embed(list(self.checkpoint.card.tasks.values()))[1]
-
-    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int] | Tensor) -> Imagination:
+    def begin(
+        self,
+        frames: np.ndarray,
+        tasks: Sequence[str],
+        seeds: Sequence[int] | Tensor,
+        texts: Sequence[str] | None = None,
+    ) -> Imagination:
         """Start N episodes from frames (N, P, H, W, 3) uint8 of the checkpoint's size and camera, oldest first.
+
+        ``texts``: what is to be done, sub-goals for example; None: the tasks' instructions.
 
         Raises:
             UserError: wrong frame shape, or a task that the checkpoint does not list.
         """
         self._check_frames(frames, len(tasks))
-        return self.begin_latents(self.encode(frames), tasks, seeds)
+        return self.begin_latents(self.encode(frames), tasks, seeds, texts)
 
-    def begin_latents(self, latents: Tensor, tasks: Sequence[str], seeds: Sequence[int] | Tensor) -> Imagination:
-        """Start N episodes from standardised latents (N, P, C, h, w), oldest first.
+    def begin_latents(
+        self,
+        latents: Tensor,
+        tasks: Sequence[str],
+        seeds: Sequence[int] | Tensor,
+        texts: Sequence[str] | None = None,
+    ) -> Imagination:
+        """Start N episodes from standardised latents (N, P, C, h, w), oldest first; see ``begin``.
 
         Raises:
             UserError: a task that the checkpoint does not list; another number of tasks or seeds than of episodes.
@@ -81,7 +91,12 @@ class LearnedSimulator(Imaginer):
         seed = as_long(seeds, self.device)
         if not len(latents) == len(task) == len(seed):
             raise UserError(f"seeds={len(seed)} and tasks={len(task)} don't fit {len(latents)} episodes; give one each")
-        return self.begun(latents.float(), self._texts[task], task, seed)
+        told = [self.checkpoint.card.tasks[name] for name in tasks] if texts is None else texts
+        return self.begun(latents.float(), self._features(told), task, seed)
+
+    def tell(self, state: Imagination, texts: Sequence[str]) -> Imagination:
+        """The same episodes with other things to do (N texts) from now on."""
+        return replace(state, text=self._features(texts))
 
     def observe(self, state: Imagination, frames: np.ndarray, actions: Tensor) -> Imagination:
         """Go on with real frames (N, G, H, W, 3) uint8, each of which its action (N, G, A) led to: an agent follows its
@@ -93,9 +108,8 @@ class LearnedSimulator(Imaginer):
         self._check_frames(frames, len(state))
         return self.observe_latents(state, self.encode(frames), actions)
 
-    def video(self, state: Imagination, texts: Sequence[str], frames: int) -> tuple[Imagination, Tensor, Tensor]:
-        """Videos of ``frames`` new frames, one of each of N texts, as the text alone asks for (UPDP; SlowFast-VGen,
-        section 3.4).
+    def video(self, state: Imagination, frames: int) -> tuple[Imagination, Tensor, Tensor]:
+        """Videos of ``frames`` new frames, as the episodes' texts alone ask for (UPDP; SlowFast-VGen, section 3.4).
 
         Returns:
             The states at their ends, the frames (N, G, C, h, w), and the actions (N, G, A) that lead along them.
@@ -105,7 +119,7 @@ class LearnedSimulator(Imaginer):
         """
         if frames < 1:
             raise UserError(f"frames={frames} makes no video; give 1 or more")
-        return self.dreamt(state, self.pipeline.embed(list(texts))[1], frames)
+        return self.dreamt(state, frames)
 
     def fork(self, state: Imagination, copies: int) -> Imagination:
         """Each episode ``copies`` times, next to each other; forks share their random state and what they remember."""
@@ -132,6 +146,12 @@ class LearnedSimulator(Imaginer):
         """Standardised latents (..., C, h, w) -> frames (..., H, W, 3) uint8."""
         with self._precision():
             return self.pipeline.decode(latents)
+
+    def _features(self, texts: Sequence[str]) -> Tensor:
+        """(N, E) of texts, each embedded once."""
+        if unknown := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            self._known.update(zip(unknown, self.pipeline.embed(unknown)[1], strict=True))
+        return torch.stack([self._known[text] for text in texts])
 
     def _precision(self) -> torch.autocast:
         """That of the autoencoder: bfloat16 on a GPU unless it is to be exact."""

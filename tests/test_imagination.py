@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -116,10 +116,10 @@ def test_a_state_is_its_tensors(imaginer: Imaginer) -> None:
 
 def test_videos_follow_the_text_alone(imaginer: Imaginer) -> None:
     start = begun(imaginer)
-    end, video, found = imaginer.dreamt(start, start.text, 4)
+    end, video, found = imaginer.dreamt(start, 4)
     assert video.shape == (COUNT, 4, 3, 4, 4) and found.shape == (COUNT, 4, 4) and bool((found.abs() <= 1).all())
-    assert torch.allclose(imaginer.dreamt(start, start.text, 4)[1], video)
-    assert not torch.allclose(imaginer.dreamt(start, -start.text, 4)[1], video)
+    assert torch.allclose(imaginer.dreamt(start, 4)[1], video)
+    assert not torch.allclose(imaginer.dreamt(replace(start, text=-start.text), 4)[1], video)
     assert torch.allclose(end.place, start.place + found.sum(1)) and torch.equal(end.text, start.text)
 
 

@@ -96,11 +96,15 @@ def test_priors_read_the_features_of_the_state(checkpoint: Checkpoint, simulator
         checkpoint.prior("prior11")
 
 
-def test_videos_are_asked_for_by_any_text(simulator: LearnedSimulator, state: Imagination) -> None:
-    _, video, actions = simulator.video(state, ["reach the red goal", "push", "open the drawer"], 3)
+def test_videos_are_what_any_text_asks_for(simulator: LearnedSimulator, frames: np.ndarray, state: Imagination) -> None:
+    texts = ["push the puck to the green goal", "push", "open the drawer"]
+    told = simulator.tell(state, texts)
+    _, video, actions = simulator.video(told, 3)
     assert video.shape == (3, 3, 4, 8, 8) and actions.shape == (3, 3, 4)
+    assert torch.equal(told.text[0], state.text[1]) and not torch.equal(told.text[1], told.text[2])
+    assert torch.equal(simulator.begin(frames, TASKS, SEEDS, texts).text, told.text)
     with pytest.raises(UserError, match="frames=0 makes no video"):
-        simulator.video(state, ["push"] * 3, 0)
+        simulator.video(state, 0)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def search_agent(settings: Any, given: Given, optimiser: type[Optimiser], kind: 
     """
     from sfvgen_plan.agents.objective import Objective
     from sfvgen_plan.agents.planning import PlanningAgent
+    from sfvgen_plan.agents.sub_goals import rule_of
 
     if settings.prior is not None and settings.prior not in PRIORS:
         raise unknown_name("prior", str(settings.prior), PRIORS)
@@ -84,4 +85,6 @@ def search_agent(settings: Any, given: Given, optimiser: type[Optimiser], kind: 
     prior = checkpoint.prior(settings.prior) if settings.prior else None
     objective = made(Objective, settings, reward_scale=checkpoint.card.reward_scale)
     planner = made(kind, settings, optimiser=made(optimiser, settings), objective=objective, prior=prior)
-    return PlanningAgent(simulator, planner, replan_every=settings.replan_every, seed=given.seed)
+    return PlanningAgent(
+        simulator, planner, replan_every=settings.replan_every, seed=given.seed, sub_goals=rule_of(checkpoint)
+    )

@@ -24,6 +24,8 @@ class Settings(AgentSettings):
 def build(settings: Settings, given: Given) -> Any:
     """The agent."""
     from sfvgen_plan.agents.prior import PriorAgent
+    from sfvgen_plan.agents.sub_goals import rule_of
 
     checkpoint, simulator = loaded(settings, given)
-    return PriorAgent(simulator, checkpoint.prior(settings.network), seed=given.seed)
+    prior = checkpoint.prior(settings.network)
+    return PriorAgent(simulator, prior, seed=given.seed, sub_goals=rule_of(checkpoint))

@@ -36,5 +36,10 @@ def build(settings: Settings, given: Given) -> Any:
         raise UserError(f"sub_goals={settings.sub_goals!r} is unknown; give rule, or module:factory of your own")
     split = RuleSubGoals if settings.sub_goals == "rule" else imported(settings.sub_goals, "sub_goals")
     checkpoint, simulator = loaded(settings, given)
-    planner = made(VideoPlanner, settings, sub_goals=split(checkpoint))
-    return PlanningAgent(simulator, planner, replan_every=settings.replan_every, seed=given.seed)
+    return PlanningAgent(
+        simulator,
+        made(VideoPlanner, settings),
+        replan_every=settings.replan_every,
+        seed=given.seed,
+        sub_goals=split(checkpoint),
+    )

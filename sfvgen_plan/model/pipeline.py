@@ -173,7 +173,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         imaginer = Imaginer(self.transformer, num_inference_steps)
         state = imaginer.begun(context, pooled, torch.zeros_like(seeds), seeds)
         if actions is None:
-            return self.decode(imaginer.dreamt(state, pooled, num_frames)[1])
+            return self.decode(imaginer.dreamt(state, num_frames)[1])
         video = imaginer.imagine(state, actions)[1].latents
         assert video is not None, "a transformer always tells them"
         return self.decode(video)

@@ -31,7 +31,7 @@ FRAMES = np.zeros((1, 1, 2, 3), np.uint8)
 def checkpoint(world):
     """Looks like a loaded checkpoint of the point world."""
     return SimpleNamespace(
-        card=SimpleNamespace(reward_scale=10.0),
+        card=SimpleNamespace(reward_scale=10.0, sub_goals=[]),
         simulator=lambda *settings, **more: world.PointMass(),
         prior=lambda name="prior": world.Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
     )

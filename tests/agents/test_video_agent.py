@@ -1,7 +1,5 @@
 """Video planning with a small untrained model: what is asked of it, what depends on what."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -33,12 +31,12 @@ def checkpoint(make_pipeline, tmp_path_factory):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What videos were asked for, and what came of it: (texts, frames, ends, actions)."""
+    """What videos were asked for, and what came of it: (features of the texts, frames, ends, actions)."""
     found, video = [], LearnedSimulator.video
 
-    def noted(self, state, texts, frames):
-        ends, latents, actions = video(self, state, texts, frames)
-        found.append((list(texts), frames, ends, actions))
+    def noted(self, state, frames):
+        ends, latents, actions = video(self, state, frames)
+        found.append((state.text, frames, ends, actions))
         return ends, latents, actions
 
     monkeypatch.setattr(LearnedSimulator, "video", noted)
@@ -79,7 +77,10 @@ def test_each_decision_asks_for_its_sub_goal(checkpoint, asked):
         for lane in (0, 1):
             agent.lanes[lane].decision = decision
         agent.act([0, 1], FRAMES[:2, 0])
-    assert [texts for texts, *_ in asked] == [[schedule[n][0], TASKS["reach-v3"]] for n in (0, 0, 1)]
+    texts = [[schedule[n][0], TASKS["reach-v3"]] for n in (0, 0, 1)]
+    expected = [checkpoint.pipeline.embed(each)[1] for each in texts]
+    assert all(torch.allclose(told, each, atol=1e-5) for (told, *_), each in zip(asked, expected, strict=True))
+    assert not torch.allclose(expected[0], expected[2])
 
 
 def test_of_several_videos_the_one_valued_most_is_followed(checkpoint, asked):
@@ -90,11 +91,6 @@ def test_of_several_videos_the_one_valued_most_is_followed(checkpoint, asked):
     best = checkpoint.simulator().read(ends).value.view(2, 3).argmax(1)
     np.testing.assert_array_equal(played, actions.view(2, 3, 3, 4)[[0, 1], best, 0])
     assert len(torch.unique(actions[:3, 0], dim=0)) == 3  # other futures
-
-
-def test_a_checkpoint_without_texts_of_sub_goals_is_refused(checkpoint):
-    with pytest.raises(UserError, match="without the texts of sub-goals"):
-        make_agent("video", replace(checkpoint, card=replace(checkpoint.card, sub_goals=[])))
 
 
 @pytest.mark.parametrize(
@@ -121,9 +117,9 @@ def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):
     )
     agent = make_agent("video", checkpoint, settings={"sub_goals": "mine_goals:Mine"})
     play(agent, [0])
-    assert agent.planner.sub_goals.asked == [("memory/return", FRAMES.shape[2:])]
+    assert agent.lanes.sub_goals.asked == [("memory/return", FRAMES.shape[2:])]
     for answer in ((), None, ["go"], [("go", 0)]):
-        agent.planner.sub_goals.answer = answer
+        agent.lanes.sub_goals.answer = answer
         with pytest.raises(UserError, match="is no split of 'memory/return'"):
             play(agent, [0])
 
