@@ -26,7 +26,6 @@ class Stream(IntEnum):
     CONFIRM = 3
     UNSHARED = 4
     DISTURBANCE = 5
-    PROBE = 6
 
 
 def generator(key: Key, stream: int, *extra: int) -> np.random.Generator:

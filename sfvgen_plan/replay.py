@@ -23,8 +23,8 @@ PATIENCE = 3
 """Calls of one size before it is captured, which takes about as long as a hundred of them."""
 KEPT = 4
 """Sizes that are kept at once."""
-LARGEST = 4 * 2**30
-"""Bytes of keys and values; what is larger keeps the device busy as it is."""
+SHARE = 8
+"""A graph may keep so large a part of the device's memory: one of 8."""
 
 
 class Replays:
@@ -43,7 +43,9 @@ class Replays:
     def of(self, state: Imagination) -> _Graph | None:
         """The graph for so many episodes of such an age, or None where there is none (yet)."""
         cache = state.cache
-        if cache.memory is not None or torch.is_grad_enabled() or 2 * cache.keys.nbytes > LARGEST:
+        if cache.memory is not None or torch.is_grad_enabled():
+            return None
+        if 2 * cache.keys.nbytes > torch.cuda.get_device_properties(cache.keys.device).total_memory // SHARE:
             return None
         key = (len(state), cache.least >= cache.keys.shape[-2] // self._tokens - 1)
         self._met[key] += 1

@@ -101,13 +101,6 @@ class VideoEncoder(ModelMixin, ConfigMixin):
         parts = [self.encode(as_input(part.to(self.device))) for part in flat.split(batch)]
         return torch.cat(parts).float().cpu().numpy().reshape(*frames.shape[:-3], -1)
 
-    @torch.inference_mode()
-    def clip_features(self, videos: np.ndarray) -> np.ndarray:
-        """Clips (N, T, H, W, 3) uint8, T at least 2 -> (N, 2 dim) float32: means of frames and of what happens."""
-        features = torch.from_numpy(self.frame_features(videos)).to(self.device)
-        together = torch.cat([features.mean(1), self.motion(features).mean(1)], dim=-1)
-        return together.float().cpu().numpy()
-
 
 def as_input(frames: Tensor) -> Tensor:
     """Frames (B, H, W, 3) uint8 -> (B, 3, H, W) in [-1, 1]."""

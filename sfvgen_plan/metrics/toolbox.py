@@ -12,7 +12,6 @@ import torch
 
 from sfvgen_plan.metrics.encoder import VideoEncoder
 from sfvgen_plan.metrics.frames import SSIM_WINDOW, ssim
-from sfvgen_plan.metrics.frechet import I3DFeatures
 from sfvgen_plan.metrics.perceptual import SMALLEST, Lpips
 from sfvgen_plan.metrics.places import SceneRevisit
 from sfvgen_plan.metrics.scenes import scene_cuts
@@ -35,7 +34,6 @@ class Toolbox:
         ssim, lpips, src: of pairs of frames.
         scene_cuts: of a video.
         frame_features: of the video encoder, for the cosine.
-        clip_features: "frechet" (the video encoder's) and "fvd" (I3D's), where they can be had.
         left_out: metric -> reason.
         encoder: digest of the video encoder, or None.
     """
@@ -45,7 +43,6 @@ class Toolbox:
     src: Pairs | None = None
     scene_cuts: Callable[[np.ndarray], int] | None = None
     frame_features: Features | None = None
-    clip_features: Mapping[str, Features] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     encoder: str | None = None
 
@@ -77,16 +74,13 @@ class Toolbox:
 
         own = VideoEncoder.load(encoder, device) if encoder is not None else None
         if own is None:
-            left_out["cosine"] = left_out["frechet"] = "no video encoder was given"
-        i3d = attempt("fvd", lambda: I3DFeatures.published(weights, device))
-        clip_features = {"frechet": own.clip_features if own else None, "fvd": i3d}
+            left_out["cosine"] = "no video encoder was given"
         return cls(
             ssim=attempt("ssim", lambda: ssim, SSIM_WINDOW, "torchmetrics"),
             lpips=attempt("lpips", lambda: Lpips.published(weights, device), SMALLEST, "torchmetrics"),
             src=attempt("src", lambda: SceneRevisit.published(weights, device)),
             scene_cuts=attempt("scene_cuts", lambda: scene_cuts, library="scenedetect"),
             frame_features=own.frame_features if own else None,
-            clip_features={name: features for name, features in clip_features.items() if features is not None},
             left_out=left_out,
             encoder=own.digest if own else None,
         )

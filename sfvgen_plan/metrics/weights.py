@@ -63,12 +63,6 @@ class PublishedWeights:
 _TORCH = "https://download.pytorch.org/models"
 ALEXNET = PublishedWeights("LPIPS", "alexnet-owt-7be5be79.pth", "7be5be79", f"{_TORCH}/alexnet-owt-7be5be79.pth")
 RESNET18 = PublishedWeights("SRC", "resnet18-f37072fd.pth", "f37072fd", f"{_TORCH}/resnet18-f37072fd.pth")
-I3D = PublishedWeights(
-    "FVD",
-    "i3d_torchscript.pt",
-    "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
-    "https://huggingface.co/flateon/FVD-I3D-torchscript",
-)
 
 
 def import_extra(module: str) -> Any:

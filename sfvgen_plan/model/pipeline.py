@@ -97,7 +97,9 @@ class SlowFastVGenPipeline(DiffusionPipeline):
             pixels = self.vae.decode(self.standardise(part, inverse=True).to(self.vae.dtype), return_dict=False)[0]
             bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
             parts.append(bytes_.movedim(1, -1).contiguous())
-        frames = torch.cat(parts).cpu()
+        frames = torch.cat(parts)
+        if frames.is_cuda:  # pinned memory is given again by its allocator, where fresh pages cost more than the copy
+            frames = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=True).copy_(frames)
         return frames.reshape(*lead, *frames.shape[1:]).numpy()
 
     def standardise(self, latents: Tensor, inverse: bool = False) -> Tensor:

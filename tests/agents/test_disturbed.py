@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.agents.base import BatchAgent
+from sfvgen_plan.agents.base import BatchAgent, PlanCost
 from sfvgen_plan.agents.disturbed import DisturbedAgent
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.agents.players.random import RandomAgent
-from sfvgen_plan.agents.probes import PROBES, ProbeAgent
 from sfvgen_plan.agents.readout import ReadoutExpert
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError
@@ -21,14 +20,27 @@ from sfvgen_plan.simulation import Outcome
 FRAMES = np.zeros((3, 8, 8, 3), np.uint8)
 
 
+class Still:
+    """Never moves."""
+
+    def reset(self, lanes: list[int], tasks: list[str], seeds: list[int]) -> None:
+        """Nothing to do."""
+
+    def act(self, lanes: list[int], frames: np.ndarray) -> np.ndarray:
+        return np.zeros((len(lanes), 4), np.float32)
+
+    def stats(self, lane: int) -> PlanCost:
+        return PlanCost()
+
+
 def played(agent: BatchAgent, lanes: list[int], seeds: list[int], decisions: int = 5) -> np.ndarray:
     agent.reset(lanes, ["reach-v3"] * len(lanes), seeds)
     return np.stack([agent.act(lanes, FRAMES[: len(lanes)]) for _ in range(decisions)], axis=1)
 
 
 def test_noise_belongs_to_the_episode_whatever_its_lane_and_company() -> None:
-    together = played(DisturbedAgent(ProbeAgent("still"), noise=0.3, random=0.3), [0, 1, 2], [7, 8, 9])
-    (alone,) = played(DisturbedAgent(ProbeAgent("still"), noise=0.3, random=0.3), [5], [8])
+    together = played(DisturbedAgent(Still(), noise=0.3, random=0.3), [0, 1, 2], [7, 8, 9])
+    (alone,) = played(DisturbedAgent(Still(), noise=0.3, random=0.3), [5], [8])
     np.testing.assert_array_equal(together[1], alone)
     assert len(np.unique(together.reshape(-1, 4), axis=0)) == 15
     assert np.abs(together).max() <= 1.0
@@ -37,9 +49,9 @@ def test_noise_belongs_to_the_episode_whatever_its_lane_and_company() -> None:
 
 
 def test_noise_has_the_strength_asked_for_and_random_decisions_their_share() -> None:
-    noisy = played(DisturbedAgent(ProbeAgent("still"), noise=0.2), [0], [1], 500)
+    noisy = played(DisturbedAgent(Still(), noise=0.2), [0], [1], 500)
     assert noisy.std() == pytest.approx(0.2, abs=0.015)
-    mixed = played(DisturbedAgent(ProbeAgent("still"), random=0.3), [0], [1], 500)[0]
+    mixed = played(DisturbedAgent(Still(), random=0.3), [0], [1], 500)[0]
     assert (mixed != 0).any(axis=1).mean() == pytest.approx(0.3, abs=0.06)
     assert mixed[(mixed != 0).any(axis=1)].std() == pytest.approx(1 / np.sqrt(3), abs=0.04)
 
@@ -48,16 +60,6 @@ def test_noise_has_the_strength_asked_for_and_random_decisions_their_share() -> 
 def test_numbers_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(settings))):
         DisturbedAgent(RandomAgent(4), **settings)
-
-
-def test_probes_do_what_they_say() -> None:
-    still, corner, flip = (played(ProbeAgent(name), [0, 1], [0, 1]) for name in PROBES)
-    assert not still.any()
-    assert (np.abs(corner) == 1).all() and (corner == corner[:, :1]).all()
-    assert (flip[:, 1:] == -flip[:, :-1]).all()
-    np.testing.assert_array_equal(flip[:, 0], corner[:, 0])
-    with pytest.raises(UserError, match="flip"):
-        ProbeAgent("flop")
 
 
 class TrueReader:
