@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -120,6 +121,27 @@ class LearnedSimulator(Imaginer):
         if frames < 1:
             raise UserError(f"frames={frames} makes no video; give 1 or more")
         return self.dreamt(state, frames)
+
+    def save_memory(self, state: Imagination, folder: str | Path, episode: int = 0) -> None:
+        """Write what one episode has learnt as a PEFT adapter.
+
+        Raises:
+            UserError: the checkpoint has no Temp-LoRA, or the folder can't be written to.
+        """
+        from sfvgen_plan.memory.adapter import save_adapter  # imports PEFT
+
+        save_adapter(state.memory, self.network, Path(folder), episode)
+
+    def load_memory(self, state: Imagination, folder: str | Path) -> Imagination:
+        """The episodes with the memory that ``save_memory`` wrote.
+
+        Raises:
+            UserError: there is none of this checkpoint.
+        """
+        from sfvgen_plan.memory.adapter import load_adapter  # imports PEFT
+
+        loaded = load_adapter(Path(folder), self.network).select(torch.zeros_like(state.seed))
+        return replace(state, cache=replace(state.cache, memory=loaded))
 
     def fork(self, state: Imagination, copies: int) -> Imagination:
         """Each episode ``copies`` times, next to each other; forks share their random state and what they remember."""

@@ -52,6 +52,12 @@ class TempLora(nn.Module):
         self.own = nn.Parameter(torch.where(own, 3.0, -5.0))  # (S, H): whose tokens a head learns and is asked for
         self.least = nn.Parameter(torch.full((heads,), -3.0))  # the smallest eigenvalue that steps are made for
         self.forget = nn.Parameter(torch.full((heads,), -6.0))
+        self.adapted: nn.Module | None = None
+
+    def open_to_adapters(self) -> None:
+        """Have a linear layer of zeros, ``adapted``, for PEFT to put ``B A`` beside."""
+        self.adapted = nn.Linear(self.down.shape[1], self.heads * self.size, bias=False).to(self.down)
+        nn.init.zeros_(self.adapted.weight)
 
     def empty(self, episodes: int) -> Lora:
         """Nothing learnt yet; one layer (L = 1)."""
@@ -109,8 +115,11 @@ class TempLora(nn.Module):
     def _read(self, found: Tensor, fast: Tensor) -> Tensor:
         """found (B, F, S, K), fast (B, F, H, r, v) -> (B, F, S, D)."""
         low = self._low(found)
-        recalled = (low @ fast.to(low.dtype)).transpose(2, 3).flatten(-2)
-        return self.out(self.slow(found) + recalled)
+        recalled = (low @ fast.to(low.dtype)).transpose(2, 3)
+        if self.adapted is not None:
+            gate = self.own.sigmoid()[..., None].to(low.dtype)
+            recalled = recalled + gate * self.adapted(found).unflatten(-1, (self.heads, self.size))
+        return self.out(self.slow(found) + recalled.flatten(-2))
 
     def _sums(self, found: Tensor, tokens: Tensor, real: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """β φ φᵀ and β φ vᵀ of clean frames (B, F, ...), summed over chunks: (B, chunks, H, r, r), (..., r, v)."""
