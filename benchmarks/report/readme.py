@@ -34,9 +34,6 @@ END = "<!-- results:end -->"
 PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
 
-HISTORY = ("avdc11-v3",)
-"""Protocols whose rows were played with checkpoints that are no longer here."""
-
 Record = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Any], str]]
 """Heading -> the cell of a line."""
@@ -50,7 +47,7 @@ def results_block(folder: Path) -> str:
     """
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
-        if path.stem not in HISTORY and _holds_episodes(path):
+        if _holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path)))
     sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
