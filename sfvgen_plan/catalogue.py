@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.folders import BUNDLED, CARD_FILE, PACKAGED
+
+PACKAGED = Path(__file__).parent / "checkpoints"
+BUNDLED = PACKAGED / "metaworld10"
+CARD_FILE = "checkpoint.json"
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints"
 """Further checkpoints in a checkout; an installation doesn't have them."""
 
-NOT_INSTALLED = "avdc11, memory and rlbench are folders in checkpoints/ of the repository; give their path"
+NOT_INSTALLED = "memory is a folder in checkpoints/ of the repository; give its path"
 
 
 def known_checkpoints() -> dict[str, Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan import catalogue
+from sfvgen_plan.catalogue import BUNDLED
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.folders import BUNDLED
 
 
 def test_checkpoints_are_found_by_name_and_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,8 +24,8 @@ def test_an_unknown_one_is_told_with_all_that_there_are(monkeypatch: pytest.Monk
     with pytest.raises(UserError, match=r"^checkpoint='nope' holds no checkpoint.json.*, or one of .*metaworld10"):
         catalogue.find_checkpoint("nope")
     monkeypatch.setattr(catalogue, "REPOSITORY", tmp_path / "not there")
-    with pytest.raises(UserError, match=r"^without='avdc11'.* of metaworld10 \(avdc11, .* of the repository"):
-        catalogue.find_checkpoint("avdc11", "without")
+    with pytest.raises(UserError, match=r"^without='nope'.* of metaworld10 \(memory is a folder .* of the repository"):
+        catalogue.find_checkpoint("nope", "without")
 
 
 def test_tasks_that_it_does_not_cover_are_told_with_one_that_does(small_checkpoint: Path) -> None:

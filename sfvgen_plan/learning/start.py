@@ -12,16 +12,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from sfvgen_plan.catalogue import find_checkpoint
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.learning.recipe import Recipe
 from sfvgen_plan.model.build import build_pipeline
-from sfvgen_plan.model.checkpoint import (
-    Checkpoint,
-    CheckpointCard,
-    checkpoint_folder,
-    hide_progress_bars,
-    load_checkpoint,
-)
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, hide_progress_bars, load_checkpoint
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
@@ -40,7 +35,7 @@ def checked_start(config: Mapping[str, Any], recipe: Recipe, device: torch.devic
         return None
     if recipe.base is not None:
         raise UserError(f"train.base={recipe.base!r} does not go with a --checkpoint to start from; give one of them")
-    if Path(config["out"]).resolve() == checkpoint_folder(folder).resolve():
+    if Path(config["out"]).resolve() == find_checkpoint(folder).resolve():
         raise UserError(f"out={config['out']!r} is the checkpoint to start from, too; give another --out")
     start = load_checkpoint(folder, device)
     if start.pipeline.transformer is None:

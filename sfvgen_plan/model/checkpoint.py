@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint
 from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.card import model_card
-from sfvgen_plan.model.folders import CARD_FILE, check_folder, checkpoint_folder
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 
@@ -192,8 +192,7 @@ def load_checkpoint(path: str | Path | None = None, device: str | torch.device =
     Raises:
         UserError: the folder or a file in it is missing or damaged.
     """
-    folder = checkpoint_folder(path)
-    check_folder(folder)
+    folder = find_checkpoint(path)
     hide_progress_bars()
     try:
         card = _read_card(folder / CARD_FILE)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sfvgen_plan.catalogue import BUNDLED, CARD_FILE
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import STARTS_FILE, load_checkpoint
-from sfvgen_plan.model.folders import CARD_FILE, packaged_checkpoints
 from sfvgen_plan.model.logs import LIBRARIES, held_back
 
 
@@ -61,8 +61,8 @@ def test_no_folder(tmp_path):
 def test_a_name_is_that_of_a_checkpoint_in_the_package(small_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_checkpoint("metaworld10").hash == load_checkpoint().hash
-    assert load_checkpoint("metaworld10").path.name in packaged_checkpoints()
-    with pytest.raises(UserError, match=r"'metaworld11' holds no .*the name of one in the package \(.*metaworld10"):
+    assert load_checkpoint("metaworld10").path == BUNDLED
+    with pytest.raises(UserError, match=r"'metaworld11' holds no .*or one of .*metaworld10"):
         load_checkpoint("metaworld11")
     with pytest.raises(UserError, match="holds no"):
         load_checkpoint("./metaworld10")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfvgen_plan.catalogue import BUNDLED
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.model.checkpoint import load_checkpoint
-from sfvgen_plan.model.folders import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2] / "checkpoints"
 FOLDERS = [BUNDLED, *sorted(file.parent for file in ROOT.glob("*/checkpoint.json"))]
