@@ -15,8 +15,6 @@ CARD_FILE = "checkpoint.json"
 REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints"
 """Further checkpoints in a checkout; an installation doesn't have them."""
 
-NOT_INSTALLED = "memory is a folder in checkpoints/ of the repository; give its path"
-
 
 def known_checkpoints() -> dict[str, Path]:
     """Folders of the checkpoints that are here, by name: those of the package and those of a checkout."""
@@ -34,11 +32,9 @@ def find_checkpoint(given: str | Path | None, argument: str = "checkpoint") -> P
     known = known_checkpoints()
     folder = Path(given) if (Path(given) / CARD_FILE).is_file() else known.get(str(given))
     if folder is None:
-        names = ", ".join(sorted(known))
-        more = "" if REPOSITORY.is_dir() else f" ({NOT_INSTALLED})"
         raise UserError(
             f"{argument}={str(given)!r} holds no {CARD_FILE}; give a folder written by sfvgen-plan train, or one of "
-            f"{names}{more}"
+            f"{', '.join(sorted(known))}"
         )
     return folder
 

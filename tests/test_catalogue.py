@@ -20,11 +20,8 @@ def test_checkpoints_are_found_by_name_and_by_folder(tmp_path: Path, monkeypatch
     assert catalogue.find_checkpoint("metaworld10") == BUNDLED
 
 
-def test_an_unknown_one_is_told_with_all_that_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"^checkpoint='nope' holds no checkpoint.json.*, or one of .*metaworld10"):
-        catalogue.find_checkpoint("nope")
-    monkeypatch.setattr(catalogue, "REPOSITORY", tmp_path / "not there")
-    with pytest.raises(UserError, match=r"^without='nope'.* of metaworld10 \(memory is a folder .* of the repository"):
+def test_an_unknown_one_is_told_with_all_that_there_are() -> None:
+    with pytest.raises(UserError, match=r"^without='nope' holds no checkpoint.json.*, or one of .*metaworld10"):
         catalogue.find_checkpoint("nope", "without")
 
 
