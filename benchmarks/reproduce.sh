@@ -22,8 +22,12 @@ data() {
     sfvgen-plan collect --suite metaworld-10 --episodes 400 --decisions 40 --out "$WORK/data"
 }
 
-train() {
-    sfvgen-plan train --data "$WORK/data" --out "$CHECKPOINT"
+train() { # from nothing; then both stages go on with other scenes: that is the bundled checkpoint
+    sfvgen-plan train --data "$WORK/data" --out "$WORK/first"
+    sfvgen-plan collect --suite metaworld-10 --episodes 300 --decisions 40 --seed 110000 --out "$WORK/further"
+    sfvgen-plan train --data "$WORK/further" --checkpoint "$WORK/first" --out "$CHECKPOINT" \
+        train.autoencoder.fit.steps=1000 train.autoencoder.fit.learning_rate=2e-4 train.autoencoder.fit.warmup=50 \
+        train.video.fit.steps=3000 train.video.fit.learning_rate=4e-4 train.video.fit.warmup=100 train.video.learning.dream_from=0
 }
 
 play() { # label, agent, settings ...

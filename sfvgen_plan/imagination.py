@@ -142,7 +142,7 @@ class Imaginer:
         self.denoiser_calls = 0
         self._replays: Replays | None = None
         if compiled and self.network is not network:
-            logger.info("compiling the imagined step for %s: the first calls take some seconds", self.device)
+            logger.warning("compiling the imagined step for %s: the first calls take some seconds", self.device)
             self.network.compile_blocks()
             self._replays = Replays(self._decide, self.network.tokens)
 
