@@ -217,21 +217,18 @@ class Imaginer:
         places = state.place[:, None] + given * actions.cumsum(1)
         frames: list[Tensor] = []
         features: list[Tensor] = []
-        replay = self._replays.of(state) if self._replays is not None and shown is None else None
-        if replay is not None:
-            cache, frames, features = replay.run(state, actions, places, given)
+        tokens = None if shown is None else network.patches(shown.float())
+        replay = self._replays.of(state, tokens) if self._replays is not None else None
+        if shown is None:
             self.denoiser_calls += decisions * self.sampler_steps
+        if replay is not None:
+            cache, frames, features = replay.run(state, actions, places, given, tokens)
         else:
             window = network.room(state.cache)
-            tokens = [None] * decisions if shown is None else network.patches(shown.float()).split(1, 1)
-            for g, frame in enumerate(tokens):
+            for g in range(decisions):
                 now = slice(g, g + 1)
                 known = Condition(actions[:, now], flag, places[:, now], state.text[:, None])
-                if frame is None:
-                    frame, read = self._decide(state, window, known, g)
-                    self.denoiser_calls += self.sampler_steps
-                else:
-                    read = self._look(state, window, g, frame, known)
+                frame, read = self._decide(state, window, known, None if tokens is None else tokens[:, now], g)
                 frames.append(frame)
                 features.append(read)
             cache = window.cache(decisions)
@@ -242,9 +239,13 @@ class Imaginer:
         )  # fmt: skip
         return after, latents, read
 
-    def _decide(self, state: Imagination, window: Window, known: Condition, g: int = 0) -> tuple[Tensor, Tensor]:
-        """A new frame (N, 1, S, V), and its features (N, 1, K)."""
-        frame = self.network.sample(window, g, self._noise(state, g, FRAME_STREAM), known, self.levels)
+    def _decide(
+        self, state: Imagination, window: Window, known: Condition, shown: Tensor | None, g: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """A frame (N, 1, S, V), the one ``shown`` or an imagined one, and its features (N, 1, K)."""
+        frame = shown
+        if frame is None:
+            frame = self.network.sample(window, g, self._noise(state, g, FRAME_STREAM), known, self.levels)
         return frame, self._look(state, window, g, frame, known)
 
     def _look(self, state: Imagination, window: Window, g: int, frame: Tensor, known: Condition) -> Tensor:

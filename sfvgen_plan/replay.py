@@ -16,12 +16,16 @@ from sfvgen_plan.model.transformer import Condition
 if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination
 
-Decide = Callable[["Imagination", Window, Condition], tuple[Tensor, Tensor]]
-"""One decision: the new frame's tokens (N, 1, S, V) and features (N, 1, K), put into the window."""
+Decide = Callable[["Imagination", Window, Condition, Tensor | None], tuple[Tensor, Tensor]]
+"""One decision: the new frame's tokens (N, 1, S, V), those given or imagined ones, and its features (N, 1, K). It is put
+into the window."""
 
-PATIENCE = 3
+Key = tuple[int, bool, bool]
+"""Episodes, whether all of them are older than the window, whether frames are shown."""
+
+PATIENCE = 8
 """Calls of one size before it is captured, which takes about as long as a hundred of them."""
-KEPT = 4
+KEPT = 6
 """Sizes that are kept at once."""
 SHARE = 8
 """A graph may keep so large a part of the device's memory: one of 8."""
@@ -37,24 +41,26 @@ class Replays:
 
     def __init__(self, decide: Decide, tokens: int) -> None:
         self._decide, self._tokens = decide, tokens
-        self._met: Counter[tuple[int, bool]] = Counter()
-        self._graphs: OrderedDict[tuple[int, bool], _Graph] = OrderedDict()
+        self._met: Counter[Key] = Counter()
+        self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
 
-    def of(self, state: Imagination) -> _Graph | None:
-        """The graph for so many episodes of such an age, or None where there is none (yet)."""
+    def of(self, state: Imagination, shown: Tensor | None) -> _Graph | None:
+        """The graph for so many episodes of such an age, which imagine or are ``shown`` frames (N, G, S, V); None where
+        there is none (yet)."""
         cache = state.cache
         if cache.memory is not None or torch.is_grad_enabled():
             return None
         if 2 * cache.keys.nbytes > torch.cuda.get_device_properties(cache.keys.device).total_memory // SHARE:
             return None
-        key = (len(state), cache.least >= cache.keys.shape[-2] // self._tokens - 1)
+        old = cache.least >= cache.keys.shape[-2] // self._tokens - 1
+        key = (len(state), old, shown is not None)
         self._met[key] += 1
         if key not in self._graphs:
             if self._met[key] < PATIENCE:
                 return None
-            self._graphs[key] = _Graph(self._decide, state, self._tokens)
+            self._graphs[key] = _Graph(self._decide, state, self._tokens, shown)
             if len(self._graphs) > KEPT:
-                self._graphs.popitem(last=False)
+                self._met[self._graphs.popitem(last=False)[0]] = 0
         self._graphs.move_to_end(key)
         return self._graphs[key]
 
@@ -62,7 +68,7 @@ class Replays:
 class _Graph:
     """The captured decision, and the memory that it works in."""
 
-    def __init__(self, decide: Decide, state: Imagination, tokens: int) -> None:
+    def __init__(self, decide: Decide, state: Imagination, tokens: int, shown: Tensor | None) -> None:
         cache = state.cache
         self.cache = replace(cache, keys=cache.keys.clone(), values=cache.values.clone(), index=cache.index.clone())
         self.state = replace(
@@ -71,10 +77,11 @@ class _Graph:
         count = len(state)
         self.action, self.place = (state.place.new_zeros(count, 1, state.place.shape[1]) for _ in range(2))
         self.given = state.place.new_ones(count, 1)
+        self.frame = None if shown is None else torch.zeros_like(shown[:, :1])
         known = Condition(self.action, self.given, self.place, self.state.text[:, None])
 
         def decision() -> tuple[Tensor, Tensor]:
-            made = decide(self.state, Window(self.cache, tokens, fixed=True), known)
+            made = decide(self.state, Window(self.cache, tokens, fixed=True), known, self.frame)
             self.cache.index.add_(1)
             self.state.step.add_(1)
             return made
@@ -90,9 +97,10 @@ class _Graph:
             self.made = decision()
 
     def run(
-        self, state: Imagination, actions: Tensor, places: Tensor, given: float
+        self, state: Imagination, actions: Tensor, places: Tensor, given: float, shown: Tensor | None
     ) -> tuple[Cache, list[Tensor], list[Tensor]]:
-        """The cache after actions (N, G, A) that led to places (N, G, A); the frames' tokens and features."""
+        """The cache after actions (N, G, A) that led to places (N, G, A) and perhaps to frames (N, G, S, V) that are
+        shown; the frames' tokens and features."""
         old = state.cache
         for kept, new in (
             (self.cache.keys, old.keys), (self.cache.values, old.values), (self.cache.index, old.index),
@@ -101,9 +109,11 @@ class _Graph:
             kept.copy_(new)
         self.given.fill_(given)
         frames, features = [], []
-        for action, place in zip(actions.split(1, 1), places.split(1, 1), strict=True):
+        for g, (action, place) in enumerate(zip(actions.split(1, 1), places.split(1, 1), strict=True)):
             self.action.copy_(action)
             self.place.copy_(place)
+            if self.frame is not None and shown is not None:
+                self.frame.copy_(shown[:, g : g + 1])
             self.graph.replay()
             frames.append(self.made[0].clone())
             features.append(self.made[1].clone())
