@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination
 
 Decide = Callable[["Imagination", Window, Condition, Tensor | None], tuple[Tensor, Tensor]]
-"""One decision: the new frame's tokens (N, 1, S, V), those given or imagined ones, and its features (N, 1, K). It is put
-into the window."""
+"""One decision: the new frame's tokens (N, 1, S, V), those given or imagined ones, and its features (N, 1, K), put into
+the window."""
 
 Key = tuple[int, bool, bool]
 """Episodes, whether all of them are older than the window, whether frames are shown."""
