@@ -69,6 +69,7 @@ avdc_rows() {
 }
 
 fidelity() { # eleven policies
+    mkdir -p benchmarks/rows/fidelity
     sfvgen-plan fidelity --checkpoint "$CHECKPOINT" --episodes 10 --out "$WORK/fidelity"
     for name in fidelity.csv fidelity.md scatter.svg; do
         cp "$WORK/fidelity/$name" benchmarks/rows/fidelity/
