@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -52,29 +53,29 @@ class Dreams:
         self, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor, drawn: Tensor
     ) -> Tensor:
         network = self._dreamer
-        if network is not self.network:  # in bfloat16 throughout
-            with torch.autocast(truth.device.type, enabled=False):
-                return self._windows(network, truth, kept, actions, given, place, text, drawn)
-        return self._windows(network, truth, kept, actions, given, place, text, drawn)
+        own = network is not self.network  # in bfloat16 throughout
+        with torch.autocast(truth.device.type, enabled=False) if own else nullcontext():
+            return _windows(network, truth, kept, actions, given, place, text, drawn)
 
-    def _windows(
-        self, network: VideoTransformer, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor,
-        text: Tensor, drawn: Tensor,
-    ) -> Tensor:  # fmt: skip
-        level = network.config.context_noise
-        window = network.room(network.empty(len(truth)))
-        told = torch.full_like(given[:, :1], level)
-        frames = []
-        for t in range(truth.shape[1]):
-            now = slice(t, t + 1)
-            known = Condition(actions[:, now], given[:, now], place[:, now], text[:, now])
-            frame = truth[:, now]
-            if t:
-                made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
-                frame = torch.where((t < kept)[:, None, None, None], frame, made)
-            frames.append(frame)
-            if t + 1 < truth.shape[1]:
-                # The noise of the context: the same numbers serve, as this frame is done.
-                known = replace(known, text=text[:, t + 1 : t + 2])
-                network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
-        return torch.cat(frames, 1)
+
+def _windows(
+    network: VideoTransformer, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor,
+    drawn: Tensor,
+) -> Tensor:  # fmt: skip
+    level = network.config.context_noise
+    window = network.room(network.empty(len(truth)))
+    told = torch.full_like(given[:, :1], level)
+    frames = []
+    for t in range(truth.shape[1]):
+        now = slice(t, t + 1)
+        known = Condition(actions[:, now], given[:, now], place[:, now], text[:, now])
+        frame = truth[:, now]
+        if t:
+            made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
+            frame = torch.where((t < kept)[:, None, None, None], frame, made)
+        frames.append(frame)
+        if t + 1 < truth.shape[1]:
+            # The noise of the context: the same numbers serve, as this frame is done.
+            known = replace(known, text=text[:, t + 1 : t + 2])
+            network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
+    return torch.cat(frames, 1)
