@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.learning.graphs import CapturedFunction
-from sfvgen_plan.model.transformer import Condition, VideoTransformer, noise_levels
+from sfvgen_plan.model.edm import noise_levels
+from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
 
 class Dreams:

@@ -11,7 +11,8 @@ from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.dreams import Dreams
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
-from sfvgen_plan.model.transformer import Condition, VideoTransformer, target
+from sfvgen_plan.model.edm import target
+from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
 
 class VideoObjective(nn.Module):

@@ -30,6 +30,7 @@ from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import TempLora
 from sfvgen_plan.model.block import Block, turns
 from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.edm import denoised
 
 WAVES = 5
 """A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
@@ -392,25 +393,3 @@ def pairs_mask(frames: int, tokens: int, window: int, device: torch.device) -> T
     clean = torch.cat([(gap >= 0) & (gap <= window), torch.zeros_like(gap, dtype=torch.bool)], 1)
     noisy = torch.cat([(gap > 0) & (gap <= window), gap == 0], 1)
     return torch.cat([clean, noisy]).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-
-
-def denoised(output: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
-    """The clean frames that the network's output stands for (EDM's preconditioning, unit data variance)."""
-    sigma = noise[..., None, None]
-    total = 1 + sigma**2
-    return noisy / total + output * sigma / total.sqrt()
-
-
-def target(clean: Tensor, noisy: Tensor, noise: Tensor) -> Tensor:
-    """The network's output that stands for the clean frames; of unit variance at every noise level."""
-    sigma = noise[..., None, None]
-    total = 1 + sigma**2
-    return (clean - noisy / total) * total.sqrt() / sigma
-
-
-def noise_levels(steps: int, highest: float = 20.0, lowest: float = 0.02) -> list[float]:
-    """Noise levels of a sampler of so many steps, highest first (EDM's schedule, rho = 7)."""
-    if steps == 1:
-        return [highest]
-    high, low = highest ** (1 / 7), lowest ** (1 / 7)
-    return [(high + (low - high) * step / (steps - 1)) ** 7 for step in range(steps)]

@@ -9,7 +9,8 @@ from torch import Tensor
 from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.video import VideoObjective, VideoStage
-from sfvgen_plan.model.transformer import Condition, VideoTransformer, denoised
+from sfvgen_plan.model.edm import denoised
+from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
 EPISODES, FRAMES, WINDOW, REACH = 300, 40, 4, 8
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sfvgen_plan.model.transformer import Condition, VideoTransformer, denoised, noise_levels, target
+from sfvgen_plan.model.edm import denoised, noise_levels, target
+from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
 FRAMES, WINDOW = 18, 4  # longer than two chunks of the memory
 
