@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,6 +31,23 @@ SHARE = 8
 """A graph may keep so large a part of the device's memory: one of 8."""
 
 
+Result = TypeVar("Result")
+
+
+def captured(work: Callable[[], Result]) -> tuple[torch.cuda.CUDAGraph, Result]:
+    """A CUDA graph of ``work``, and what it returns, which every replay of the graph overwrites."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # kernels are chosen and compiled before the capture, off the main stream
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = work()
+    return graph, result
+
+
 class Replays:
     """Graphs of one decision, for the numbers of episodes that come again and again.
 
@@ -50,13 +67,12 @@ class Replays:
         cache = state.cache
         if cache.memory is not None or torch.is_grad_enabled():
             return None
-        if 2 * cache.keys.nbytes > torch.cuda.get_device_properties(cache.keys.device).total_memory // SHARE:
-            return None
         old = cache.least >= cache.keys.shape[-2] // self._tokens - 1
         key = (len(state), old, shown is not None)
         self._met[key] += 1
         if key not in self._graphs:
-            if self._met[key] < PATIENCE:
+            room = torch.cuda.get_device_properties(cache.keys.device).total_memory // SHARE
+            if self._met[key] < PATIENCE or 2 * cache.keys.nbytes > room:
                 return None
             self._graphs[key] = _Graph(self._decide, state, self._tokens, shown)
             if len(self._graphs) > KEPT:
@@ -86,15 +102,7 @@ class _Graph:
             self.state.step.add_(1)
             return made
 
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # kernels are chosen and compiled before the capture, off the main stream
-            for _ in range(2):
-                decision()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.made = decision()
+        self.graph, self.made = captured(decision)
 
     def run(
         self, state: Imagination, actions: Tensor, places: Tensor, given: float, shown: Tensor | None

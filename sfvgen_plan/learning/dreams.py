@@ -54,29 +54,22 @@ class Dreams:
         self, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor, drawn: Tensor
     ) -> Tensor:
         network = self._dreamer
-        own = network is not self.network  # in bfloat16 throughout
-        with torch.autocast(truth.device.type, enabled=False) if own else nullcontext():
-            return _windows(network, truth, kept, actions, given, place, text, drawn)
-
-
-def _windows(
-    network: VideoTransformer, truth: Tensor, kept: Tensor, actions: Tensor, given: Tensor, place: Tensor, text: Tensor,
-    drawn: Tensor,
-) -> Tensor:  # fmt: skip
-    level = network.config.context_noise
-    window = network.room(network.empty(len(truth)))
-    told = torch.full_like(given[:, :1], level)
-    frames = []
-    for t in range(truth.shape[1]):
-        now = slice(t, t + 1)
-        known = Condition(actions[:, now], given[:, now], place[:, now], text[:, now])
-        frame = truth[:, now]
-        if t:
-            made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
-            frame = torch.where((t < kept)[:, None, None, None], frame, made)
-        frames.append(frame)
-        if t + 1 < truth.shape[1]:
-            # The noise of the context: the same numbers serve, as this frame is done.
-            known = replace(known, text=text[:, t + 1 : t + 2])
-            network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
-    return torch.cat(frames, 1)
+        # A copy is in bfloat16 throughout.
+        with nullcontext() if network is self.network else torch.autocast(truth.device.type, enabled=False):
+            level = network.config.context_noise
+            window = network.room(network.empty(len(truth)))
+            told = torch.full_like(given[:, :1], level)
+            frames = []
+            for t in range(truth.shape[1]):
+                now = slice(t, t + 1)
+                known = Condition(actions[:, now], given[:, now], place[:, now], text[:, now])
+                frame = truth[:, now]
+                if t:
+                    made = network.sample(window, t, drawn[:, now], known, noise_levels(1))
+                    frame = torch.where((t < kept)[:, None, None, None], frame, made)
+                frames.append(frame)
+                if t + 1 < truth.shape[1]:
+                    # The noise of the context: the same numbers serve, as this frame is done.
+                    known = replace(known, text=text[:, t + 1 : t + 2])
+                    network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
+            return torch.cat(frames, 1)

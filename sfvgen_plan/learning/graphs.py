@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfvgen_plan.replay import captured
+
 Shapes = tuple[torch.Size, ...]
 
 
@@ -31,8 +33,8 @@ class CapturedObjective(nn.Module):
             # Autocast's cache of cast weights would tie the graph to copies made outside of it.
             with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
                 positional = _Positional(self.objective, tuple(batch))
-                captured: Any = torch.cuda.make_graphed_callables(positional, samples, allow_unused_input=True)
-            self._captured[shapes] = captured
+                replayed: Any = torch.cuda.make_graphed_callables(positional, samples, allow_unused_input=True)
+            self._captured[shapes] = replayed
         return self._captured[shapes](*batch.values())
 
 
@@ -56,15 +58,7 @@ class CapturedFunction:
 
     def _capture(self, inputs: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]:
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # libraries choose their kernels before the capture, off the main stream
-                for _ in range(3):
-                    self.function(*inputs)
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                output = self.function(*inputs)
+            graph, output = captured(lambda: self.function(*inputs))
         return graph, inputs, output
 
 

@@ -11,6 +11,7 @@ from sfvgen_plan.data.episodes import EpisodeArrays, read_metadata
 from sfvgen_plan.data.minari_writer import METADATA_FILE
 from sfvgen_plan.data.rlbench import is_recording
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
 from sfvgen_plan.learning.recipe import Recipe
 from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard
 from sfvgen_plan.nested import flat
@@ -97,5 +98,5 @@ class RunNote:
 
     def write(self) -> None:
         """Leave it in the folder."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps(self.state, indent=1) + "\n")
+        with atomic(self.file, "out") as staged:
+            staged.write_text(json.dumps(self.state, indent=1) + "\n")
