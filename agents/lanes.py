@@ -59,7 +59,7 @@ class Lanes:
     """Lanes by number, each followed in a simulator.
 
     Args:
-        simulator: what follows them; None: they are only counted.
+        simulator: what follows them; None: newest frames are all that is known of them.
         seed: of the agent's own random numbers.
         sub_goals: what each decision is for; None: what the tasks' instructions say.
     """
@@ -102,7 +102,7 @@ class Lanes:
             )
         named = [self[lane] for lane in lanes]
         if self.simulator is None:
-            return named, None
+            return named, frames
         state = self._followed(named, frames[:, None])
         for lane in named:
             lane.state = None
@@ -149,7 +149,7 @@ class FollowingAgent:
     """What agents have in common that follow real episodes in a simulator (a ``BatchAgent`` but for ``act``).
 
     Args:
-        simulator: what follows them; None: they are only counted.
+        simulator: what follows them; None: newest frames are all that is known of them.
         seed: of the agent's own random numbers, at least 0.
         sub_goals: what each decision is for; None: what the tasks' instructions say.
     """

@@ -6,7 +6,6 @@ A zip holds pickled objects: open only files that you trust.
 from __future__ import annotations
 
 import json
-import time
 import zipfile
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,11 +14,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 
 from sfvgen_plan.agents.adapters import PredictingAgent
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.lanes import FollowingAgent
+from sfvgen_plan.agents.prior import ReactiveAgent
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
 from sfvgen_plan.envs.observation import Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
@@ -112,7 +110,7 @@ def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
     )
 
 
-class PolicyAgent(FollowingAgent):
+class PolicyAgent(ReactiveAgent):
     """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``). What a checkpoint shows of an episode
     follows it frame by frame, as in training. A recurrent policy keeps its state through each episode.
 
@@ -149,17 +147,10 @@ class PolicyAgent(FollowingAgent):
         super().reset(lanes, tasks, seeds)
         self._recurrent.update({int(lane): PredictingAgent(self.model) for lane in lanes})
 
-    @torch.no_grad()
-    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        started = time.perf_counter()
-        observed, state = self.lanes.observe(lanes, frames)
-        seen = self._checked(frames) if self._observer is None else self._observer.of(state)
-        actions = np.asarray(self._predict(lanes, seen), np.float32).clip(-1.0, 1.0)
-        seconds = (time.perf_counter() - started) / len(observed)
-        for lane, action in zip(observed, actions, strict=True):
-            lane.played(action)
-            lane.charge(seconds)
-        return actions
+    def answer(self, lanes: Sequence[int], state: Any) -> np.ndarray:
+        """Actions (E, A) in [-1, 1]."""
+        seen = self._checked(state) if self._observer is None else self._observer.of(state)
+        return np.asarray(self._predict(lanes, seen), np.float32).clip(-1.0, 1.0)
 
     def _predict(self, lanes: Sequence[int], observations: np.ndarray) -> Any:
         if type(self.model).__name__ == "RecurrentPPO":  # the one algorithm here with a state
