@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.agents.base import Stateless
-from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory import cue_task, return_task
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.envs.sawyer import LAYOUT
 
@@ -32,13 +32,16 @@ class MemoryExpert(Stateless):
     """An ``EnvAgent`` without memory: it is told the places and the path.
 
     In ``memory/return`` it picks the sub-goal's object up, carries it to its place and lets it go; in
-    ``memory/revisit`` it follows the path, and steers back to it when it was pushed off.
+    ``memory/revisit`` it follows the path, and steers back to it when it was pushed off; in ``memory/cue`` it goes
+    where the sub-goal wants the hand.
     """
 
     def __init__(self, task: str = return_task.NAME) -> None:
         """The task is known by the environment."""
 
     def act(self, env: Any) -> np.ndarray:
+        if env.task == cue_task.NAME:
+            return towards(env.state, env.state[LAYOUT.goal], -1.0)
         return act_on_state(env.state) if env.task == return_task.NAME else follow(env)
 
 
@@ -53,8 +56,13 @@ def follow(env: Any) -> np.ndarray:
 
 def act_on_state(state: np.ndarray) -> np.ndarray:
     """Metaworld's layout of numbers (39,) -> action (4,) float32 in [-1, 1]."""
+    target, effort = _aim(state[LAYOUT.hand], float(state[3]), state[LAYOUT.object], state[LAYOUT.goal])
+    return towards(state, target, effort)
+
+
+def towards(state: np.ndarray, target: np.ndarray, effort: float) -> np.ndarray:
+    """The action (4,) float32 that takes the hand to ``target`` (3,), with the gripper's ``effort``."""
     hand, before = state[LAYOUT.hand], state[LAYOUT.half :][LAYOUT.hand]
-    target, effort = _aim(hand, float(state[3]), state[LAYOUT.object], state[LAYOUT.goal])
     coming = hand + LAG * (hand - before)
     action = np.append(_GAIN * (target - coming), effort)
     return np.clip(action, -1.0, 1.0).astype(np.float32)

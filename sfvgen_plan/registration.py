@@ -14,6 +14,7 @@ ENVIRONMENTS = {
     "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.make:make_memory",
     "sfvgen/MemoryReturn-v0": "sfvgen_plan.envs.memory.return_env:MemoryReturnEnv",
     "sfvgen/MemoryRevisit-v0": "sfvgen_plan.envs.memory.revisit_env:MemoryRevisitEnv",
+    "sfvgen/MemoryCue-v0": "sfvgen_plan.envs.memory.cue_env:MemoryCueEnv",
     "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",
 }
 """Ids and what makes them; the modules are imported when an environment is made."""

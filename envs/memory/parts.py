@@ -1,4 +1,4 @@
-"""What the layouts of both memory tasks are made of: coloured things, and language actions with their decisions."""
+"""What the layouts of the memory tasks are made of: coloured things, and language actions with their decisions."""
 
 from __future__ import annotations
 

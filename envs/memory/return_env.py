@@ -126,6 +126,14 @@ class MemoryReturnEnv(MemoryEnv):
         self._moved = so_far.copy()
 
 
+def add_side_camera(spec: Any) -> None:
+    """Add the camera to a ``mujoco.MjSpec``."""
+    backwards = _CAMERA_AT - _CAMERA_TOWARDS
+    right = np.cross([0.0, 0.0, 1.0], backwards)
+    axes = np.stack([axis / np.linalg.norm(axis) for axis in (right, np.cross(backwards, right), backwards)], axis=1)
+    add_camera(spec.worldbody, CAMERA, _CAMERA_AT, axes, _FIELD_OF_VIEW)
+
+
 def _body(index: int) -> str:
     return f"object{index}"
 
@@ -137,10 +145,7 @@ def _parked(index: int) -> np.ndarray:
 def _add_objects(spec: Any) -> None:
     """The camera, and three boxes on free joints; an episode decides their colours and which of them are pucks."""
     mujoco = import_mujoco()
-    backwards = _CAMERA_AT - _CAMERA_TOWARDS
-    right = np.cross([0.0, 0.0, 1.0], backwards)
-    axes = np.stack([axis / np.linalg.norm(axis) for axis in (right, np.cross(backwards, right), backwards)], axis=1)
-    add_camera(spec.worldbody, CAMERA, _CAMERA_AT, axes, _FIELD_OF_VIEW)
+    add_side_camera(spec)
     half, inertia = return_task.OBJECT_SIZE / 2, _MASS * return_task.OBJECT_SIZE**2 / 6
     for i in range(return_task.MAX_OBJECTS):
         # Without ipos and iquat MjSpec takes the centre of mass from the body's own position.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sfvgen_plan.envs.memory import return_task, revisit_task
+from sfvgen_plan.envs.memory import cue_task, return_task, revisit_task
 from sfvgen_plan.envs.memory.parts import Schedule
 from sfvgen_plan.envs.memory.revisit_env import range_of
 from sfvgen_plan.errors import unknown_name
 
 RLBENCH_RETURN = f"rlbench/{return_task.NAME.split('/')[1]}"
-TASKS = (return_task.NAME, revisit_task.NAME, RLBENCH_RETURN)
+TASKS = (return_task.NAME, revisit_task.NAME, cue_task.NAME, RLBENCH_RETURN)
 """Tasks that have sub-goals."""
 
 
@@ -27,6 +27,8 @@ def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
     """
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
+    if task == cue_task.NAME:
+        return cue_task.SCHEDULE
     generator = np.random.default_rng(seed)
     if task == revisit_task.NAME:
         return revisit_task.draw_layout(generator, range_of(repeat)).schedule

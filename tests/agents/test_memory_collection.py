@@ -6,7 +6,6 @@ import pytest
 from sfvgen_plan.agents.collection import collect
 from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.envs.memory import return_task, revisit_task
 from sfvgen_plan.envs.memory.family import OWN_CAMERA, TASKS
 from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
@@ -18,13 +17,13 @@ SMALL = {"size": 16, "camera": OWN_CAMERA, "repeat": 5, "workers": 1}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Both tasks, four episodes each: two clean, one noisy, one random."""
+    """All tasks, four episodes each: two clean, one noisy, one random."""
     return collect(tmp_path_factory.mktemp("data") / "memory", tuple(TASKS), EPISODES, decisions=200, **SMALL)
 
 
-def test_both_tasks_share_a_dataset(dataset):
+def test_the_tasks_share_a_dataset(dataset):
     arrays = load_episodes(dataset)
-    assert arrays.tasks == [return_task.NAME, revisit_task.NAME]
+    assert arrays.tasks == list(TASKS)
     assert arrays.instructions == list(TASKS.values())
     assert (arrays.camera, arrays.size, arrays.repeat) == (OWN_CAMERA, 16, 5)
     assert set(arrays.kind) == {"clean", "noise0.3", "random"}
@@ -39,7 +38,7 @@ def test_both_tasks_share_a_dataset(dataset):
 
 def test_episodes_are_as_long_as_their_layouts_and_replaying_gives_the_stored_frames(dataset):
     arrays = load_episodes(dataset)
-    for e in range(2 * EPISODES):
+    for e in range(len(TASKS) * EPISODES):
         env = make_memory(arrays.tasks[arrays.task[e]], size=16)
         frame, info = env.reset(seed=int(arrays.seed[e]))
         assert arrays.lengths[e] == env.length
@@ -66,7 +65,7 @@ def test_a_disturbed_camera_stays_near_its_path():
         assert np.mean(astray) < 0.03
 
 
-def test_episodes_are_shorter_if_asked_and_the_id_takes_both_tasks_and_a_limit(tmp_path):
+def test_episodes_are_shorter_if_asked_and_the_id_takes_each_task_and_a_limit(tmp_path):
     import gymnasium as gym
 
     import sfvgen_plan.envs  # noqa: F401 - registers the environments

@@ -33,7 +33,7 @@ def make_memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: 
         pipeline = make_pipeline(transformer=sizes | layers)
         for parameter in pipeline.transformer.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
-        texts = ("reach the red goal", "push the puck to the green goal")
+        texts = ("reach the red goal", "push the puck to the green goal", "open the drawer")
         card = CheckpointCard(dict(zip(TASKS, texts, strict=True)), 32, "own", 5, readouts=list(READOUTS))
         save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8, 8) for task in TASKS})
         return folder

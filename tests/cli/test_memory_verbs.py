@@ -35,7 +35,9 @@ def test_training_takes_the_data_as_it_is(dataset, checkpoint):
     assert (loaded.camera, loaded.size, loaded.repeat) == ("own", 32, 5)
 
 
-@pytest.mark.parametrize(("task", "agent"), [("memory/return", "expert"), ("memory/revisit", "random")])
+@pytest.mark.parametrize(
+    ("task", "agent"), [("memory/return", "expert"), ("memory/revisit", "random"), ("memory/cue", "expert")]
+)
 def test_episodes_end_with_their_task(task, agent, tmp_path, capsys):
     arguments = ["--task", task, "--agent", agent, "--episodes", "1", "--seed", "23", "--out", str(tmp_path / "run")]
     assert main(["eval", *arguments, "--json"]) == 0

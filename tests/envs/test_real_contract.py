@@ -20,7 +20,7 @@ from sfvgen_plan.errors import UserError
 
 TASKS = {
     "sfvgen/Metaworld-v0": ("push-v3", "peg-insert-side-v3"),
-    "sfvgen/Memory-v0": ("memory/return", "memory/revisit"),
+    "sfvgen/Memory-v0": ("memory/return", "memory/revisit", "memory/cue"),
     "sfvgen/RLBench-v0": ("rlbench/reach_target", "rlbench/return"),
 }
 EVERY = [(env_id, task) for env_id, tasks in TASKS.items() for task in tasks]
