@@ -78,13 +78,13 @@ def test_passing_by_is_no_success(env):
 def test_only_the_first_frames_show_the_colour():
     env, expert = MemoryCueEnv(), MemoryExpert()
     for seed in range(3):
-        frame, info = env.reset(seed=seed)
+        frame, _ = env.reset(seed=seed)
         layout = env.layout
         counts = {colour: [] for colour in cue_task.BLOCKS}
         for _ in range(cue_task.LIT + 9):
             for colour, seen in counts.items():
                 seen.append(pixels_of(frame, colour))
-            frame, *_, info = env.step(expert.act(env))
+            frame, *_ = env.step(expert.act(env))
         right = layout.blocks[layout.right].colour
         # A lamp of 16 x 16 pixels and more, beside the block.
         assert min(counts[right][: cue_task.LIT]) > 256 + max(counts[right][cue_task.LIT :])

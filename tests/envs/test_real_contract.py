@@ -64,11 +64,11 @@ def test_a_seed_decides_the_episode_whatever_came_before(env_id: str, task: str)
     for _ in range(3):
         env.step(env.action_space.sample())
     again, told = env.reset(seed=5)
-    following = [env.reset()[1]["state"] for _ in range(2)]
+    following = [env.reset()[0] for _ in range(2)]
     assert np.array_equal(frame, again) and np.array_equal(info["state"], told["state"])
     assert not any(np.array_equal(frame, other) for other in others)
     env.reset(seed=5)
-    assert np.array_equal(following, [env.reset()[1]["state"] for _ in range(2)])
+    assert np.array_equal(following, [env.reset()[0] for _ in range(2)])
     assert not np.array_equal(*following)
     env.close()
 
