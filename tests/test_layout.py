@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -58,7 +59,9 @@ def test_folders_are_importable_only_inside_the_namespace(folder: str, tmp_path:
         f"import sfvgen_plan.{folder}, importlib.util; spec = importlib.util.find_spec({folder!r}); "
         f"assert spec is None or {str(ROOT / folder)!r} not in list(spec.submodule_search_locations or ())"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    # What is installed is asked, not what the caller's own path has besides.
+    installed = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=installed, check=True)
 
 
 def test_no_file_imports_a_folder_by_its_bare_name() -> None:
