@@ -1,5 +1,4 @@
-"""Statistics of episodes: success rates, differences, robust means (Agarwal et al. 2021, "Deep Reinforcement Learning
-at the Edge of the Statistical Precipice"), and how well scores in one simulator tell scores in another.
+"""Statistics of episodes: success rates, differences, and how well scores in one simulator tell scores in another.
 
 All intervals are of 95 %. The bootstrap draws episodes again within each task, since tasks are given and seeds are
 drawn; its generator's seed is fixed, so the same scores always give the same interval.
@@ -17,14 +16,8 @@ RESAMPLES = 2_000
 CELLS = 20_000_000
 """Weights that a bootstrap may hold; of many thousand episodes fewer resamples are drawn, but at least a hundred."""
 
-TRIM = 0.25
-"""Share of the scores that the interquartile mean leaves out at each end."""
-
 FEWEST_POLICIES = 3
 """That a correlation needs: two points always lie on a line."""
-
-Scores = Mapping[str, Sequence[float]]
-"""Task -> the scores of its episodes."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +46,12 @@ def wilson(successes: int, trials: int) -> Estimate:
 
 def bootstrap(
     strata: Sequence[Hashable], statistic: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[float, float]:
     """Lower and upper end of the interval of a statistic; NaN where it is NaN in every sample.
 
     Args:
         strata: (E,) what each episode is drawn again within.
-        statistic: weights (R, E), how often each episode was drawn -> (R, ...).
+        statistic: weights (R, E), how often each episode was drawn -> (R,).
         resamples: R, at most.
     """
     resamples = min(resamples, max(100, CELLS // len(strata)))
@@ -70,11 +63,9 @@ def bootstrap(
     for own in places.values():
         weights[:, own] = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=resamples)
     samples = statistic(weights)
-    samples = samples[np.isfinite(samples).all(axis=tuple(range(1, samples.ndim)))]
-    if not len(samples):
-        return np.full(samples.shape[1:], np.nan), np.full(samples.shape[1:], np.nan)
-    low, high = np.quantile(samples, [0.025, 0.975], axis=0)
-    return low, high
+    samples = samples[np.isfinite(samples)]
+    low, high = np.quantile(samples, [0.025, 0.975]) if len(samples) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def mean(values: Sequence[float], resamples: int = RESAMPLES) -> Estimate:
@@ -85,7 +76,7 @@ def mean(values: Sequence[float], resamples: int = RESAMPLES) -> Estimate:
     """
     if not len(values):
         raise ValueError("no values have no mean")
-    return _weighted_mean(values, [""] * len(values), resamples)
+    return _stratified_mean(values, [""] * len(values), resamples)
 
 
 def paired_difference(
@@ -101,66 +92,13 @@ def paired_difference(
     shared = sorted(first.keys() & second.keys(), key=repr)
     if not shared:
         raise ValueError("the two agents have no episode in common")
-    return _weighted_mean([first[key] - second[key] for key in shared], [task for task, _ in shared], resamples)
+    return _stratified_mean([first[key] - second[key] for key in shared], [task for task, _ in shared], resamples)
 
 
-def interquartile_mean(scores: Scores, resamples: int = RESAMPLES) -> Estimate:
-    """Mean of the middle half of all scores: a quarter of them, rounded down, is left out at each end.
-
-    Raises:
-        ValueError: no scores, or one that is not finite.
-    """
-    values, strata = _flat(scores)
-    order = np.argsort(values, kind="stable")
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        """Of weights (..., E)."""
-        upto = weights[..., order].cumsum(axis=-1)
-        cut = np.floor(TRIM * upto[..., -1:])
-        kept = np.diff(np.clip(upto, cut, upto[..., -1:] - cut), axis=-1, prepend=cut)
-        return kept @ values[order] / kept.sum(axis=-1)
-
-    low, high = bootstrap(strata, statistic, resamples)
-    return Estimate(float(statistic(np.ones(len(values)))), float(low), float(high), len(values))
-
-
-def probability_of_improvement(first: Scores, second: Scores, resamples: int = RESAMPLES) -> Estimate:
-    """Chance that an episode of ``first`` scores higher than one of ``second`` on the same task, ties counting half,
-    averaged over the tasks that both have; ``count`` is their number.
-
-    Raises:
-        ValueError: no task in common.
-    """
-    shared = [task for task in first if task in second]
-    if not shared:
-        raise ValueError("the two agents have no task in common")
-    strata = [(agent, task) for agent, scores in enumerate((first, second)) for task in shared for _ in scores[task]]
-    wins = []
-    for task in shared:
-        ours, theirs = (np.asarray(scores[task], float) for scores in (first, second))
-        own, other = (np.array([stratum == (agent, task) for stratum in strata]) for agent in (0, 1))
-        higher = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
-        wins.append((own, other, higher / higher.size))
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        shares = [((weights[..., own] @ higher) * weights[..., other]).sum(axis=-1) for own, other, higher in wins]
-        return np.mean(shares, axis=0)
-
-    low, high = bootstrap(strata, statistic, resamples)
-    return Estimate(float(statistic(np.ones(len(strata)))), float(low), float(high), len(shared))
-
-
-def performance_profile(
-    scores: Scores, thresholds: Sequence[float], resamples: int = RESAMPLES
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of the episodes that score above each threshold, and both ends of its interval: (len(thresholds),) each.
-
-    Raises:
-        ValueError: no scores, or one that is not finite.
-    """
-    values, strata = _flat(scores)
-    above = (values[:, None] > np.asarray(thresholds, float)) / len(values)
-    return above.sum(axis=0), *bootstrap(strata, lambda weights: weights @ above, resamples)
+def _stratified_mean(values: Sequence[float], strata: Sequence[Hashable], resamples: int) -> Estimate:
+    array = np.asarray(values, float)
+    low, high = bootstrap(strata, lambda weights: weights @ array / len(array), resamples)
+    return Estimate(float(array.mean()), low, high, len(array))
 
 
 def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -172,13 +110,6 @@ def pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return pearsonr(np.round(first, 12), np.round(second, 12), axis=-1).statistic
 
 
-def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlation (...,) of the ranks of scores (..., P), ties at their mean rank; NaN where one is constant."""
-    from scipy.stats import rankdata
-
-    return pearson(rankdata(np.round(first, 12), axis=-1), rankdata(np.round(second, 12), axis=-1))
-
-
 def mmrv(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Mean maximum rank violation (...,) of scores (..., P), in units of the real score (SIMPLER, Li et al. 2024): for
     each policy the largest difference in real scores to a policy that the simulator puts on the wrong side of it,
@@ -188,7 +119,7 @@ def mmrv(simulated: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.where(above_simulated != above_real, gap, 0.0).max(-1).mean(-1)
 
 
-MEASURES = {"pearson": pearson, "spearman": spearman, "mmrv": mmrv}
+MEASURES = {"pearson": pearson, "mmrv": mmrv}
 
 
 def agreement(
@@ -220,20 +151,5 @@ def agreement(
 
         value, (low, high) = statistic(np.ones(episodes)), bootstrap(strata, statistic, resamples)
         if np.isfinite(value) and np.isfinite(low):
-            found[name] = Estimate(float(value), float(low), float(high), policies)
+            found[name] = Estimate(float(value), low, high, policies)
     return found
-
-
-def _flat(scores: Scores) -> tuple[np.ndarray, list[str]]:
-    """All scores (E,) and the task of each."""
-    strata = [task for task, found in scores.items() for _ in found]
-    values = np.array([score for found in scores.values() for score in found], float)
-    if not len(values) or not np.isfinite(values).all():
-        raise ValueError("every score has to be finite, and there has to be one")
-    return values, strata
-
-
-def _weighted_mean(values: Sequence[float], strata: Sequence[Hashable], resamples: int) -> Estimate:
-    array = np.asarray(values, float)
-    low, high = bootstrap(strata, lambda weights: weights @ array / len(array), resamples)
-    return Estimate(float(array.mean()), float(low), float(high), len(array))

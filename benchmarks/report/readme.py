@@ -18,9 +18,10 @@ from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.page import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
-from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
+from sfvgen_plan.benchmarks.report.standings import task_order
 from sfvgen_plan.benchmarks.results.files import write_text
+from sfvgen_plan.benchmarks.results.merging import holds_episodes
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS
@@ -47,7 +48,7 @@ def results_block(folder: Path) -> str:
     """
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
-        if _holds_episodes(path):
+        if holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path)))
     sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
@@ -59,11 +60,6 @@ def results_block(folder: Path) -> str:
 def table(title: str, columns: Columns, items: Sequence[Any]) -> str:
     """A section: its title, and a table with a line for each item."""
     return f"{title}\n\n" + markdown(tuple(columns), [[cell(item) for cell in columns.values()] for item in items])
-
-
-def _holds_episodes(path: Path) -> bool:
-    with path.open(newline="", errors="replace") as file:
-        return set(next(csv.reader(file), ())) >= {"protocol", "task", "agent", "seed"}
 
 
 def _section_of(path: Path, section: Callable[[list[dict[str, str]]], str]) -> list[str]:
@@ -91,13 +87,6 @@ def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
     sections = [_agents_section(protocol, list(agents.values()), tasks), _matrix_section(agents, tasks)]
     pairs = [(agents[first], agents[second]) for first, second in PAIRS if first in agents and second in agents]
     return sections + ([_differences_section(pairs)] if pairs else [])
-
-
-def task_order(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
-    """Tasks of the protocol, where it is one of the package's, and others that were played by name."""
-    base = protocol.partition("~")[0]
-    known = list(load_protocol(base).tasks) if base in protocol_names() else []
-    return known + sorted({row.task for row in rows} - set(known))
 
 
 def _agent_rank(summary: Summary) -> tuple[int, str]:
@@ -212,20 +201,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> None:
         nonlocal stale
-        if not args.rows.is_dir():
-            raise UserError(f"rows={str(args.rows)!r} is no folder; give the folder of committed rows")
-        if not args.readme.is_file():
-            raise UserError(f"readme={str(args.readme)!r} is no file; give the file that shows the results")
+        for name, there in (("rows", args.rows.is_dir()), ("readme", args.readme.is_file())):
+            if not there:
+                raise UserError(f"{name}={str(getattr(args, name))!r} is not there; give committed rows and a README")
         before = args.readme.read_text()
         after = with_results(before, results_block(args.rows))
         stale = args.check and before != after
-        if not args.check and before != after:
+        if stale:
+            sys.stderr.write(f"{args.readme} is out of date: run {program} {args.readme} {args.rows}\n")
+        elif before != after:
             write_text(args.readme, after)
 
-    code = exit_code(run)
-    if stale:
-        sys.stderr.write(f"{args.readme} is out of date: run {program} {args.readme} {args.rows}\n")
-    return 1 if stale else code
+    return exit_code(run) or int(stale)
 
 
 if __name__ == "__main__":

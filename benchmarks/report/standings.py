@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
 from typing import Any
+
+import yaml
 
 from sfvgen_plan.agents.registry import controls
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.results.import_export import Results
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
-from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
-from sfvgen_plan.benchmarks.statistics import Estimate, Scores, interquartile_mean
 from sfvgen_plan.errors import UserError, unknown_name
 
 
@@ -22,27 +23,15 @@ class Standing:
 
     Attributes:
         name: the agent, with its checkpoint where another has the same name.
-        rank: None for controls and for agents that have not played every task.
+        rank: None for controls, which others are compared with, and for agents that have not played every task.
+        remark: why it has none.
         summary: its episodes.
-        scores: task -> speed of success of each episode: 1 for success at the first decision, 1 / limit at the last, 0
-            without success.
-        speed: interquartile mean of those.
-        missing: number of the protocol's tasks that it has not played.
-        learning: what the newest of its runs records of the cost of its training.
     """
 
     name: str
     rank: int | None
+    remark: str
     summary: Summary
-    scores: Scores
-    speed: Estimate
-    missing: int
-    learning: Mapping[str, Any]
-
-    @property
-    def control(self) -> bool:
-        """Whether it is one of those that others are compared with; they are shown in their place without a rank."""
-        return self.summary.agent in controls()
 
 
 @dataclass(frozen=True)
@@ -54,110 +43,87 @@ class Board:
     tasks: Sequence[str]
     limit: int
     standings: Sequence[Standing]
+    hidden: int = 0
 
     def top(self, count: int | None) -> Board:
-        """The board of the first ``count`` agents."""
-        return Board(self.protocol, self.protocol_hash, self.tasks, self.limit, self.standings[:count])
+        """The board of the first ``count`` agents; the others are ``hidden``."""
+        shown = self.standings[:count]
+        return replace(self, standings=shown, hidden=len(self.standings) - len(shown))
+
+    @property
+    def title(self) -> str:
+        """Protocol and rules."""
+        return f"Protocol {self.protocol} (rules {self.protocol_hash or 'unknown'})"
+
+    @property
+    def caveat(self) -> str:
+        """What the figures mean, and who is not shown."""
+        text = (
+            "95 % Wilson intervals. An episode that broke off counts as a failure. Controls and agents that have not "
+            "played every task have no rank."
+        )
+        return text + (f" {self.hidden} more agents are not shown." if self.hidden else "")
+
+    @property
+    def published(self) -> list[dict[str, Any]]:
+        """Figures of others under protocols of their own, as ``references.yaml`` has them, to be read beside it."""
+        blocks = yaml.safe_load((resources.files(__package__) / "references.yaml").read_text())
+        return [block for block in blocks if self.protocol.partition("~")[0] in block["beside"]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        standings = [
+            {
+                **own.summary.to_dict(),
+                "rank": own.rank,
+                "remark": own.remark,
+                "checkpoint": own.summary.checkpoint,
+                "tasks": {task: summary.to_dict() for task, summary in own.summary.by_task.items()},
+            }
+            for own in self.standings
+        ]
+        rules = {"protocol": self.protocol, "protocol_hash": self.protocol_hash, "tasks": list(self.tasks)}
+        return {**rules, "standings": standings}
 
 
-def boards(results: Results, protocol: str | None = None) -> list[Board]:
+def boards(rows: Sequence[EpisodeRow], protocol: str | None = None) -> list[Board]:
     """One board for each protocol, or for each set of rules that goes by the name ``protocol``.
 
     Raises:
         UserError: no rows, no rows of that protocol, or several protocols asked for at once.
     """
-    rows = [row for row in results.rows if protocol in (None, row.protocol)]
-    if not rows:
-        raise _nothing(results.rows, protocol)
-    rules, groups = _rules(results.runs), grouped(rows, lambda row: (row.protocol, row.protocol_hash))
-    return [_board(groups[key], results.runs, *rules.get(key, (None, None))) for key in sorted(groups)]
-
-
-def _nothing(rows: Iterable[EpisodeRow], protocol: str | None) -> UserError:
-    """Why there is no board."""
     known = {row.protocol for row in rows}
-    if not known or protocol is None:
-        return UserError("there are no rows; play some with `sfvgen-plan eval --store FILE`")
-    if "," in protocol or "+" in protocol:
-        return UserError(f"protocol={protocol!r}: rows of different protocols are never ranked together; give one")
-    return unknown_name("protocol", protocol, known)
+    if not known:
+        raise UserError("there are no rows; play some with `sfvgen-plan eval --store FILE`")
+    if protocol is not None and protocol not in known:
+        if "," in protocol or "+" in protocol:
+            raise UserError(f"protocol={protocol!r}: rows of different protocols are never ranked together; give one")
+        raise unknown_name("protocol", protocol, known)
+    wanted = [row for row in rows if protocol in (None, row.protocol)]
+    groups = grouped(wanted, lambda row: (row.protocol, row.protocol_hash))
+    return [_board(*key, groups[key]) for key in sorted(groups)]
 
 
-def _board(rows: Sequence[EpisodeRow], runs: Sequence[Run], tasks: Sequence[str] | None, limit: int | None) -> Board:
-    """The ranking of rows of the same rules: by any-time success, agents that have not played every task last. Without
-    a record of the rules the tasks are those that anybody has played, and the limit is the latest success."""
-    tasks = tasks or sorted({row.task for row in rows})
-    limit = limit or max((_solved_at(row) for row in rows), default=1) or 1
+def _board(protocol: str, rules: str, rows: Sequence[EpisodeRow]) -> Board:
+    """The ranking of rows of the same rules: by any-time success, agents that have not played every task last."""
+    tasks = task_order(protocol, rows)
+    limit = max(row.decisions for row in rows)
+    if protocol in protocol_names() and load_protocol(protocol).rules_hash == rules:
+        limit = load_protocol(protocol).max_decisions
     found = [Summary(own) for own in grouped(rows, lambda row: (row.agent, row.checkpoint)).values()]
-    missing = [len(set(tasks) - summary.by_task.keys()) for summary in found]
-    order = sorted(zip(found, missing, strict=True), key=lambda x: (x[1] > 0, -x[0].success_any.mean, x[0].agent))
-    agents, costs = [summary.agent for summary in found], _learning(runs)
-    standings: list[Standing] = []
-    rank = 0
-    for summary, absent in order:
-        ranked = not absent and summary.agent not in controls()
-        rank += ranked
-        name = summary.agent
-        if agents.count(name) > 1:
-            name += f" ({summary.checkpoint[:7] or 'no checkpoint'})"
-        scores = {task: [_speed(row, limit) for row in own.rows] for task, own in summary.by_task.items()}
-        speed, cost = interquartile_mean(scores), costs.get((summary.agent, summary.checkpoint), {})
-        standings.append(Standing(name, rank if ranked else None, summary, scores, speed, absent, cost))
-    return Board(rows[0].protocol, rows[0].protocol_hash, tasks, limit, standings)
+    found.sort(key=lambda own: (len(own.by_task) < len(tasks), -own.success_any.mean, own.agent))
+    namesakes, standings, rank = Counter(own.agent for own in found), [], 0
+    for own in found:
+        remark = "control" if own.agent in controls() else ""
+        remark = f"{len(own.by_task)} of {len(tasks)} tasks" if len(own.by_task) < len(tasks) else remark
+        rank += not remark
+        other = f" ({own.checkpoint[:7] or 'no checkpoint'})" if namesakes[own.agent] > 1 else ""
+        standings.append(Standing(own.agent + other, None if remark else rank, remark, own))
+    return Board(protocol, rules, tasks, limit, standings)
 
 
-def _solved_at(row: EpisodeRow) -> int:
-    """The decision of the first success, or 0."""
-    return (row.first_success or row.decisions) if row.success_any else 0
-
-
-def _speed(row: EpisodeRow, limit: int) -> float:
-    return (limit + 1 - min(max(_solved_at(row), 1), limit)) / limit if row.success_any else 0.0
-
-
-def _learning(runs: Sequence[Run]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """(agent, checkpoint) -> what the newest of its runs records of the cost of learning."""
-    known = [run for run in runs if isinstance(run.record.get("learning"), Mapping) and run.record["learning"]]
-    known.sort(key=lambda run: str(run.record.get("started", "")))
-    return {(run.agent, run.checkpoint): run.record["learning"] for run in known}
-
-
-def _rules(runs: Sequence[Run]) -> dict[tuple[str, str], tuple[Sequence[str], int]]:
-    """(protocol, rules hash) -> tasks and limit: from the package, or from the record of a run under it."""
-    rules: dict[tuple[str, str], tuple[Sequence[str], int]] = {}
-    for run in runs:
-        found, name = run.record.get("rules"), str(run.record.get("protocol_hash", ""))
-        try:
-            rules[run.protocol, name] = tuple(map(str, found["tasks"])), int(found["max_decisions"])  # type: ignore[index]
-        except (TypeError, KeyError, ValueError):
-            continue  # A run that was imported without its rules.
-    for protocol in map(load_protocol, protocol_names()):
-        rules[protocol.id, protocol.rules_hash] = protocol.tasks, protocol.max_decisions
-    return rules
-
-
-def ranked_rows(items: Iterable[Board]) -> list[dict[str, Any]]:
-    """All boards as plain values, for JSON."""
-    return [
-        {
-            "protocol": board.protocol,
-            "protocol_hash": board.protocol_hash,
-            "tasks": list(board.tasks),
-            "standings": [_plain(standing) for standing in board.standings],
-        }
-        for board in items
-    ]
-
-
-def _plain(standing: Standing) -> dict[str, Any]:
-    summary = standing.summary
-    return {
-        **summary.to_dict(),
-        "rank": standing.rank,
-        "checkpoint": summary.checkpoint,
-        "control": standing.control,
-        "speed_of_success_iqm": vars(standing.speed),
-        "seconds_per_plan": summary.by_device,
-        "learning": dict(standing.learning),
-        "tasks": {task: own.figures() for task, own in summary.by_task.items()},
-    }
+def task_order(protocol: str, rows: Iterable[EpisodeRow]) -> list[str]:
+    """Tasks of the protocol, where it is one of the package's or a variant, and others that were played by name."""
+    base = protocol.partition("~")[0]
+    known = list(load_protocol(base).tasks) if base in protocol_names() else []
+    return known + sorted({row.task for row in rows} - set(known))

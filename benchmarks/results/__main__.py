@@ -1,7 +1,7 @@
-"""``python -m sfvgen_plan.benchmarks.results``: rows of runs into one place, and out of a store.
+"""``python -m sfvgen_plan.benchmarks.results merge RUN... --into FILE``: rows of runs into one place.
 
-``merge RUN... --into benchmarks/rows/metaworld-10.csv`` adds the rows of finished runs (folders, stores or files) to
-committed ones, ``--into all.sqlite`` adds them to a store; ``export STORE FILE`` writes CSV, JSON or Parquet.
+``--into benchmarks/rows/metaworld-10.csv`` adds the rows of finished runs (folders, stores or files) to committed ones,
+``--into all.sqlite`` adds them to a store.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfvgen_plan.arguments import exit_code
-from sfvgen_plan.benchmarks.results.import_export import FORMATS, Results, export, merge_into_csv, merge_into_store
-from sfvgen_plan.benchmarks.results.store import Store
+from sfvgen_plan.benchmarks.results.merging import merge_into_csv, merge_into_store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,22 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     merging = verbs.add_parser("merge", help="add rows of runs to a committed CSV (the newest wins) or to a store")
     merging.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders, stores, files; oldest first")
     merging.add_argument("--into", required=True, type=Path, metavar="FILE", help="PROTOCOL.csv or a .sqlite store")
-    exporting = verbs.add_parser("export", help="write the rows of a store to a CSV, JSON or Parquet file")
-    exporting.add_argument("store", type=Path)
-    exporting.add_argument("file", type=Path, help=f"ends in {', '.join(FORMATS)}")
     args = parser.parse_args(arguments)
-    return exit_code(lambda: sys.stdout.write(_carry_out(args) + "\n"))
 
+    def merge() -> None:
+        if args.into.suffix == ".csv":
+            text = f"{args.into}: {len(merge_into_csv(args.runs, args.into))} episodes"
+        else:
+            text = merge_into_store(args.runs, args.into)
+        sys.stdout.write(text + "\n")
 
-def _carry_out(args: argparse.Namespace) -> str:
-    if args.verb == "merge" and args.into.suffix == ".csv":
-        return f"{args.into}: {len(merge_into_csv(args.runs, args.into))} episodes"
-    if args.verb == "merge":
-        return merge_into_store(args.runs, args.into)
-    with Store(args.store, writable=False) as store:
-        results = Results(store.rows(), store.runs())
-    export(results, args.file)
-    return f"{args.file}: {len(results.rows)} episodes"
+    return exit_code(merge)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", bound="DataclassInstance")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file in one step; its folder is made.
+def write_text(path: Path, text: str, argument: str = "file") -> None:
+    """Replace the file, which the user knows as ``argument``, in one step; its folder is made.
 
     Raises:
         UserError: it can't be written.
     """
-    with atomic(path, "file") as staged:
+    with atomic(path, argument) as staged:
         staged.write_text(text, encoding="utf-8")
 
 

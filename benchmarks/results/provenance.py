@@ -1,10 +1,11 @@
-"""What a result may depend on besides its settings: versions, the commit, the machine."""
+"""What a result may depend on besides its settings: versions, the commit, the time."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,33 +20,23 @@ def now() -> str:
 
 def provenance() -> dict[str, Any]:
     """JSON values for the record of a run: ``versions``, ``git_commit`` (None outside a checkout), ``started``."""
-    return {"versions": versions(), "git_commit": git_commit(), "started": now()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results may depend on."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {"versions": versions, "git_commit": git_commit(), "started": now()}
 
 
 def git_commit() -> str | None:
     """Commit of the checkout that this code runs from, with "+changes" if tracked files differ from it."""
-    folder = Path(__file__).resolve().parent
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
+    file = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    with suppress(OSError, subprocess.SubprocessError):
         # A site-packages inside somebody else's repository is not a checkout of ours.
-        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+changes" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=10)
-    return done.stdout.strip()
+        git("ls-files", "--error-unmatch", file.name)
+        return git("rev-parse", "HEAD") + "+changes" * bool(git("status", "--porcelain", "--untracked-files=no"))
+    return None

@@ -8,10 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from sfvgen_plan.benchmarks.results.import_export import EXPORT, STORE
+from sfvgen_plan.benchmarks.results.merging import EXPORT, STORE
 from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow, write_rows
 from sfvgen_plan.benchmarks.results.store import Run, Store
-from sfvgen_plan.benchmarks.running.episodes import Job
 from sfvgen_plan.errors import UserError
 
 IDENTITY = ("protocol", "agent", "settings")
@@ -24,15 +23,13 @@ class Recorder:
     Args:
         path: the store, which may hold rows of other runs, and may be written by other processes meanwhile.
         record: what is evaluated, as JSON values; has the keys of ``IDENTITY``.
-        errors: file that gets the tracebacks of episodes that broke off.
 
     Raises:
         UserError: the store can't be written, is damaged, or has other settings under the agent's name.
     """
 
-    def __init__(self, path: Path, record: Mapping[str, Any], errors: Path | None = None) -> None:
-        self.path = path
-        self.errors = errors or path.with_suffix(".errors.log")
+    def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
+        self.path, self.errors = path, path.with_suffix(".errors.log")
         self._record = dict(record)
         self._run: Run | None = None
         check_writable(path)
@@ -51,15 +48,11 @@ class Recorder:
         """Whether the rows of ``run`` would be taken for those of this one."""
         return (run.protocol, run.agent) == (self._record["protocol"], self._record["agent"])
 
-    def pending(self, jobs: Iterable[Job], key: EpisodeKey, protocol_hash: str) -> list[Job]:
-        """The jobs that were not played to their end, ``key`` giving everything of it but task and seed. Episodes
-        that broke off count as not played: what broke them (memory, a killed worker) may be mended."""
-        done = {(row.key, row.protocol_hash) for row in self.rows() if not row.error}
-        return [job for job in jobs if (key._replace(task=job.task, seed=job.seed), protocol_hash) not in done]
-
-    def note(self, name: str, value: Any) -> None:
-        """Put a JSON value into the record; for what is known only after the recorder was made."""
-        self._record[name] = value
+    def played(self, keys: Iterable[EpisodeKey], protocol_hash: str) -> dict[EpisodeKey, EpisodeRow]:
+        """The row that counts of each of these episodes, as far as there is one under rules of that hash."""
+        rows = self._store.rows() if self._store else []
+        found = {row.key: row for row in rows if row.protocol_hash == protocol_hash}
+        return {key: found[key] for key in keys if key in found}
 
     def append(self, row: EpisodeRow) -> bool:
         """Store a row; on disk when this returns. False: another process has stored that episode meanwhile."""
@@ -70,20 +63,17 @@ class Recorder:
             self._store.extend([], [self._run])
         return self._store.append(replace(row, run=self._run.id))
 
-    def rows(self, protocol: str | None = None) -> list[EpisodeRow]:
-        """Rows of the store, of each episode the one that counts; those of one protocol or all."""
-        found = self._store.rows() if self._store else []
-        return [row for row in found if protocol in (None, row.protocol)]
-
-    def log_failure(self, job: Job, details: str) -> None:
+    def log_failure(self, episode: str, details: str) -> None:
         """Keep the traceback of an episode that broke off."""
         self.errors.parent.mkdir(parents=True, exist_ok=True)
         with self.errors.open("a") as file:
-            file.write(f"{job.task} seed {job.seed}\n{details.rstrip()}\n\n")
+            file.write(f"{episode}\n{details.rstrip()}\n\n")
 
-    def close(self) -> None:
+    def close(self) -> Path:
+        """Close the store; the file to name to people."""
         if self._store:
             self._store.close()
+        return self.path
 
 
 class RunFolder(Recorder):
@@ -101,18 +91,20 @@ class RunFolder(Recorder):
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any], resume: bool = False) -> None:
-        self.folder = path
         if (path / EXPORT).exists() and not (path / STORE).exists():
             raise UserError(f"out={str(path)!r} holds {EXPORT} without {STORE}; give another folder")
-        super().__init__(path / STORE, record, path / "errors.log")
-        if (count := len(self.rows())) and not resume:
+        super().__init__(path / STORE, record)
+        self.errors = path / "errors.log"
+        if self._store and (count := len(self._store.rows())) and not resume:
             self.close()
             raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
 
-    def export(self) -> Path:
-        """Write ``episodes.csv`` and return its path."""
-        write_rows(self.folder / EXPORT, self.rows())
-        return self.folder / EXPORT
+    def close(self) -> Path:
+        """Close the store and write ``episodes.csv``, if there are rows."""
+        if self._store:
+            write_rows(self.path.with_name(EXPORT), self._store.rows())
+        super().close()
+        return self.path.with_name(EXPORT)
 
     def _shares_its_place(self, run: Run) -> bool:
         return True

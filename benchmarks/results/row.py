@@ -22,7 +22,7 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite and Parquet can hold
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
 Number = Annotated[float, Field(allow_inf_nan=False)]
 OneLine = Annotated[str, AfterValidator(lambda text: " ".join(text.encode(errors="replace").decode().split()))]
 CountOrEmpty = Annotated[Count | None, BeforeValidator(lambda value: None if value == "" else value)]
@@ -120,14 +120,6 @@ _COLUMN_OF = {field.name: field.name.rstrip("_") for field in fields(EpisodeRow)
 COLUMNS = tuple(_COLUMN_OF.values())
 
 
-def reason(error: ValidationError) -> str:
-    """The first thing that is wrong with a row, such as ``decisions=-1: Input should be greater than …``."""
-    first = error.errors()[0]
-    where = str(first["loc"][0]).rstrip("_") if first["loc"] else ""
-    given = "" if not where or first["type"] == "missing" else f"={first['input']!r}"[:80]
-    return f"{where}{given}: {first['msg']}" if where else first["msg"]
-
-
 def read_rows(path: Path) -> list[EpisodeRow]:
     """Rows of a CSV file in file order.
 
@@ -135,17 +127,20 @@ def read_rows(path: Path) -> list[EpisodeRow]:
         UserError: no such file, or a line of it is no episode row.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of episode rows") from None
     rows = []
-    for number, values in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+    for number, values in enumerate(lines, start=2):
         try:
             rows.append(EpisodeRow.of(values))
         except ValidationError as error:
-            message = f"rows={str(path)!r} line {number} is no episode row ({reason(error)}); give a CSV of those"
-            raise UserError(message) from None
+            first = error.errors()[0]
+            column = _COLUMN_OF[str(first["loc"][0])] if first["loc"] else ""
+            given = f"{column}={values.get(column)!r}: "[:80] if column else ""
+            message = f"rows={str(path)!r} line {number} is no episode row ({given}{first['msg']})"
+            raise UserError(f"{message}; give a CSV of those") from None
     return rows
 
 

@@ -107,28 +107,20 @@ class Summary:
         played = [self.by_task[task] for task in tasks if task in self.by_task]
         return played if len(played) < 2 else [*played, self]
 
-    def figures(self) -> dict[str, float]:
-        """Means and counts, without intervals and times."""
-        return {
-            "episodes": self.episodes,
-            "errors": self.errors,
-            "success_any": self.success_any.mean,
-            "success_final": self.success_final.mean,
-            "return": self.return_,
-            "denoiser_calls": self.denoiser_calls,
-            "imagined_decisions": self.imagined_decisions,
-        }
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
             "agent": self.agent,
             "task": self.task,
-            **self.figures(),
+            "episodes": self.episodes,
+            "errors": self.errors,
             "success_any": vars(self.success_any),
             "success_final": vars(self.success_final),
+            "return": self.return_,
+            "denoiser_calls": self.denoiser_calls,
+            "imagined_decisions": self.imagined_decisions,
             "plan_seconds": self.plan_seconds,
-            "devices": [device for device in self.by_device if device],
+            "devices": self.by_device,
         }
 
     def _per_plan(self, cost: Callable[[EpisodeRow], float]) -> float:

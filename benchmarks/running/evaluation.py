@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from sfvgen_plan.agents.adapters import kind_of
 from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.registry import (
-    POLICY_PREFIX,
     agent_settings,
     check_plays,
     make_agent,
@@ -129,8 +127,7 @@ class Evaluation:
             raise UserError(
                 f"agent={self.agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
             )
-        learning, checkpoint = learning_cost(self.agent, loaded), loaded.hash if loaded else ""
-        return Contestant(self.label, made, None, checkpoint, device_name(device), learning)
+        return Contestant(self.label, made, None, loaded.hash if loaded else "", device_name(device))
 
 
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:
@@ -142,28 +139,3 @@ def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkp
     checkpoint = Given(given, device).load()
     checkpoint.check_fits(tasks, protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter")
     return checkpoint
-
-
-def learning_cost(agent: str, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """What the records of the checkpoint and of an ``sb3:`` agent say of their training: ``checkpoint`` (seconds,
-    device, episodes of data) and ``agent`` (algorithm, decisions imagined, seconds)."""
-    cost: dict[str, Any] = {}
-    if checkpoint is not None:
-        record = checkpoint.card.training
-        stages, data = record.get("seconds"), record.get("data")
-        cost["checkpoint"] = {
-            # "this run" leaves out what was trained before an interruption; the stages don't.
-            "seconds": sum(v for name, v in stages.items() if name != "this run") if isinstance(stages, dict) else None,
-            "device": record.get("device"),
-            "episodes": data.get("episodes") if isinstance(data, dict) else None,
-        }
-    if agent.startswith(POLICY_PREFIX):
-        file = Path(agent.removeprefix(POLICY_PREFIX)).with_name("train.json")
-        try:
-            record = json.loads(file.read_text())
-            decisions = record.get("decisions", record.get("settings", {}).get("decisions"))
-            cost["agent"] = {"algorithm": record.get("algo"), "decisions": decisions, "seconds": record.get("seconds")}
-        except (OSError, ValueError, AttributeError):
-            pass  # A zip that was trained elsewhere has no such file.
-    known = {name: {key: value for key, value in of.items() if value is not None} for name, of in cost.items()}
-    return {name: of for name, of in known.items() if of}

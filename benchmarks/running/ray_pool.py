@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from sfvgen_plan.benchmarks.running.runner import Opening
@@ -54,8 +55,8 @@ class RayPool:
         if block:
             self._ray.wait(list(self._asked), num_returns=1)
         ready, _ = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
-        answers = [(slot, self._receive(slot, answer)) for answer in ready for slot in [self._asked.pop(answer)]]
-        return sorted(answers, key=lambda answer: answer[0])
+        slots = [self._asked.pop(answer) for answer in ready]
+        return sorted(zip(slots, map(self._receive, slots, ready), strict=True), key=itemgetter(0))
 
     def close(self) -> None:
         for actor in self._actors.values():
@@ -86,16 +87,15 @@ def connected(address: str) -> Iterator[Opening]:
         import ray
     except ImportError:
         raise UserError(f"ray={address!r} needs Ray: {install_command('ray')}") from None
-    if ray.is_initialized():
-        raise UserError(f"ray={address!r}: this process is connected to a Ray already; end that first")
-    _check_reachable(address)
     local = address == LOCAL
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    settings |= {"include_dashboard": False, "object_store_memory": STORE_BYTES} if local else {}
+    settings: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES} if local else {}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, **settings)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if colon:  # Where nobody listens, Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+    except (ConnectionError, ValueError, RuntimeError, OSError, OverflowError) as error:
         said = " ".join(str(error).split())[:200]
         raise UserError(
             f"ray={address!r} can't be reached ({said}); give host:port of its head, or local, and the cluster's "
@@ -110,17 +110,6 @@ def connected(address: str) -> Iterator[Opening]:
         yield partial(RayPool, variables=variables)
     finally:
         ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """UserError if nobody listens there: Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, ValueError, OverflowError) as error:
-        raise UserError(f"ray={address!r} can't be reached ({error}); give host:port of its head, or local") from None
 
 
 def cluster_cpus() -> int:

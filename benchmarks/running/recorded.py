@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.registry import settings_of
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
-from sfvgen_plan.benchmarks.results.recording import Recorder, RunFolder
+from sfvgen_plan.benchmarks.results.recording import Recorder
 from sfvgen_plan.benchmarks.running.evaluation import Evaluation, checkpoint_for
 from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
@@ -62,42 +62,39 @@ def play_and_store(
     Raises:
         UserError: what graphics, model, device or the first episode refuse.
     """
-    protocol = evaluation.protocol
+    protocol, rules = evaluation.protocol, evaluation.protocol.rules_hash
     if video or not settings_of(evaluation.agent).acts_on_env:
         family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
     contestant = evaluation.contestant()
     if workers:
         contestant = contestant.in_every_slot(evaluation.contestant)
-    recorder.note("learning", dict(contestant.learning))
-    jobs = jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)
-    if clips:
-        jobs = [replace(job, record=True) for job in jobs]
     key = EpisodeKey(protocol.id, "", evaluation.label, 0, contestant.checkpoint)
-    pending = recorder.pending(jobs, key, protocol.rules_hash)
+    jobs = {
+        key._replace(task=job.task, seed=job.seed): replace(job, record=job.record or bool(clips))
+        for job in jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)
+    }
+    played = recorder.played(jobs, rules)
+    pending = [job for key, job in jobs.items() if key not in played or played[key].error]
     if len(pending) < len(jobs):
         out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
-    maker = _clip_maker(evaluation, contestant, recorder.path, clips) if clips else None
-    finished, rows = False, []
-    with out.progress("episodes", total=len(pending)) as bar:
-        watch = _Watch(recorder, bar, evaluation, maker)
-        try:
-            if pending:
-                with connected(ray) if ray else nullcontext(open_pool) as opening:
-                    slots = lanes or workers or (cluster_cpus() if ray else default_lanes(contestant))
-                    evaluate(protocol, pending, contestant, slots, watch, opening)
-            finished = True
-        finally:
-            wanted = {key._replace(task=job.task, seed=job.seed) for job in jobs}
-            found = [row for row in recorder.rows(protocol.id) if row.protocol_hash == protocol.rules_hash]
-            rows = [row for row in found if row.key in wanted]
-            file = _closed(recorder)
-            if rows:
-                _show(out, evaluation, rows, recorder, file, finished)
-            if video and watch.filmed:
-                from sfvgen_plan.video import write_mp4
+    watch = _Watch(recorder, evaluation)
+    if clips:
+        watch.clips = _clip_maker(evaluation, recorder, key, clips, list(played.values()))
+    finished = False
+    try:
+        place = connected(ray) if ray and pending else nullcontext(open_pool)
+        with out.progress("episodes", total=len(pending)) as watch.bar, place as opening:
+            slots = lanes or workers or (cluster_cpus() if ray and pending else default_lanes(contestant))
+            evaluate(protocol, pending, contestant, slots, watch, opening)
+        finished = True
+    finally:
+        rows = list(recorder.played(jobs, rules).values())
+        _show(out, evaluation, rows, recorder, finished)
+        if video and watch.filmed:
+            from sfvgen_plan.video import write_mp4
 
-                write_mp4(video, captioned(watch.filmed, evaluation.tasks))
-                out.note(f"video: {video}")
+            write_mp4(video, captioned(watch.filmed, evaluation.tasks))
+            out.note(f"video: {video}")
     return rows
 
 
@@ -113,14 +110,13 @@ class _Watch(Observer):
     """Stores rows, failures and clips, keeps the recordings to be filmed, and moves the bar."""
 
     recorder: Recorder
-    bar: Bar
     evaluation: Evaluation
-    clips: ClipMaker | None
-
-    def __post_init__(self) -> None:
-        self.filmed: list[Recording] = []
+    bar: Bar | None = None
+    clips: ClipMaker | None = None
+    filmed: list[Recording] = field(default_factory=list)
 
     def decided(self, job: Job, decisions: int) -> None:
+        assert self.bar is not None
         limit = self.evaluation.protocol.max_decisions
         self.bar.describe(f"{job.task} seed {job.seed}: decision {decisions}/{limit}")
 
@@ -131,45 +127,40 @@ class _Watch(Observer):
             self.clips.add(recording)
 
     def failed(self, job: Job, details: str) -> None:
-        self.recorder.log_failure(job, details)
+        self.recorder.log_failure(f"{job.task} seed {job.seed}", details)
 
     def ended(self, row: EpisodeRow) -> None:
+        assert self.bar is not None
         self.recorder.append(row)
         self.bar.advance()
 
 
-def _clip_maker(evaluation: Evaluation, contestant: Contestant, store: Path, count: int) -> ClipMaker:
+def _clip_maker(
+    evaluation: Evaluation, recorder: Recorder, key: EpisodeKey, count: int, rows: Sequence[EpisodeRow]
+) -> ClipMaker:
     """What keeps clips; it imagines with the given checkpoint, or with the bundled one if that fits."""
     from sfvgen_plan.benchmarks.report.clips import ClipMaker
 
     simulator, protocol = None, evaluation.protocol
     try:
         device = resolve_device(evaluation.device)
-        loaded = checkpoint_for(protocol, evaluation.tasks, evaluation.checkpoint, device)
-        simulator = loaded.simulator()
+        simulator = checkpoint_for(protocol, evaluation.tasks, evaluation.checkpoint, device).simulator()
     except UserError as error:
         if evaluation.checkpoint:
             raise
         logger.warning("clips show the real episodes alone: %s", error)
-    of = {"protocol": protocol.id, "protocol_hash": protocol.rules_hash}
-    return ClipMaker(store, of | {"agent": contestant.name, "checkpoint": contestant.checkpoint}, simulator, count)
+    return ClipMaker(recorder.path, (key, protocol.rules_hash), simulator, count, rows)
 
 
-def _closed(recorder: Recorder) -> Path:
-    """The file to name to people, the recorder being closed: the CSV of a run folder, or the store."""
+def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, finished: bool) -> None:
+    """Close the recorder, and show its rows, if there are any: a table, or JSON."""
     try:
-        return recorder.export() if isinstance(recorder, RunFolder) and recorder.path.exists() else recorder.path
+        file = recorder.close()
     except (OSError, UserError) as error:
-        logger.warning("the CSV could not be written (%s); the rows are in %s", error, recorder.path)
-        return recorder.path
-    finally:
-        recorder.close()
-
-
-def _show(
-    out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, file: Path, finished: bool
-) -> None:
-    """The result: a table, or JSON."""
+        file = recorder.path
+        logger.warning("the CSV could not be written (%s); the rows are in %s", error, file)
+    if not rows:
+        return
     from sfvgen_plan.benchmarks.report.tables import eval_table
     from sfvgen_plan.benchmarks.results.summary import Summary
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,7 +36,6 @@ class Contestant:
         env_agent: makes the agents that decide beside each environment.
         checkpoint: hash of it; empty without one.
         device: that the agent computes on.
-        learning: what is known of the cost of training, as JSON values.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Contestant:
     env_agent: AgentFactory | None = None
     checkpoint: str = ""
     device: str = ""
-    learning: Mapping[str, Any] = field(default_factory=dict)
 
     def in_every_slot(self, make: Callable[[], Contestant]) -> Contestant:
         """The same with an agent of its own in every slot, as ``make``, which is picklable, makes it there. For agents

@@ -105,7 +105,7 @@ def run(args: Namespace) -> int:
 
 def _played(folder: Path) -> int:
     """Whole episodes in a run folder."""
-    from sfvgen_plan.benchmarks.results.import_export import STORE
+    from sfvgen_plan.benchmarks.results.merging import STORE
     from sfvgen_plan.benchmarks.results.store import Store
 
     if not (folder / STORE).exists():

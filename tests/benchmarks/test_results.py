@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from stored_rows import BROKEN, COMMITTED, ROW, all_rows, seeds, store_with
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results.__main__ import main
-from sfvgen_plan.benchmarks.results.import_export import Results, export, files_of, merge_into_csv, read, read_settled
+from sfvgen_plan.benchmarks.results.merging import files_of, merge_into_csv, read, read_settled
 from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, conflicts, read_rows, settled, write_rows
-from sfvgen_plan.benchmarks.results.store import Run
 from sfvgen_plan.errors import UserError
 
 SHORT = replace(ROW, return_=101.25, plan_seconds=0.125)
@@ -86,7 +84,7 @@ def test_a_row_that_makes_no_sense_can_not_be_made() -> None:
 
 def test_files_of_something_else_are_refused_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"line 2 .*protocol: Field required"):
+    with pytest.raises(UserError, match=r"line 2 .*protocol=None: Field required"):
         read_rows(tmp_path / "x.csv")
     write_rows(tmp_path / "torn.csv", [ROW])
     with (tmp_path / "torn.csv").open("a") as file:
@@ -126,17 +124,6 @@ def test_rows_of_other_rules_are_not_merged(tmp_path: Path) -> None:
     assert not into.exists()
 
 
-def test_exports_hold_all_columns_and_json_the_runs(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    rows, run = [SHORT, replace(BROKEN, seed=9)], Run.new("default", "metaworld-10", "abc", {"settings": {}})
-    for suffix in (".csv", ".json", ".parquet"):
-        export(Results(rows, [run]), tmp_path / f"rows{suffix}")
-    assert [row.seed for row in read([tmp_path / "rows.csv"]).rows] == [3, 9]
-    document = json.loads((tmp_path / "rows.json").read_text())
-    assert document == {"runs": [asdict(run)], "rows": [row.values() for row in rows]}
-    assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == [row.values() for row in rows]
-
-
 def test_stores_merge_without_doubling_and_say_what_differs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,7 +135,7 @@ def test_stores_merge_without_doubling_and_say_what_differs(
         assert main(["merge", str(first), str(second.parent), "--into", str(into)]) == 0
         assert said in capsys.readouterr().out
     assert len(all_rows(into)) == 6
-    assert sorted(row.seed for row in read_settled([tmp_path / "b", first]).rows) == [0, 1, 2, 3, 4, 9]
+    assert sorted(row.seed for row in read_settled([tmp_path / "b", first])) == [0, 1, 2, 3, 4, 9]
     assert "1 episodes have another outcome" in caplog.text
 
 
@@ -178,7 +165,7 @@ def test_a_folder_of_results_is_everything_in_it(tmp_path: Path) -> None:
     (tmp_path / "speed.csv").write_text("name,value\n")
     (tmp_path / "notes").mkdir()
     assert [path.name for path in files_of([tmp_path])] == ["metaworld-10.csv", "episodes.csv", "results.sqlite"]
-    assert [row.seed for row in read([tmp_path]).rows] == [6, 5, 0, 1]
+    assert [row.seed for row in read([tmp_path])[0]] == [6, 5, 0, 1]
     with pytest.raises(UserError, match="holds no rows"):
         files_of([tmp_path / "notes"])
 
@@ -186,14 +173,10 @@ def test_a_folder_of_results_is_everything_in_it(tmp_path: Path) -> None:
 def test_places_that_can_not_be_written_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = str(store_with(tmp_path / "a.sqlite", seeds(2)))
     (tmp_path / "file").touch()
-    for name in ("rows.csv", "rows.json"):
-        assert main(["export", store, str(tmp_path / "file" / name)]) == 2
     assert main(["merge", store, "--into", str(tmp_path / "file" / "metaworld-10.csv")]) == 2
     assert main(["merge", store, "--into", str(tmp_path / "file" / "all.sqlite")]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4 and all(line.startswith("error: ") for line in lines)
-    assert main(["export", store, str(tmp_path / "rows.xlsx")]) == 2
-    assert ".csv, .json" in capsys.readouterr().err
+    assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
 
 
 def test_the_module_is_the_command(tmp_path: Path) -> None:
@@ -201,8 +184,6 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sfvgen_plan.benchmarks.results", "merge", str(run.parent), "--into", str(into)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{into}: 4 episodes\n"
-    assert main(["export", str(run), str(tmp_path / "rows.csv")]) == 0
-    assert (tmp_path / "rows.csv").read_text() == into.read_text()
 
 
 def test_values_are_those_of_the_columns() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +10,16 @@ import pytest
 import yaml
 from scipy import stats
 
-from sfvgen_plan.benchmarks import statistics
 from sfvgen_plan.benchmarks.statistics import (
     agreement,
-    interquartile_mean,
     mean,
     mmrv,
     paired_difference,
     pearson,
-    performance_profile,
-    probability_of_improvement,
-    spearman,
     wilson,
 )
 
 SIMPLER: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "simpler.yaml").read_text())
-
-Scores = dict[str, list[float]]
-
-
-def scores_of(seed: int, shape: Sequence[int] = (13, 20, 7), levels: int = 9) -> Scores:
-    generator = np.random.default_rng(seed)
-    return {f"task {n}": list(generator.integers(levels, size=size) / levels) for n, size in enumerate(shape)}
-
-
-def resampled(statistic: Callable[..., Any], *agents: Scores, resamples: int = 3000) -> np.ndarray:
-    """The definition of the interval: within each task, draw as many episodes as there are, with replacement."""
-    generator = np.random.default_rng(1)
-    drawn = [
-        statistic(*({task: list(generator.choice(own, len(own))) for task, own in scores.items()} for scores in agents))
-        for _ in range(resamples)
-    ]
-    return np.quantile(drawn, [0.025, 0.975], axis=0)
-
-
-def flat(scores: Scores) -> list[float]:
-    return [score for found in scores.values() for score in found]
 
 
 @pytest.mark.parametrize(
@@ -106,81 +78,6 @@ def test_mean_with_an_interval_near_the_normal_one() -> None:
         mean([])
 
 
-@pytest.mark.parametrize("shape", [(1,), (3,), (4, 1), (13, 20, 7)])
-def test_the_interquartile_mean_is_that_of_the_middle_half(shape: tuple[int, ...]) -> None:
-    for seed in range(4):
-        scores = scores_of(seed, shape)
-        estimate = interquartile_mean(scores, resamples=10)
-        assert estimate.mean == pytest.approx(stats.trim_mean(flat(scores), 0.25))
-        assert estimate.count == sum(shape)
-
-
-def test_its_interval_is_that_of_resampling_within_tasks() -> None:
-    scores = scores_of(3)
-    estimate = interquartile_mean(scores, resamples=4000)
-    wanted = resampled(lambda drawn: stats.trim_mean(flat(drawn), 0.25), scores)
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(wanted), abs=0.02)
-    alike = interquartile_mean({"easy": [1.0] * 10, "medium": [0.5] * 20, "hard": [0.0] * 10})
-    assert (alike.mean, alike.low, alike.high) == (0.5, 0.5, 0.5), "tasks that differ do not widen it"
-
-
-def improvement(first: Scores, second: Scores) -> float:
-    by_task = []
-    for task in first:
-        pairs = list(product(first[task], second[task]))
-        by_task.append(sum((x > y) + 0.5 * (x == y) for x, y in pairs) / len(pairs))
-    return sum(by_task) / len(by_task)
-
-
-def test_probability_of_improvement_counts_pairs() -> None:
-    first, second = scores_of(0), scores_of(100, (5, 8, 11), levels=4)
-    estimate, back = probability_of_improvement(first, second), probability_of_improvement(second, first)
-    assert (estimate.mean, estimate.count) == (pytest.approx(improvement(first, second)), 3)
-    assert estimate.mean + back.mean == pytest.approx(1)
-    wanted = resampled(improvement, first, second, resamples=1000)
-    assert (estimate.low, estimate.high) == pytest.approx(tuple(wanted), abs=0.03)
-
-
-def test_many_episodes_get_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "CELLS", 3000)
-    drawn = []
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        drawn.append(weights.shape)
-        return weights.sum(axis=1)
-
-    for episodes in (1, 10, 1000):
-        statistics.bootstrap(["a"] * episodes, statistic)
-    assert drawn == [(2000, 1), (300, 10), (100, 1000)]
-
-
-def test_only_shared_tasks_are_compared() -> None:
-    first = {"a": [1.0], "b": [0.0]}
-    estimate = probability_of_improvement(first, {"c": [1.0], "a": [0.5]})
-    assert (estimate.mean, estimate.count) == (1.0, 1)
-    with pytest.raises(ValueError, match="no task in common"):
-        probability_of_improvement(first, {"c": [1.0]})
-
-
-def test_the_profile_is_the_share_above_each_threshold() -> None:
-    scores, thresholds = scores_of(2), [-1.0, 0.0, 0.3, 4 / 9, 1.0]
-
-    def profile(drawn: Scores) -> list[float]:
-        return [sum(score > limit for score in flat(drawn)) / 40 for limit in thresholds]
-
-    share, low, high = performance_profile(scores, thresholds)
-    assert share == pytest.approx(profile(scores))
-    assert np.abs(np.stack([low, high]) - resampled(profile, scores)).max() < 0.03
-    assert (low <= share).all() and (share <= high).all()
-
-
-@pytest.mark.parametrize("scores", [{}, {"a": []}, {"a": [float("nan")]}])
-def test_no_scores_have_no_statistics(scores: Scores) -> None:
-    for statistic in (interquartile_mean, lambda scores: performance_profile(scores, [0.5])):
-        with pytest.raises(ValueError, match="score"):
-            statistic(scores)
-
-
 @pytest.mark.parametrize("task", SIMPLER)
 def test_published_correlations_follow_from_published_scores(task: str) -> None:
     simulated, real = np.array(SIMPLER[task]["simulated"]), np.array(SIMPLER[task]["real"])
@@ -201,7 +98,6 @@ def test_measures_are_those_of_their_definitions_for_many_samples_at_once() -> N
     for measure, definition in (
         (mmrv, mmrv_by_definition),
         (pearson, lambda first, second: stats.pearsonr(first, second)[0]),
-        (spearman, lambda first, second: stats.spearmanr(first, second)[0]),
     ):
         alone = [definition(first, second) for first, second in zip(simulated, real, strict=True)]
         np.testing.assert_allclose(measure(simulated, real), alone, atol=1e-12)
@@ -209,9 +105,8 @@ def test_measures_are_those_of_their_definitions_for_many_samples_at_once() -> N
 
 def test_a_constant_has_no_correlation_whatever_rounding_makes_of_it() -> None:
     wobbly = np.array([0.1, 0.1 + 1e-16, 0.1])
-    for measure in (pearson, spearman):
-        assert np.isnan(measure(wobbly, np.array([0.1, 0.5, 0.9])))
-        assert np.isnan(measure(np.array([0.1, 0.5, 0.9]), np.full(3, 0.3)))
+    assert np.isnan(pearson(wobbly, np.array([0.1, 0.5, 0.9])))
+    assert np.isnan(pearson(np.array([0.1, 0.5, 0.9]), np.full(3, 0.3)))
 
 
 def episodes(rates: list[float], seeds: int, generator: np.random.Generator) -> np.ndarray:
@@ -224,7 +119,7 @@ def test_equal_scores_agree_and_reversed_ones_do_not() -> None:
     same, reverse = agreement(real, real, tasks), agreement(1 - real, real, tasks)
     assert same["pearson"] and (same["pearson"].mean, same["pearson"].low) == pytest.approx((1.0, 1.0))
     assert same["mmrv"] and same["mmrv"].high == 0.0
-    assert reverse["spearman"] and reverse["spearman"].high == pytest.approx(-1.0)
+    assert reverse["pearson"] and reverse["pearson"].high == pytest.approx(-1.0)
     assert reverse["mmrv"] and reverse["mmrv"].mean > 0.5
 
 
@@ -246,6 +141,6 @@ def test_intervals_cover_the_truth_and_shrink_with_more_seeds() -> None:
 
 def test_two_policies_are_too_few_and_shapes_must_fit() -> None:
     scores = np.ones((2, 4))
-    assert agreement(scores, scores, ["a"] * 4) == {"pearson": None, "spearman": None, "mmrv": None}
+    assert agreement(scores, scores, ["a"] * 4) == {"pearson": None, "mmrv": None}
     with pytest.raises(ValueError, match="don't fit"):
         agreement(scores, scores, ["a"] * 3)
