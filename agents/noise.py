@@ -23,9 +23,7 @@ class Stream(IntEnum):
     BEGIN = 0
     FUTURES = 1
     CANDIDATES = 2
-    CONFIRM = 3
-    UNSHARED = 4
-    DISTURBANCE = 5
+    DISTURBANCE = 3
 
 
 def generator(key: Key, stream: int, *extra: int) -> np.random.Generator:

@@ -34,7 +34,7 @@ class Objective:
         for name in ("reward_weight", "success_weight", "value_weight"):
             check_number(name, getattr(self, name), 0)
 
-    def score(self, outcome: Outcome) -> Tensor:
+    def __call__(self, outcome: Outcome) -> Tensor:
         """Scores (N,) of N rollouts."""
         steps = torch.arange(outcome.reward.shape[1], device=outcome.reward.device)
         discount = self.discount ** steps.float()

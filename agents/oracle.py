@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.rollout import CountedSimulator, Problem, shift
-from sfvgen_plan.agents.search import SearchPlanner
+from sfvgen_plan.agents.search import CEM
 from sfvgen_plan.envs.family import family_of, resolve
 
 
@@ -23,7 +22,7 @@ class OracleAgent:
         seed: of the agent's own random numbers, at least 0.
     """
 
-    def __init__(self, planner: SearchPlanner, seed: int = 0) -> None:
+    def __init__(self, planner: CEM, seed: int = 0) -> None:
         self.planner, self.seed = planner, seed
         self._simulator: Any = None
         self._made_for: tuple[str, int] | None = None
@@ -66,6 +65,4 @@ class OracleAgent:
         if self._simulator is None or self._made_for != (task, repeat):
             family = family_of(task)
             self._simulator, self._made_for = resolve(family.true_simulator)(task, repeat), (task, repeat)
-            objective = replace(self.planner.objective, reward_scale=family.source.reward_scale)
-            self.planner = replace(self.planner, objective=objective)
         return self._simulator

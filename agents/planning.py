@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -25,9 +24,6 @@ class Planner(Protocol):
     def horizon(self) -> int:
         """Decisions H of a plan."""
 
-    def phase(self, decision: int) -> int:
-        """Lanes whose decisions are in the same phase are planned together; they cost the same."""
-
     def plan(self, problem: Problem) -> Plan:
         """What to do in each lane."""
 
@@ -37,7 +33,7 @@ class PlanningAgent(FollowingAgent):
 
     Args:
         simulator: where episodes are followed and plans are imagined.
-        planner: CEM or MPPI search, or planning guided by a prior.
+        planner: a search, or a planner of videos.
         replan_every: decisions of a plan that are executed before the next plan; 1 uses all feedback there is.
         seed: of the agent's own random numbers, at least 0.
         sub_goals: what each decision is for; None: what the tasks' instructions say.
@@ -62,14 +58,11 @@ class PlanningAgent(FollowingAgent):
         """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
         with self._charged([self.lanes[lane] for lane in lanes]):
             observed, state = self.lanes.observe(lanes, frames)
-        due: dict[int, list[int]] = defaultdict(list)
-        for place, lane in enumerate(observed):
-            if not lane.pending:
-                due[self.planner.phase(lane.decision)].append(place)
-        for places in due.values():
-            group = [observed[place] for place in places]
+        due = [place for place, lane in enumerate(observed) if not lane.pending]
+        if due:
+            group = [observed[place] for place in due]
             with self._charged(group):
-                self._plan(group, state if len(group) == len(observed) else self.simulator.select(state, places))
+                self._plan(group, state if len(due) == len(observed) else self.simulator.select(state, due))
         actions = np.stack([lane.pending.popleft() for lane in observed])
         for lane, action in zip(observed, actions, strict=True):
             lane.played(action)

@@ -37,10 +37,10 @@ class ReactiveAgent(FollowingAgent):
 class PriorAgent(ReactiveAgent):
     """Plays the prior's action."""
 
-    def __init__(self, simulator: Any, prior: Prior[Any], *, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
+    def __init__(self, simulator: Any, prior: Prior, *, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
         super().__init__(simulator, seed, sub_goals)
         self.prior = prior
 
     def answer(self, lanes: Sequence[int], state: Any) -> np.ndarray:
         """Actions (E, A) in [-1, 1]."""
-        return self.prior.act(state).float().clamp(-1.0, 1.0).cpu().numpy()
+        return self.prior.act(state.features).float().clamp(-1.0, 1.0).cpu().numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
-from sfvgen_plan.agents.objective import Objective
-from sfvgen_plan.simulation import Outcome, Prior, Simulator
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.simulation import Outcome, Simulator
+
+Score = Callable[[Outcome], Tensor]
+"""An outcome of N episodes -> how good each is (N,)."""
 
 
 class CountedSimulator:
@@ -35,14 +38,16 @@ class CountedSimulator:
         self.imagined_decisions += actions.shape[0] * actions.shape[1]
         return self.simulator.imagine(state, actions)
 
+    def play(self, state: Any, policy: Callable[[int, Tensor], Tensor], decisions: int) -> tuple[Any, Outcome, Tensor]:
+        """As ``LearnedSimulator.play``, counted."""
+        after, outcome, actions = self.simulator.play(state, policy, decisions)  # type: ignore[attr-defined]
+        self.imagined_decisions += actions.shape[0] * actions.shape[1]
+        return after, outcome, actions
+
     def video(self, state: Any, frames: int) -> tuple[Any, Tensor, Tensor]:
         """As ``LearnedSimulator.video``, counted."""
         self.imagined_decisions += len(state) * frames
         return self.simulator.video(state, frames)  # type: ignore[attr-defined]
-
-    def fork(self, state: Any, copies: int) -> Any:
-        """As ``Simulator.fork``; one copy is the state itself."""
-        return self.simulator.fork(state, copies) if copies > 1 else state
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,6 @@ class Problem:
     carry: Tensor
     carried: Tensor
 
-    @property
-    def decisions(self) -> list[int]:
-        """Decisions executed so far in each lane."""
-        return [key[2] for key in self.keys]
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -82,37 +82,53 @@ def shift(plan: Tensor, decisions: int = 1) -> Tensor:
     return torch.cat([plan[..., decisions:, :], plan[..., -1:, :].expand_as(plan[..., :decisions, :])], dim=-2)
 
 
-def roll_prior(problem: Problem, prior: Prior[Any], horizon: int) -> Tensor:
-    """Actions (E, H, A) of the prior, each chosen on the imagined frame that the one before led to."""
-    state, actions = problem.state, [prior.act(problem.state).float()]
-    for _ in range(horizon - 1):
-        state, _ = problem.simulator.imagine(state, actions[-1][:, None])
-        actions.append(prior.act(state).float())
-    return torch.stack(actions, dim=1).clamp(-1.0, 1.0)
-
-
 class Futures:
-    """K possible futures of each lane. With ``shared_noise`` candidates of a lane meet the same noise, so their scores
-    can be compared."""
+    """K possible futures of each lane. All candidates of a lane meet the same noise, so that their scores can be
+    compared.
 
-    def __init__(
-        self, problem: Problem, objective: Objective, count: int, stream: int, shared_noise: bool = True
-    ) -> None:
-        self.problem, self.objective, self.count, self.shared_noise = problem, objective, count, shared_noise
-        self._passes = 0
-        simulator = problem.simulator
-        seeds = draw_seeds(problem.keys, stream, count).flatten()
-        self.state = simulator.reseed(simulator.fork(problem.state, count), seeds)
+    Args:
+        problem: the lanes.
+        score: of what happens.
+        count: K.
+        penalty: what a standard deviation of the score across futures costs.
+    """
 
-    def score(self, plans: Tensor) -> Tensor:
-        """Scores (E, K, N) of plans (E, N, H, A), imagined in one pass."""
-        lanes, samples, horizon, action_dim = plans.shape
-        simulator = self.problem.simulator
-        state = simulator.fork(self.state, samples)
-        if not self.shared_noise:
-            self._passes += 1
-            seeds = draw_seeds(self.problem.keys, Stream.UNSHARED, self.count * samples, self._passes)
-            state = simulator.reseed(state, seeds.flatten())
-        spread = plans[:, None].expand(lanes, self.count, samples, horizon, action_dim)
-        _, outcome = simulator.imagine(state, spread.reshape(-1, horizon, action_dim))
-        return self.objective.score(outcome).reshape(lanes, self.count, samples)
+    def __init__(self, problem: Problem, score: Score, count: int, penalty: float) -> None:
+        self.simulator, self._score, self._count, self._penalty = problem.simulator, score, count, penalty
+        self._lanes = len(problem.keys)
+        seeds = draw_seeds(problem.keys, Stream.FUTURES, count).flatten()
+        self._state = self.simulator.reseed(self.simulator.fork(problem.state, count), seeds)
+
+    def imagined(self, plans: Tensor) -> Tensor:
+        """Scores (E, N) of plans (E, N, H, A)."""
+        samples = plans.shape[1]
+        spread = plans[:, None].expand(-1, self._count, *plans.shape[1:]).flatten(0, 2)
+        _, outcome = self.simulator.imagine(self.simulator.fork(self._state, samples), spread)
+        return self._scored(outcome, samples)
+
+    def played(self, policy: Callable[[int, Tensor], Tensor], samples: int, decisions: int) -> tuple[Tensor, Tensor]:
+        """Scores (E, N) of N candidates that choose their actions as they go, and these actions (E, N, G, A), means
+        over the futures.
+
+        Args:
+            policy: number of the decision, and features (E, K, N, F) -> actions (E, K, N, A).
+            samples: N.
+            decisions: G.
+        """
+        shape = (self._lanes, self._count, samples)
+
+        def choose(g: int, features: Tensor) -> Tensor:
+            return policy(g, features.unflatten(0, shape)).flatten(0, 2)
+
+        _, outcome, actions = self.simulator.play(self.simulator.fork(self._state, samples), choose, decisions)
+        return self._scored(outcome, samples), actions.unflatten(0, shape).mean(1)
+
+    def _scored(self, outcome: Outcome, samples: int) -> Tensor:
+        scores = self._score(outcome)
+        if scores.shape != outcome.reward.shape[:1]:
+            shape, count = tuple(scores.shape), len(outcome.reward)
+            raise UserError(f"objective gives scores of shape {shape} for {count} episodes; give one each")
+        scores = scores.unflatten(0, (self._lanes, self._count, samples))
+        if self._count == 1:
+            return scores[:, 0]
+        return scores.mean(1) - self._penalty * scores.std(1)

@@ -1,82 +1,150 @@
-"""Planning by free search: an optimiser over action sequences, started from the last plan or from a prior."""
+"""Searches for plans: model predictive path integral control around a prior, and the cross-entropy method."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
-from sfvgen_plan.agents.optimisers import Optimiser
-from sfvgen_plan.agents.rollout import Futures, Plan, Problem, roll_prior
-from sfvgen_plan.errors import check_number
+from sfvgen_plan.agents.rollout import Futures, Plan, Problem, Score
+from sfvgen_plan.errors import UserError, check_number
 from sfvgen_plan.simulation import Prior
+
+LEAST_SIGMA = 0.05
+"""To which the cross-entropy method narrows its Gaussian."""
 
 
 @dataclass(frozen=True)
-class SearchPlanner:
-    """Optimises plans of ``horizon`` decisions (a ``Planner``).
+class Search:
+    """What both searches have in common.
 
     Attributes:
-        optimiser: CEM or MPPI.
-        objective: what is optimised.
-        horizon: decisions of a plan.
-        knots: points between which the noise is interpolated over time; ``horizon`` or more is white noise.
+        score: what is to be achieved.
+        horizon: decisions H of a plan.
+        candidates: plans N scored in an iteration.
+        iterations: rounds of candidates.
+        sigma: standard deviation of the first candidates, in units of the action.
         futures: imagined futures K of each candidate.
-        warm_start: the last plan, one decision on, is where the search starts, or beside a prior's a candidate.
-        shared_noise: candidates of a lane meet the same noise.
-        prior: the search starts at its imagined plan; None to start at the last plan, or at zero actions.
+        penalty: what a standard deviation of the score across futures costs; needs two futures.
     """
 
-    optimiser: Optimiser
-    objective: Objective = field(default_factory=Objective)
-    horizon: int = 8
-    knots: int = 4
+    score: Score = field(default_factory=Objective)
+    horizon: int = 6
+    candidates: int = 32
+    iterations: int = 1
+    sigma: float = 0.3
     futures: int = 1
-    warm_start: bool = True
-    shared_noise: bool = True
-    prior: Prior[Any] | None = None
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "knots", "futures"):
-            check_number(name, getattr(self, name), 1)
+        for name, least in (("horizon", 1), ("candidates", 2), ("iterations", 1), ("futures", 1), ("penalty", 0)):
+            check_number(name, getattr(self, name), least)
+        check_number("sigma", self.sigma, 0, above=True)
+        if self.penalty and self.futures == 1:
+            raise UserError(f"penalty={self.penalty} needs futures that differ; give futures of at least 2")
 
-    def phase(self, decision: int) -> int:
-        """The same for every decision."""
-        return 0
+    def _imagined(self, problem: Problem) -> Futures:
+        return Futures(problem, self.score, self.futures, self.penalty)
 
-    def plan(self, problem: Problem) -> Plan:
-        """The plan found for each lane; it is also what is carried over."""
-        found = self._search(problem, self._start(problem), self._imagined(problem, Stream.FUTURES, self.futures))
-        return Plan(found, found)
-
-    def _start(self, problem: Problem) -> Tensor:
-        """Plans worth trying (E, M, H, A); the search begins around the first."""
-        last = problem.carry
-        if self.prior is None:
-            return (last if self.warm_start else torch.zeros_like(last))[:, None]
-        nominal = roll_prior(problem, self.prior, self.horizon)
-        if not self.warm_start:
-            return nominal[:, None]
-        return torch.stack([nominal, torch.where(problem.carried[:, None, None], last, nominal)], dim=1)
-
-    def _imagined(self, problem: Problem, stream: int, count: int) -> Futures:
-        return Futures(problem, self.objective, count, stream, self.shared_noise)
-
-    def _search(self, problem: Problem, start: Tensor, futures: Futures, radius: float | None = None) -> Tensor:
-        """The plan found (E, H, A). With a radius the noise is a share of it, and plans stay within it."""
+    def _noise(self, problem: Problem) -> Tensor:
+        """(iterations, E, N, H, A) unit normal, interpolated between every second decision, as hands move; the first
+        candidate has none."""
         noise = smooth_noise(
             problem.keys,
             Stream.CANDIDATES,
-            rounds=self.optimiser.iterations,
-            samples=self.optimiser.candidates,
+            rounds=self.iterations,
+            samples=self.candidates,
             horizon=self.horizon,
             action_dim=problem.simulator.action_dim,
-            knots=self.knots,
-            device=start.device,
-        )
-        scale, reach = (1.0, 2.0) if radius is None else (radius, radius)
-        return self.optimiser.optimise(lambda plans: futures.score(plans).mean(1), start, scale * noise, reach)
+            knots=1 + (self.horizon + 1) // 2,
+            device=problem.carry.device,
+        ).movedim(1, 0)
+        noise[:, :, 0] = 0.0
+        return noise
+
+
+@dataclass(frozen=True)
+class MPPI(Search):
+    """Model predictive path integral control: the mean of candidates, weighted by the exponential of their scores.
+
+    Some candidates play what the prior says of the frames that they imagine, others go on with the last plan, all with
+    noise. Where no candidate is better than another, their mean is the prior's own action: it takes a gain to leave it.
+
+    Attributes:
+        prior: None leaves the last plan alone, which begins at zero.
+        prior_share: of the candidates that follow the prior, in [0, 1]; all of them where there is no last plan.
+        temperature: gain in score that makes a candidate weigh e times as much.
+    """
+
+    prior: Prior | None = None
+    prior_share: float = 0.5
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("prior_share", self.prior_share, 0, 1)
+        check_number("temperature", self.temperature, 0, above=True)
+
+    def plan(self, problem: Problem) -> Plan:
+        """The plan found for each lane; it is also what is carried over."""
+        futures, plan, planned = self._imagined(problem), problem.carry, problem.carried
+        follows = torch.arange(self.candidates, device=plan.device) < self._following
+        for noise in self._noise(problem).unbind(0):
+            guided = follows | ~planned[:, None] if self.prior is not None else follows.expand(len(plan), -1)
+            offsets = self.sigma * noise + (~guided)[..., None, None] * plan[:, None]
+            scores, actions = futures.played(self._policy(offsets, guided), self.candidates, self.horizon)
+            weights = torch.softmax(scores / self.temperature, dim=1)
+            plan, planned = (weights[..., None, None] * actions).sum(1), torch.ones_like(planned)
+        return Plan(plan, plan)
+
+    @property
+    def _following(self) -> int:
+        """Candidates that follow the prior."""
+        return 0 if self.prior is None else round(self.prior_share * self.candidates)
+
+    def _noise(self, problem: Problem) -> Tensor:
+        noise = super()._noise(problem)
+        noise[:, :, self._following : self._following + 1] = 0.0  # the last plan as it is
+        return noise
+
+    def _policy(self, offsets: Tensor, guided: Tensor) -> Callable[[int, Tensor], Tensor]:
+        """Plays offsets (E, N, H, A), on top of the prior's actions where ``guided`` (E, N)."""
+
+        def choose(g: int, features: Tensor) -> Tensor:
+            actions = offsets[:, None, :, g].expand(*features.shape[:3], -1)
+            if self.prior is not None:
+                actions = actions + guided[:, None, :, None] * self.prior.act(features)
+            return actions.clamp(-1.0, 1.0)
+
+        return choose
+
+
+@dataclass(frozen=True)
+class CEM(Search):
+    """The cross-entropy method: narrow a Gaussian over plans, which begins at the last one, to its best samples.
+
+    Attributes:
+        elites: best candidates that the next Gaussian is fitted to.
+    """
+
+    elites: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.elites <= self.candidates:
+            raise UserError(f"elites={self.elites} must be between 1 and candidates={self.candidates}")
+
+    def plan(self, problem: Problem) -> Plan:
+        """The mean of the last Gaussian for each lane; it is also what is carried over."""
+        futures, mean = self._imagined(problem), problem.carry
+        sigma = torch.full_like(mean, self.sigma)
+        for noise in self._noise(problem).unbind(0):
+            plans = (mean[:, None] + sigma[:, None] * noise).clamp(-1.0, 1.0)
+            best = futures.imagined(plans).topk(self.elites, dim=1).indices
+            elites = plans.gather(1, best[..., None, None].expand(-1, -1, *plans.shape[2:]))
+            mean, sigma = elites.mean(1), elites.std(1, correction=0).clamp_min(LEAST_SIGMA)
+        return Plan(mean, mean)

@@ -27,10 +27,6 @@ class VideoPlanner:
         for name in ("horizon", "videos"):
             check_number(name, getattr(self, name), 1)
 
-    def phase(self, decision: int) -> int:
-        """Every decision costs the same."""
-        return 0
-
     def plan(self, problem: Problem) -> Plan:
         """A video of each lane's sub-goal, as actions."""
         simulator = problem.simulator

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -31,6 +31,9 @@ FRAME_STREAM, CONTEXT_STREAM = 0, 1
 """Streams of noise: of the frames to be made, and of what clean frames are shown with."""
 
 _CACHED = ("keys", "values", "index")
+
+Policy = Callable[[int, Tensor], Tensor]
+"""The number of a decision from 0 on, and features (N, K) of the frame before it -> actions (N, A) in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Imaginer:
         empty = self.network.empty(count)
         none = latents.new_zeros(count, 0)
         start = Imagination(empty, latents[:, 0], none, actions[:, 0], text, task, seed, torch.zeros_like(seed))
-        return self._followed(start, actions, latents, given=0.0)[0]
+        return self._followed(start, _fixed(actions), frames, latents, given=0.0)[0]
 
     @torch.no_grad()
     def observe_latents(self, state: Imagination, latents: Tensor, actions: Tensor) -> Imagination:
@@ -176,7 +179,7 @@ class Imaginer:
         Raises:
             UserError: actions of another shape, or not finite.
         """
-        return self._followed(state, self._checked(state, actions).clamp(-1, 1), latents)[0]
+        return self._followed(state, _fixed(self._checked(state, actions)), latents.shape[1], latents)[0]
 
     def imagine(self, state: Imagination, actions: Tensor) -> tuple[Imagination, Outcome]:
         """Go on with what the model makes of actions (N, G, A) in [-1, 1]. Gradients flow to actions that require them.
@@ -185,8 +188,20 @@ class Imaginer:
             UserError: actions of another shape, or not finite.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and actions.requires_grad):
-            after, latents, features = self._followed(state, self._checked(state, actions).clamp(-1, 1))
+            after, latents, features = self._followed(state, _fixed(self._checked(state, actions)), actions.shape[1])
             return after, self._outcome(latents, features)
+
+    @torch.no_grad()
+    def play(self, state: Imagination, policy: Policy, decisions: int) -> tuple[Imagination, Outcome, Tensor]:
+        """Go on with what ``policy`` does on imagined frames; also returns its actions (N, G, A)."""
+        actions: list[Tensor] = []
+
+        def choose(g: int, features: Tensor) -> Tensor:
+            actions.append(policy(g, features))
+            return actions[-1]
+
+        after, latents, features = self._followed(state, choose, decisions)
+        return after, self._outcome(latents, features), torch.stack(actions, 1)
 
     @torch.no_grad()
     def read(self, state: Imagination) -> Outcome:
@@ -203,41 +218,38 @@ class Imaginer:
         """Videos of what the episodes' texts alone ask for: the episodes at their ends, the frames (N, G, C, h, w), and
         the actions (N, G, A) that lead along them, by inverse dynamics."""
         unknown = state.place.new_zeros(len(state), frames, self.action_dim)
-        after, latents, features = self._followed(state, unknown, given=0.0)
+        after, latents, features = self._followed(state, _fixed(unknown), frames, given=0.0)
         before = torch.cat([state.features[:, None], features[:, :-1]], 1)
         actions = self.network.between(before, features)
         return replace(after, place=state.place + actions.sum(1)), latents, actions
 
     def _followed(
-        self, state: Imagination, actions: Tensor, shown: Tensor | None = None, given: float = 1.0
+        self, state: Imagination, policy: Policy, decisions: int, shown: Tensor | None = None, given: float = 1.0
     ) -> tuple[Imagination, Tensor, Tensor]:
-        """The episodes after actions (N, G, A), the frames (N, G, C, h, w) that these led to, and their features
+        """The episodes after the policy's actions, the frames (N, G, C, h, w) that these led to, and their features
         (N, G, K). The frames are those ``shown``, or imagined ones; ``given`` is 0 where the actions are not known."""
-        network, decisions = self.network, actions.shape[1]
-        flag = actions.new_full((len(state), 1), given)
-        places = state.place[:, None] + given * actions.cumsum(1)
-        frames: list[Tensor] = []
-        features: list[Tensor] = []
+        network = self.network
         tokens = None if shown is None else network.patches(shown.float())
         replay = self._replays.of(state, tokens) if self._replays is not None else None
         if shown is None:
             self.denoiser_calls += decisions * self.sampler_steps
         if replay is not None:
-            cache, frames, features = replay.run(state, actions, places, given, tokens)
+            cache, place, frames, features = replay.run(state, policy, decisions, given, tokens)
         else:
-            window = network.room(state.cache)
+            place, frames, features = state.place, [], []
+            flag, window = place.new_full((len(state), 1), given), network.room(state.cache)
             for g in range(decisions):
-                now = slice(g, g + 1)
-                known = Condition(actions[:, now], flag, places[:, now], state.text[:, None])
-                frame, read = self._decide(state, window, known, None if tokens is None else tokens[:, now], g)
+                action = policy(g, features[-1][:, 0] if features else state.features)
+                place = place + given * action
+                known = Condition(action[:, None], flag, place[:, None], state.text[:, None])
+                frame, read = self._decide(state, window, known, None if tokens is None else tokens[:, g : g + 1], g)
                 frames.append(frame)
                 features.append(read)
             cache = window.cache(decisions)
         latents, read = network.latents(torch.cat(frames, 1)), torch.cat(features, 1)
         after = replace(
-            state, cache=cache, latents=latents[:, -1], features=read[:, -1],
-            place=places[:, -1], step=state.step + decisions,
-        )  # fmt: skip
+            state, cache=cache, latents=latents[:, -1], features=read[:, -1], place=place, step=state.step + decisions
+        )
         return after, latents, read
 
     def _decide(
@@ -277,4 +289,9 @@ class Imaginer:
             raise UserError(f"actions of shape {tuple(actions.shape)} don't fit; give ({wanted[0]}, G, {wanted[1]})")
         if not bool(actions.isfinite().all()):
             raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
-        return actions.to(self.device, torch.float32)
+        return actions.to(self.device, torch.float32).clamp(-1, 1)
+
+
+def _fixed(actions: Tensor) -> Policy:
+    """Plays actions (N, G, A), whatever is seen."""
+    return lambda g, features: actions[:, g]

@@ -14,7 +14,7 @@ from sfvgen_plan.model.cache import Cache, Window
 from sfvgen_plan.model.transformer import Condition
 
 if TYPE_CHECKING:
-    from sfvgen_plan.imagination import Imagination
+    from sfvgen_plan.imagination import Imagination, Policy
 
 Decide = Callable[["Imagination", Window, Condition, Tensor | None], tuple[Tensor, Tensor]]
 """One decision: the new frame's tokens (N, 1, S, V), those given or imagined ones, and its features (N, 1, K), put into
@@ -105,29 +105,30 @@ class _Graph:
         self.graph, self.made = captured(decision)
 
     def run(
-        self, state: Imagination, actions: Tensor, places: Tensor, given: float, shown: Tensor | None
-    ) -> tuple[Cache, list[Tensor], list[Tensor]]:
-        """The cache after actions (N, G, A) that led to places (N, G, A) and perhaps to frames (N, G, S, V) that are
+        self, state: Imagination, policy: Policy, decisions: int, given: float, shown: Tensor | None
+    ) -> tuple[Cache, Tensor, list[Tensor], list[Tensor]]:
+        """The cache and the place (N, A) after the policy's actions, which perhaps led to frames (N, G, S, V) that are
         shown; the frames' tokens and features."""
         old = state.cache
         for kept, new in (
             (self.cache.keys, old.keys), (self.cache.values, old.values), (self.cache.index, old.index),
             (self.state.text, state.text), (self.state.seed, state.seed), (self.state.step, state.step),
+            (self.place, state.place[:, None]),
         ):  # fmt: skip
             kept.copy_(new)
         self.given.fill_(given)
-        frames, features = [], []
-        for g, (action, place) in enumerate(zip(actions.split(1, 1), places.split(1, 1), strict=True)):
-            self.action.copy_(action)
-            self.place.copy_(place)
+        frames: list[Tensor] = []
+        features: list[Tensor] = []
+        for g in range(decisions):
+            self.action.copy_(policy(g, features[-1][:, 0] if features else state.features)[:, None])
+            self.place.add_(self.action, alpha=given)
             if self.frame is not None and shown is not None:
                 self.frame.copy_(shown[:, g : g + 1])
             self.graph.replay()
             frames.append(self.made[0].clone())
             features.append(self.made[1].clone())
-        taken = len(frames)
         cache = replace(
-            old, keys=self.cache.keys.clone(), values=self.cache.values.clone(), index=old.index + taken,
-            least=old.least + taken, most=old.most + taken,
+            old, keys=self.cache.keys.clone(), values=self.cache.values.clone(), index=old.index + decisions,
+            least=old.least + decisions, most=old.most + decisions,
         )  # fmt: skip
-        return cache, frames, features
+        return cache, self.place[:, 0].clone(), frames, features

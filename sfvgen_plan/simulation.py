@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 State = TypeVar("State")
-Seen = TypeVar("Seen", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,11 @@ class Simulator(Protocol[State]):
         """The same episodes with new random states (N,): other possible futures."""
 
 
-class Prior(Protocol[Seen]):
-    """Proposes actions for imagined states."""
+class Prior(Protocol):
+    """Proposes actions for what is seen."""
 
-    def act(self, state: Seen) -> Tensor:
-        """Actions (N, A) in [-1, 1] for the next decision."""
+    def act(self, features: Tensor) -> Tensor:
+        """Features (..., K) of frames -> actions (..., A) in [-1, 1] for the next decision."""
 
 
 def as_long(values: Sequence[int] | Tensor, device: torch.device | str = "cpu") -> Tensor:

@@ -191,7 +191,7 @@ class LearnedSimulator(Imaginer):
 
 
 class LatentPrior:
-    """A behaviour-cloned prior on imagined states: it reads the features of their newest frames."""
+    """A behaviour-cloned prior on the features of frames, real or imagined."""
 
     def __init__(self, checkpoint: Checkpoint, few: bool = False) -> None:
         network = checkpoint.pipeline.transformer
@@ -200,6 +200,6 @@ class LatentPrior:
         self.network, self.few = network, few
 
     @torch.no_grad()
-    def act(self, state: Imagination) -> Tensor:
-        """Actions (N, A) in [-1, 1]."""
-        return self.network.propose(state.features, self.few).clamp(-1, 1)
+    def act(self, features: Tensor) -> Tensor:
+        """Features (..., K) of frames -> actions (..., A) in [-1, 1]."""
+        return self.network.propose(features, self.few).clamp(-1, 1)

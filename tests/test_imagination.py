@@ -62,6 +62,14 @@ def test_decisions_in_a_row_equal_one_at_a_time(imaginer: Imaginer) -> None:
     assert torch.allclose(imaginer.read(after).reward, outcome.reward[:, -1:], atol=1e-4)
 
 
+def test_a_policy_plays_on_what_it_is_shown(imaginer: Imaginer) -> None:
+    start = begun(imaginer)
+    after, outcome, played = imaginer.play(start, lambda g, features: 0.1 * g + features[:, :4].tanh() / 2, 4)
+    assert torch.allclose(played[:, 0], start.features[:, :4].tanh() / 2)
+    expected, same_outcome = imaginer.imagine(start, played)
+    assert same(outcome, same_outcome) and same(after, expected)
+
+
 def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_place(imaginer: Imaginer) -> None:
     start, held = begun(imaginer), actions(4)
     before = [part.clone() for part in numbers(start)]

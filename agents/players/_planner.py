@@ -6,20 +6,18 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sfvgen_plan.agents.base import AgentSettings, Given
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
-    from sfvgen_plan.agents.optimisers import Optimiser
-    from sfvgen_plan.agents.planning import PlanningAgent
-    from sfvgen_plan.agents.search import SearchPlanner
+    from sfvgen_plan.agents.rollout import Score
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
 
 Made = TypeVar("Made")
 
-PRIORS = ("prior", "prior10")
+NO_PRIOR = "none"
 REMEMBERS = "remember what the episode showed; null = if the checkpoint has memory layers"
 
 
@@ -37,21 +35,16 @@ class SearchSettings(AgentSettings):
     candidates: int = setting(64, "plans scored in an iteration")
     iterations: int = setting(2, "rounds of candidates")
     sigma: float = setting(0.6, "standard deviation of the first candidates, in units of the action")
-    knots: int = setting(4, "points in time between which noise is interpolated; horizon or more = white noise")
-    warm_start: bool = setting(True, "begin at the last plan, one decision on")
-    reward_weight: float = setting(1.0, "weight of the discounted mean reward")
-    success_weight: float = setting(1.0, "weight of the discounted probability of the first success")
-    value_weight: float = setting(1.0, "weight of the value at the horizon")
-    discount: float = setting(0.95, "of a decision")
+    objective: str | None = setting(None, "module:function that scores an Outcome; null = reward, success and value")
 
 
 @dataclass(frozen=True)
 class PlannerSettings(SearchSettings):
     """Settings of a search in imagination."""
 
-    sampler_steps: int = setting(1, "denoising steps of an imagined frame")
     futures: int = setting(1, "imagined futures of each candidate")
-    shared_noise: bool = setting(True, "candidates meet the same noise")
+    penalty: float = setting(0.0, "what a standard deviation of the score across futures costs")
+    sampler_steps: int = setting(1, "denoising steps of an imagined frame")
     replan_every: int = setting(1, "decisions executed of each plan")
     memory: bool | None = setting(None, REMEMBERS)
 
@@ -69,22 +62,38 @@ def loaded(settings: Any, given: Given) -> tuple[Checkpoint, LearnedSimulator]:
     return checkpoint, checkpoint.simulator(steps, settings.memory, compiled=True)
 
 
-def search_agent(settings: Any, given: Given, optimiser: type[Optimiser], kind: type[SearchPlanner]) -> PlanningAgent:
-    """The agent that plans with a ``kind`` of search; it starts at a prior's plan if ``settings.prior`` names one.
+def scoring(name: str | None, **weights: float) -> Score:
+    """The objective of that name, or the task's own with these weights.
 
     Raises:
-        UserError: see ``loaded``, or a prior that is none.
+        UserError: it can't be imported, or is no function.
     """
     from sfvgen_plan.agents.objective import Objective
+    from sfvgen_plan.agents.registry import imported
+
+    if name is None:
+        return Objective(**weights)
+    found: Score = imported(str(name), "objective")
+    if not callable(found):
+        raise UserError(f"objective={name!r} is no function; give module:function that scores an Outcome")
+    return found
+
+
+def planning_agent(settings: Any, given: Given, kind: type) -> Any:
+    """The agent that plans with a ``kind`` of search.
+
+    Raises:
+        UserError: see ``loaded`` and ``scoring``.
+    """
     from sfvgen_plan.agents.planning import PlanningAgent
     from sfvgen_plan.agents.sub_goals import rule_of
 
-    if settings.prior is not None and settings.prior not in PRIORS:
-        raise unknown_name("prior", str(settings.prior), PRIORS)
     checkpoint, simulator = loaded(settings, given)
-    prior = checkpoint.prior(settings.prior) if settings.prior else None
-    objective = made(Objective, settings, reward_scale=checkpoint.card.reward_scale)
-    planner = made(kind, settings, optimiser=made(optimiser, settings), objective=objective, prior=prior)
+    guided: dict[str, Any] = {}
+    if hasattr(settings, "prior"):
+        guided["prior"] = None if settings.prior == NO_PRIOR else checkpoint.prior(settings.prior)
+    score = scoring(settings.objective, reward_scale=checkpoint.card.reward_scale)
+    planner = made(kind, settings, score=score, **guided)
     return PlanningAgent(
         simulator, planner, replan_every=settings.replan_every, seed=given.seed, sub_goals=rule_of(checkpoint)
     )

@@ -17,4 +17,4 @@ class Settings(default.Settings):
 
     order: ClassVar[int] = 90
 
-    prior: str = setting("prior10", "prior, or prior10 (10 expert episodes per task)")
+    prior: str = setting("prior10", "prior, prior10 (10 expert episodes per task), or none")

@@ -82,7 +82,7 @@ class Named:
 
 def standard_policies() -> list[Named]:
     """Eleven of different strength."""
-    few = ["agent.candidates=8", "agent.confirm=2"]
+    few = ["agent.candidates=8"]
     return [
         Named.of("prior"),
         Named.of("prior", noise=0.5),

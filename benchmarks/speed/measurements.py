@@ -139,12 +139,12 @@ def vector(bench: Bench, num_envs: int, obs_mode: str) -> float:
 
 
 def plan(bench: Bench, candidates: int, horizon: int) -> float:
-    """Seconds of one MPPI plan for one episode, of one round of candidates."""
+    """Seconds of one plan of the default agent for one episode, of one round of candidates."""
     from sfvgen_plan.agents.registry import make_agent
 
     task = bench.checkpoint.tasks[0]
     settings = {"candidates": candidates, "horizon": horizon, "iterations": 1}
-    agent: Any = make_agent("mppi", bench.checkpoint, bench.device, 0, settings)
+    agent: Any = make_agent("default", bench.checkpoint, bench.device, 0, settings)
     frame = bench.checkpoint.pipeline.decode(bench.checkpoint.starts[task][:1])
     agent.reset([0], [task], [0])
     return bench.clock(lambda: agent.act([0], frame))

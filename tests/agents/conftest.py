@@ -27,6 +27,11 @@ class Points:
     seed: Tensor
     step: Tensor
 
+    @property
+    def features(self) -> Tensor:
+        """(N, 4), place and goal."""
+        return torch.cat([self.place, self.goal], 1)
+
 
 class PointMass:
     """``Simulator`` of points that move by 0.2 x action. Pixel values of the newest frame are place and goal. With
@@ -56,6 +61,15 @@ class PointMass:
         moves = STEP * actions.clamp(-1, 1) + self.noise * torch.tensor(drift).float()
         places = state.place[:, None] + moves.cumsum(1)
         return replace(state, place=places[:, -1], step=state.step + 1), self._outcome(places, state.goal)
+
+    def play(self, state: Points, policy, decisions: int) -> tuple[Points, Outcome, Tensor]:
+        actions, outcomes, calls = [], [], self.denoiser_calls
+        for g in range(decisions):
+            actions.append(policy(g, state.features))
+            state, outcome = self.imagine(state, actions[-1][:, None])
+            outcomes.append([outcome.reward, outcome.success, outcome.value, outcome.estimates])
+        self.denoiser_calls = calls + 1
+        return state, Outcome(*(torch.cat(part, 1) for part in zip(*outcomes, strict=True))), torch.stack(actions, 1)
 
     def read(self, state: Points) -> Outcome:
         return self._outcome(state.place[:, None], state.goal)
@@ -88,8 +102,9 @@ class Towards:
     def __init__(self, offset: tuple[float, float] = (0.0, 0.0), gain: float = 1.0) -> None:
         self.offset, self.gain = torch.tensor(offset), gain
 
-    def act(self, state: Points) -> Tensor:
-        return (self.gain * (state.goal + self.offset - state.place) / STEP).clamp(-1, 1)
+    def act(self, features: Tensor) -> Tensor:
+        place, goal = features.split(2, -1)
+        return (self.gain * (goal + self.offset - place) / STEP).clamp(-1, 1)
 
 
 def picture(place: np.ndarray, goal: np.ndarray) -> np.ndarray:

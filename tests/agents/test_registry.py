@@ -89,9 +89,9 @@ def test_tables_have_weak_agents_before_strong_ones():
 
 
 def test_an_agent_is_named_after_what_differs_from_its_defaults():
-    settings, label = agent_settings("oracle", ["agent.candidates=8", "agent.value_weight=0.5", "agent.elites=8"])
-    assert (settings["value_weight"], settings["iterations"]) == (0.5, 2)
-    assert label == "oracle+candidates=8+value_weight=0.5"
+    settings, label = agent_settings("oracle", ["agent.candidates=8", "agent.sigma=0.5", "agent.elites=8"])
+    assert (settings["sigma"], settings["iterations"]) == (0.5, 2)
+    assert label == "oracle+candidates=8+sigma=0.5"
     settings, label = agent_settings("math:sin", ["agent.gain=2", "agent.net.widths=[4,8]", "agent.net.deep=true"])
     assert settings == {"gain": 2, "net": {"widths": [4, 8], "deep": True}}  # from outside, and so any
     assert label == "math:sin+gain=2+net.widths=[4, 8]+net.deep=True"
@@ -111,14 +111,14 @@ def test_a_value_that_cannot_be_read_is_named(agent, value):
     ("settings", "message"),
     [
         ({"horizont": 3}, "agent.horizont=3' names no setting; did you mean agent.horizon"),
-        ({"horizon": "long"}, "agent.horizon takes a whole number, such as 4"),
-        ({"candidates": 4}, "candidates=4"),
+        ({"horizon": "long"}, "agent.horizon takes a whole number, such as 5"),
+        ({"candidates": 1}, "candidates=1"),
         ({"replan_every": 9}, "replan_every=9"),
     ],
 )
 def test_settings_reach_the_agent_and_bad_ones_are_refused(settings, message, checkpoint):
-    agent = make_agent("default", checkpoint, settings={"horizon": 3, "radius": 0.25, "replan_every": 2})
-    assert (agent.planner.horizon, agent.planner.radius, agent.replan_every) == (3, 0.25, 2)
+    agent = make_agent("default", checkpoint, settings={"horizon": 3, "sigma": 0.25, "replan_every": 2})
+    assert (agent.planner.horizon, agent.planner.sigma, agent.replan_every) == (3, 0.25, 2)
     with pytest.raises(UserError, match=message):
         make_agent("default", checkpoint, settings=settings)
 

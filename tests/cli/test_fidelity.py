@@ -19,10 +19,9 @@ PLANNER = (
     "agent.elites=2",
     "agent.iterations=1",
     "agent.horizon=2",
-    "agent.knots=2",
     "noise=0.1",
 )
-NAMED = "cem+horizon=2+candidates=3+iterations=1+knots=2+elites=2+noise=0.1"
+NAMED = "cem+horizon=2+candidates=3+iterations=1+elites=2+noise=0.1"
 
 
 @pytest.fixture(autouse=True)

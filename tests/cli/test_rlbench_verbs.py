@@ -32,7 +32,7 @@ def checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
 def test_the_planner_plays_a_task(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["eval", "--task", TASK, "--agent", "default", "--checkpoint", str(checkpoint), "--device", "cpu"]
     rules = ["--episodes", "1", "--max-decisions", "2", "--lanes", "1", "--out", str(tmp_path / "run"), "--json"]
-    small = ["agent.patience=0", "agent.candidates=8", "agent.horizon=2"]
+    small = ["agent.candidates=8", "agent.horizon=2"]
     assert cli.main([*command, *rules, *small]) == 0
     (episode,) = json.loads(capsys.readouterr().out)["episodes"]
     assert episode["decisions"] == 2

@@ -78,7 +78,7 @@ def test_it_can_be_imagined_and_planned_in(trained: tuple[Path, list]) -> None:
     simulator = checkpoint.simulator()
     state, outcome = simulator.imagine(simulator.begin_latents(starts, checkpoint.tasks, [0, 1]), torch.zeros(2, 4, 4))
     assert outcome.estimates.shape == (2, 4, 10) and bool(outcome.estimates.isfinite().all())
-    assert checkpoint.prior("prior10").act(state).shape == (2, 4)
+    assert checkpoint.prior("prior10").act(state.features).shape == (2, 4)
 
 
 @pytest.mark.parametrize("stage", STAGES)
