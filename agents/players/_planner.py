@@ -93,7 +93,7 @@ def planning_agent(settings: Any, given: Given, kind: type) -> Any:
     if hasattr(settings, "prior"):
         guided["prior"] = None if settings.prior == NO_PRIOR else checkpoint.prior(settings.prior)
     score = scoring(settings.objective, reward_scale=checkpoint.card.reward_scale)
-    planner = made(kind, settings, score=score, **guided)
+    planner: Any = made(kind, settings, score=score, **guided)
     return PlanningAgent(
         simulator, planner, replan_every=settings.replan_every, seed=given.seed, sub_goals=rule_of(checkpoint)
     )
