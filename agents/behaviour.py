@@ -8,7 +8,7 @@ priors of few demonstrations do, and noise hardly ever: a model that has not see
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,14 +136,26 @@ def record(
         if terminated or truncated or over(info):
             break
     task = env.unwrapped.task
+    return staged(task, np.stack(frames), infos, actions, rewards, expert_actions=advice, **values)
+
+
+def staged(
+    task: str,
+    frames: np.ndarray,
+    infos: Sequence[dict[str, Any]],
+    actions: Sequence[np.ndarray],
+    rewards: Sequence[float],
+    **values: Any,
+) -> StagedEpisode:
+    """An episode of frames (T + 1, H, W, 3) and as many infos of the environment, as it is saved; ``values``: what else
+    ``StagedEpisode`` has to know."""
     return StagedEpisode.from_frames(
-        np.stack(frames),
+        frames,
         task=task,
         instruction=family_of(task).tasks[task],
         state=[info["state"] for info in infos],
         estimates=[info["estimates"] for info in infos],
         actions=actions,
-        expert_actions=advice,
         rewards=rewards,
         success=[info["success"] for info in infos],
         description=infos[0]["instruction"],

@@ -125,7 +125,24 @@ def collect(
     settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat)
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers} is too small; give at least 1")
-    out = Path(out)
+
+    def play(missing: Sequence[tuple[str, int]], staging: Path) -> None:
+        slots = min(workers or cpu_cores(), len(missing))
+        with closing(open_pool(partial(EpisodePlayer, settings, staging), slots)) as pool:
+            for _ in each(pool, [methodcaller("play", task, number) for task, number in missing]):
+                on_episode()
+
+    return gather(Path(out), settings, play, on_episode)
+
+
+def gather(
+    out: Path,
+    settings: CollectionSettings,
+    play: Callable[[Sequence[tuple[str, int]], Path], None],
+    on_episode: Callable[[], None] = lambda: None,
+) -> Path:
+    """``collect``, whoever plays: ``play`` is given the (task, number) of the episodes that are missing, and saves each
+    at its ``staged_path`` in the folder that it is given, too."""
     if out.is_file():
         raise UserError(f"out={str(out)!r} is a file; choose another folder")
     if out.is_dir() and any(out.iterdir()):
@@ -141,10 +158,7 @@ def collect(
         missing = [episode for episode in settings.plan if not _is_whole(staged_path(staging, *episode))]
         for _ in range(len(settings.plan) - len(missing)):
             on_episode()
-        slots = min(workers or cpu_cores(), len(missing))
-        with closing(open_pool(partial(EpisodePlayer, settings, staging), slots)) as pool:
-            for _ in each(pool, [methodcaller("play", task, number) for task, number in missing]):
-                on_episode()
+        play(missing, staging)
         _assemble(out, staging, settings)
     except BaseException:  # Ctrl-C, too
         if not _has_episodes(staging):

@@ -71,7 +71,7 @@ class Named:
         from sfvgen_plan.agents.planning import PlanningAgent
         from sfvgen_plan.benchmarks.fidelity.compare import Policy
 
-        made = make_agent(self.agent, checkpoint, device, 0, self.settings)
+        made = make_agent(self.agent, checkpoint, device, 0, self.settings, checkpoint.card.action_dim)
         if kind_of(made) != "batch":
             raise UserError(f"agent={self.agent!r} acts on the environment; give an agent that acts on frames")
         agent = cast("BatchAgent", made)

@@ -38,15 +38,16 @@ class Job:
 class Recording:
     """What an episode looked like: frames (F, H, W, 3) uint8, and whether the task was solved in each, (F,) bool.
 
-    ``actions`` (F - 1, A) led from each to the next. ``estimates`` (F, D) are the true values of
-    the read-outs; None where the environment doesn't tell.
+    ``actions`` (F - 1, A) led from each to the next, and earned ``rewards``; ``infos`` are the environment's, one a
+    frame.
     """
 
     job: Job
     frames: np.ndarray
     success: np.ndarray
     actions: np.ndarray
-    estimates: np.ndarray | None = None
+    rewards: tuple[float, ...] = ()
+    infos: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,17 @@ class _Episode:
     flag: bool = False
     first_success: int | None = None
     at_end: bool = False
-    seen: list[tuple[np.ndarray, bool, np.ndarray | None]] = field(default_factory=list)
-    actions: list[np.ndarray] = field(default_factory=list)
+    seen: list[tuple[np.ndarray, bool, dict[str, Any]]] = field(default_factory=list)
+    done: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
-    def see(self, frame: np.ndarray, info: dict[str, Any], action: np.ndarray | None = None) -> None:
+    def see(self, frame: np.ndarray, info: dict[str, Any]) -> None:
         if self.job.record:
-            self.seen.append((frame, self.flag, info.get("estimates")))
-            if action is not None:
-                self.actions.append(np.array(action, np.float32))
+            self.seen.append((frame, self.flag, info))
 
-    def add(self, reward: float, flag: bool, ended: bool) -> None:
+    def add(self, action: np.ndarray, reward: float, flag: bool, ended: bool) -> None:
         self.decisions += 1
+        if self.job.record:
+            self.done.append((np.array(action, np.float32), reward))
         self.at_end = ended
         self.return_ += reward
         self.flag = flag
@@ -138,10 +139,10 @@ class _Episode:
     def _recording(self) -> Recording | None:
         if not self.seen:
             return None
-        frames, flags, told = zip(*self.seen, strict=True)
-        estimates = None if any(values is None for values in told) else np.stack(told)
-        actions = np.stack(self.actions) if self.actions else np.zeros((0, 0), np.float32)
-        return Recording(self.job, np.stack(frames), np.array(flags), actions, estimates)
+        frames, flags, infos = zip(*self.seen, strict=True)
+        actions, rewards = zip(*self.done, strict=True) if self.done else ((), ())
+        led = np.stack(actions) if actions else np.zeros((0, 0), np.float32)
+        return Recording(self.job, np.stack(frames), np.array(flags), led, rewards, infos)
 
 
 class Player:
@@ -203,8 +204,8 @@ class Player:
         reward = float(reward)
         if not math.isfinite(reward):
             raise ValueError(f"the environment's reward is {reward}")
-        self._episode.add(reward, bool(info["success"]), bool(terminated or truncated))
-        self._episode.see(frame, info, action)
+        self._episode.add(action, reward, bool(info["success"]), bool(terminated or truncated))
+        self._episode.see(frame, info)
         return frame
 
     def _environment(self, task: str, pixels: bool) -> gymnasium.Env:

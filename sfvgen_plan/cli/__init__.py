@@ -27,7 +27,19 @@ from sfvgen_plan.arguments import BAD_INPUT
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
 
-VERBS = ("eval", "imagine", "play", "leaderboard", "fidelity", "bench", "collect", "train", "train-agent", "doctor")
+VERBS = (
+    "eval",
+    "imagine",
+    "play",
+    "leaderboard",
+    "fidelity",
+    "bench",
+    "collect",
+    "train",
+    "train-agent",
+    "improve",
+    "doctor",
+)
 
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 """Errors of the system that a user can mend by another path, whoever meets them."""

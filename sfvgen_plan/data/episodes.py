@@ -24,6 +24,9 @@ KINDS = ("clean", "noise0.3", "noise0.7", "random", "misled")
 """How an episode was played: by the expert, by the expert with noise (0.7: random after a while), at random, by the
 expert with a wrong idea of where things are."""
 
+OWN = "own"
+"""The kind of an episode that an agent played by itself, without an expert's advice."""
+
 _PENDING_PER_THREAD = 4
 
 
@@ -40,13 +43,13 @@ class EpisodeArrays:
         action_start: (E,) int64, index of the first decision.
         lengths: (E,) int64, decisions.
         actions: (A, numbers) float32 in [-1, 1], as executed.
-        expert_actions: (A, numbers) float32 in [-1, 1], what the expert would have done instead.
+        expert_actions: (A, numbers) float32 in [-1, 1], what the expert would have done instead; NaN in ``OWN`` ones.
         reward: (A,) float32, at most ``source.reward_scale``.
         success: (A,) bool.
         estimates: (F, D) float32, the true values of ``source.readouts``.
         state: (F, S) float32, the simulator's own numbers.
         task: (E,) int64, index into ``tasks``.
-        kind: (E,) str, one of ``KINDS``; in recorded RLBench episodes also "noise0.6".
+        kind: (E,) str, one of ``KINDS`` or ``OWN``; in recorded RLBench episodes also "noise0.6".
         seed: (E,) int64.
         tasks: task names.
         instructions: their instructions, in the same order.

@@ -30,7 +30,7 @@ class StagedEpisode:
         state: (T + 1, 39) float64.
         estimates: (T + 1, 10) float32.
         actions: (T, 4) float32, executed.
-        expert_actions: (T + 1, 4) float32, what the expert would have done at each state.
+        expert_actions: (T + 1, 4) float32, what the expert would have done at each state; NaN where none was asked.
         rewards: (T,) float64.
         success: (T + 1,) bool; the first is False.
         description: what this episode was about, in the simulator's words; empty where the instruction says it.

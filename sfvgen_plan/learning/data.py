@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.data.episodes import KINDS, EpisodeArrays
+from sfvgen_plan.data.episodes import KINDS, OWN, EpisodeArrays
 
 HELD_OUT_EVERY = 20
 """Every so many-th episode of a task is kept for validation."""
@@ -16,6 +16,8 @@ _STRIDE = 7  # has no divisor in common with it, so that every place has its tur
 
 BY_EXPERT = KINDS[:2]
 """Kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided."""
+BEST = 0.1
+"""Share of a task's own episodes that is imitated while none of them has succeeded."""
 TOLD = 0.5
 """Share of their frames whose text is that of the sub-goal instead of the task's instruction."""
 
@@ -29,7 +31,7 @@ class TrainingData:
     Attributes:
         frames: (F, H, W, 3) uint8.
         action: (F, A) action that led into the frame; zero for first frames.
-        expert: (F, A) the expert's action in the frame; ``has_expert`` (F,) where there is one.
+        expert: (F, A) the action in the frame that a prior may learn; ``has_expert`` (F,) where there is one.
         reward, success: (F,) labels of the frame; ``labelled`` (F,) False for first frames.
         estimates: (F, D).
         task: (F,) task index.
@@ -112,11 +114,13 @@ def to_training_data(
     def place(tensor: Tensor) -> Tensor:
         return tensor.to(device)
 
+    advice = worth_imitating(episodes)
+    known = np.isfinite(advice).all(-1)
     return TrainingData(
         frames=place(torch.as_tensor(episodes.frames)),
         action=place(scatter(episodes.actions, started, 0)),
-        expert=place(scatter(episodes.expert_actions, ~ended, 1)),
-        has_expert=place(~ended),
+        expert=place(scatter(np.nan_to_num(advice), ~ended, 1)),
+        has_expert=place(scatter(known, ~ended, 1) > 0),
         reward=place(scatter(episodes.reward, started, 0)),
         success=place(scatter(episodes.success, started, 0)),
         labelled=place(started),
@@ -128,6 +132,26 @@ def to_training_data(
         few=place(few[episode]),
         text=place(told_texts(episodes)),
     )
+
+
+def worth_imitating(episodes: EpisodeArrays) -> np.ndarray:
+    """(A, numbers) for a prior: the expert's advice where there is any; in an agent's own episode what it did until it
+    succeeded; NaN elsewhere. Of a task without advice or success, the own episodes of the highest reward stand in."""
+    advice, own = episodes.expert_actions.copy(), episodes.kind == OWN
+    ends = episodes.action_start + episodes.lengths
+    parts = [slice(start, end) for start, end in zip(episodes.action_start, ends, strict=True)]
+    solved = np.array([bool(episodes.success[part].any()) for part in parts])
+    earned = np.array([float(episodes.reward[part].mean()) for part in parts])
+    for task in range(len(episodes.tasks)):
+        here = episodes.task == task
+        good = here & own & solved
+        if own[here].all() and not good.any():
+            good = here & (earned >= np.quantile(earned[here], 1 - BEST))
+        for e in np.flatnonzero(good):
+            part = parts[e]
+            done = slice(part.start, part.start + int(np.argmax(episodes.success[part])) + 1) if solved[e] else part
+            advice[done] = episodes.actions[done]
+    return advice
 
 
 def told_texts(episodes: EpisodeArrays) -> Tensor:

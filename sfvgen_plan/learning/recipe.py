@@ -91,6 +91,8 @@ class VideoSettings:
             without text.
         dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
         shown: most true frames at a dream's beginning; each window has 1 to that many.
+        rarity: how much more often windows begin in states that the data has little of: 0 not at all, 1 so that all
+            states are seen as often.
         gamma: discount per decision of the value.
         expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
         success_share: progress is that share of success, and the rest of reward.
@@ -109,6 +111,7 @@ class VideoSettings:
     dream: float = 0.5
     dream_from: int = 2000
     shown: int = 4
+    rarity: float = 0.0
     gamma: float = 0.95
     expectile: float = 0.8
     success_share: float = 0.5
@@ -122,7 +125,7 @@ class VideoSettings:
     def __post_init__(self) -> None:
         check_number("frames", self.frames, 2)
         check_number("shown", self.shown, 1)
-        for name in ("drop_action", "drop_text", "dream", "gamma", "expectile", "success_share"):
+        for name in ("drop_action", "drop_text", "dream", "rarity", "gamma", "expectile", "success_share"):
             check_number(name, getattr(self, name), 0, 1)
         for name in ("context_noise", "dream_from", "estimates", "reward", "success", "value", "prior", "inverse"):
             check_number(name, getattr(self, name), 0)

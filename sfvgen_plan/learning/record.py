@@ -1,8 +1,7 @@
-"""What surrounds a training run: its record, its card, and what keeps two runs in one folder apart."""
+"""What surrounds a training run: its record, its card, and what tells it from other runs."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 from sfvgen_plan.data.episodes import EpisodeArrays, read_metadata
 from sfvgen_plan.data.minari_writer import METADATA_FILE
 from sfvgen_plan.data.rlbench import is_recording
-from sfvgen_plan.errors import UserError
-from sfvgen_plan.io import atomic
 from sfvgen_plan.learning.recipe import Recipe
 from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard
 from sfvgen_plan.nested import flat
@@ -55,7 +52,7 @@ def _record(
             "first seed": int(min(episodes.seed)),
             "last seed": int(max(episodes.seed)),
         },
-        "recipe": config["train"],
+        "recipe": {name: part for name, part in config["train"].items() if start is None or name != "model"},
     }
     if episodes.source.licence:
         record["licence"] = episodes.source.licence
@@ -72,31 +69,9 @@ def has_split(data: Path) -> bool:
     return is_recording(data)
 
 
-class RunNote:
-    """What has to stay the same while the run in a folder is gone on with: its networks, texts and start."""
-
-    def __init__(self, folder: Path, config: Mapping[str, Any], card: CheckpointCard, start: Checkpoint | None) -> None:
-        self.file = folder / "model.json"
-        recipe = config["train"]
-        texts = {"tasks": list(card.tasks), "sub-goals": card.sub_goals}
-        begin = {"base": recipe["base"], "started from": start.hash if start is not None else None}
-        self.state = json.loads(json.dumps({**begin, **texts, **flat(recipe["model"])}))
-
-    def check(self) -> None:
-        """Refuse to go on with the training state of something else.
-
-        Raises:
-            UserError: the run in the folder is another one.
-        """
-        found = json.loads(self.file.read_text()) if self.file.exists() else self.state
-        if other := [key for key in {**self.state, **found} if self.state.get(key) != found.get(key)]:
-            raise UserError(
-                f"out={str(self.file.parents[1])!r} holds a training run with "
-                + ", ".join(f"{key}={found.get(key)} (now {self.state.get(key)})" for key in other)
-                + "; give another --out, or the same settings to go on with it"
-            )
-
-    def write(self) -> None:
-        """Leave it in the folder."""
-        with atomic(self.file, "out") as staged:
-            staged.write_text(json.dumps(self.state, indent=1) + "\n")
+def run_state(config: Mapping[str, Any], card: CheckpointCard, start: Checkpoint | None) -> dict[str, Any]:
+    """What has to stay the same while a training is gone on with: its networks, texts and start."""
+    recipe = config["train"]
+    texts = {"tasks": list(card.tasks), "sub-goals": card.sub_goals}
+    begin = {"base": recipe["base"], "started from": start.hash if start is not None else None}
+    return {**begin, **texts, **flat(recipe["model"])}

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from sfvgen_plan.catalogue import find_checkpoint
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.learning.recipe import Recipe
-from sfvgen_plan.model.build import build_pipeline
+from sfvgen_plan.model.build import build_pipeline, text_networks
 from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, hide_progress_bars, load_checkpoint
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
@@ -43,30 +43,39 @@ def checked_start(config: Mapping[str, Any], recipe: Recipe, device: torch.devic
             f"checkpoint={folder!r} was trained from ModelScope's weights and has no video transformer to go on from; "
             "give another one"
         )
+    for name, wanted in recipe.model.transformer.chosen().items():
+        own = start.pipeline.transformer.config[name]
+        if own != wanted:
+            raise UserError(
+                f"train.model.transformer.{name}={wanted}, but checkpoint={str(folder)!r} has {own}, and its networks "
+                "keep their sizes; choose the recipe that it was trained with"
+            )
     return start
 
 
 def first_pipeline(
     recipe: Recipe, card: CheckpointCard, readouts: int, seed: int, start: Checkpoint | None
 ) -> SlowFastVGenPipeline:
-    """The recipe's networks, untrained but for the text encoder; or with the weights of ``start``, whose text encoder
-    stays if it knows all texts; or ModelScope's, if the recipe has a ``base``.
+    """The recipe's networks, untrained but for the text encoder; or those of ``start``, whose text encoder stays if it
+    knows all texts; or ModelScope's, if the recipe has a ``base``.
 
     Raises:
-        UserError: ModelScope's networks can't be loaded; ``start`` has networks of other sizes.
+        UserError: ModelScope's networks can't be loaded; ``start`` is for other frames, actions or read-outs.
     """
     if recipe.base is not None:
         return _modelscope_pipeline(recipe.base, card.action_dim)
     texts = [*card.tasks.values(), *card.sub_goals]
-    sizes = {**asdict(recipe.model), "transformer": recipe.model.transformer.chosen()}
-    pipeline = build_pipeline(texts, card.size, card.action_dim, readouts, **sizes)
-    pipeline.set_progress_bar_config(disable=True)
     if start is not None:
-        _take_weights(pipeline, start)
+        pipeline = _going_on(start, card)
         if set(texts) <= {*start.card.tasks.values(), *start.card.sub_goals}:
-            known = start.pipeline
-            pipeline.register_modules(tokenizer=known.tokenizer, text_encoder=known.text_encoder)
             return pipeline
+        dim = pipeline.text_encoder.config.hidden_size
+        tokenizer, encoder = text_networks(texts, dim)
+        pipeline.register_modules(tokenizer=tokenizer, text_encoder=encoder)
+    else:
+        sizes = {**asdict(recipe.model), "transformer": recipe.model.transformer.chosen()}
+        pipeline = build_pipeline(texts, card.size, card.action_dim, readouts, **sizes)
+        pipeline.set_progress_bar_config(disable=True)
     cosine = fit_text_encoder(pipeline.tokenizer, pipeline.text_encoder, texts, recipe.text_steps, seed)
     logger.info("text encoder: largest cosine between two texts %.3f", cosine)
     return pipeline
@@ -90,14 +99,15 @@ def _modelscope_pipeline(base: str, action_dim: int) -> SlowFastVGenPipeline:
     return pipeline
 
 
-def _take_weights(pipeline: SlowFastVGenPipeline, start: Checkpoint) -> None:
-    for name in ("vae", "transformer"):
-        try:
-            getattr(pipeline, name).load_state_dict(getattr(start.pipeline, name).state_dict())
-        except RuntimeError as error:
-            mismatch = str(error).splitlines()[-1].strip()
+def _going_on(start: Checkpoint, card: CheckpointCard) -> SlowFastVGenPipeline:
+    """The networks of ``start``, which learn again; the units of their numbers and latents stay as they are."""
+    for name in ("size", "action_dim", "readouts", "reward_scale"):
+        theirs, ours = getattr(start.card, name), getattr(card, name)
+        if theirs != ours:
             raise UserError(
-                f"checkpoint={str(start.path)!r}: its {name} has other sizes than the recipe's model, or its frames, "
-                "actions or read-outs were others; choose the recipe and data that it was trained with "
-                f"({mismatch})"
-            ) from None
+                f"checkpoint={str(start.path)!r} was trained with {name}={theirs!r}, but the data has {ours!r}; start "
+                "from another one, or from new networks"
+            )
+    for network in (start.pipeline.vae, start.pipeline.transformer):
+        network.requires_grad_(True)
+    return start.pipeline

@@ -20,8 +20,9 @@ from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.latents import encoded, start_frames
 from sfvgen_plan.learning.log import Log, Progress
 from sfvgen_plan.learning.mirror import with_mirrored
+from sfvgen_plan.learning.note import RunNote
 from sfvgen_plan.learning.recipe import Recipe, StageSettings, filled
-from sfvgen_plan.learning.record import RunNote, has_split, new_card
+from sfvgen_plan.learning.record import has_split, new_card, run_state
 from sfvgen_plan.learning.start import checked_start, first_pipeline
 from sfvgen_plan.learning.trainer import Speedup, Stage, fit
 from sfvgen_plan.learning.video import VideoObjective, VideoStage
@@ -52,12 +53,12 @@ class Training:
         self.device, self.first = self.accelerator.device, self.accelerator.is_main_process
         self.speedups = checked_speedups(config["speedups"]) if self.device.type == "cuda" else {}
         self.log = Log(self.out / "training", config["log"] and self.first, on_progress)
-        start = checked_start(config, self.recipe, self.device)
+        self.start = start = checked_start(config, self.recipe, self.device)
         episodes = load_episodes(Path(config["data"]), tasks=config["tasks"])
         if not has_split(Path(config["data"])):
             check_training_seeds(episodes.seed, config["data"])
         self.card = new_card(config, self.recipe, episodes, start, overrides)
-        note = RunNote(self.out / "training", config, self.card, start)
+        note = RunNote(self.out, self.out / "training" / "model.json", run_state(config, self.card, start))
         note.check()
         self.data = to_training_data(episodes, self.device)
         if self.recipe.mirror:
@@ -73,7 +74,6 @@ class Training:
         """All stages; returns the checkpoint folder."""
         started = time.monotonic()
         if self.recipe.base is None:
-            self._set_units()
             self._fit_autoencoder()
         self.pipeline.to(self.device)
         self.data.latents = encoded(self.pipeline, self.data)
@@ -88,19 +88,18 @@ class Training:
         self.accelerator.wait_for_everyone()
         return self.out
 
-    def _set_units(self) -> None:
-        mean, std = estimate_scale(self.data)
-        self.pipeline.transformer.register_to_config(
-            estimate_mean=mean.tolist(), estimate_std=std.tolist(), reward_scale=self.card.reward_scale
-        )
-
     def _fit_autoencoder(self) -> None:
-        """Also the latents' scale."""
+        """Also the units of state, reward and latents; those of a checkpoint to start from stay."""
         vae = self.pipeline.vae
         vae.to(memory_format=torch.channels_last)  # twice as fast for pictures, on GPUs and CPUs
         stage = AutoencoderStage(self.data, vae, self.recipe.autoencoder.loss)
         self._fit(stage, self.recipe.autoencoder.fit)
-        set_latent_scale(vae, self.data)
+        if self.start is None:
+            set_latent_scale(vae, self.data)
+            mean, std = estimate_scale(self.data)
+            self.pipeline.transformer.register_to_config(
+                estimate_mean=mean.tolist(), estimate_std=std.tolist(), reward_scale=self.card.reward_scale
+            )
 
     def _video_stage(self) -> Stage:
         settings, pipeline = self.recipe.video, self.pipeline

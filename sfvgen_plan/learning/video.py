@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.dreams import Dreams
+from sfvgen_plan.learning.rarity import shares
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.edm import target
@@ -121,6 +122,8 @@ class VideoStage:
         self.starts = data.indices(~data.held_out & (number + half <= data.last) & (data.last > data.first))
         if not len(self.starts):
             raise UserError("data has no episode of two frames or more; collect longer episodes")
+        if settings.rarity:
+            self.starts = self.starts.repeat_interleave(shares(data, settings.frames, settings.rarity)[self.starts])
 
     def batch(self, step: int, size: int, generator: torch.Generator, average: nn.Module) -> dict[str, Tensor]:
         s, data, network = self.settings, self.data, self.objective.network

@@ -29,6 +29,13 @@ def build_autoencoder(size: int, widths: Sequence[int], latent_channels: int, no
     )
 
 
+def text_networks(texts: Sequence[str], dim: int) -> tuple[Any, Any]:
+    """A tokenizer with the words of the texts, and an untrained encoder of ``dim`` features."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = tiny_tokenizer(texts, Path(folder))
+    return tokenizer, tiny_text_encoder(tokenizer, dim)
+
+
 def build_pipeline(
     instructions: Sequence[str],
     size: int = 128,
@@ -43,8 +50,7 @@ def build_pipeline(
 
     ``transformer``: what its ``VideoTransformer`` differs in from the defaults.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer = tiny_tokenizer(instructions, Path(folder))
+    tokenizer, text_encoder = text_networks(instructions, text_dim)
     side = size // 2 ** (len(autoencoder_widths) - 1)
     sizes: dict[str, Any] = {
         "height": side,
@@ -55,7 +61,7 @@ def build_pipeline(
     units: dict[str, Any] = {"estimate_mean": [0.0] * readouts, "estimate_std": [1.0] * readouts}
     return SlowFastVGenPipeline(
         vae=build_autoencoder(size, autoencoder_widths, latent_channels),
-        text_encoder=tiny_text_encoder(tokenizer, text_dim),
+        text_encoder=text_encoder,
         tokenizer=tokenizer,
         transformer=VideoTransformer(**sizes, text_dim=text_dim, readouts=readouts, **units, **(transformer or {})),
     )

@@ -1,11 +1,14 @@
 """Flat training tensors: which label belongs to which frame, and who is held out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.learning.data import held_out_episodes, pick, to_training_data
+from sfvgen_plan.learning.data import held_out_episodes, pick, to_training_data, worth_imitating
+from sfvgen_plan.learning.rarity import shares
 
 CPU = torch.device("cpu")
 
@@ -81,3 +84,39 @@ def test_pick_draws_all_candidates_with_the_generators_numbers():
     assert set(draws[0].tolist()) == {3, 5, 9}
     assert draws[0].equal(draws[1])
     assert not draws[0].equal(draws[2])
+
+
+def test_of_own_episodes_what_succeeded_is_imitated_up_to_there(episodes):
+    own = replace(
+        episodes,
+        kind=np.where(np.arange(len(episodes)) == 0, "clean", "own"),
+        success=np.zeros_like(episodes.success),
+        expert_actions=np.full_like(episodes.expert_actions, np.nan),
+    )
+    parts = [slice(s, s + n) for s, n in zip(own.action_start, own.lengths, strict=True)]
+    own.expert_actions[parts[0]] = 0.25
+    first = int(np.flatnonzero(own.task == own.task[0])[1])
+    own.success[parts[first].start + 2] = True
+    advice = worth_imitating(own)
+    assert (advice[parts[0]] == 0.25).all()
+    assert np.array_equal(advice[parts[first]][:3], own.actions[parts[first]][:3])
+    assert np.isnan(advice[parts[first]][3:]).all()
+    # Of the other task nobody knows anything, so the episode of the highest reward stands in.
+    other = [e for e in range(len(own)) if own.task[e] != own.task[0]]
+    best = max(other, key=lambda e: own.reward[parts[e]].mean())
+    imitated = [e for e in other if not np.isnan(advice[parts[e]]).any()]
+    assert best in imitated and len(imitated) < len(other)
+    data = to_training_data(own, torch.device("cpu"))
+    assert data.expert.isfinite().all()
+    assert int(data.has_expert.sum()) == int(np.isfinite(advice).all(-1).sum())
+
+
+def test_windows_of_rare_states_have_more_shares(data):
+    data.latents = torch.zeros(len(data.task), 1)
+    data.estimates = torch.zeros(len(data.task), 2)
+    rare = (data.first == 0) & (data.task == data.task[0])
+    data.estimates[rare] = 1.0
+    common = shares(data, 4, 0.0)
+    assert set(common.tolist()) == {4}
+    found = shares(data, 4, 1.0)
+    assert found[rare].min() > found[(data.task == data.task[0]) & ~rare].max()

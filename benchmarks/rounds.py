@@ -1,0 +1,258 @@
+"""Rounds of play and training: an agent plays in the real simulator, and its model learns from that before it goes on.
+
+A round is a folder of parts, each of which appears as a whole: the episodes ``played``, an ``agent`` where one is
+trained in imagination, ``data`` with links to all episodes so far, the ``checkpoint`` trained on them; and a row. What
+is there is not done again, and what was killed goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from sfvgen_plan.agents.behaviour import staged
+from sfvgen_plan.agents.collection import CollectionSettings, gather, staged_path
+from sfvgen_plan.agents.registry import make_agent
+from sfvgen_plan.benchmarks.protocols import Protocol
+from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.files import merge_measurements, read_measurements
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
+from sfvgen_plan.console import Output
+from sfvgen_plan.data.episodes import OWN, read_metadata
+from sfvgen_plan.data.joined import join_datasets
+from sfvgen_plan.data.minari_writer import DATA_FILE
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.note import RunNote
+from sfvgen_plan.settings import compose, setting
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.fidelity.compare import Policy
+    from sfvgen_plan.learning.log import Progress
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+LINGER = 5
+"""Decisions that an episode goes on after its first success: what comes then is learnt, too."""
+
+THRESHOLD = 0.5
+BLOCK = 64
+"""Episodes that are imagined side by side."""
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """What the rounds are like."""
+
+    rounds: int = setting(5, "of play and training")
+    episodes: int = setting(40, "real ones of each task in a round")
+    noise: float = setting(0.1, "deviation of Gaussian noise on the actions played")
+    seed: int = setting(2 * FIRST_TRAINING_SEED, "of the first real episode; those below 100000 are for evaluation")
+    demonstrations: int | None = setting(None, "of --data, so many clean episodes of each task; null: all of it")
+    steps: int = setting(1000, "of the video transformer in a round; the first training has its recipe's")
+    autoencoder_steps: int = setting(300, "likewise")
+    rarity: float = setting(0.5, "how much more often thinly covered states are drawn: 0 not at all, 1 evenly")
+
+    def __post_init__(self) -> None:
+        for name, least in (("rounds", 1), ("episodes", 1), ("seed", FIRST_TRAINING_SEED), ("demonstrations", 1)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise UserError(f"{name}={value} is too small; give at least {least}")
+
+    @property
+    def going_on(self) -> list[str]:
+        """What training in a round differs in from the recipe's: it is short, and the model can dream already."""
+        return [
+            f"train.video.fit.steps={self.steps}",
+            f"train.video.fit.warmup={self.steps // 10}",
+            f"train.autoencoder.fit.steps={self.autoencoder_steps}",
+            f"train.autoencoder.fit.warmup={self.autoencoder_steps // 10}",
+            "train.video.learning.dream_from=0",
+            f"train.video.learning.rarity={self.rarity}",
+        ]
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and imagined
+    from the same first frames. All as text."""
+
+    suite: str
+    round: str
+    real_episodes: str
+    real_decisions: str
+    success_real: str
+    success_imagined: str
+
+
+@dataclass
+class Rounds:
+    """One run of ``sfvgen-plan improve``.
+
+    Attributes:
+        folder: of the run.
+        suite: what rows call it.
+        protocol: rules and tasks of the real episodes.
+        agent: makes the agent of a round from its checkpoint, given the round's folder and the one before.
+        recipe: ``key=value`` of the training.
+        data: dataset to begin with; checkpoint: to go on from. Without either, random play is learnt first.
+        lanes: real episodes side by side.
+    """
+
+    folder: Path
+    suite: str
+    protocol: Protocol
+    agent: Callable[[Checkpoint, Path, Path], Policy]
+    settings: RoundSettings
+    recipe: Sequence[str]
+    data: Path | None
+    checkpoint: Path | None
+    device: str
+    lanes: int
+    out: Output
+    on_progress: Progress
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> Path:
+        """All rounds; the folder of the last checkpoint.
+
+        Raises:
+            UserError: the folder holds another run; what play and training refuse.
+        """
+        begin = {name: value and str(value) for name, value in (("data", self.data), ("checkpoint", self.checkpoint))}
+        wanted = {**asdict(self.settings), "tasks": self.protocol.tasks, "recipe": self.recipe, **begin, **self.facts}
+        del wanted["rounds"]  # more of them may be added
+        note = RunNote(self.folder, self.folder / "improve.json", wanted)
+        note.check()
+        note.write()
+        model = self._begun()
+        for number in range(1, self.settings.rounds + 1):
+            model = self._round(number, model)
+        return model
+
+    def rows(self) -> list[RoundRow]:
+        """Of the rounds played so far."""
+        return read_measurements(self.folder / "improve.csv", RoundRow)
+
+    def _begun(self) -> Path:
+        """The first model."""
+        from sfvgen_plan.benchmarks.fidelity.compare import Policy
+
+        if self.data is None and self.checkpoint is not None:
+            return self.checkpoint
+        if self.data is None:
+            self._play(0, Policy("random", make_agent("random")))  # type: ignore[arg-type]
+        return self._trained(0, self.checkpoint, [])
+
+    def _round(self, number: int, model: Path) -> Path:
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        if str(number) not in [row.round for row in self.rows()]:
+            checkpoint = load_checkpoint(model, self.device)
+            policy = self.agent(checkpoint, self._of(number), self._of(number - 1))
+            self._score(number, policy, checkpoint, self._play(number, policy))
+        return self._trained(number, model, self.settings.going_on)
+
+    def _of(self, number: int) -> Path:
+        return self.folder / str(number)
+
+    def _play(self, number: int, policy: Policy) -> Path:
+        """The dataset of the round's real episodes."""
+        rules, count = self.protocol, self.settings.episodes
+        seed = self.settings.seed + number * count
+        frames = {"size": rules.size, "camera": rules.camera, "repeat": rules.repeat}
+        settings = CollectionSettings(rules.tasks, count, rules.max_decisions, seed, **frames)  # type: ignore[arg-type]
+        with self.out.progress(f"round {number}: play", total=len(settings.plan)) as bar:
+
+            def play(missing: Sequence[tuple[str, int]], staging: Path) -> None:
+                keep = _Keep(settings, staging, bar.advance)
+                jobs = [Job(task, seed + n, record=True) for task, n in missing]
+                evaluate(rules, jobs, Contestant(policy.name, policy.agent), self.lanes, keep)
+                if keep.broken:
+                    raise UserError(
+                        f"{len(keep.broken)} of {len(jobs)} episodes broke off ({keep.broken[0]}); the others are "
+                        "kept, and the same command goes on from there"
+                    )
+
+            return gather(self._of(number) / "played", settings, play, bar.advance)
+
+    def _score(self, number: int, policy: Policy, checkpoint: Checkpoint, played: Path) -> None:
+        """The row of the round."""
+        from sfvgen_plan.benchmarks.fidelity.compare import imagine
+
+        starts, solved = first_frames(played)
+        simulator, found = checkpoint.simulator(compiled=True), []
+        with self.out.progress(f"round {number}: imagine", total=len(starts)) as bar:
+            for n in range(0, len(starts), BLOCK):
+                block = starts[n : n + BLOCK]
+                found += imagine(policy.agent, block, simulator, self.protocol.max_decisions, THRESHOLD)
+                bar.advance(len(block))
+        before = self._of(number - 1) / "data"
+        known = read_metadata(before) if before.exists() else {}
+        imagined = np.mean([one["imagined_success"] for one in found])
+        row = RoundRow(
+            self.suite, str(number), str(known.get("total_episodes", 0)), str(known.get("total_steps", 0)),
+            f"{solved.mean():.4f}", f"{imagined:.4f}",
+        )  # fmt: skip
+        merge_measurements(self.folder / "improve.csv", RoundRow, ("suite", "round"), [row])
+        self.out.note(f"round {number}: success real {row.success_real}, imagined {row.success_imagined}")
+
+    def _trained(self, number: int, start: Path | None, changes: Sequence[str]) -> Path:
+        """The checkpoint trained on all episodes up to this round."""
+        from sfvgen_plan.learning.train import Training
+
+        folder, done = self._of(number), self._of(number) / "checkpoint"
+        if done.exists():
+            return done
+        own = [self._of(n) / "played" for n in range(number + 1)]
+        parts = [*filter(None, [self.data]), *(part for part in own if part.exists())]
+        join_datasets(folder / "data", parts, self.settings.demonstrations if self.data else None)
+        partial = folder / "checkpoint.partial"
+        config = compose("train", [*self.recipe, *changes]) | {"data": str(folder / "data"), "out": str(partial)}
+        config |= {"checkpoint": str(start) if start else None, "seed": number, "tasks": list(self.protocol.tasks)}
+        training = Training(config, self.on_progress, [*self.recipe, *changes])
+        training.run()
+        training.accelerator.end_training()
+        shutil.rmtree(partial / "training")
+        return partial.rename(done)
+
+
+class _Keep(Observer):
+    """Saves every episode as it ends."""
+
+    def __init__(self, settings: CollectionSettings, staging: Path, on_episode: Callable[[], None]) -> None:
+        self.settings, self.staging, self.on_episode = settings, staging, on_episode
+        self.broken: list[str] = []
+        self._last: Recording | None = None
+
+    def recorded(self, recording: Recording) -> None:
+        self._last = recording
+
+    def ended(self, row: EpisodeRow) -> None:
+        if row.error:
+            self.broken.append(row.error)
+            return
+        of = self._last
+        assert of is not None and (of.job.task, of.job.seed) == (row.task, row.seed)
+        unknown = np.full((len(of.frames), of.actions.shape[1]), np.nan, np.float32)
+        about = {"kind": OWN, "seed": row.seed, "expert_actions": unknown}
+        episode = staged(row.task, of.frames, of.infos, list(of.actions), of.rewards, **about)
+        episode.save(staged_path(self.staging, row.task, row.seed - self.settings.seed))
+        self.on_episode()
+
+
+def first_frames(played: Path) -> tuple[list[Recording], np.ndarray]:
+    """The beginning of each episode of a dataset, and which of them succeeded, (E,) bool."""
+    starts, solved = [], []
+    with h5py.File(played / DATA_FILE, "r") as file:
+        for episode in (file[f"episode_{number}"] for number in range(len(file))):
+            job = Job(str(episode.attrs["task"]), int(episode.attrs["seed"]))
+            frames = episode["observations/pixels"][:1]
+            starts.append(Recording(job, frames, np.zeros(1, bool), np.zeros((0, 0), np.float32)))
+            solved.append(bool(episode["infos/success"][()].any()))
+    return starts, np.array(solved)

@@ -1,0 +1,124 @@
+"""``sfvgen-plan improve``: an agent plays in the real simulator, its model learns from that, and so on."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.arguments import CheckpointAction, add_overrides, positive_int
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.protocols import Protocol
+
+HELP = "rounds of real play and training, from random play, demonstrations or a checkpoint"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of the verb."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--task", action="append", metavar="NAME", help="a task; may be given several times")
+    what.add_argument("--suite", metavar="NAME", help="all tasks of a protocol, such as metaworld-10")
+    parser.add_argument("--agent", default="default", help="who plays, as in eval (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; goes on if killed")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="dataset to begin with")
+    parser.add_argument(
+        "--checkpoint", metavar="PATH", action=CheckpointAction, help="to begin with (default: new networks)"
+    )
+    parser.add_argument("--label", help="what rows call the run (default: the suite or tasks)")
+    parser.add_argument("--max-decisions", type=positive_int, help="limit of an episode (default: the protocol's)")
+    parser.add_argument("--lanes", type=positive_int, help="real episodes side by side (default: by the machine)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add_overrides(parser)
+
+
+def explain(args: Namespace) -> str:
+    """The settings."""
+    from sfvgen_plan.agents.registry import explain_settings
+    from sfvgen_plan.benchmarks.rounds import RoundSettings
+    from sfvgen_plan.settings import explained
+
+    recipes = "train=NAME and train.KEY=value change the training, see `sfvgen-plan train --help`"
+    return "\n".join(["settings", *explained(RoundSettings), recipes, explain_settings(args.agent)])
+
+
+def run(args: Namespace) -> int:
+    """Play and train; the same command again goes on where it was killed, and one with more rounds adds them."""
+    from sfvgen_plan.benchmarks.fidelity.policies import Named
+    from sfvgen_plan.benchmarks.rounds import Rounds, RoundSettings
+    from sfvgen_plan.cli.train import StageBars
+    from sfvgen_plan.console import Output, table
+    from sfvgen_plan.devices import cpu_cores, resolve_device
+    from sfvgen_plan.learning.recipe import Recipe, filled
+    from sfvgen_plan.settings import compose, configured, of_group
+
+    own, others = of_group(args.overrides, "agent")
+    recipe = [text for text in others if text.split("=")[0].split(".")[0] in ("train", "speedups")]
+    settings = configured(RoundSettings, [text for text in others if text not in recipe])
+    for changes in ([], settings.going_on):
+        filled(Recipe, compose("train", [*recipe, *changes])["train"], "train")
+    named = Named.of(args.agent, own, settings.noise)
+    protocol = checked_rules(args)
+    out, device = Output.of(args), resolve_device(args.device)
+    stages = StageBars(out)
+    rounds = Rounds(
+        folder=args.out,
+        suite=args.label or args.suite or "+".join(args.task),
+        protocol=protocol,
+        agent=lambda checkpoint, folder, before: named.made(checkpoint, device),
+        settings=settings,
+        recipe=recipe,
+        data=args.data,
+        checkpoint=Path(args.checkpoint) if args.checkpoint else None,
+        device=device,
+        lanes=args.lanes or (1 if device == "cpu" else min(64, 4 * cpu_cores())),
+        out=out,
+        on_progress=stages.update,
+        facts={"agent": named.name, "max_decisions": protocol.max_decisions},
+    )
+    try:
+        last = rounds.run()
+    finally:
+        stages.close()
+    rows = rounds.rows()
+    gaps = [float(row.success_imagined) - float(row.success_real) for row in rows]
+    columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
+    lines = [
+        (row.round, row.real_episodes, row.real_decisions, row.success_real, row.success_imagined, f"{gap:+.4f}")
+        for row, gap in zip(rows, gaps, strict=True)
+    ]
+    data: dict[str, Any] = {"checkpoint": str(last), "rounds": [vars(row) for row in rows]}
+    out.result(data, table(None, columns, lines))
+    out.note(f"rows: {args.out / 'improve.csv'}; last checkpoint, to be scored by sfvgen-plan eval: {last}")
+    return 0
+
+
+def checked_rules(args: Namespace) -> Protocol:
+    """The rules of the real episodes.
+
+    Raises:
+        UserError: unknown suite or task; data or a checkpoint of other tasks or frames.
+    """
+    from sfvgen_plan.benchmarks.fidelity.study import rules
+    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
+    from sfvgen_plan.benchmarks.rounds import LINGER
+    from sfvgen_plan.catalogue import check_covers
+    from sfvgen_plan.data.episodes import read_metadata
+    from sfvgen_plan.envs.family import canonical
+
+    tasks = [canonical(task) for task in args.task or ()]
+    usual = protocol_for_task(tasks[0]) if tasks else load_protocol(args.suite)
+    limit = args.max_decisions or usual.max_decisions
+    protocol = replace(rules(args.suite, tasks, limit, 0, 1), linger=LINGER)
+    if args.data is not None:
+        made = read_metadata(args.data)["collection"]
+        for name in ("size", "camera", "repeat"):
+            if made[name] != getattr(protocol, name):
+                raise UserError(f"data={str(args.data)!r} has {name}={made[name]!r}, not {getattr(protocol, name)!r}")
+        if missing := [task for task in protocol.tasks if task not in made["tasks"]]:
+            raise UserError(f"data={str(args.data)!r} has no episodes of {', '.join(missing)}; collect them, too")
+    elif args.checkpoint is not None:
+        check_covers(args.checkpoint, protocol.tasks)
+    return protocol

@@ -1,0 +1,63 @@
+"""Several datasets as one that has links to their episodes: what an agent learns from as it goes on playing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from sfvgen_plan.data.episodes import read_metadata
+from sfvgen_plan.data.minari_writer import COLLECTION_KEY, DATA_FILE, METADATA_FILE
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
+
+SAME = ("size", "camera", "repeat", "source")
+"""Of how episodes were made; the same in datasets that are joined."""
+
+
+def join_datasets(out: Path, parts: Sequence[Path], demonstrations: int | None = None) -> None:
+    """Make ``out`` a dataset of the parts' episodes, in their order. They stay where they are, and must.
+
+    Args:
+        out: folder to make, as a whole or not at all.
+        parts: folders of datasets.
+        demonstrations: of the first part, only so many clean episodes of each task; None: all.
+
+    Raises:
+        UserError: a part is no dataset, or its frames were made differently.
+    """
+    metadata = [read_metadata(part) for part in parts]
+    first = metadata[0]
+    for part, other in zip(parts, metadata, strict=True):
+        for name in SAME:
+            if (found := other[COLLECTION_KEY].get(name)) != (wanted := first[COLLECTION_KEY].get(name)):
+                raise UserError(f"data={str(part)!r} has {name}={found!r}, not {wanted!r} as {str(parts[0])!r}")
+    count = steps = 0
+    with atomic(out, "out") as staged:
+        staged.mkdir()
+        with h5py.File(staged / DATA_FILE, "w") as file:
+            for part in parts:
+                few = demonstrations if part is parts[0] else None
+                path = os.path.relpath((part / DATA_FILE).resolve(), out.resolve())
+                for name, decisions in _episodes(part, few):
+                    file[f"episode_{count}"] = h5py.ExternalLink(path, name)
+                    count, steps = count + 1, steps + decisions
+        told = {**first, "total_episodes": count, "total_steps": steps}
+        (staged / METADATA_FILE).write_text(json.dumps(told), encoding="utf-8")
+
+
+def _episodes(part: Path, demonstrations: int | None) -> list[tuple[str, int]]:
+    """Names and decisions of the episodes that are wanted."""
+    wanted: list[tuple[str, int]] = []
+    seen: Counter[str] = Counter()
+    with h5py.File(part / DATA_FILE, "r") as file:
+        for name in (f"episode_{number}" for number in range(len(file))):
+            about = file[name].attrs
+            seen[about["task"]] += about["kind"] == "clean"
+            if demonstrations is None or (about["kind"] == "clean" and seen[about["task"]] <= demonstrations):
+                wanted.append((name, int(about["total_steps"])))
+    return wanted

@@ -1,0 +1,132 @@
+"""``sfvgen-plan improve`` as a user meets it, in a simulator of one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sfvgen_plan import cli
+from sfvgen_plan.benchmarks import rounds
+from sfvgen_plan.cli.train import StageBars
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.model.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.usefixtures("toy")
+TINY = ("train=tiny", "train.text_steps=2", "steps=2", "autoencoder_steps=1", "episodes=2")
+START = ("--suite", "toy", "--agent", "prior", "--device", "cpu", "--quiet", *TINY)
+
+
+def improve(out: Path, *options: str) -> int:
+    return cli.main(["improve", "--out", str(out), *START, *options])
+
+
+def of(out: Path) -> dict[str, bytes]:
+    """Rows and weights of a run."""
+    files = [out / "improve.csv", *sorted(out.glob("*/checkpoint/*/*.safetensors"))]
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def whole(toy: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two rounds from random play, in one go."""
+    out = tmp_path_factory.mktemp("improve") / "whole"
+    assert improve(out, "rounds=2") == 0
+    return out
+
+
+def test_from_random_play_every_round_has_a_row_and_learns_from_all_before(whole: Path) -> None:
+    lines = [line.split(",") for line in (whole / "improve.csv").read_text().splitlines()]
+    assert lines[0] == ["suite", "round", "real_episodes", "real_decisions", "success_real", "success_imagined"]
+    assert [line[:3] for line in lines[1:]] == [["toy", "1", "4"], ["toy", "2", "8"]]
+    assert all(0 <= float(share) <= 1 for line in lines[1:] for share in line[4:])
+    last = load_episodes(whole / "2" / "data")
+    assert len(last) == 12 and set(last.kind) == {"own"} and last.tasks == ["toy/left", "toy/right"]
+    assert len(set(zip(last.task, last.seed, strict=True))) == 12 and min(last.seed) >= FIRST_TRAINING_SEED
+    played = load_episodes(whole / "1" / "played")
+    solved = [played.success[s : s + n].any() for s, n in zip(played.action_start, played.lengths, strict=True)]
+    assert float(lines[1][4]) == np.mean(solved)
+    record = load_checkpoint(whole / "2" / "checkpoint").card.training
+    assert record["started from"]["checkpoint"] == load_checkpoint(whole / "1" / "checkpoint").hash
+
+
+def test_killed_in_play_and_in_training_it_ends_the_same(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def killed(where: Any, name: str, when: Callable[..., bool]) -> None:
+        """Run until ``when`` says so of the arguments of a method, which is then interrupted."""
+        original = getattr(where, name)
+
+        def method(*arguments: Any) -> None:
+            original(*arguments)
+            if when(*arguments):
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, method)
+            assert improve(out, "rounds=1") == cli.INTERRUPTED
+
+    killed(rounds._Keep, "ended", lambda keep, row: row.seed % 2 == 1 and "1" in keep.staging.parts)
+    kept = {file: file.stat().st_mtime_ns for file in (out / "1" / "played.partial").glob("*.npz")}
+    assert kept and not (out / "1" / "played").exists() and not (out / "improve.csv").exists()
+    played: list[Any] = []
+    original = rounds.evaluate
+    monkeypatch.setattr(rounds, "evaluate", lambda *all: played.extend(all[1]) or original(*all))
+    killed(StageBars, "update", lambda bars, stage, *_: stage == "video")
+    assert len(played) == 4 - len(kept)
+    assert (out / "1" / "checkpoint.partial").exists() and (out / "improve.csv").exists()
+    monkeypatch.setattr(rounds.Rounds, "_score", lambda *_: pytest.fail("a finished part was done again"))
+    assert improve(out, "rounds=1") == 0
+    monkeypatch.undo()
+    assert improve(out, "rounds=2") == 0  # rounds may be added
+    assert of(out) == of(whole)
+
+
+def test_from_demonstrations_and_from_a_checkpoint(whole: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    assert (
+        cli.main(["collect", "--suite", "toy", "--out", str(data), "--episodes", "6", "--workers", "1", "--quiet"]) == 0
+    )
+    assert improve(out, "--data", str(data), "rounds=1", "demonstrations=1") == 0
+    first, then = load_episodes(out / "0" / "data"), load_episodes(out / "1" / "data")
+    assert list(first.kind) == ["clean"] * 2 and sorted(then.kind) == ["clean"] * 2 + ["own"] * 4
+    assert (out / "improve.csv").read_text().splitlines()[1].startswith("toy,1,2,24,")
+
+    options = ("--checkpoint", str(whole / "2" / "checkpoint"), "rounds=1", "--label", "more")
+    assert improve(tmp_path / "more", *options) == 0
+    assert not (tmp_path / "more" / "0").exists() and len(load_episodes(tmp_path / "more" / "1" / "data")) == 4
+    assert (tmp_path / "more" / "improve.csv").read_text().splitlines()[1].startswith("more,1,0,0,")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--agent", "expert"), "agent='expert' acts on the true state"),
+        (("seed=7",), "seed=7 is too small; give at least 100000"),
+        (("rounds=0",), "rounds=0 is too small"),
+        (("train.video.fit.steps=-1",), "train.video.fit.steps=-1 must be at least 0"),
+        (("steps=-1",), "train.video.fit.steps=-1 must be at least 0"),
+        (("--data", "nowhere"), "data='nowhere' is not a dataset"),
+        (("--checkpoint", "metaworld10"), "task='toy/left' is not covered by checkpoint='metaworld10'"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    assert improve(tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_run_does_not_go_on_in_the_same_folder(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert improve(whole, "noise=0.5") == 2
+    assert "holds a run with noise=0.1 (now 0.5)" in capsys.readouterr().err
+    assert json.loads((whole / "improve.json").read_text())["noise"] == 0.1
