@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -49,7 +51,8 @@ class Behaviour:
         seed: of the episode; also decides its kind.
         decisions: length of the episode. A high-noise one turns random at a decision drawn from the whole of it.
         layout: of the state. Without it random motion is pulled nowhere, and no episode is misled.
-        advise: the expert's action in any state. Without it no episode is misled; low noise stands in.
+        mislead: the expert's action if it believed the state to be off by an error (S,). Without it no episode is
+            misled; low noise stands in.
         action_dim: A.
     """
 
@@ -59,18 +62,18 @@ class Behaviour:
         seed: int,
         decisions: int,
         layout: StateLayout | None = None,
-        advise: Callable[[np.ndarray], np.ndarray] | None = None,
+        mislead: Callable[[np.ndarray], np.ndarray] | None = None,
         action_dim: int = 4,
     ) -> None:
         kind = kind_of(seed)
-        self.kind = NOISE_LOW if kind == MISLED and (advise is None or layout is None) else kind
+        self.kind = NOISE_LOW if kind == MISLED and (mislead is None or layout is None) else kind
         self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
         self._wandering = SmoothRandom(self._random, layout, action_dim)
         self._random_from = {RANDOM: 0, NOISE_HIGH: int(self._random.integers(1, decisions + 1))}.get(self.kind)
         self._misled: Misled | None = None
         if self.kind == MISLED:
-            assert advise is not None and layout is not None
-            self._misled = Misled(self._random, layout, advise)
+            assert mislead is not None and layout is not None
+            self._misled = Misled(self._random, layout, mislead)
         self._decision = 0
 
     def act(self, state: np.ndarray, expert_action: np.ndarray) -> np.ndarray:
@@ -86,21 +89,28 @@ class Behaviour:
 
 def play_scripted(env: Any, seed: int, decisions: int) -> StagedEpisode:
     """Play a training episode of at most ``decisions`` decisions with the expert of the environment's task, disturbed
-    as the seed has it. The result depends on nothing else."""
+    as the seed has it, until it has lingered after a success. The result depends on nothing else."""
     real = env.unwrapped
     family, expert = family_of(real.task), expert_of(real.task)
     expert.reset(real.task, seed)
     started = env.reset(seed=seed)
     length = min(decisions, getattr(real, "length", decisions))
     # Experts that are led by their task's layout, not by the state, can't be misled.
-    advise = getattr(expert, "act_on_state", None)
-    behaviour = Behaviour(real.task, seed, length, family.layout, advise, family.action_dim)
+    act_misled = getattr(expert, "act_misled", None)
+    mislead = partial(act_misled, real) if act_misled else None
+    behaviour = Behaviour(real.task, seed, length, family.layout, mislead, family.action_dim)
+    since_success = count()
+
+    def lingered(info: dict[str, Any]) -> bool:
+        return family.linger is not None and info["success_latched"] and next(since_success) >= family.linger
+
     return record(
         env,
         started,
         length,
         advise=lambda info: expert.act(real),
         act=lambda info, advice: behaviour.act(info["state"], advice),
+        over=lingered,
         kind=behaviour.kind,
         seed=seed,
     )
@@ -193,18 +203,17 @@ class Misled:
     may be right."""
 
     def __init__(
-        self, random: np.random.Generator, layout: StateLayout, advise: Callable[[np.ndarray], np.ndarray]
+        self, random: np.random.Generator, layout: StateLayout, mislead: Callable[[np.ndarray], np.ndarray]
     ) -> None:
-        self._random, self._layout, self._advise = random, layout, advise
+        self._random, self._layout, self._mislead = random, layout, mislead
         self._errors = self._drawn()
 
     def act(self, state: np.ndarray) -> np.ndarray:
         if self._random.random() < CHANGE_OF_MIND:
             self._errors = self._drawn() * (self._random.random() >= RIGHT)
-        believed = state.copy()
-        believed[self._layout.object] += self._errors[0]
-        believed[self._layout.goal] += self._errors[1]
-        return self._advise(believed).astype(np.float32)
+        error = np.zeros_like(state)
+        error[self._layout.object], error[self._layout.goal] = self._errors
+        return self._mislead(error).astype(np.float32)
 
     def _drawn(self) -> np.ndarray:
         """Errors (2, 3) of object and goal in metres."""

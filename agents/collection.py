@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
-FORMAT = 1
+FORMAT = 2
 """Of the collected data; raised whenever the same settings would give other episodes."""
 
 

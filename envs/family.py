@@ -61,6 +61,7 @@ class Family:
         action_dim: numbers in an action, each in [-1, 1].
         camera, size, repeat, decisions: of training episodes unless something else is asked for: camera, side of the
             frames in pixels, raw steps per decision, and decisions per episode (at most, where a task ends by itself).
+        linger: decisions that such an episode goes on after its first success; None: to its end.
         layout: of the state; None where it has no object and goal.
         expert: ``expert(task)`` makes an ``EnvAgent`` that solves the task.
         play: ``play(env, seed, decisions)`` plays one training episode and returns a ``StagedEpisode``.
@@ -84,6 +85,7 @@ class Family:
     size: int = 128
     repeat: int = 1
     decisions: int = 100
+    linger: int | None = None
     layout: StateLayout | None = None
     expert: Entry = ""
     play: Entry = "sfvgen_plan.agents.behaviour:play_scripted"

@@ -16,7 +16,7 @@ from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.family import Family, families, family_of
 from sfvgen_plan.errors import UserError, unknown_name
 
-FOR_SINGLE_TASKS = ("metaworld-10", "mt50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
+FOR_SINGLE_TASKS = ("metaworld-10", "metaworld-50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
 """Where tasks that are asked for by name are looked for first; several protocols may have the same task."""
 
 

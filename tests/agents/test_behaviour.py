@@ -5,9 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.behaviour import Behaviour, kind_of
+from sfvgen_plan.agents.behaviour import Behaviour, kind_of, play_scripted
 from sfvgen_plan.data.episodes import KINDS
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
+from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.sawyer import LAYOUT
 
 STATE = np.zeros(39)
@@ -18,9 +20,9 @@ def seed_of(kind, skip=0):
     return [seed for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 400) if kind_of(seed) == kind][skip]
 
 
-def towards_the_object(state):
+def towards_the_object(error):
     """An expert whose action says where it believes the object to be."""
-    return np.append(state[4:7] - STATE[4:7], 1.0)
+    return np.append(error[LAYOUT.object], 1.0)
 
 
 def actions_of(kind, decisions=40, task="reach-v3", skip=0):
@@ -78,3 +80,9 @@ def test_everything_random_follows_from_task_and_seed(kind):
         assert not np.array_equal(actions_of(kind), actions_of(kind, task="push-v3"))
         assert not np.array_equal(actions_of(kind), actions_of(kind, skip=1))
     assert np.abs(actions_of(kind)).max() <= 1
+
+
+def test_an_episode_ends_a_while_after_its_first_success():
+    env = MetaworldEnv("reach-v3", pixels=False, size=1)
+    episode = play_scripted(env, seed_of("clean"), 50)
+    assert np.flatnonzero(episode.success)[0] == len(episode.actions) - FAMILY.linger

@@ -21,7 +21,7 @@ MAIN = load_protocol("metaworld-10")
 def test_protocols_are_what_they_are_named_after() -> None:
     assert len(MAIN.tasks) == 10 and list(MAIN.seeds) == list(range(20))
     assert (len(load_protocol("avdc11-v3").tasks), load_protocol("avdc11-v3").episodes) == (11, 75)
-    assert (set(load_protocol("mt50").tasks), load_protocol("mt50").episodes) == (set(TASKS), 50)
+    assert (set(load_protocol("metaworld-50").tasks), load_protocol("metaworld-50").episodes) == (set(TASKS), 50)
     small = load_protocol("ivideogpt6")
     assert (len(small.tasks), small.size, small.repeat, small.camera) == (6, 64, 2, "corner")
     memory = load_protocol("memory")
@@ -50,7 +50,7 @@ def test_every_protocol_is_named_like_its_file_and_has_a_page_with_its_rules(nam
 
 def test_a_task_is_played_under_the_rules_of_its_first_suite() -> None:
     assert {protocol_for_task(task).id for task in MAIN.tasks} == {"metaworld-10"}
-    assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "mt50"}
+    assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "metaworld-50"}
     assert {protocol_for_task(task).id for task in MEMORY_TASKS} == {"memory"}
     for task, protocol in (("open_drawer", "rlbench-data"), ("stack_cups", "rlbench-wiw4"), ("turn_tap", "rlbench-18")):
         assert protocol_for_task(f"rlbench/{task}").id == protocol

@@ -114,7 +114,7 @@ def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_p
 
 
 def test_rows_of_other_rules_are_not_merged(tmp_path: Path) -> None:
-    run, into = tmp_path / "run.csv", tmp_path / "mt50.csv"
+    run, into = tmp_path / "run.csv", tmp_path / "metaworld-50.csv"
     write_rows(run, [ROW])
     with pytest.raises(UserError, match="metaworld-10"):
         merge_into_csv([run], into)

@@ -94,9 +94,9 @@ def test_a_suite_plays_every_task_under_its_own_protocol(capsys: pytest.CaptureF
 
 
 def test_agents_without_a_checkpoint_play_any_metaworld_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(load_protocol("mt50").tasks) == len(TASKS)
+    assert len(load_protocol("metaworld-50").tasks) == len(TASKS)
     data = report(capsys, "--task", "assembly-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1")
-    assert data["protocol"] == "mt50"
+    assert data["protocol"] == "metaworld-50"
 
 
 @pytest.mark.parametrize("agent", ["prior", "cem"])

@@ -85,7 +85,7 @@ def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -
         (("--store", "text.csv"), "line 2"),
         (("--store", "none.sqlite"), "no rows"),
         (("--store", store, "--protocol", "metaworld10"), "metaworld-10"),
-        (("--store", store, "--protocol", "metaworld-10,mt50"), "never ranked together"),
+        (("--store", store, "--protocol", "metaworld-10,metaworld-50"), "never ranked together"),
         (("--store", store, "--html", "empty"), "html='empty' can't be written to"),
         (("--store", store, "--markdown", f"{'long' * 80}.md"), "can't be written to"),
         (("--store", store, "--top", "0"), "--top"),
