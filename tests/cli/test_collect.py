@@ -27,10 +27,10 @@ def test_collects_and_says_so(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "frames"),
     [
-        (["--suite", "ivideogpt6"], ("corner", 64, 2, 40)),
-        (["--suite", "ivideogpt6", "--size", "32", "--repeat", "3"], ("corner", 32, 3, 40)),
+        (["--suite", "ivideogpt6"], ("corner", 64, 2, 50)),
+        (["--suite", "ivideogpt6", "--size", "32", "--repeat", "3"], ("corner", 32, 3, 50)),
         (["--suite", "ivideogpt6", "--camera", "corner2", "--decisions", "9"], ("corner2", 64, 2, 9)),
-        (["--task", "hammer-v3"], ("corner4", 128, 5, 40)),
+        (["--task", "hammer-v3"], ("corner4", 128, 5, 50)),
     ],
 )
 def test_a_protocols_frames_are_taken_with_its_tasks(options, frames):
@@ -41,7 +41,7 @@ def test_a_protocols_frames_are_taken_with_its_tasks(options, frames):
 def test_other_protocols_have_the_usual_frames_of_their_simulator(suite):
     usual = {"memory": ("own", 128, 5, 200)}
     usual |= {name: ("front", 128, 1, 50) for name in protocol_names() if name.startswith("rlbench")}
-    assert frames_of("--suite", suite) == usual.get(suite, ("corner4", 128, 5, 40))
+    assert frames_of("--suite", suite) == usual.get(suite, ("corner4", 128, 5, 50))
 
 
 def frames_of(*options):
