@@ -259,13 +259,16 @@ class Imaginer:
         frame = shown
         if frame is None:
             frame = self.network.sample(window, g, self._noise(state, g, FRAME_STREAM), known, self.levels)
-        return frame, self._look(state, window, g, frame, known)
+        return frame, self._look(state, window, g, frame, known, imagined=shown is None)
 
-    def _look(self, state: Imagination, window: Window, g: int, frame: Tensor, known: Condition) -> Tensor:
+    def _look(
+        self, state: Imagination, window: Window, g: int, frame: Tensor, known: Condition, imagined: bool
+    ) -> Tensor:
         """Features (N, 1, K) of a clean frame (N, 1, S, V), shown with a little noise, which hides small errors."""
         level = self.network.config.context_noise
         shown = frame + level * self._noise(state, g, CONTEXT_STREAM)
-        tokens = self.network.look(window, g, shown, torch.full_like(known.given, level), known, self.remembers)
+        levels, made = torch.full_like(known.given, level), torch.full_like(known.given, imagined, dtype=torch.bool)
+        tokens = self.network.look(window, g, shown, levels, known, made, self.remembers)
         return self.network.features(tokens)
 
     def _noise(self, state: Imagination, g: int, stream: int) -> Tensor:

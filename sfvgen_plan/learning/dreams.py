@@ -71,5 +71,6 @@ class Dreams:
                 if t + 1 < truth.shape[1]:
                     # The noise of the context: the same numbers serve, as this frame is done.
                     known = replace(known, text=text[:, t + 1 : t + 2])
-                    network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known)
+                    imagined = (t >= kept)[:, None]
+                    network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known, imagined)
             return torch.cat(frames, 1)

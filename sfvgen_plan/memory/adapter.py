@@ -38,14 +38,14 @@ def save_adapter(memory: Memory | None, network: VideoTransformer, folder: Path,
     for (block, layer), fast in zip(_layers(network), memory.fast[episode], strict=True):
         name = f"base_model.model.{_name(block)}"
         weights[f"{name}.lora_A.weight"] = layer.down.detach().float()
-        weights[f"{name}.lora_B.weight"] = torch.block_diag(*fast.float().transpose(1, 2))
+        weights[f"{name}.lora_B.weight"] = torch.block_diag(*fast[..., : layer.size].float().transpose(1, 2))
     ranks = weights[next(iter(weights))].shape[0]
     targets = [_name(block) for block, _ in _layers(network)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         LoraConfig(r=ranks, lora_alpha=ranks, lora_dropout=0.0, target_modules=targets).save_pretrained(str(folder))
         save_file({key: value.cpu().contiguous() for key, value in weights.items()}, folder / WEIGHTS_FILE)
-        sums = {"gram": memory.gram[episode], "cross": memory.cross[episode]}
+        sums = {"gram": memory.gram[episode], "cross": memory.cross[episode], "known": memory.fast[episode, ..., -1:]}
         save_file({key: value.cpu().contiguous() for key, value in sums.items()}, folder / SUMS_FILE)
     except OSError as error:
         raise UserError(f"folder={str(folder)!r} can't be written to ({reason(error)}); give another") from error
@@ -66,7 +66,7 @@ def load_adapter(folder: Path, network: VideoTransformer) -> Lora:
                 raise ValueError("its A is that of another network")
             diagonal = weights[f"{name}.lora_B.weight"].view(layer.heads, layer.size, layer.heads, layer.rank)
             fast.append(diagonal.diagonal(dim1=0, dim2=2).permute(2, 1, 0))
-        parts = (torch.stack(fast), sums["gram"], sums["cross"])
+        parts = (torch.cat([torch.stack(fast), sums["known"]], -1), sums["gram"], sums["cross"])
         return Lora(*(part[None].to(network.embed.weight.device) for part in parts))
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(

@@ -32,8 +32,9 @@ class Layer(Protocol):
     def read(self, memory: Any, tokens: Tensor, place: Tensor) -> Tensor:
         """What frames (N, F, S, D) read."""
 
-    def write(self, memory: Any, tokens: Tensor, place: Tensor) -> Any:
-        """The memory after a clean frame (N, 1, S, D)."""
+    def write(self, memory: Any, tokens: Tensor, place: Tensor, imagined: Tensor) -> Any:
+        """The memory after a clean frame (N, 1, S, D), real or ``imagined`` (N, 1) bool: dreaming must not wear away
+        what was real."""
 
     def learn(self, memory: Any) -> Any:
         """The memory after fast learning at the end of a chunk; itself where there is none."""

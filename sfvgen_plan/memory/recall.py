@@ -1,4 +1,4 @@
-"""Recall: attention to all frames that left the window. Shapes: see ``memory.layers``."""
+"""Recall: attention to frames that left the window. Shapes: see ``memory.layers``; C frames that there is room for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from torch import Tensor, nn
 from sfvgen_plan.memory.layers import Address, unit
 from sfvgen_plan.memory.state import Bank
 
+ROOM = 120
+"""C, frames: as many as 4 MB hold of an episode in two layers of half precision."""
+
+ALIKE = 0.9
+"""Mean cosine of two frames' keys from which on both show one place."""
+
+NEVER = 2**62
+"""Number of a frame that is not there."""
+
 
 class Recall(nn.Module):
-    """Attention to the keys and values of all frames that left the window, found by their addresses: the memory that
-    grows, by 4 S D bytes a frame in half precision, and the upper bound of what a Temp-LoRA can recall.
+    """Attention to the keys and values of frames that left the window, found by their addresses: the upper bound of
+    what a Temp-LoRA can recall, at 4 S D bytes a frame in half precision.
+
+    Real frames are all written; when there is no more room, in the place of the one that is most alike. Imagined ones
+    are written where there is room and nothing alike, so that dreaming wears nothing away.
 
     Args:
         dim: D. places: M. tokens: S. features: K. heads: H.
@@ -36,14 +48,15 @@ class Recall(nn.Module):
         """Nothing remembered yet, of one layer."""
         half = torch.is_autocast_enabled(self.gain.device.type)
         kind = torch.get_autocast_dtype(self.gain.device.type) if half else self.gain.dtype
-        none = self.gain.new_zeros(episodes, 1, self.heads, 0, self.size, dtype=kind)
-        return Bank(none, none, torch.zeros(episodes, 1, dtype=torch.int64, device=none.device))
+        none = self.gain.new_zeros(episodes, 1, ROOM, self.tokens, self.heads * self.size, dtype=kind)
+        number = torch.full((episodes, 1, ROOM), NEVER, device=none.device)
+        return Bank(none, none, number, torch.zeros_like(number[..., 0]))
 
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
         """See ``Layer``."""
         frames = real.shape[1]
         found = self.address(tokens, place)
-        keys, values = self._stored(found[:, :frames], tokens[:, :frames])
+        keys, values = (self._split(x) for x in self._stored(found[:, :frames], tokens[:, :frames]))
         at = torch.arange(frames, device=real.device)
         left = (at[:, None] - at > self.window).repeat(2, 1) & (real > 0)[:, None]
         seen = left.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)
@@ -51,21 +64,28 @@ class Recall(nn.Module):
 
     def read(self, memory: Bank, tokens: Tensor, place: Tensor) -> Tensor:
         """See ``Layer``."""
-        frames = memory.keys.shape[3] // self.tokens
-        left = max(0, frames - self.window)
-        real = torch.arange(left, device=memory.count.device) >= frames - memory.count
-        seen = real.repeat_interleave(self.tokens, 1)[:, None, None].expand(-1, -1, tokens.shape[1] * self.tokens, -1)
-        keys, values = (x[:, 0, :, : left * self.tokens] for x in (memory.keys, memory.values))
+        left = (memory.number < memory.count[..., None] - self.window).repeat_interleave(self.tokens, 2)
+        seen = left[:, None].expand(-1, -1, tokens.shape[1] * self.tokens, -1)
+        keys, values = (self._split(x[:, 0]) for x in (memory.keys, memory.values))
         return self._heard(self.address(tokens, place), keys, values, seen)
 
-    def write(self, memory: Bank, tokens: Tensor, place: Tensor) -> Bank:
+    def write(self, memory: Bank, tokens: Tensor, place: Tensor, imagined: Tensor) -> Bank:
         """See ``Layer``."""
         new = self._stored(self.address(tokens, place), tokens)
-        keys, values = (
-            torch.cat([old, x[:, None].to(old.dtype)], 3)
-            for old, x in zip((memory.keys, memory.values), new, strict=True)
-        )
-        return Bank(keys, values, memory.count + 1)
+        there = memory.number < NEVER
+        cosine = memory.keys[:, 0].flatten(2) @ new[0].to(memory.keys.dtype).flatten(1)[..., None]  # (N, C, 1)
+        alike, nearest = (cosine[..., 0] / new[0][0].numel()).where(there[:, 0], -2.0).max(1)
+        filled = there.sum(2)  # (N, 1)
+        slot = filled.where(filled < ROOM, nearest[:, None])
+        kept = imagined & ((alike[:, None] > ALIKE) | (filled == ROOM))
+
+        def put(old: Tensor, x: Tensor) -> Tensor:
+            index = slot.view(-1, *[1] * (old.ndim - 1)).expand_as(old[:, :, :1])
+            there = old.gather(2, index)
+            return old.scatter(2, index, there.where(kept.view(-1, *[1] * (old.ndim - 1)), x.to(old.dtype)))
+
+        number = put(memory.number, memory.count[..., None])
+        return Bank(put(memory.keys, new[0][:, None]), put(memory.values, new[1][:, None]), number, memory.count + 1)
 
     def learn(self, memory: Bank) -> Bank:
         """Nothing is learnt: all is kept."""
@@ -76,9 +96,10 @@ class Recall(nn.Module):
         return x.flatten(1, 2).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
 
     def _stored(self, found: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H, F * S, v) of clean frames."""
-        value = self._split(self.value(tokens))
-        return unit(self._split(self.key(found))).to(value.dtype), value
+        """Keys and values (B, F, S, D) of clean frames."""
+        value = self.value(tokens)
+        key = self.key(found).unflatten(-1, (self.heads, self.size))
+        return unit(key).flatten(-2).to(value.dtype), value
 
     def _heard(self, found: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
         """found (B, F, S, K), keys and values (B, H, n, v), seen (B, 1, F * S, n) -> (B, F, S, D)."""

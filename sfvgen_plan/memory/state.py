@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -67,9 +66,10 @@ class Lora(Memory):
     """The fast weights ``B`` of a Temp-LoRA, and the two sums that its loss is made of.
 
     Attributes:
-        fast: (N, L, H, r, v) what is read.
+        fast: (N, L, H, r, v + 1) what is read; the last column learns a one beside every value, and so tells whether a
+            place is known.
         gram: (N, L, H, r, r) sum of β φ φᵀ over the frames so far.
-        cross: (N, L, H, r, v) sum of β φ vᵀ.
+        cross: (N, L, H, r, v + 1) sum of β φ [v, 1]ᵀ.
     """
 
     fast: Tensor
@@ -79,28 +79,15 @@ class Lora(Memory):
 
 @dataclass(frozen=True)
 class Bank(Memory):
-    """Keys and values of all frames so far, oldest first; those of younger episodes have padding before them.
+    """Keys and values of frames.
 
     Attributes:
-        keys, values: (N, L, H, M * S, v) of M frames.
+        keys, values: (N, L, C, S, D) of C frames; the first ones are filled first.
+        number: (N, L, C) int64, which frames of the episode they are; ``recall.NEVER`` where there is none yet.
         count: (N, L) int64, frames of the episode.
     """
 
     keys: Tensor
     values: Tensor
+    number: Tensor
     count: Tensor
-
-    def replaced(self, index: Tensor, part: Bank) -> Bank:
-        """The same, but the episodes that ``index`` names are those of ``part``."""
-        length = max(self.keys.shape[3], part.keys.shape[3])
-        return super(Bank, self._padded(length)).replaced(index, part._padded(length))
-
-    @classmethod
-    def join(cls, parts: Sequence[Bank]) -> Bank:
-        """The episodes of all parts, in that order."""
-        length = max(part.keys.shape[3] for part in parts)
-        return super().join([part._padded(length) for part in parts])
-
-    def _padded(self, length: int) -> Bank:
-        room = (0, 0, length - self.keys.shape[3], 0)
-        return Bank(F.pad(self.keys, room), F.pad(self.values, room), self.count)

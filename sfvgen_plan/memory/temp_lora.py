@@ -62,7 +62,7 @@ class TempLora(nn.Module):
     def empty(self, episodes: int) -> Lora:
         """Nothing learnt yet; one layer (L = 1)."""
         none = self.down.new_zeros(episodes, 1, self.heads, self.rank, self.rank, dtype=torch.float32)
-        fast = self.down.new_zeros(episodes, 1, self.heads, self.rank, self.size, dtype=torch.float32)
+        fast = self.down.new_zeros(episodes, 1, self.heads, self.rank, self.size + 1, dtype=torch.float32)
         return Lora(fast, none, fast)
 
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class TempLora(nn.Module):
         frames = real.shape[1]
         chunks = -(-frames // CHUNK)
         found = self.address(tokens, place)
-        gram, cross = self._sums(found[:, :frames], tokens[:, :frames], real, CHUNK)
+        gram, cross = self._sums(found[:, :frames], tokens[:, :frames], real[..., None, None], CHUNK)
         fast, states = torch.zeros_like(cross[:, 0]), []
         with torch.autocast(tokens.device.type, enabled=False):
             keep = 1 - self.forget.float().sigmoid()[:, None, None]
@@ -89,10 +89,12 @@ class TempLora(nn.Module):
         of_frame = torch.stack(states, 1).repeat_interleave(CHUNK, 1)[:, :frames]
         return self._read(found, torch.cat([of_frame, of_frame], 1))
 
-    def write(self, memory: Lora, tokens: Tensor, place: Tensor) -> Lora:
-        """The memory with a clean frame (N, 1, S, D) among its sums; what is read stays until ``learn``."""
-        real = tokens.new_ones(tokens.shape[:2], dtype=torch.float32)
-        gram, cross = self._sums(self.address(tokens, place), tokens, real, 1)
+    def write(self, memory: Lora, tokens: Tensor, place: Tensor, imagined: Tensor) -> Lora:
+        """See ``Layer``: the memory with the frame among its sums; what is read stays until ``learn``."""
+        found = self.address(tokens, place)
+        known = (self._low(found).float() @ memory.fast[..., -1:])[..., 0].clamp(0, 1)
+        weight = 1 - known.transpose(2, 3) * imagined[..., None, None]
+        gram, cross = self._sums(found, tokens, weight, 1, ones=True)
         return replace(memory, gram=memory.gram + gram, cross=memory.cross + cross)
 
     def learn(self, memory: Lora) -> Lora:
@@ -105,7 +107,8 @@ class TempLora(nn.Module):
 
     def read(self, memory: Lora, tokens: Tensor, place: Tensor) -> Tensor:
         """What frames (N, F, S, D) read."""
-        return self._read(self.address(tokens, place), memory.fast.expand(-1, tokens.shape[1], -1, -1, -1))
+        fast = memory.fast[..., : self.size].expand(-1, tokens.shape[1], -1, -1, -1)
+        return self._read(self.address(tokens, place), fast)
 
     def _low(self, found: Tensor) -> Tensor:
         """φ = A u, gated by whose tokens a head learns: (B, F, S, K) -> (B, F, H, S, r)."""
@@ -121,13 +124,18 @@ class TempLora(nn.Module):
             recalled = recalled + gate * self.adapted(found).unflatten(-1, (self.heads, self.size))
         return self.out(self.slow(found) + recalled.flatten(-2))
 
-    def _sums(self, found: Tensor, tokens: Tensor, real: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """β φ φᵀ and β φ vᵀ of clean frames (B, F, ...), summed over chunks: (B, chunks, H, r, r), (..., r, v)."""
-        frames = real.shape[1]
+    def _sums(
+        self, found: Tensor, tokens: Tensor, share: Tensor, length: int, ones: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """β φ φᵀ and β φ vᵀ of clean frames (B, F, ...), summed over chunks: (B, chunks, H, r, r), (..., r, v);
+        ``share`` (B, F, S or 1, H or 1) of each that is written; ``ones``: beside each value."""
+        frames = tokens.shape[1]
         chunks = -(-frames // length)
         low = self._low(found).float()
         value = self.value(tokens).float().unflatten(-1, (self.heads, self.size)).transpose(2, 3)
-        weight = (self.strength(tokens).float() + self.own).sigmoid() * real[..., None, None]
+        if ones:
+            value = F.pad(value, (0, 1), value=1.0)
+        weight = (self.strength(tokens).float() + self.own).sigmoid() * share
         weighted = low * weight.transpose(2, 3)[..., None]
         missing = chunks * length - frames
         low, value, weighted = (

@@ -240,13 +240,21 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         return Window(cache, self.tokens)
 
     def look(
-        self, window: Window, frame: int, tokens: Tensor, noise: Tensor, known: Condition, remember: bool = True
+        self,
+        window: Window,
+        frame: int,
+        tokens: Tensor,
+        noise: Tensor,
+        known: Condition,
+        imagined: Tensor,
+        remember: bool = True,
     ) -> Tensor:
         """Write a clean frame (N, 1, S, V), shown at its noise level (N, 1), as the new one of that number; returns its
-        features (N, 1, S, D). Without ``remember`` the memory layers are read but learn nothing."""
+        features (N, 1, S, D). ``imagined`` (N, 1) bool: rather than real. Without ``remember`` the memory layers are
+        read but learn nothing."""
         embedded = self._embedded(tokens, noise, True)
         condition = self._condition(noise, torch.ones_like(noise), known)
-        found = self._cached(window, frame, embedded, condition, self._address(known), remember)
+        found = self._cached(window, frame, embedded, condition, self._address(known), imagined if remember else None)
         ends = window.ends_chunk(frame) if remember else False
         if window.memory and ends is not False:
             for block, number in self.memory_blocks.items():
@@ -346,8 +354,15 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         return F.silu(told + self.text_in(self._typed(known.text)))
 
     def _cached(
-        self, window: Window, frame: int, tokens: Tensor, condition: Tensor, moved: Tensor, written: bool = False
+        self,
+        window: Window,
+        frame: int,
+        tokens: Tensor,
+        condition: Tensor,
+        moved: Tensor,
+        imagined: Tensor | None = None,
     ) -> Tensor:
+        """The blocks' output; what memory layers are asked is written if it is told whether it is ``imagined``."""
         slot = window.slot(frame)
         turn = turns(slot.number[:, None], self._turned)
         for layer, block in enumerate(self._blocks):
@@ -359,8 +374,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             def remember(asking: Tensor, layer: int = layer) -> Tensor:
                 number, memory = self.memory_blocks[layer], self._memory(layer)
                 read = memory.read(window.memory[number], asking, moved)
-                if written:
-                    window.memory[number] = memory.write(window.memory[number], asking, moved)
+                if imagined is not None:
+                    window.memory[number] = memory.write(window.memory[number], asking, moved, imagined)
                 return read
 
             tokens = block(tokens, condition, turn, attend, None if block.memory is None else remember)

@@ -1,13 +1,15 @@
-"""The Temp-LoRA that is taught to learn."""
+"""Memory layers: the Temp-LoRA that is taught to learn, and what both kinds do with imagined frames."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from sfvgen_plan.memory.recall import ROOM, Recall
 from sfvgen_plan.memory.temp_lora import CHUNK, TempLora
 
 EPISODES, FRAMES, TOKENS, DIM = 2, 3 * CHUNK + 3, 4, 32
+REAL = torch.zeros(EPISODES, 1, dtype=torch.bool)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_frame_by_frame_equals_the_whole_episode_at_once(layer: TempLora) -> Non
     for t in range(FRAMES):
         now = slice(t, t + 1)
         read.append(layer.read(memory, tokens[:1, now], place[:1, now]))
-        memory = layer.write(memory, tokens[:1, now], place[:1, now])
+        memory = layer.write(memory, tokens[:1, now], place[:1, now], REAL[:1])
         if (t + 1) % CHUNK == 0:
             memory = layer.learn(memory)
     assert torch.allclose(torch.cat(read, 1), whole[:1, :FRAMES], atol=1e-5)
@@ -50,13 +52,13 @@ def test_what_was_written_is_recalled_where_it_was_before_any_training(layer: Te
     tokens, place = walk()
     memory = layer.empty(EPISODES)
     for t in range(CHUNK):
-        memory = layer.write(memory, tokens[:, t : t + 1], place[:, t : t + 1])
+        memory = layer.write(memory, tokens[:, t : t + 1], place[:, t : t + 1], REAL)
     memory = layer.learn(memory)
 
     def unexplained(at: torch.Tensor) -> float:
         """Share of what is stored of the first frames' own tokens that is not recalled ``at`` these places."""
         low = layer._low(layer.address(tokens[:, :CHUNK], at))
-        recalled = (low @ memory.fast).transpose(2, 3)
+        recalled = (low @ memory.fast[..., :-1]).transpose(2, 3)
         stored = layer.value(tokens[:, :CHUNK]).unflatten(-1, (layer.heads, layer.size))
         own = (layer.own > 0)[..., None]
         return float(((recalled - stored) * own).square().sum() / (stored * own).square().sum())
@@ -81,11 +83,58 @@ def test_gradients_flow_through_the_writing(layer: TempLora) -> None:
 @torch.no_grad()
 def test_memories_are_values_of_fixed_size_that_fork_and_join(layer: TempLora) -> None:
     tokens, place = walk()
-    first = layer.learn(layer.write(layer.empty(EPISODES), tokens[:, :1], place[:, :1]))
+    first = layer.learn(layer.write(layer.empty(EPISODES), tokens[:, :1], place[:, :1], REAL))
     kept = first.fast.clone()
-    second = layer.learn(layer.write(first, tokens[:, 1:2], place[:, 1:2]))
+    second = layer.learn(layer.write(first, tokens[:, 1:2], place[:, 1:2], REAL))
     assert torch.equal(first.fast, kept) and second.fast.shape == first.fast.shape
     joined = first.replaced(torch.tensor([1]), second.select(torch.tensor([0])))
     assert torch.equal(joined.fast[0], first.fast[0]) and torch.equal(joined.gram[1], second.gram[0])
     chosen = first.where(torch.tensor([True, False]), second)
     assert torch.equal(chosen.cross[0], first.cross[0]) and torch.equal(chosen.cross[1], second.cross[1])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["lora", "recall"])
+def test_dreaming_wears_nothing_away_that_was_real_and_still_remembers_what_is_new(layer: TempLora, kind: str) -> None:
+    memory_layer = layer if kind == "lora" else Recall(DIM, places=2, tokens=TOKENS, window=0, features=64)
+    tokens, place = walk()
+
+    def shown(memory, show, at, imagined):  # type: ignore[no-untyped-def]
+        for t in range(CHUNK):
+            now = slice(t, t + 1)
+            memory = memory_layer.write(memory, show[:, now], at[:, now], torch.full_like(REAL, imagined))
+        return memory_layer.learn(memory)
+
+    def moved(before, after, at) -> float:  # type: ignore[no-untyped-def]
+        """Mean square of the change in what is read."""
+        old, new = (memory_layer.read(memory, tokens[:, :CHUNK], at) for memory in (before, after))
+        return float((new - old).square().mean())
+
+    first = memory_layer.empty(EPISODES)
+    for _ in range(4):  # until it is learnt well
+        first = shown(first, tokens[:, :CHUNK], place[:, :CHUNK], False)
+    wrong = tokens[:, :CHUNK] + torch.randn(EPISODES, CHUNK, TOKENS, DIM)
+    worn, dreamt = first, first
+    for _ in range(20):
+        worn = shown(worn, wrong, place[:, :CHUNK], False)
+        dreamt = shown(dreamt, wrong, place[:, :CHUNK], True)
+    here, elsewhere = place[:, :CHUNK], place[:, :CHUNK] + 10
+    assert moved(first, dreamt, here) < 0.2 * moved(first, worn, here)
+    told, dreamt = (shown(first, wrong, elsewhere, imagined) for imagined in (False, True))
+    assert moved(first, dreamt, elsewhere) > 0.7 * moved(first, told, elsewhere) > 0
+
+
+@torch.no_grad()
+def test_recall_that_is_full_keeps_what_nothing_else_is_like() -> None:
+    torch.manual_seed(0)
+    layer = Recall(DIM, places=2, tokens=TOKENS, window=0, features=64)
+    memory, place = layer.empty(1), torch.randn(1, ROOM, 2) * 20
+    place[:, -1] = place[:, 5]
+    tokens = torch.zeros(1, ROOM + 2, TOKENS, DIM)
+    for t in range(ROOM):
+        memory = layer.write(memory, tokens[:, t : t + 1], place[:, t : t + 1], REAL[:1])
+    assert memory.number[0, 0].tolist() == list(range(ROOM))
+    dreamt = layer.write(memory, tokens[:, :1], place[:, :1] + 50, ~REAL[:1])
+    assert torch.equal(dreamt.number, memory.number) and int(dreamt.count) == ROOM + 1
+    again = layer.write(dreamt, tokens[:, :1], place[:, 7:8], REAL[:1])
+    assert again.number[0, 0].tolist() == [*range(7), ROOM + 1, *range(8, ROOM)]

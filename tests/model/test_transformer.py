@@ -45,6 +45,10 @@ def shown(whole: Condition, frame: int) -> Condition:
     return replace(part(whole, slice(frame, frame + 1)), text=text[:, None])
 
 
+def real(count: int) -> Tensor:
+    return torch.zeros(count, 1, dtype=torch.bool)
+
+
 def frames_of(network: VideoTransformer, count: int = FRAMES, seed: int = 2) -> Tensor:
     torch.manual_seed(seed)
     return network.patches(torch.randn(2, count, 3, 8, 4))
@@ -70,7 +74,7 @@ def test_cached_equals_uncached_however_frames_come(network: VideoTransformer, s
             one = slice(at + g, at + g + 1)
             made = network.denoise(window, g, noisy[:, one], level[:, one], part(told, one))
             assert torch.allclose(made, denoised(output[:, one], noisy[:, one], level[:, one]), atol=1e-5)
-            found = network.look(window, g, clean[:, one], noise[:, one], shown(told, at + g))
+            found = network.look(window, g, clean[:, one], noise[:, one], shown(told, at + g), real(2))
             assert torch.allclose(found, features[:, one], atol=1e-5)
         cache, at = window.cache(count), at + count
     assert cache.index.tolist() == [FRAMES, FRAMES] and (cache.least, cache.most) == (FRAMES, FRAMES)
@@ -113,7 +117,7 @@ def test_episodes_of_different_age_share_a_batch(network: VideoTransformer) -> N
             now = part(told, slice(t, t + 1))
             chosen = Condition(*(x[index] for x in (now.actions, now.given, now.place, now.text)))
             window = network.room(cache)
-            features = network.look(window, 0, clean[index, t : t + 1], noise[: len(index)], chosen)
+            features = network.look(window, 0, clean[index, t : t + 1], noise[: len(index)], chosen, real(len(index)))
             cache = window.cache(1)
         return cache, features
 
