@@ -25,10 +25,11 @@ class Dreams:
     Args:
         network: that dreams.
         fast: on a CUDA device, compile and capture.
+        remember: memory layers are written, too.
     """
 
-    def __init__(self, network: VideoTransformer, fast: bool) -> None:
-        self.network, self._dreamer = network, network
+    def __init__(self, network: VideoTransformer, fast: bool, remember: bool = True) -> None:
+        self.network, self._dreamer, self.remember = network, network, remember
         self._dream: Callable[..., Tensor] = self._dreamt
         if fast:
             self._dreamer = copy.deepcopy(network).rounded_().requires_grad_(False)
@@ -72,5 +73,6 @@ class Dreams:
                     # The noise of the context: the same numbers serve, as this frame is done.
                     known = replace(known, text=text[:, t + 1 : t + 2])
                     imagined = (t >= kept)[:, None]
-                    network.look(window, t, frame + level * drawn[:, now].flip(-1), told, known, imagined)
+                    shown = frame + level * drawn[:, now].flip(-1)
+                    network.look(window, t, shown, told, known, imagined, self.remember)
             return torch.cat(frames, 1)

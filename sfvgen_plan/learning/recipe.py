@@ -91,6 +91,8 @@ class VideoSettings:
             without text.
         dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
         shown: most true frames at a dream's beginning; each window has 1 to that many.
+        loop: memory layers learn what to write, and read it (slow-fast learning loop, algorithm 1b); False: nothing is
+            written while training.
         rarity: how much more often windows begin in states that the data has little of: 0 not at all, 1 so that all
             states are seen as often.
         gamma: discount per decision of the value.
@@ -111,6 +113,7 @@ class VideoSettings:
     dream: float = 0.5
     dream_from: int = 2000
     shown: int = 4
+    loop: bool = True
     rarity: float = 0.0
     gamma: float = 0.95
     expectile: float = 0.8

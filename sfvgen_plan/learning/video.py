@@ -45,8 +45,8 @@ class VideoObjective(nn.Module):
         whether prior10 may learn from it."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
-        output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known, labels[..., 0])
         real, led, reward, success, progress, ends, has_expert, few = labels.unbind(-1)
+        output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known, real * s.loop)
         wanted = target(truth, noisy, noise)
         denoising = mean((output - wanted).square().mean((-1, -2)), real * led)
         features = network.features(tokens)
@@ -106,7 +106,7 @@ class VideoStage:
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
         if fast:
             objective.network.prepare(settings.frames)
-        self._dreams = Dreams(objective.network, fast)
+        self._dreams = Dreams(objective.network, fast, settings.loop)
         config = objective.network.config
         mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
         self.units = (data.estimates - mean_) / std

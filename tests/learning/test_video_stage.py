@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,12 @@ def world(decisions: int = DECISIONS) -> TrainingData:
     )
 
 
-def stage_of(data: TrainingData, **settings: float) -> VideoStage:
+def stage_of(data: TrainingData, memory_blocks: Sequence[int] = (), **settings: float) -> VideoStage:
     torch.manual_seed(0)
     network = VideoTransformer(
         height=4, width=4, latent_channels=2, action_dim=2, text_dim=3, readouts=2, window=FRAMES - 1, dim=32,
         depth=2, heads=2, conditioning=16, squeezed=4, estimate_mean=[0.0, 0.0], estimate_std=[0.5, 0.5],
+        memory_blocks=memory_blocks, memory_rank=8,
     )  # fmt: skip
     chosen = VideoSettings(**{"frames": FRAMES, "dream_from": 0, "dream": 0.0, **settings})  # type: ignore[arg-type]
     return VideoStage(data, VideoObjective(network, chosen), torch.randn(2, 3), chosen)
@@ -122,6 +124,15 @@ def test_the_loss_of_a_window_ignores_frames_that_do_not_exist() -> None:
     assert {name: float(x.detach()) for name, x in before.items()} == pytest.approx(
         {name: float(x.detach()) for name, x in after.items()}
     )
+
+
+@pytest.mark.parametrize("loop", [True, False])
+def test_without_the_loop_nothing_is_written_while_training(loop: bool) -> None:
+    stage = stage_of(world(), memory_blocks=[1], frames=10, loop=loop)
+    torch.nn.init.normal_(stage.objective.network.out.weight, std=0.2)
+    stage.objective(**batch(stage))["loss"].backward()
+    value = stage.objective.network.blocks[1].memory.value.weight
+    assert bool(value.grad.any()) is loop
 
 
 def test_episodes_of_one_frame_are_refused() -> None:
