@@ -12,8 +12,8 @@ import torch
 
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
-from sfvgen_plan.agents.sub_goals import SubGoals, checked, text_at
-from sfvgen_plan.envs.memory.parts import Schedule
+from sfvgen_plan.agents.sub_goals import SubGoals, checked
+from sfvgen_plan.envs.memory.parts import Schedule, text_at
 from sfvgen_plan.errors import UserError
 
 

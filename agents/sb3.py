@@ -19,6 +19,8 @@ from sfvgen_plan.agents.adapters import PredictingAgent
 from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.prior import ReactiveAgent
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
+from sfvgen_plan.agents.sub_goals import rule_of
+from sfvgen_plan.envs.memory.sub_goals import ALWAYS
 from sfvgen_plan.envs.observation import Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError, reason
@@ -119,12 +121,20 @@ class PolicyAgent(ReactiveAgent):
         checkpoint: what computes latents and read-outs; not needed for pixels.
         action_dim: A of the environment.
         named: how errors call the model.
+        memory: whether episodes remember what they showed; None: as in training.
 
     Raises:
         UserError: another action or observation space, or a model that was trained in another checkpoint.
     """
 
-    def __init__(self, model: Any, checkpoint: Checkpoint | None, action_dim: int = 4, named: str = "model") -> None:
+    def __init__(
+        self,
+        model: Any,
+        checkpoint: Checkpoint | None,
+        action_dim: int = 4,
+        named: str = "model",
+        memory: bool | None = None,
+    ) -> None:
         wanted = gym.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
         if model.action_space != wanted:
             raise UserError(
@@ -133,14 +143,16 @@ class PolicyAgent(ReactiveAgent):
             )
         self.model, self.named = model, named
         self._observer: Observer | None = None
-        simulator = None
+        simulator = sub_goals = None
         if not sees_pixels(model):
             if checkpoint is None:
                 raise UserError(f"agent={named!r} sees frames through a checkpoint; give it with --checkpoint")
             obs_mode = obs_mode_of(model, checkpoint, named)
-            simulator = checkpoint.simulator(memory=getattr(model, ORIGIN, {}).get("memory"))
+            trained = getattr(model, ORIGIN, {}).get("memory")
+            simulator = checkpoint.simulator(memory=trained if memory is None else memory)
             self._observer = Observer(simulator, obs_mode)
-        super().__init__(simulator)
+            sub_goals = rule_of(checkpoint, ALWAYS)  # as in imagination, where those of other tasks are not known
+        super().__init__(simulator, sub_goals=sub_goals)
         self._recurrent: dict[int, PredictingAgent] = {}
 
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
@@ -166,18 +178,21 @@ class PolicyAgent(ReactiveAgent):
 
 
 def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, Any], action_dim: int = 4) -> PolicyAgent:
-    """The agent that ``sb3:path.zip`` names.
+    """The agent that ``sb3:path.zip`` names. Its one setting, ``memory``, is for models that see through a checkpoint.
 
     Raises:
-        UserError: see ``load_policy`` and ``PolicyAgent``, or a setting, as it has none.
+        UserError: see ``load_policy`` and ``PolicyAgent``, or another setting.
     """
-    if settings:
-        raise UserError(f"agent={name!r} has no settings, but agent.{next(iter(settings))} was given; leave it out")
     model = load_policy(name.removeprefix(PREFIX))
+    settings = dict(settings)
+    memory = None if sees_pixels(model) else settings.pop("memory", None)
+    if settings or memory not in (None, True, False):
+        key, value = next(iter((settings or {"memory": memory}).items()))
+        raise UserError(f"agent.{key}={value!r}: agent={name!r} takes but memory=true or false, unless it sees pixels")
     if not sees_pixels(model):
         checkpoint = Given(checkpoint, device).load()
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else None
-    return PolicyAgent(model, loaded, loaded.card.action_dim if loaded else action_dim, name)
+    return PolicyAgent(model, loaded, loaded.card.action_dim if loaded else action_dim, name, memory)
 
 
 def needs_checkpoint(name: str) -> bool:

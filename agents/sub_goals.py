@@ -5,7 +5,7 @@ An agent that follows an episode tells its imagined state what the coming decisi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import numpy as np
@@ -22,15 +22,6 @@ class SubGoals(Protocol):
         """Texts with their decisions, for the episode of ``seed``; ``picture`` gives its first frame (H, W, 3)."""
 
 
-def text_at(schedule: Schedule, decision: int) -> str:
-    """The text of the decision after ``decision`` others; the last one stays."""
-    for text, decisions in schedule:
-        if decision < decisions:
-            return text
-        decision -= decisions
-    return schedule[-1][0]
-
-
 def checked(schedule: Schedule, task: str) -> Schedule:
     """The schedule. Raises UserError unless it is (text, decisions) of one sub-goal or more."""
     try:
@@ -43,18 +34,18 @@ def checked(schedule: Schedule, task: str) -> Schedule:
 
 
 class RuleSubGoals:
-    """Tasks with sub-goals: what the environment's ``info`` says, too. Others: their one instruction."""
+    """Those of ``tasks`` are split as the environment's ``info`` says, too. Others: their one instruction."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.card = checkpoint.card
+    def __init__(self, checkpoint: Checkpoint, tasks: Collection[str] = TASKS) -> None:
+        self.card, self.tasks = checkpoint.card, tasks
 
     def split(self, task: str, seed: int, picture: Callable[[], np.ndarray]) -> Schedule:
         """See ``SubGoals``."""
-        if task in TASKS and self.card.sub_goals:
+        if task in self.tasks and self.card.sub_goals:
             return sub_goals_of(task, seed, self.card.repeat)
         return ((self.card.tasks[task], 1),)
 
 
-def rule_of(checkpoint: Checkpoint) -> RuleSubGoals | None:
+def rule_of(checkpoint: Checkpoint, tasks: Collection[str] = TASKS) -> RuleSubGoals | None:
     """For checkpoints that were trained on texts of sub-goals; None for others, which know instructions alone."""
-    return RuleSubGoals(checkpoint) if checkpoint.card.sub_goals else None
+    return RuleSubGoals(checkpoint, tasks) if checkpoint.card.sub_goals else None

@@ -152,19 +152,21 @@ class ImaginedBatch:
             UserError: neither the checkpoint nor ``frames`` has a start frame.
         """
         tasks = [self.task] * len(scenes)
+        texts = self.observer.texts(tasks, [0 if frames is None else frames.shape[1] - 1] * len(scenes))
         if frames is None:
             starts = self._starts()
             index = as_long([scene % len(starts) for scene in scenes], starts.device)
-            state = self.simulator.begin_latents(starts[index][:, None], tasks, scenes)
+            state = self.simulator.begin_latents(starts[index][:, None], tasks, scenes, texts)
         else:
-            state = self.simulator.begin(frames, tasks, scenes)
+            state = self.simulator.begin(frames, tasks, scenes, texts)
         count = len(scenes)
         episodes = Episodes(state, np.zeros(count, np.int64), np.zeros(count, np.bool_))
         return episodes, self.look(episodes)
 
     def advance(self, episodes: Episodes, actions: np.ndarray) -> tuple[Episodes, Seen]:
         """Every episode after its action (N, A) in [-1, 1]: one pass for all."""
-        state, outcome, spread = self._imagine(episodes.imagination, torch.as_tensor(actions, dtype=torch.float32))
+        told = self.observer.told(episodes.imagination)
+        state, outcome, spread = self._imagine(told, torch.as_tensor(actions, dtype=torch.float32))
         return self._seen(Episodes(state, episodes.decisions + 1, episodes.latched), outcome, spread)
 
     def look(self, episodes: Episodes) -> Seen:

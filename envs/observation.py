@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sfvgen_plan.envs.memory.parts import text_at
+from sfvgen_plan.envs.memory.sub_goals import ALWAYS
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import unknown_name
 from sfvgen_plan.imagination import Imagination
@@ -42,17 +44,35 @@ class Observer:
         self.simulator, self.obs_mode = simulator, obs_mode
         self.space = observation_space(simulator.checkpoint, obs_mode)
         config = simulator.network.config
+        known = simulator.checkpoint.card.tasks if simulator.checkpoint.card.sub_goals else {}
+        self.schedules = {task: schedule for task, schedule in ALWAYS.items() if task in known}
         self._mean = np.asarray(config.estimate_mean, np.float32)
         self._std = np.asarray(config.estimate_std, np.float32)
 
     def begin(self, frames: np.ndarray, tasks: Sequence[str]) -> Imagination:
         """Follow E real episodes from their first frames (E, H, W, 3) uint8 on."""
-        return self.simulator.begin(frames[:, None], tasks, [0] * len(frames))
+        return self.simulator.begin(frames[:, None], tasks, [0] * len(frames), self.texts(tasks, [0] * len(frames)))
 
     def observe(self, state: Imagination, frames: np.ndarray, actions: np.ndarray) -> Imagination:
         """The same episodes after actions (E, A), clipped to [-1, 1], which led to frames (E, H, W, 3) uint8."""
         held = torch.as_tensor(np.clip(actions, -1.0, 1.0), dtype=torch.float32)
-        return self.simulator.observe(state, frames[:, None], held[:, None])
+        return self.simulator.observe(self.told(state), frames[:, None], held[:, None])
+
+    def texts(self, tasks: Sequence[str], decisions: Sequence[int]) -> list[str] | None:
+        """What episodes that are so many decisions old have to do next: the sub-goals of tasks that always have the
+        same ones, else the instructions. None for checkpoints that know but these."""
+        if not self.schedules.keys() & set(tasks):
+            return None
+        usual = {task: ((text, 1),) for task, text in self.simulator.checkpoint.card.tasks.items()} | self.schedules
+        return [text_at(usual[task], decision) for task, decision in zip(tasks, decisions, strict=True)]
+
+    def told(self, state: Imagination) -> Imagination:
+        """The same episodes, told what they have to do after the coming decision."""
+        if not self.schedules:
+            return state
+        names = list(self.simulator.checkpoint.card.tasks)
+        texts = self.texts([names[task] for task in state.task.tolist()], state.step.tolist())
+        return state if texts is None else self.simulator.tell(state, texts)
 
     def of(self, state: Imagination) -> np.ndarray:
         """Observations (N, ...) of the newest frames."""

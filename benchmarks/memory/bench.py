@@ -7,10 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.benchmarks.memory import returning, revisit
-from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory import playing, revisit
+from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.subjects import Subject
+from sfvgen_plan.envs.memory import cue_task, return_task
 from sfvgen_plan.metrics.toolbox import Toolbox
+
+PLAYED = {RETURN: return_task.NAME, CUE: cue_task.NAME}
+"""Files of what agents play in the true simulator, and the task of each."""
 
 Measured = Iterator[tuple[str, int]]
 """Row and episode of what has been measured, one after the other."""
@@ -53,7 +57,8 @@ def revisits(
     return measured()
 
 
-def returns(
+def played(
+    part: str,
     subjects: Sequence[Subject],
     folder: Path,
     agent: str,
@@ -62,29 +67,31 @@ def returns(
     episodes: range,
     lanes: int,
 ) -> Measured:
-    """Play the episodes of ``memory/return`` that ``folder`` lacks, ``lanes`` side by side.
+    """Play the episodes of a task that ``folder`` lacks, ``lanes`` side by side. Rows are called ``<memory> <label>``.
 
     Args:
+        part: one of ``PLAYED``.
         agent: plays; ``settings`` are changes to its settings, ``label`` names both. One that has no setting ``memory``
             plays the last of the subjects, that without memory, alone.
 
     Raises:
         UserError: a checkpoint of other tasks, rows that were made otherwise.
     """
-    rows = MemoryRows(folder, RETURN)
-    own = list(subjects) if returning.may_remember(agent) else list(subjects[-1:])
+    rows, task = MemoryRows(folder, part), PLAYED[part]
+    own = list(subjects) if playing.may_remember(agent) else list(subjects[-1:])
     for subject in own:
-        subject.checkpoint.task_index(returning.NAME)
-        rows.claim(subject.row, {"checkpoint": subject.checkpoint.hash, "agent": label})
+        subject.checkpoint.task_index(task)
+        rows.claim(f"{subject.row} {label}", {"checkpoint": subject.checkpoint.hash})
 
     def measured() -> Measured:
         for subject in own:
-            missing = rows.missing(subject.row, episodes)
-            envs = [returning.return_env(subject.checkpoint) for _ in range(min(lanes, len(missing)))]
-            player = returning.agent_of(agent, subject, settings) if missing else None
-            for seed, scores in returning.play(player, envs, missing):
-                rows.add(subject.row, seed, scores)
-                yield subject.row, seed
+            row = f"{subject.row} {label}"
+            missing = rows.missing(row, episodes)
+            envs = [playing.real_env(subject.checkpoint, task) for _ in range(min(lanes, len(missing)))]
+            player = playing.agent_of(agent, subject, settings) if missing else None
+            for seed, scores in playing.play(player, envs, missing):
+                rows.add(row, seed, scores)
+                yield row, seed
             for env in envs:
                 env.close()
 

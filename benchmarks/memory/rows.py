@@ -15,10 +15,12 @@ from typing import Any
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 
-REVISIT, RETURN, VIDEO = "memory_revisit", "memory_return", "memory_video"
+REVISIT, RETURN, CUE, VIDEO = "memory_revisit", "memory_return", "memory_cue", "memory_video"
+_PLAYED = ("row", "episode", "distance_m", "success_5cm")
 COLUMNS: dict[str, tuple[str, ...]] = {
     REVISIT: ("row", "episode", "psnr_revisit_db", "cosine_revisit", "scene_cuts"),
-    RETURN: ("row", "episode", "distance_m", "success_5cm"),
+    RETURN: _PLAYED,
+    CUE: _PLAYED,
     VIDEO: (
         "row", "episode", "revisits", "ssim_revisit", "lpips_revisit", "src", "copy_psnr_db", "self_psnr_db",
         "true_scene_cuts", "hand_error_cm", "object_error_cm",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sfvgen_plan.benchmarks.memory.cost import DECISIONS, FILE, CostRow
-from sfvgen_plan.benchmarks.memory.rows import RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.subjects import NO_MEMORY, ROWS
 from sfvgen_plan.benchmarks.report.markdown import markdown, span
 from sfvgen_plan.benchmarks.results.files import read_measurements
@@ -47,21 +47,21 @@ def memory_sections(folder: Path) -> list[str]:
 
 
 def tables(folder: Path) -> list[Table]:
-    """Tables of the rows that are in the folder: revisits, returns, cost."""
+    """Tables of the rows that are in the folder: revisits, returns, cues, cost."""
     made = []
     for title, names in (
         ("frames of places that were shown before", (REVISIT, VIDEO)),
         ("objects put back", (RETURN,)),
+        ("the block of the colour that was shown first", (CUE,)),
     ):
         lines = list(_lines(folder, *names))
         shown = {name: spec for name, spec in COLUMNS.items() if any(name in line for line in lines)}
         cells = [
             [span(line.get(name), digits, factor) for name, (_, factor, digits) in shown.items()] for line in lines
         ]
-        named = [(line["row"], str(line["episodes"]), *own) for line, own in zip(lines, cells, strict=True)]
-        agents = ", ".join(sorted({line["agent"] for line in lines if "agent" in line}))
-        header = ("row", "episodes", *(heading for heading, *_ in shown.values()))
-        made.append(Table(f"{title} by agent {agents}" if agents else title, header, named))
+        keys = [key for key in ("agent", "row", "episodes") if any(key in line for line in lines)]
+        named = [(*(str(line[key]) for key in keys), *own) for line, own in zip(lines, cells, strict=True)]
+        made.append(Table(title, (*keys, *(heading for heading, *_ in shown.values())), named))
     costs: list[tuple[str, ...]] = [
         (row.memory, row.steps, row.seconds, row.peak_mb, row.device) for row in _costs(folder)
     ]
@@ -80,6 +80,7 @@ def data(folder: Path) -> dict[str, Any]:
         "out": str(folder),
         "revisit": [plain(line) for line in _lines(folder, REVISIT, VIDEO)],
         "return": [plain(line) for line in _lines(folder, RETURN)],
+        "cue": [plain(line) for line in _lines(folder, CUE)],
         "cost": [asdict(row) for row in _costs(folder)],
         "comparisons": comparisons(folder),
     }
@@ -88,23 +89,25 @@ def data(folder: Path) -> dict[str, Any]:
 def comparisons(folder: Path) -> list[str]:
     """Sentences on what each memory brings, on the episodes that were measured with and without it."""
     said = []
-    for name, column, text, digits in (
-        (REVISIT, "psnr_revisit_db", "dB of PSNR on frames of places that were shown before", 2),
-        (RETURN, "distance_m", "metres from the objects' places", 3),
+    for name, column, text in (
+        (REVISIT, "psnr_revisit_db", "dB of PSNR on frames of places that were shown before"),
+        (RETURN, "distance_m", "metres from the objects' places"),
+        (CUE, "success_5cm", "points of success in going to the block of the colour that was shown first"),
     ):
         rows = MemoryRows(folder, name)
-        *values, base = (_keyed(rows, row, column) for row in ROWS)
-        for row, own in zip(ROWS, values, strict=False):
-            if own.keys() & base.keys():
-                difference = span(paired_difference(own, base), digits, sign="+")
+        for row, kind, agent in _named([rows]):
+            own, base = (_keyed(rows, of, column) for of in (row, " ".join([NO_MEMORY, agent]).strip()))
+            if kind != NO_MEMORY and own.keys() & base.keys():
+                _, factor, digits = COLUMNS[column]
+                difference = span(paired_difference(own, base), digits, factor, sign="+")
                 said.append(f"`{row}` against `{NO_MEMORY}`: {difference} {text}")
     return said
 
 
 def _lines(folder: Path, *names: str) -> Iterator[dict[str, Any]]:
-    """What the files of these names say of each of ``ROWS``: an ``Estimate`` of every column that has values."""
+    """What the files of these names say of each row: an ``Estimate`` of every column that has values."""
     files = [MemoryRows(folder, name) for name in names]
-    for row in ROWS:
+    for row, kind, agent in _named(files):
         found = {name: list(file.values(row, name).values()) for file in files for name in file.columns[2:]}
         line = {
             name: wilson(int(sum(values)), len(values)) if name == "success_5cm" else mean(values)
@@ -112,8 +115,15 @@ def _lines(folder: Path, *names: str) -> Iterator[dict[str, Any]]:
             if values and name in COLUMNS
         }
         if line:
-            agent = {"agent": str(files[0].settings(row)["agent"])} if "agent" in files[0].settings(row) else {}
-            yield {"row": row, "episodes": max(map(len, found.values())), **agent, **line}
+            named = {"row": kind, "episodes": max(map(len, found.values()))}
+            yield named | ({"agent": agent} if agent else {}) | line
+
+
+def _named(files: Sequence[MemoryRows]) -> list[tuple[str, str, str]]:
+    """The rows of these files: names, which of ``ROWS`` they are of, and the agent that played, if any."""
+    names = dict.fromkeys(row for file in files for row, _ in file.rows)
+    split = [(name, *name.partition(" ")[::2]) for name in names]
+    return sorted((of for of in split if of[1] in ROWS), key=lambda of: (of[2], ROWS.index(of[1])))
 
 
 def _costs(folder: Path) -> list[CostRow]:

@@ -30,6 +30,11 @@ def sub_goal_at(schedule: Schedule, decision: int) -> int:
     return min(int(np.searchsorted(ends, decision, side="right")), len(ends) - 1)
 
 
+def text_at(schedule: Schedule, decision: int) -> str:
+    """The text of the decision after ``decision`` others."""
+    return schedule[sub_goal_at(schedule, decision)][0]
+
+
 def facts_at(schedule: Schedule, decision: int) -> dict[str, Any]:
     """What ``info`` says of the sub-goals after so many decisions."""
     texts, index = tuple(text for text, _ in schedule), sub_goal_at(schedule, decision)

@@ -13,6 +13,9 @@ RLBENCH_RETURN = f"rlbench/{return_task.NAME.split('/')[1]}"
 TASKS = (return_task.NAME, revisit_task.NAME, cue_task.NAME, RLBENCH_RETURN)
 """Tasks that have sub-goals."""
 
+ALWAYS: dict[str, Schedule] = {cue_task.NAME: cue_task.SCHEDULE}
+"""Those of them whose sub-goals are the same in every episode, so that imagined episodes are told them, too."""
+
 
 def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
     """What ``info["sub_goals"]`` says in the episode of ``seed``.
@@ -27,8 +30,8 @@ def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
     """
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
-    if task == cue_task.NAME:
-        return cue_task.SCHEDULE
+    if task in ALWAYS:
+        return ALWAYS[task]
     generator = np.random.default_rng(seed)
     if task == revisit_task.NAME:
         return revisit_task.draw_layout(generator, range_of(repeat)).schedule

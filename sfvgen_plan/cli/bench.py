@@ -9,10 +9,11 @@ from pathlib import Path
 from sfvgen_plan.arguments import add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
 
-HELP = "measure checkpoints' memories on memory/revisit and memory/return"
+HELP = "measure checkpoints' memories on the memory tasks"
 
 SUBJECTS = ("memory",)
-PARTS = ("revisit", "return", "cost")
+PARTS = ("revisit", "return", "cue", "cost")
+BY_AGENT = ("return", "cue")
 EPISODES = 50
 LANES_ON_GPU = 16
 
@@ -35,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--encoder", type=Path, metavar="DIR", help="video encoder, for cosines (default: the package's, if it has one)"
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="published weights of LPIPS and SRC")
-    parser.add_argument("--agent", default="default", help="who puts objects back (default: %(default)s)")
+    parser.add_argument("--agent", default="default", help="who plays return and cue (default: %(default)s)")
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
@@ -67,7 +68,7 @@ def run(args: Namespace) -> int:
     agent, own = of_group(args.overrides, "agent")
     sampler_steps = configured(Settings, own).sampler_steps
     settings, label = agent_settings(args.agent, agent)
-    if agent and args.part not in (None, "return"):
+    if agent and args.part not in (None, *BY_AGENT):
         raise UserError(f"override {agent[0]!r} is a setting of the agent; leave --part {args.part} out")
     episodes = range(args.seed, args.seed + args.episodes)
     if episodes.stop > FIRST_TRAINING_SEED:
@@ -77,7 +78,7 @@ def run(args: Namespace) -> int:
     # With torch, which takes its time: everything that the options alone tell is said before.
     from rich.console import Group
 
-    from sfvgen_plan.benchmarks.memory.bench import returns, revisits
+    from sfvgen_plan.benchmarks.memory.bench import played, revisits
     from sfvgen_plan.benchmarks.memory.cost import costs
     from sfvgen_plan.benchmarks.memory.subjects import subjects_of
     from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
@@ -97,8 +98,9 @@ def run(args: Namespace) -> int:
         work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes))
         for name in sorted({"cosine", "lpips", "src"} & toolbox.left_out.keys()):
             out.note(f"left out: {name}: {toolbox.left_out[name]}")
-    if "return" in parts:
-        work.append(returns(subjects, args.out, args.agent, settings, label, episodes, lanes))
+    for part in BY_AGENT:
+        if part in parts:
+            work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, label, episodes, lanes))
     try:
         with out.progress("episodes") as bar:
             for row, episode in chain(*work):

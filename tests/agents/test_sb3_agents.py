@@ -17,10 +17,11 @@ from sfvgen_plan.agents.registry import make_agent, needs_checkpoint, settings_o
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train
 from sfvgen_plan.envs.imagined import ImaginedEnv
+from sfvgen_plan.envs.memory import cue_task
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 
 torch.set_num_threads(1)
 BOX = gym.spaces.Box(-1, 1, (4,), np.float32)
@@ -182,8 +183,37 @@ def test_files_of_something_else_are_refused(checkpoint, tmp_path, parts, messag
 def test_no_file_and_settings_are_refused(saved, checkpoint):
     with pytest.raises(UserError, match="names no file"):
         settings_of("sb3:nowhere.zip")
-    with pytest.raises(UserError, match=r"no settings.*agent\.greedy"):
-        make_agent(saved(), checkpoint, settings={"greedy": True})
+    for settings in ({"greedy": True}, {"memory": 3}):
+        with pytest.raises(UserError, match=rf"agent\.{next(iter(settings))}=.* takes but memory"):
+            make_agent(saved(), checkpoint, settings=settings)
+
+
+def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(make_pipeline, tmp_path):
+    """In ``memory/cue`` every episode has the same sub-goals, so imagined episodes are told them as real ones are."""
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "window": 3, "conditioning": 8, "squeezed": 4}
+    pipeline = make_pipeline(transformer=sizes | {"memory": "lora", "memory_blocks": [0], "memory_rank": 8})
+    for parameter in pipeline.transformer.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    texts = [text for text, _ in cue_task.SCHEDULE]
+    card = CheckpointCard({cue_task.NAME: "instruction"}, 32, "own", 5, readouts=list("abcdefghij"), sub_goals=texts)
+    save_checkpoint(tmp_path / "cue", pipeline, card, {cue_task.NAME: torch.randn(2, 4, 8, 8)})
+    cue = load_checkpoint(tmp_path / "cue")
+    file = train(tmp_path / "agent", "ppo", cue_task.NAME, cue, TrainingSettings(decisions=8, num_envs=2), FEW["ppo"])
+    env = ImaginedEnv(cue_task.NAME, cue)
+    agents = {memory: make_agent(f"sb3:{file}", cue, settings={"memory": memory}) for memory in (True, False, None)}
+    env.reset(seed=0)
+    for agent in agents.values():
+        agent.reset([0], [cue_task.NAME], [0])
+    picture = frames(1)
+    for decision in range(cue_task.LIT + 2):
+        expected = cue.simulator()._features([texts[decision >= cue_task.LIT]])
+        assert torch.equal(env.state.text, expected)
+        for agent in agents.values():
+            acted = agent.act([0], picture)
+            assert torch.equal(agent.lanes._joined.text, expected)
+        env.step(acted[0])
+    told = {memory: agent.lanes._joined.features for memory, agent in agents.items()}
+    assert torch.equal(told[True], told[None]) and not torch.allclose(told[True], told[False])
 
 
 SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4, futures=2, uncertainty_penalty=0.5)

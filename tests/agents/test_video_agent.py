@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sfvgen_plan.agents.registry import make_agent
-from sfvgen_plan.agents.sub_goals import text_at
+from sfvgen_plan.envs.memory.parts import text_at
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint

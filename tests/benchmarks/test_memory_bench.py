@@ -6,7 +6,7 @@ import json
 import pytest
 
 from sfvgen_plan.benchmarks.memory import cost
-from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.rows import COLUMNS, CUE, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.cli import main
 
 pytestmark = pytest.mark.usefixtures("short_episodes")
@@ -23,18 +23,18 @@ def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys
     assert run(tmp_path, *checkpoints, *options) == 0
     said = json.loads(capsys.readouterr().out)
     rows = ["recall", "temp_lora", "no_memory"]
-    for part in ("revisit", "return"):
+    for part in ("revisit", "return", "cue"):
         assert [line["row"] for line in said[part]] == rows
         assert all(line["episodes"] == 1 for line in said[part])
-    assert {line["agent"] for line in said["return"]} == {"players:still"}
+    assert {line["agent"] for line in said["return"] + said["cue"]} == {"players:still"}
     assert [line["memory"] for line in said["cost"]] == rows
     assert all(float(line["seconds"]) > 0 for line in said["cost"])
-    assert len(said["comparisons"]) == 4
-    for name in (REVISIT, RETURN, VIDEO):
+    assert len(said["comparisons"]) == 6
+    for name, by in ((REVISIT, ""), (RETURN, " players:still"), (CUE, " players:still"), (VIDEO, "")):
         with (tmp_path / f"{name}.csv").open() as file:
             lines = list(csv.DictReader(file))
         assert tuple(lines[0]) == COLUMNS[name]
-        assert [(line["row"], line["episode"]) for line in lines] == [(row, "23") for row in rows]
+        assert [(line["row"], line["episode"]) for line in lines] == [(row + by, "23") for row in rows]
     with (tmp_path / "memory_revisit.csv").open() as file:
         assert all(cell for line in csv.DictReader(file) for cell in line.values())
 
@@ -42,7 +42,7 @@ def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys
 def test_an_agent_without_memory_plays_once(memory_folder, tmp_path):
     options = ["--checkpoint", str(memory_folder), "--part", "return", "--episodes", "1", "--agent", "random"]
     assert run(tmp_path, *options) == 0
-    assert list(MemoryRows(tmp_path, RETURN).rows) == [("no_memory", 0)]
+    assert list(MemoryRows(tmp_path, RETURN).rows) == [("no_memory random", 0)]
 
 
 def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):

@@ -1,11 +1,12 @@
 """Episodes of ``memory/revisit``: what is shown and counts as a revisit, what is imagined of it, and its scores."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.memory.returning import return_env
+from sfvgen_plan.benchmarks.memory.playing import real_env
 from sfvgen_plan.benchmarks.memory.revisit import Dream, imagine, revisit_env, score
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.envs.memory.make import make_memory
@@ -36,7 +37,7 @@ def test_other_tasks_and_a_camera_that_never_leaves_are_refused(memory_checkpoin
     with pytest.raises(UserError, match="never leaves"):
         revisit_env(fixed)
     other = load_checkpoint(small_checkpoint)
-    for make, name in ((revisit_env, "memory/revisit"), (return_env, "memory/return")):
+    for make, name in ((revisit_env, "memory/revisit"), (partial(real_env, task="memory/return"), "memory/return")):
         with pytest.raises(UserError, match=name):
             make(other)
 

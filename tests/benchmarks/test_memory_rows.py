@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfvgen_plan.benchmarks.memory.rows import COLUMNS, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.rows import COLUMNS, CUE, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.tables import data, memory_sections
 from sfvgen_plan.errors import UserError
 
@@ -56,19 +56,23 @@ def test_something_else_is_there(tmp_path):
 
 def test_rows_become_tables_and_those_of_other_names_are_history(tmp_path):
     assert memory_sections(tmp_path) == []
-    rows, details, returned = (MemoryRows(tmp_path, name) for name in (REVISIT, VIDEO, RETURN))
+    rows, details, returned, cue = (MemoryRows(tmp_path, name) for name in (REVISIT, VIDEO, RETURN, CUE))
     for row, better in (("no_memory", 0), ("temp_lora", 1), ("full", 2)):
-        returned.claim(row, {"checkpoint": "c", "agent": "video"})
         for episode in range(3):
             rows.add(row, episode, {"psnr_revisit_db": 20 + 4 * better, "cosine_revisit": 0.9, "scene_cuts": 1})
             details.add(row, episode, dict.fromkeys(details.columns[2:], 17.5) | {"lpips_revisit": None, "src": None})
-            returned.add(row, episode, {"distance_m": 0.12 - 0.05 * better, "success_5cm": episode < 3 * better})
-    quality, metres, said = memory_sections(tmp_path)
+            scores = {"distance_m": 0.12 - 0.05 * better, "success_5cm": episode < 3 * better}
+            returned.add(f"{row} video", episode, scores)
+            for agent in ("prior", "default+futures=2"):
+                cue.add(f"{row} {agent}", episode, scores)
+    quality, metres, colour, said = memory_sections(tmp_path)
     assert "| temp_lora | 3 | 24.00 [24.00, 24.00] | 17.50 [17.50, 17.50] | 90.00" in quality
     assert quality.index("temp_lora") < quality.index("no_memory") and "full" not in quality
     assert "LPIPS" not in quality, "no column for what could not be had"
-    assert "agent video" in metres and "| no_memory | 3 | 0.120 [0.120, 0.120] | 0 [" in metres
+    assert "| video | no_memory | 3 | 0.120 [0.120, 0.120] | 0 [" in metres
+    assert colour.index("| default+futures=2 | temp_lora |") < colour.index("| prior | temp_lora | 3 |")
     assert "+4.00 [+4.00, +4.00] dB" in said and "-0.050 [-0.050, -0.050] metres" in said
+    assert "`temp_lora prior` against `no_memory`: +100 [+100, +100] points" in said
     found = data(tmp_path)
     assert [line["row"] for line in found["revisit"]] == ["temp_lora", "no_memory"]
     assert found["return"][0]["success_5cm"]["mean"] == 1.0 and found["cost"] == []

@@ -1,9 +1,10 @@
-"""``memory/return``: what agents score, whatever the lanes, and whose memory they play with."""
+"""``memory/return`` and ``memory/cue``: what agents score, whatever the lanes, and whose memory they play with."""
 
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.memory import returning as memory_return
+from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.benchmarks.memory import playing
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.envs.memory.make import make_memory
 
@@ -16,12 +17,17 @@ def env():
 
 
 def test_the_expert_brings_objects_back(env):
-    from sfvgen_plan.agents.memory_expert import MemoryExpert
-
-    ((seed, scores),) = memory_return.play(MemoryExpert(), [env], [0])
+    ((seed, scores),) = playing.play(MemoryExpert(), [env], [0])
     assert seed == 0
     assert scores["distance_m"] < 0.02
     assert scores["success_5cm"]
+
+
+def test_the_expert_goes_to_the_right_block():
+    env = make_memory("memory/cue", size=16)
+    for seed, scores in playing.play(MemoryExpert(), [env], [0, 1]):
+        assert scores["success_5cm"] and scores["distance_m"] < 0.02, seed
+    env.close()
 
 
 def test_who_does_nothing_has_brought_nothing_back(env):
@@ -40,7 +46,7 @@ def test_who_does_nothing_has_brought_nothing_back(env):
             raise AssertionError
 
     agent = Idle()
-    ((seed, scores),) = memory_return.play(agent, [env], [1])
+    ((seed, scores),) = playing.play(agent, [env], [1])
     assert seed == 1
     assert scores == {"distance_m": 0.17, "success_5cm": False}
     assert agent.seen == [(1, 16, 16, 3)] * 60
@@ -69,7 +75,7 @@ def test_lanes_change_nothing():
 
     envs = [make_memory("memory/return", size=16, objects=1) for _ in range(2)]
     alone, together = Pusher(), Pusher()
-    assert dict(memory_return.play(alone, envs[:1], [0, 1, 2])) == dict(memory_return.play(together, envs, [0, 1, 2]))
+    assert dict(playing.play(alone, envs[:1], [0, 1, 2])) == dict(playing.play(together, envs, [0, 1, 2]))
     assert set(alone.together) == {1}
     assert set(together.together) == {1, 2}
     for made in envs:
@@ -79,7 +85,7 @@ def test_lanes_change_nothing():
 def test_agents_remember_or_not_as_their_row_says(memory_checkpoint):
     for subject in subjects_of([memory_checkpoint]):
         for name in ("cem", "prior"):
-            agent = memory_return.agent_of(name, subject, {})
+            agent = playing.agent_of(name, subject, {})
             assert agent.lanes.simulator.memory == (subject.row == "temp_lora")
-    assert not memory_return.may_remember("expert") and not memory_return.may_remember("random")
-    assert memory_return.may_remember("players:still")
+    assert not playing.may_remember("expert") and not playing.may_remember("random")
+    assert playing.may_remember("players:still")
