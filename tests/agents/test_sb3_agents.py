@@ -21,6 +21,7 @@ from sfvgen_plan.envs.memory import cue_task
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 
 torch.set_num_threads(1)
@@ -205,7 +206,7 @@ def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(
     for agent in agents.values():
         agent.reset([0], [cue_task.NAME], [0])
     picture = frames(1)
-    for decision in range(cue_task.LIT + 2):
+    for decision in range(CHUNK + 3):  # a memory is read after a chunk
         expected = cue.simulator()._features([texts[decision >= cue_task.LIT]])
         assert torch.equal(env.state.text, expected)
         for agent in agents.values():
