@@ -114,7 +114,7 @@ memory_rows() { # beside the rows that are there
     sfvgen-plan train-agent --task memory/cue --checkpoint "$WORK/memory-lora" --out "$WORK/cue-ppo" --episodes 0 \
         horizon=60 algo.n_steps=60
     sfvgen-plan bench memory --checkpoint "$WORK/memory-lora" --part cue --agent "sb3:$WORK/cue-ppo/agent.zip" \
-        --out benchmarks/rows
+        --label ppo --out benchmarks/rows
 }
 
 rlbench_data() { # their test split is left out

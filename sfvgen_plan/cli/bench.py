@@ -37,6 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--weights", type=Path, metavar="DIR", help="published weights of LPIPS and SRC")
     parser.add_argument("--agent", default="default", help="who plays return and cue (default: %(default)s)")
+    parser.add_argument("--label", help="the agent's name in rows (default: with its settings)")
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
@@ -100,7 +101,7 @@ def run(args: Namespace) -> int:
             out.note(f"left out: {name}: {toolbox.left_out[name]}")
     for part in BY_AGENT:
         if part in parts:
-            work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, label, episodes, lanes))
+            work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, args.label or label, episodes, lanes))
     try:
         with out.progress("episodes") as bar:
             for row, episode in chain(*work):
