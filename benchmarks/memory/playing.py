@@ -35,8 +35,8 @@ def real_env(checkpoint: Checkpoint, task: str) -> MemoryEnv:
 
 
 def may_remember(agent: str) -> bool:
-    """Whether the agent has a setting ``memory``: every ``module:factory`` is given it, and an ``sb3:`` agent has it, if
-    it sees frames through a checkpoint."""
+    """Whether the agent has a setting ``memory``, as every ``module:factory`` is said to, and ``sb3:`` agents that see
+    frames through a checkpoint."""
     if agent.startswith(POLICY_PREFIX):
         return needs_checkpoint(agent)
     return ":" in agent or hasattr(settings_of(agent), "memory")

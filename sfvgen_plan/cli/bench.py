@@ -69,6 +69,7 @@ def run(args: Namespace) -> int:
     agent, own = of_group(args.overrides, "agent")
     sampler_steps = configured(Settings, own).sampler_steps
     settings, label = agent_settings(args.agent, agent)
+    label = args.label or label
     if agent and args.part not in (None, *BY_AGENT):
         raise UserError(f"override {agent[0]!r} is a setting of the agent; leave --part {args.part} out")
     episodes = range(args.seed, args.seed + args.episodes)
@@ -101,7 +102,7 @@ def run(args: Namespace) -> int:
             out.note(f"left out: {name}: {toolbox.left_out[name]}")
     for part in BY_AGENT:
         if part in parts:
-            work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, args.label or label, episodes, lanes))
+            work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, label, episodes, lanes))
     try:
         with out.progress("episodes") as bar:
             for row, episode in chain(*work):
