@@ -10,11 +10,13 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.arguments import exit_code
+from sfvgen_plan.benchmarks import experts
 from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.page import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
@@ -50,11 +52,19 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path)))
+    sections += _section_of(folder / experts.FILE, partial(experts.worst_tasks_section, agent=_hardest_for(folder)))
     sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
     sections += memory_sections(folder)
     sections += _section_of(folder / "speed.csv", speed_section)
     return "\n\n".join(sections) if sections else "No results are committed yet."
+
+
+def _hardest_for(folder: Path) -> Summary | None:
+    """The prior on all fifty tasks, where there are rows of it."""
+    path = folder / "metaworld-50.csv"
+    rows = [row for row in settled(read_rows(path)) if row.agent == "prior"] if path.exists() else []
+    return Summary(rows) if rows else None
 
 
 def table(title: str, columns: Columns, items: Sequence[Any]) -> str:
