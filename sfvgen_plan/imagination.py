@@ -217,11 +217,15 @@ class Imaginer:
     def dreamt(self, state: Imagination, frames: int) -> tuple[Imagination, Tensor, Tensor]:
         """Videos of what the episodes' texts alone ask for: the episodes at their ends, the frames (N, G, C, h, w), and
         the actions (N, G, A) that lead along them, by inverse dynamics."""
-        unknown = state.place.new_zeros(len(state), frames, self.action_dim)
-        after, latents, features = self._followed(state, _fixed(unknown), frames, given=0.0)
-        before = torch.cat([state.features[:, None], features[:, :-1]], 1)
-        actions = self.network.between(before, features)
-        return replace(after, place=state.place + actions.sum(1)), latents, actions
+        unknown = state.place.new_zeros(len(state), 1, self.action_dim)
+        latents, actions = [], []
+        for _ in range(frames):
+            after, latent, features = self._followed(state, _fixed(unknown), 1, given=0.0)
+            action = self.network.between(state.features, features[:, 0])
+            state = replace(after, place=state.place + action)
+            latents.append(latent)
+            actions.append(action)
+        return state, torch.cat(latents, 1), torch.stack(actions, 1)
 
     def _followed(
         self, state: Imagination, policy: Policy, decisions: int, shown: Tensor | None = None, given: float = 1.0

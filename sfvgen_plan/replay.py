@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from sfvgen_plan.memory.state import Lora, Memory
+from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model.cache import Cache, Window
 from sfvgen_plan.model.transformer import Condition
 
@@ -65,7 +67,9 @@ class Replays:
         """The graph for so many episodes of such an age, which imagine or are ``shown`` frames (N, G, S, V); None where
         there is none (yet)."""
         cache = state.cache
-        if cache.memory is not None or torch.is_grad_enabled():
+        # A memory of fixed size, of episodes that all finish their chunks at once.
+        fits = cache.memory is None or (isinstance(cache.memory, Lora) and cache.least == cache.most)
+        if not fits or torch.is_grad_enabled():
             return None
         old = cache.least >= cache.keys.shape[-2] // self._tokens - 1
         key = (len(state), old, shown is not None)
@@ -82,11 +86,14 @@ class Replays:
 
 
 class _Graph:
-    """The captured decision, and the memory that it works in."""
+    """The captured decision, twice where episodes learn at the end of a chunk, and the memory that it works in."""
 
     def __init__(self, decide: Decide, state: Imagination, tokens: int, shown: Tensor | None) -> None:
         cache = state.cache
-        self.cache = replace(cache, keys=cache.keys.clone(), values=cache.values.clone(), index=cache.index.clone())
+        memory = None if cache.memory is None else cache.memory.clone()
+        self.cache = replace(
+            cache, keys=cache.keys.clone(), values=cache.values.clone(), index=cache.index.clone(), memory=memory
+        )
         self.state = replace(
             state, cache=self.cache, text=state.text.clone(), seed=state.seed.clone(), step=state.step.clone()
         )
@@ -94,15 +101,30 @@ class _Graph:
         self.action, self.place = (state.place.new_zeros(count, 1, state.place.shape[1]) for _ in range(2))
         self.given = state.place.new_ones(count, 1)
         self.frame = None if shown is None else torch.zeros_like(shown[:, :1])
+        self._decide, self._tokens = decide, tokens
+        self._graphs: dict[bool, tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]] = {}
+
+    def _capture(self, least: int) -> None:
+        """Of a decision of episodes of such an age, if there is none yet."""
+        if self._ends(least) in self._graphs:
+            return
         known = Condition(self.action, self.given, self.place, self.state.text[:, None])
+        cache = replace(self.cache, least=least, most=least) if self.cache.memory is not None else self.cache
 
         def decision() -> tuple[Tensor, Tensor]:
-            made = decide(self.state, Window(self.cache, tokens, fixed=True), known, self.frame)
-            self.cache.index.add_(1)
+            window = Window(cache, self._tokens, fixed=True)
+            made = self._decide(self.state, window, known, self.frame)
+            if cache.memory is not None:
+                cache.memory.copy_(Memory.of_layers(window.memory))
+            cache.index.add_(1)
             self.state.step.add_(1)
             return made
 
-        self.graph, self.made = captured(decision)
+        self._graphs[self._ends(least)] = captured(decision)
+
+    def _ends(self, least: int) -> bool:
+        """Whether the next decision of episodes of such an age ends a chunk."""
+        return self.cache.memory is not None and (least + 1) % CHUNK == 0
 
     def run(
         self, state: Imagination, policy: Policy, decisions: int, given: float, shown: Tensor | None
@@ -110,6 +132,10 @@ class _Graph:
         """The cache and the place (N, A) after the policy's actions, which perhaps led to frames (N, G, S, V) that are
         shown; the frames' tokens and features."""
         old = state.cache
+        for g in range(decisions):
+            self._capture(old.least + g)
+        if old.memory is not None and self.cache.memory is not None:
+            self.cache.memory.copy_(old.memory)
         for kept, new in (
             (self.cache.keys, old.keys), (self.cache.values, old.values), (self.cache.index, old.index),
             (self.state.text, state.text), (self.state.seed, state.seed), (self.state.step, state.step),
@@ -124,11 +150,13 @@ class _Graph:
             self.place.add_(self.action, alpha=given)
             if self.frame is not None and shown is not None:
                 self.frame.copy_(shown[:, g : g + 1])
-            self.graph.replay()
-            frames.append(self.made[0].clone())
-            features.append(self.made[1].clone())
+            graph, (frame, read) = self._graphs[self._ends(old.least + g)]
+            graph.replay()
+            frames.append(frame.clone())
+            features.append(read.clone())
+        memory = self.cache.memory
         cache = replace(
             old, keys=self.cache.keys.clone(), values=self.cache.values.clone(), index=old.index + decisions,
-            least=old.least + decisions, most=old.most + decisions,
+            least=old.least + decisions, most=old.most + decisions, memory=None if memory is None else memory.clone(),
         )  # fmt: skip
         return cache, self.place[:, 0].clone(), frames, features

@@ -18,8 +18,8 @@ BY_EXPERT = KINDS[:2]
 """Kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided."""
 BEST = 0.1
 """Share of a task's own episodes that is imitated while none of them has succeeded."""
-TOLD = 0.5
-"""Share of their frames whose text is that of the sub-goal instead of the task's instruction."""
+TOLD = 0.9
+"""Share of frames whose text is that of the sub-goal, if there is one, instead of the task's instruction."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class TrainingData:
         task: (F,) task index.
         first, last: (F,) index of the first and last frame of the frame's episode.
         held_out: (F,) True in episodes kept for validation.
-        few: (F,) True in the episodes that prior10 may learn from.
+        few: (F,) True in the episodes that prior10 may learn from; ``by_expert`` (F,) in those of ``BY_EXPERT``.
         text: (F,) what the model is told of a window that ends there: index into the task's instructions followed by
             the sub-goals (see ``told_texts``).
         latents: (F, C, h, w) standardised, set after the autoencoder stage.
@@ -56,6 +56,7 @@ class TrainingData:
     last: Tensor
     held_out: Tensor
     few: Tensor
+    by_expert: Tensor
     text: Tensor
     latents: Tensor | None = None
 
@@ -130,6 +131,7 @@ def to_training_data(
         last=place(first + lengths[episode]),
         held_out=place(held_out[episode]),
         few=place(few[episode]),
+        by_expert=place(torch.as_tensor(np.isin(episodes.kind, BY_EXPERT))[episode]),
         text=place(told_texts(episodes)),
     )
 
@@ -157,8 +159,7 @@ def worth_imitating(episodes: EpisodeArrays) -> np.ndarray:
 def told_texts(episodes: EpisodeArrays) -> Tensor:
     """(F,) index of a text for each frame: below the number of tasks an instruction, from there on a sub-goal.
 
-    Frames that a decision of the expert's led to have the sub-goal's text now and then, so that both texts are known of
-    such situations; what others did says nothing of how a sub-goal is reached.
+    Frames of a sub-goal mostly have its text, and now and then the instruction, so that both are known.
     """
     task = np.repeat(episodes.task, episodes.lengths + 1)
     text = torch.as_tensor(task, dtype=torch.int64)
@@ -166,9 +167,8 @@ def told_texts(episodes: EpisodeArrays) -> Tensor:
         return text
     number = np.arange(len(episodes.actions))
     led_to = torch.as_tensor(number + np.repeat(np.arange(len(episodes)), episodes.lengths) + 1)
-    by_expert = np.repeat(np.isin(episodes.kind, BY_EXPERT), episodes.lengths)
     drawn = torch.rand(len(number), generator=torch.Generator().manual_seed(0)).numpy() < TOLD
-    chosen = (episodes.sub_goal >= 0) & by_expert & drawn
+    chosen = (episodes.sub_goal >= 0) & drawn
     text[led_to[chosen]] = torch.as_tensor(episodes.sub_goal[chosen] + len(episodes.tasks))
     return text
 

@@ -83,12 +83,12 @@ class VideoSettings:
     """How the video transformer is trained.
 
     Attributes:
-        frames: T, of a training window.
+        frames: T, of a training window. An episode that fits in is always taken from its beginning.
         context_noise: largest noise level of clean frames; levels are ``context_noise`` times a squared uniform number.
         log_mean, log_std: of ln sigma of the frames to be denoised (EDM). Sampling in one or two steps begins at high
             noise, and memory is asked for only where noise hides the frame.
-        drop_action, drop_text: share of windows without actions and place (video planning, inverse dynamics), and
-            without text.
+        drop_action, drop_text: share of windows whose actions are not known from some frame on (video planning, inverse
+            dynamics), and of those without text.
         dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
         shown: most true frames at a dream's beginning; each window has 1 to that many.
         loop: memory layers learn what to write, and read it (slow-fast learning loop, algorithm 1b); False: nothing is
@@ -172,6 +172,7 @@ class TransformerChanges:
     memory: str | None = None
     memory_blocks: Sequence[int] | None = None
     memory_rank: int | None = None
+    memory_beginning: Sequence[int] | None = None
     context_noise: float | None = None
 
     def chosen(self) -> dict[str, Any]:

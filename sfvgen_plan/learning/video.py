@@ -117,9 +117,10 @@ class VideoStage:
         facts = (data.labelled, reward, data.success, progress, ends, data.has_expert, data.few)
         self.facts = torch.stack([fact.float() for fact in facts], -1)
         self.place = place_of(data)
-        # A window may begin anywhere but where less than half of it would be left.
-        half = torch.minimum(data.last - data.first, torch.as_tensor(settings.frames // 2, device=number.device))
-        self.starts = data.indices(~data.held_out & (number + half <= data.last) & (data.last > data.first))
+        # A window may begin anywhere but where less than half of it would be left; a shorter episode is seen whole.
+        length = data.last - data.first
+        needed = torch.where(length < settings.frames, length, settings.frames // 2)
+        self.starts = data.indices(~data.held_out & (number + needed <= data.last) & (length > 0))
         if not len(self.starts):
             raise UserError("data has no episode of two frames or more; collect longer episodes")
         if settings.rarity:
@@ -138,11 +139,16 @@ class VideoStage:
         real = (index <= data.last[start][:, None]).float()
         index = torch.minimum(index, data.last[start][:, None])
         truth = network.patches(data.latents[index].float())
-        actions, place = data.action[index], self.place[index]
-        given = (uniform(size, 1) >= s.drop_action).float().expand(-1, s.frames).clone()
+        actions = data.action[index]
+        # From some frame on the actions are not known: a video that goes on from what was seen.
+        since = torch.where(uniform(size, 1) < s.drop_action, uniform(size, 1) * s.frames, s.frames)
+        given = (torch.arange(s.frames, device=device) < since).float()
         # Nothing led to an episode's first frame; what led to a window's first one is sometimes not known.
         given[:, 0] *= data.labelled[start].float() * (uniform(size) < 0.5)
-        text = self.text[data.text[index]] * (uniform(size, 1, 1) >= s.drop_text)
+        place = self.place[index] - (1 - given[..., None]) * actions
+        # Without actions a text has to say what comes, and what others did says nothing of how it is reached.
+        told = (uniform(size, 1) >= s.drop_text) & (data.by_expert[start][:, None] | (given > 0))
+        text = self.text[data.text[index]] * told[..., None]
         shown = truth
         if step >= s.dream_from and float(torch.rand(1, generator=torch.Generator().manual_seed(step))) < s.dream:
             kept = (uniform(size) * s.shown).long() + 1

@@ -1,12 +1,15 @@
 """What left the window of cached frames, found again by where it was: memory layers of the video transformer.
 
 Everything that is stored and asked for has an address: the place (the sum of the actions since the episode began), the
-token's place in the picture, and a little of what the token shows. Clean frames are written as they are looked at;
-every frame, clean or noisy, reads. In training whole episodes pass at once, and gradients flow through the writing (the
-slow-fast loop, SlowFast-VGen, algorithm 1b, with the gradient that the paper leaves out).
+token's place in the picture, and a little of what the token shows. A layer of the beginning has the frame's age instead
+of its place, and is always asked for age 0: what a camera that stands still saw before things were moved. Clean frames
+are written as they are looked at; every frame, clean or noisy, reads. In training whole episodes pass at once, and
+gradients flow through the writing (the slow-fast loop, SlowFast-VGen, algorithm 1b, with the gradient that the paper
+leaves out).
 
 Shapes: B or N episodes, F frames, S tokens a frame, D numbers a token, M numbers of a place, K features of an address,
-H heads of rank r that store values of v numbers.
+H heads of rank r that store values of v numbers. Where a frame was is (..., M + 1): its place, and behind it its age,
+the binary logarithm of 1 + frames since the episode began.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ class Layer(Protocol):
 
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
         """What 2 F frames (B, 2 F, S, D) read, clean copies first, of what the clean frames wrote before them. place
-        (B, 2 F, M); real (B, F) says which frames exist."""
+        (B, 2 F, M + 1); real (B, F) says which frames exist."""
 
     def read(self, memory: Any, tokens: Tensor, place: Tensor) -> Tensor:
         """What frames (N, F, S, D) read."""
@@ -42,18 +45,21 @@ class Layer(Protocol):
 
 class Address(nn.Module):
     """Random Fourier features of a place, a token and its content: near-orthogonal before any training, and the same
-    for writing and reading, so that a place is recalled from the first step on."""
+    for writing and reading, so that a place is recalled from the first step on. ``beginning``: see the module."""
 
-    def __init__(self, dim: int, places: int, tokens: int, features: int, waves: float = 1.5) -> None:
+    def __init__(self, dim: int, places: int, tokens: int, features: int, beginning: bool = False) -> None:
         super().__init__()
+        self.beginning = beginning
+        waves, places = (0.5, 1) if beginning else (1.5, places)
         scale = torch.exp(torch.rand(features, 1) * math.log(8)) * 0.5 * waves  # from wide waves to narrow ones
         self.omega = nn.Parameter(torch.randn(features, places) * scale)
         self.theta = nn.Parameter(torch.rand(tokens, features) * 2 * math.pi)
         self.content = nn.Linear(dim, features, bias=False)
         nn.init.normal_(self.content.weight, std=0.1 / math.sqrt(dim))
 
-    def forward(self, tokens: Tensor, place: Tensor) -> Tensor:
-        """tokens (B, F, S, D), place (B, F, M) -> (B, F, S, K) of unit variance."""
+    def forward(self, tokens: Tensor, place: Tensor, asking: bool = False) -> Tensor:
+        """tokens (B, F, S, D), place (B, F, M + 1) -> (B, F, S, K) of unit variance; ``asking``: where to read."""
+        place = place[..., -1:] * (not asking) if self.beginning else place[..., :-1]
         with torch.autocast(tokens.device.type, enabled=False):  # phases grow large
             phase = (place.float()[..., None, :] * self.omega.float()).sum(-1)[..., None, :] + self.theta.float()
         return (math.sqrt(2) * (phase + self.content(tokens)).sin()).to(tokens.dtype)

@@ -27,16 +27,24 @@ class Recall(nn.Module):
     are written where there is room and nothing alike, so that dreaming wears nothing away.
 
     Args:
-        dim: D. places: M. tokens: S. features: K. heads: H.
+        dim: D. places: M. tokens: S. beginning: see ``memory.layers``. features: K. heads: H.
         window: W, frames that the network still sees; younger ones than that are not recalled.
     """
 
     def __init__(
-        self, dim: int, places: int, tokens: int, window: int, features: int = 256, heads: int = 8, empty: int = 8
+        self,
+        dim: int,
+        places: int,
+        tokens: int,
+        window: int,
+        beginning: bool = False,
+        features: int = 256,
+        heads: int = 8,
+        empty: int = 8,
     ) -> None:
         super().__init__()
         self.heads, self.size, self.window, self.tokens = heads, dim // heads, window, tokens
-        self.address = Address(dim, places, tokens, features)
+        self.address = Address(dim, places, tokens, features, beginning)
         self.slow, self.query, self.key = nn.Linear(features, dim), nn.Linear(features, dim), nn.Linear(features, dim)
         self.value, self.out = nn.Linear(dim, dim), nn.Linear(dim, dim)
         with torch.no_grad():  # who asks where something was written finds it before any training
@@ -55,8 +63,9 @@ class Recall(nn.Module):
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
         """See ``Layer``."""
         frames = real.shape[1]
-        found = self.address(tokens, place)
-        keys, values = (self._split(x) for x in self._stored(found[:, :frames], tokens[:, :frames]))
+        found = self.address(tokens, place, asking=True)
+        written = self.address(tokens[:, :frames], place[:, :frames]) if self.address.beginning else found[:, :frames]
+        keys, values = (self._split(x) for x in self._stored(written, tokens[:, :frames]))
         at = torch.arange(frames, device=real.device)
         left = (at[:, None] - at > self.window).repeat(2, 1) & (real > 0)[:, None]
         seen = left.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)
@@ -67,7 +76,7 @@ class Recall(nn.Module):
         left = (memory.number < memory.count[..., None] - self.window).repeat_interleave(self.tokens, 2)
         seen = left[:, None].expand(-1, -1, tokens.shape[1] * self.tokens, -1)
         keys, values = (self._split(x[:, 0]) for x in (memory.keys, memory.values))
-        return self._heard(self.address(tokens, place), keys, values, seen)
+        return self._heard(self.address(tokens, place, asking=True), keys, values, seen)
 
     def write(self, memory: Bank, tokens: Tensor, place: Tensor, imagined: Tensor) -> Bank:
         """See ``Layer``."""

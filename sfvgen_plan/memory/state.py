@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Memory:
-    """What N episodes remember in L memory layers: tensors that lead with (N, L). A value, never changed in place."""
+    """What N episodes remember in L memory layers: tensors that lead with (N, L). A value but for ``copy_``."""
 
     def layers(self) -> list[Self]:
         """Those of one layer each."""
@@ -43,6 +43,15 @@ class Memory:
         """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
         pairs = zip(self._parts(), other._parts(), strict=True)
         return type(self)(*(torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y) for x, y in pairs))
+
+    def clone(self) -> Self:
+        """The same in tensors of its own."""
+        return type(self)(*(part.clone() for part in self._parts()))
+
+    def copy_(self, other: Memory) -> None:
+        """Overwrite it with another of the same sizes: for CUDA graphs, which work in place."""
+        for part, new in zip(self._parts(), other._parts(), strict=True):
+            part.copy_(new)
 
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors by name."""

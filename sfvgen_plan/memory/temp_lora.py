@@ -24,7 +24,7 @@ class TempLora(nn.Module):
     sums are kept. Each head learns the tokens of one group first: heads that learn the same ones disturb each other.
 
     Args:
-        dim: D. places: M. tokens: S. number: of this layer among the memory layers.
+        dim: D. places: M. tokens: S. number: of this layer among the memory layers. beginning: see ``memory.layers``.
         features: K. heads: H. rank: r, of each head. groups: of tokens. steps: gradient steps a chunk.
     """
 
@@ -34,6 +34,7 @@ class TempLora(nn.Module):
         places: int,
         tokens: int,
         number: int = 0,
+        beginning: bool = False,
         features: int = 256,
         heads: int = 4,
         rank: int = 128,
@@ -42,7 +43,7 @@ class TempLora(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.rank, self.steps, self.size = heads, rank, steps, dim // heads
-        self.address = Address(dim, places, tokens, features)
+        self.address = Address(dim, places, tokens, features, beginning)
         self.slow = nn.Linear(features, dim)
         nn.init.normal_(self.slow.weight, std=0.1 / math.sqrt(features))
         self.down = nn.Parameter(torch.randn(heads * rank, features) / math.sqrt(features))
@@ -67,11 +68,10 @@ class TempLora(nn.Module):
 
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
         """What 2 F frames (B, 2 F, S, D) read, clean copies first: each what the clean frames of earlier chunks wrote.
-        place (B, 2 F, M); real (B, F) says which frames exist."""
+        place (B, 2 F, M + 1); real (B, F) says which frames exist."""
         frames = real.shape[1]
         chunks = -(-frames // CHUNK)
-        found = self.address(tokens, place)
-        gram, cross = self._sums(found[:, :frames], tokens[:, :frames], real[..., None, None], CHUNK)
+        gram, cross = self._sums(tokens[:, :frames], place[:, :frames], real[..., None, None], CHUNK)
         fast, states = torch.zeros_like(cross[:, 0]), []
         with torch.autocast(tokens.device.type, enabled=False):
             keep = 1 - self.forget.float().sigmoid()[:, None, None]
@@ -87,14 +87,13 @@ class TempLora(nn.Module):
                 for chunk in range(chunks - 1):
                     states.append(states[-1] + shrink[:, chunk] @ states[-1] + added[:, chunk])
         of_frame = torch.stack(states, 1).repeat_interleave(CHUNK, 1)[:, :frames]
-        return self._read(found, torch.cat([of_frame, of_frame], 1))
+        return self._read(tokens, place, torch.cat([of_frame, of_frame], 1))
 
     def write(self, memory: Lora, tokens: Tensor, place: Tensor, imagined: Tensor) -> Lora:
         """See ``Layer``: the memory with the frame among its sums; what is read stays until ``learn``."""
-        found = self.address(tokens, place)
-        known = (self._low(found).float() @ memory.fast[..., -1:])[..., 0].clamp(0, 1)
+        known = (self._low(self.address(tokens, place)).float() @ memory.fast[..., -1:])[..., 0].clamp(0, 1)
         weight = 1 - known.transpose(2, 3) * imagined[..., None, None]
-        gram, cross = self._sums(found, tokens, weight, 1, ones=True)
+        gram, cross = self._sums(tokens, place, weight, 1, ones=True)
         return replace(memory, gram=memory.gram + gram, cross=memory.cross + cross)
 
     def learn(self, memory: Lora) -> Lora:
@@ -108,15 +107,16 @@ class TempLora(nn.Module):
     def read(self, memory: Lora, tokens: Tensor, place: Tensor) -> Tensor:
         """What frames (N, F, S, D) read."""
         fast = memory.fast[..., : self.size].expand(-1, tokens.shape[1], -1, -1, -1)
-        return self._read(self.address(tokens, place), fast)
+        return self._read(tokens, place, fast)
 
     def _low(self, found: Tensor) -> Tensor:
         """φ = A u, gated by whose tokens a head learns: (B, F, S, K) -> (B, F, H, S, r)."""
         low = (found @ self.down.t().to(found.dtype)).unflatten(-1, (self.heads, self.rank))
         return (low * self.own.sigmoid()[..., None].to(low.dtype)).transpose(2, 3)
 
-    def _read(self, found: Tensor, fast: Tensor) -> Tensor:
-        """found (B, F, S, K), fast (B, F, H, r, v) -> (B, F, S, D)."""
+    def _read(self, tokens: Tensor, place: Tensor, fast: Tensor) -> Tensor:
+        """fast (B, F, H, r, v) -> (B, F, S, D)."""
+        found = self.address(tokens, place, asking=True)
         low = self._low(found)
         recalled = (low @ fast.to(low.dtype)).transpose(2, 3)
         if self.adapted is not None:
@@ -125,13 +125,15 @@ class TempLora(nn.Module):
         return self.out(self.slow(found) + recalled.flatten(-2))
 
     def _sums(
-        self, found: Tensor, tokens: Tensor, share: Tensor, length: int, ones: bool = False
+        self, tokens: Tensor, place: Tensor, share: Tensor, length: int, ones: bool = False
     ) -> tuple[Tensor, Tensor]:
         """β φ φᵀ and β φ vᵀ of clean frames (B, F, ...), summed over chunks: (B, chunks, H, r, r), (..., r, v);
         ``share`` (B, F, S or 1, H or 1) of each that is written; ``ones``: beside each value."""
         frames = tokens.shape[1]
         chunks = -(-frames // length)
-        low = self._low(found).float()
+        low = self._low(self.address(tokens, place)).float()
+        if self.address.beginning:  # as much weight for the first frame as for a hundred late ones
+            share = share * torch.exp2(-place[..., -1:, None])
         value = self.value(tokens).float().unflatten(-1, (self.heads, self.size)).transpose(2, 3)
         if ones:
             value = F.pad(value, (0, 1), value=1.0)
@@ -142,7 +144,7 @@ class TempLora(nn.Module):
             F.pad(x, (0, 0) * 3 + (0, missing)).unflatten(1, (chunks, length)).transpose(2, 3).flatten(3, 4)
             for x in (low, value, weighted)
         )  # (B, chunks, H, length * S, ...)
-        with torch.autocast(found.device.type, enabled=False):
+        with torch.autocast(tokens.device.type, enabled=False):
             return weighted.transpose(-1, -2) @ low, weighted.transpose(-1, -2) @ value
 
     def _descent(self, gram: Tensor, cross: Tensor) -> tuple[Tensor, Tensor]:

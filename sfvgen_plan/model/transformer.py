@@ -48,8 +48,8 @@ class Condition:
 
     Attributes:
         actions: (B, F, A) in [-1, 1], what led into each frame.
-        given: (B, F) in {0, 1}: whether action and place are known; a video can be imagined from its text alone.
-        place: (B, F, A) the sum of the actions since the episode began, this frame's included.
+        given: (B, F) in {0, 1}: whether the action is known; a video can be imagined from its text alone.
+        place: (B, F, A) the sum of the actions since the episode began, this frame's included if it is known.
         text: (B, F, E) features of what is to be done by the decision that led into each frame, or (B, 1, E) of all.
     """
 
@@ -85,7 +85,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         dim, depth, heads: of the trunk. conditioning: numbers of the condition of a frame.
         squeezed: numbers of each token that the heads see.
         memory: "lora" (``TempLora``) or "recall" (``Recall``). memory_blocks: indices of the blocks that have one.
-        memory_rank: of each head of a Temp-LoRA.
+        memory_rank: of each head of a Temp-LoRA. memory_beginning: those of the memory blocks that are asked for the
+            episode's beginning (``memory.layers``).
         context_noise: noise level that imagined frames are shown with, which hides their small errors.
         reward_scale: the largest reward. estimate_mean, estimate_std: (D,) units of the read-outs.
     """
@@ -110,6 +111,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         memory: str = "lora",
         memory_blocks: Sequence[int] = (),
         memory_rank: int = 128,
+        memory_beginning: Sequence[int] = (),
         context_noise: float = 0.1,
         reward_scale: float = 1.0,
         estimate_mean: Sequence[float] = (),
@@ -134,9 +136,10 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         for block in range(depth):
             layer: Layer | None = None
             if block in self.memory_blocks and memory == "recall":
-                layer = Recall(dim, moving, self.tokens, window)
+                layer = Recall(dim, moving, self.tokens, window, block in memory_beginning)
             elif block in self.memory_blocks:
-                layer = TempLora(dim, moving, self.tokens, self.memory_blocks[block], rank=memory_rank)
+                number, first = self.memory_blocks[block], block in memory_beginning
+                layer = TempLora(dim, moving, self.tokens, number, first, rank=memory_rank)
             self.blocks.append(Block(dim, heads, conditioning, layer))
         self.out = nn.Linear(dim, values)
         nn.init.zeros_(self.out.weight)
@@ -197,7 +200,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         sparse = self._sparse.get(frames) if torch.compiler.is_compiling() else None
         mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, clean.device)
         written = torch.ones_like(clean_noise) if real is None else real
-        moved = self._address(twice)
+        moved = self._address(twice, number[None])
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if sparse is not None:
@@ -254,7 +257,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         read but learn nothing."""
         embedded = self._embedded(tokens, noise, True)
         condition = self._condition(noise, torch.ones_like(noise), known)
-        found = self._cached(window, frame, embedded, condition, self._address(known), imagined if remember else None)
+        found = self._cached(window, frame, embedded, condition, known, imagined if remember else None)
         ends = window.ends_chunk(frame) if remember else False
         if window.memory and ends is not False:
             for block, number in self.memory_blocks.items():
@@ -268,7 +271,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         keys and values are overwritten by ``look``."""
         embedded = self._embedded(noisy, noise, False)
         condition = self._condition(noise, torch.zeros_like(noise), known)
-        found = self._cached(window, frame, embedded, condition, self._address(known))
+        found = self._cached(window, frame, embedded, condition, known)
         return denoised(self._output(found), noisy, noise)
 
     def sample(
@@ -350,7 +353,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         told = self.noise_in(self._typed(torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1)))
         told = told + self.action_in(self._typed(torch.cat([known.actions * given, given], -1)))
         place = place_features(known.place[..., : self.config.summed])
-        told = told + self._typed(given) * self.place_in(self._typed(place))
+        told = told + self.place_in(self._typed(place))
         return F.silu(told + self.text_in(self._typed(known.text)))
 
     def _cached(
@@ -359,11 +362,12 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         frame: int,
         tokens: Tensor,
         condition: Tensor,
-        moved: Tensor,
+        known: Condition,
         imagined: Tensor | None = None,
     ) -> Tensor:
         """The blocks' output; what memory layers are asked is written if it is told whether it is ``imagined``."""
         slot = window.slot(frame)
+        moved = self._address(known, slot.number[:, None])
         turn = turns(slot.number[:, None], self._turned)
         for layer, block in enumerate(self._blocks):
 
@@ -381,9 +385,10 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             tokens = block(tokens, condition, turn, attend, None if block.memory is None else remember)
         return tokens
 
-    def _address(self, known: Condition) -> Tensor:
-        """(B, F, M) where frames are written and read: the origin for those whose place is not known."""
-        return known.place[..., : self.config.summed] * known.given[..., None]
+    def _address(self, known: Condition, number: Tensor) -> Tensor:
+        """(B, F, M + 1) where frames are written and read: their place, and their age from their number (B, F)."""
+        place = known.place[..., : self.config.summed]
+        return torch.cat([place, (1 + number.to(place.dtype)).log2()[..., None].expand(*place.shape[:2], 1)], -1)
 
     def _output(self, tokens: Tensor) -> Tensor:
         return self.out(F.layer_norm(tokens, tokens.shape[-1:])).float()

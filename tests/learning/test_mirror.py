@@ -49,6 +49,7 @@ def recorded(frames: int, held_out: bool) -> TrainingData:
         last=whole + frames - 1,
         held_out=flags & held_out,
         few=flags,
+        by_expert=flags,
         text=whole,
     )
 

@@ -47,6 +47,7 @@ def world(decisions: int = DECISIONS) -> TrainingData:
         last=first + decisions,
         held_out=episode == 3,
         few=episode < 2,
+        by_expert=episode < 2,
         text=episode % 2,
         latents=2 * latents - 1,
     )

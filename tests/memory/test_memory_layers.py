@@ -21,7 +21,10 @@ def layer() -> TempLora:
 def walk() -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens and places of frames; the last ones are where the first ones were."""
     torch.manual_seed(1)
-    tokens, place = torch.randn(EPISODES, FRAMES, TOKENS, DIM), torch.randn(EPISODES, FRAMES, 2) * 3
+    tokens, place = (
+        torch.randn(EPISODES, FRAMES, TOKENS, DIM),
+        torch.randn(EPISODES, FRAMES, 3) * 3,
+    )  # the last number is the age
     place[:, 2 * CHUNK :] = place[:, : FRAMES - 2 * CHUNK]
     return tokens, place
 
@@ -128,7 +131,7 @@ def test_dreaming_wears_nothing_away_that_was_real_and_still_remembers_what_is_n
 def test_recall_that_is_full_keeps_what_nothing_else_is_like() -> None:
     torch.manual_seed(0)
     layer = Recall(DIM, places=2, tokens=TOKENS, window=0, features=64)
-    memory, place = layer.empty(1), torch.randn(1, ROOM, 2) * 20
+    memory, place = layer.empty(1), torch.randn(1, ROOM, 3) * 20
     place[:, -1] = place[:, 5]
     tokens = torch.zeros(1, ROOM + 2, TOKENS, DIM)
     for t in range(ROOM):
@@ -138,3 +141,21 @@ def test_recall_that_is_full_keeps_what_nothing_else_is_like() -> None:
     assert torch.equal(dreamt.number, memory.number) and int(dreamt.count) == ROOM + 1
     again = layer.write(dreamt, tokens[:, :1], place[:, 7:8], REAL[:1])
     assert again.number[0, 0].tolist() == [*range(7), ROOM + 1, *range(8, ROOM)]
+
+
+@torch.no_grad()
+def test_a_layer_of_the_beginning_is_told_what_stood_there_first() -> None:
+    torch.manual_seed(0)
+    layer = TempLora(DIM, places=2, tokens=TOKENS, beginning=True, features=64, rank=16)
+    tokens, place = torch.randn(2, 60, TOKENS, DIM), torch.randn(2, 60, 3)
+    place[..., -1] = (1 + torch.arange(60.0)).log2()
+    tokens[1, :4] = tokens[0, :4]  # two episodes that begin alike, and two that go on alike
+    other = tokens[:1].clone()
+    other[:, :4] = torch.randn(1, 4, TOKENS, DIM)
+    asked = tokens[:1, -1:]
+    read = []
+    for one in (tokens[:1], tokens[1:], other):
+        both = torch.cat([one, asked.expand(1, 60, -1, -1)], 1)
+        read.append(layer.training_pass(both, torch.cat([place[:1]] * 2, 1), torch.ones(1, 60))[:, -1])
+    alike, unlike = ((read[0] - one).square().mean() for one in read[1:])
+    assert alike < 0.3 * unlike
