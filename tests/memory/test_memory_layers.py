@@ -21,10 +21,7 @@ def layer() -> TempLora:
 def walk() -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens and places of frames; the last ones are where the first ones were."""
     torch.manual_seed(1)
-    tokens, place = (
-        torch.randn(EPISODES, FRAMES, TOKENS, DIM),
-        torch.randn(EPISODES, FRAMES, 3) * 3,
-    )  # the last number is the age
+    tokens, place = torch.randn(EPISODES, FRAMES, TOKENS, DIM), torch.randn(EPISODES, FRAMES, 3) * 3
     place[:, 2 * CHUNK :] = place[:, : FRAMES - 2 * CHUNK]
     return tokens, place
 
