@@ -13,6 +13,7 @@ import torch
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
 from sfvgen_plan.agents.sub_goals import SubGoals, checked
+from sfvgen_plan.envs.family import scene_of
 from sfvgen_plan.envs.memory.parts import Schedule, text_at
 from sfvgen_plan.errors import UserError
 
@@ -123,7 +124,8 @@ class Lanes:
             new = [lanes[n] for n in begun]
             seeds = draw_seeds(self.keys(new), Stream.BEGIN, 1)[:, 0]
             told = () if self.sub_goals is None else ([self._text(lanes[n], frames[n, 0]) for n in begun],)
-            parts.append(self.simulator.begin(frames[begun], [lane.task for lane in new], seeds.tolist(), *told))
+            scenes = [scene_of(lane.task) for lane in new]
+            parts.append(self.simulator.begin(frames[begun], scenes, seeds.tolist(), *told))
         if len(parts) == 1:
             return parts[0]
         return self.simulator.select(self.simulator.join(parts), np.argsort([*going, *begun]).tolist())

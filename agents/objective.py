@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sfvgen_plan.envs.family import family_of, resolve
 from sfvgen_plan.errors import check_number
 from sfvgen_plan.simulation import Outcome
+
+Score = Callable[[Outcome], Tensor]
+"""An outcome of N episodes -> how good each is (N,)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,17 @@ class Objective:
         if self.value_weight:
             scores = scores + self.value_weight * outcome.value[:, -1].float()
         return scores
+
+
+@dataclass(frozen=True)
+class TaskObjective:
+    """A task -> its score: what its simulator has for it, or else ``usual``."""
+
+    usual: Objective = Objective()
+
+    def __call__(self, task: str) -> Score:
+        objective = family_of(task).objective
+        return resolve(objective)(task) if objective else self.usual
 
 
 def first_success(probability: Tensor, discount: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class OracleAgent:
             Problem(
                 simulator=counted,
                 state=simulator.begin_at([env.snapshot()]),
+                tasks=[env.task],
                 keys=[(self.seed, self._episode, self._decision)],
                 carry=carry,
                 carried=torch.tensor([carried]),

@@ -76,6 +76,7 @@ class PlanningAgent(FollowingAgent):
             Problem(
                 simulator=self.simulator,
                 state=state,
+                tasks=[lane.task for lane in lanes],
                 keys=self.lanes.keys(lanes),
                 carry=torch.from_numpy(carry).to(self.simulator.device),
                 carried=torch.tensor([lane.carry is not None for lane in lanes], device=self.simulator.device),

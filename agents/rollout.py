@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,9 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
+from sfvgen_plan.agents.objective import Score
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, Simulator
-
-Score = Callable[[Outcome], Tensor]
-"""An outcome of N episodes -> how good each is (N,)."""
 
 
 class CountedSimulator:
@@ -57,6 +56,7 @@ class Problem:
     Attributes:
         simulator: where to imagine.
         state: E imagined episodes that have seen the real frames so far.
+        tasks: what each lane plays.
         keys: random key of each lane at this decision.
         carry: (E, H, A) what the planner left at its last call, moved on by the decisions executed since; zeros where
             ``carried`` (E,) is False.
@@ -64,6 +64,7 @@ class Problem:
 
     simulator: CountedSimulator
     state: Any
+    tasks: Sequence[str]
     keys: Sequence[Key]
     carry: Tensor
     carried: Tensor
@@ -88,14 +89,17 @@ class Futures:
 
     Args:
         problem: the lanes.
-        score: of what happens.
+        score_of: task -> its score.
         count: K.
         penalty: what a standard deviation of the score across futures costs.
     """
 
-    def __init__(self, problem: Problem, score: Score, count: int, penalty: float) -> None:
-        self.simulator, self._score, self._count, self._penalty = problem.simulator, score, count, penalty
-        self._lanes = len(problem.keys)
+    def __init__(self, problem: Problem, score_of: Callable[[str], Score], count: int, penalty: float) -> None:
+        self.simulator, self._count, self._penalty = problem.simulator, count, penalty
+        self._lanes = len(problem.tasks)
+        self._scores: dict[Score, list[int]] = defaultdict(list)
+        for lane, task in enumerate(problem.tasks):
+            self._scores[score_of(task)].append(lane)
         seeds = draw_seeds(problem.keys, Stream.FUTURES, count).flatten()
         self._state = self.simulator.reseed(self.simulator.fork(problem.state, count), seeds)
 
@@ -124,11 +128,17 @@ class Futures:
         return self._scored(outcome, samples), actions.unflatten(0, shape).mean(1)
 
     def _scored(self, outcome: Outcome, samples: int) -> Tensor:
-        scores = self._score(outcome)
-        if scores.shape != outcome.reward.shape[:1]:
-            shape, count = tuple(scores.shape), len(outcome.reward)
-            raise UserError(f"objective gives scores of shape {shape} for {count} episodes; give one each")
-        scores = scores.unflatten(0, (self._lanes, self._count, samples))
+        """Scores (E, N) of an outcome of E x K x N episodes."""
+        count = len(outcome.reward)
+        scores = torch.empty(self._lanes, count // self._lanes, device=outcome.reward.device)
+        for score, lanes in self._scores.items():
+            found = score(outcome)
+            if found.shape != (count,):
+                raise UserError(
+                    f"objective gives scores of shape {tuple(found.shape)} for {count} episodes; give one each"
+                )
+            scores[lanes] = found.float().unflatten(0, (self._lanes, -1))[lanes]
+        scores = scores.unflatten(1, (self._count, samples))
         if self._count == 1:
             return scores[:, 0]
         return scores.mean(1) - self._penalty * scores.std(1)

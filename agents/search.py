@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.agents.noise import Stream, smooth_noise
-from sfvgen_plan.agents.objective import Objective
-from sfvgen_plan.agents.rollout import Futures, Plan, Problem, Score
+from sfvgen_plan.agents.objective import Score, TaskObjective
+from sfvgen_plan.agents.rollout import Futures, Plan, Problem
 from sfvgen_plan.errors import UserError, check_number
 from sfvgen_plan.simulation import Prior
 
@@ -23,7 +23,7 @@ class Search:
     """What both searches have in common.
 
     Attributes:
-        score: what is to be achieved.
+        score_of: task -> what is to be achieved in it.
         horizon: decisions H of a plan.
         candidates: plans N scored in an iteration.
         iterations: rounds of candidates.
@@ -32,7 +32,7 @@ class Search:
         penalty: what a standard deviation of the score across futures costs; needs two futures.
     """
 
-    score: Score = field(default_factory=Objective)
+    score_of: Callable[[str], Score] = field(default_factory=TaskObjective)
     horizon: int = 6
     candidates: int = 32
     iterations: int = 1
@@ -48,7 +48,7 @@ class Search:
             raise UserError(f"penalty={self.penalty} needs futures that differ; give futures of at least 2")
 
     def _imagined(self, problem: Problem) -> Futures:
-        return Futures(problem, self.score, self.futures, self.penalty)
+        return Futures(problem, self.score_of, self.futures, self.penalty)
 
     def _noise(self, problem: Problem) -> Tensor:
         """(iterations, E, N, H, A) unit normal, interpolated between every second decision, as hands move; the first

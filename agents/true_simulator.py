@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.sawyer import ACTION_SIZE, SOURCE
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, as_long
@@ -30,7 +31,7 @@ class TrueSimulator:
     environment does, would cost three times as much.
 
     Args:
-        task: Metaworld task.
+        task: of Metaworld, or a goal in its scenes.
         repeat: raw steps of a decision.
     """
 
@@ -38,9 +39,7 @@ class TrueSimulator:
     device = torch.device("cpu")
 
     def __init__(self, task: str, repeat: int = 5) -> None:
-        from sfvgen_plan.envs.metaworld.env import MetaworldEnv
-
-        self.env = MetaworldEnv(task, size=1, repeat=1, render_mode=None, pixels=False)
+        self.env = family_of(task).make(task, size=1, repeat=1, render_mode=None, pixels=False).unwrapped
         self.repeat = repeat
         self.env.reset(seed=0)
 
@@ -53,7 +52,7 @@ class TrueSimulator:
         raise UserError("frames cannot be imagined from in the true simulator; give snapshots to begin_at")
 
     def begin_at(self, snapshots: Sequence[Any]) -> TrueState:
-        """N episodes from ``MetaworldEnv.snapshot()`` of the task."""
+        """N episodes from ``snapshot()`` of the task's environment."""
         return TrueState(tuple(snapshots), (False,) * len(snapshots))
 
     def imagine(self, state: TrueState, actions: Tensor) -> tuple[TrueState, Outcome]:

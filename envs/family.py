@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +20,7 @@ from sfvgen_plan.errors import UserError, reason, unknown_name
 
 MODULES = (
     "sfvgen_plan.envs.metaworld.family",
+    "sfvgen_plan.envs.goals.family",
     "sfvgen_plan.envs.memory.family",
     "sfvgen_plan.envs.rlbench.family",
 )
@@ -72,6 +73,9 @@ class Family:
             detail, and False for what it can do without).
         drawing: ``drawing()`` raises a ``UserError`` where frames can't be drawn in this process.
         fixed_repeat: whether ``repeat`` has no other value.
+        scenes: task -> the task of another family in whose scene it is played, which is what a checkpoint knows of it.
+        objective: ``objective(task)`` gives the function that scores an ``Outcome`` for planners; where there is none
+            they add up reward, success and value.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Family:
     examine: Entry = ""
     drawing: Entry = ""
     fixed_repeat: bool = False
+    scenes: Mapping[str, str] = field(default_factory=dict)
+    objective: Entry = ""
 
     @property
     def prefix(self) -> str:
@@ -204,6 +210,11 @@ def canonical(task: str) -> str:
         UserError: there is no such task.
     """
     return family_of(task).canonical(task)
+
+
+def scene_of(task: str) -> str:
+    """The task that a checkpoint knows: the one in whose scene ``task`` is played, or itself."""
+    return family_of(task).scenes.get(task, task)
 
 
 def task_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
-    from sfvgen_plan.agents.rollout import Score
+    from sfvgen_plan.agents.objective import Score
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
@@ -62,21 +63,21 @@ def loaded(settings: Any, given: Given) -> tuple[Checkpoint, LearnedSimulator]:
     return checkpoint, checkpoint.simulator(steps, settings.memory, compiled=True)
 
 
-def scoring(name: str | None, **weights: float) -> Score:
-    """The objective of that name, or the task's own with these weights.
+def scoring(name: str | None, **weights: float) -> Callable[[str], Score]:
+    """Task -> the objective of that name, or what the task asks for with these weights.
 
     Raises:
         UserError: it can't be imported, or is no function.
     """
-    from sfvgen_plan.agents.objective import Objective
+    from sfvgen_plan.agents.objective import Objective, TaskObjective
     from sfvgen_plan.agents.registry import imported
 
     if name is None:
-        return Objective(**weights)
+        return TaskObjective(Objective(**weights))
     found: Score = imported(str(name), "objective")
     if not callable(found):
         raise UserError(f"objective={name!r} is no function; give module:function that scores an Outcome")
-    return found
+    return lambda task: found
 
 
 def planning_agent(settings: Any, given: Given, kind: type) -> Any:
@@ -92,8 +93,8 @@ def planning_agent(settings: Any, given: Given, kind: type) -> Any:
     guided: dict[str, Any] = {}
     if hasattr(settings, "prior"):
         guided["prior"] = None if settings.prior == NO_PRIOR else checkpoint.prior(settings.prior)
-    score = scoring(settings.objective, reward_scale=checkpoint.card.reward_scale)
-    planner: Any = made(kind, settings, score=score, **guided)
+    score_of = scoring(settings.objective, reward_scale=checkpoint.card.reward_scale)
+    planner: Any = made(kind, settings, score_of=score_of, **guided)
     return PlanningAgent(
         simulator, planner, replan_every=settings.replan_every, seed=given.seed, sub_goals=rule_of(checkpoint)
     )

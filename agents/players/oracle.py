@@ -30,4 +30,4 @@ def build(settings: Settings, given: Given) -> Any:
     from sfvgen_plan.agents.search import CEM
 
     # Counting the reward traps drawer-open in front of the handle.
-    return OracleAgent(made(CEM, settings, score=scoring(settings.objective, reward_weight=0.0)), given.seed)
+    return OracleAgent(made(CEM, settings, score_of=scoring(settings.objective, reward_weight=0.0)), given.seed)

@@ -26,7 +26,7 @@ from sfvgen_plan.benchmarks.results.provenance import provenance
 from sfvgen_plan.benchmarks.running.runner import Contestant
 from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.devices import device_name, resolve_device
-from sfvgen_plan.envs.family import canonical, family_of
+from sfvgen_plan.envs.family import canonical, family_of, scene_of
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Evaluation:
         settings, name = agent_settings(agent, overrides)
         check_plays(agent, tasks)
         if needs_checkpoint(agent):
-            check_covers(checkpoint, tasks)
+            check_covers(checkpoint, map(scene_of, tasks))
         return cls(agent, settings, label or name, protocol, tuple(tasks), checkpoint, device)
 
     @property
@@ -137,5 +137,7 @@ def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkp
         UserError: it can't be loaded or was trained for something else.
     """
     checkpoint = Given(given, device).load()
-    checkpoint.check_fits(tasks, protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter")
+    checkpoint.check_fits(
+        map(scene_of, tasks), protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter"
+    )
     return checkpoint

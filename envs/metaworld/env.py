@@ -77,8 +77,7 @@ class MetaworldEnv(DecisionEnv):
 
     def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool, Mapping[str, Any]]:
         state, reward, _, _, info = self.raw.step(action)
-        if last:
-            self._observed = np.asarray(state)
+        self._observed = np.asarray(state)
         return float(reward), bool(info["success"]), info
 
     def _numbers(self) -> np.ndarray:

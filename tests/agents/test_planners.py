@@ -21,12 +21,14 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 
 SEEDS = list(range(12))
+SCORE = Objective()
 CEM_SMALL = CEM(horizon=5, candidates=32, iterations=3, elites=4, sigma=0.6)
 MPPI_SMALL = MPPI(horizon=5, candidates=32, iterations=3, sigma=0.5)
 
 
-def planning(world, planner=MPPI_SMALL, noise=0.0, **settings) -> PlanningAgent:
-    return PlanningAgent(world.PointMass(noise), replace(planner, **settings))
+def planning(world, planner=MPPI_SMALL, noise=0.0, score=SCORE, **settings) -> PlanningAgent:
+    planner = replace(planner, score_of=lambda task: score, **settings)
+    return PlanningAgent(world.PointMass(noise), planner)
 
 
 def alone(world, prior, seeds=SEEDS, **options):
@@ -127,7 +129,9 @@ def test_an_episode_depends_on_its_seed_alone(world, name):
 
 
 def test_the_agents_own_seed_changes_its_search(world):
-    agents = [PlanningAgent(world.PointMass(), CEM_SMALL, seed=seed) for seed in (0, 1)]
+    agents = [
+        PlanningAgent(world.PointMass(), replace(CEM_SMALL, score_of=lambda task: SCORE), seed=seed) for seed in (0, 1)
+    ]
     first, second = (world.play(agent, [3], decisions=2)[0].actions for agent in agents)
     assert not np.array_equal(first, second)
 
@@ -146,7 +150,8 @@ def test_lanes_may_be_out_of_step(world):
 
 def test_replanning_every_decision_beats_executing_plans_blindly(world):
     def error(replan_every: int) -> float:
-        agent = PlanningAgent(world.PointMass(noise=0.1), CEM_SMALL, replan_every=replan_every)
+        planner = replace(CEM_SMALL, score_of=lambda task: SCORE)
+        agent = PlanningAgent(world.PointMass(noise=0.1), planner, replan_every=replan_every)
         played = world.play(agent, SEEDS, decisions=12)
         goals = [np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2))[1] for seed in SEEDS]
         return sum(np.linalg.norm(e.places[6:] - goal, axis=1).mean() for e, goal in zip(played, goals, strict=True))

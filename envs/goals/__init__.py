@@ -1,0 +1,1 @@
+"""Goals that no reward of Metaworld asks for, in the scenes of its tasks."""

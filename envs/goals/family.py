@@ -1,0 +1,96 @@
+"""Goals of our own in Metaworld's scenes, and the family that they are (no simulator is imported here)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.envs.metaworld.family import FAMILY as METAWORLD
+from sfvgen_plan.envs.sawyer import LAYOUT, READOUTS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sfvgen_plan.simulation import Outcome
+
+HOLD = 5
+"""Decisions in a row at whose ends a goal is met: passing by does not count."""
+
+NEAR = 0.05
+"""Metres from hand to object that count as being there."""
+
+UNIT = 0.1
+"""Metres that are worth one in the score of a plan."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is wanted.
+
+    Attributes:
+        scene: the Metaworld task in whose scene it is played.
+        instruction: in words; agents that follow instructions are told the scene's.
+        wanted: read-out -> its value in metres.
+        tolerance: metres from it that are a success, once held.
+        from_goal: values are counted from the scene's own goal, which moves with what is in it.
+        moves: an object has to be moved, so the hand has to get there.
+    """
+
+    scene: str
+    instruction: str
+    wanted: Mapping[str, float]
+    tolerance: float
+    from_goal: bool = False
+    moves: bool = True
+
+    def gap(self, estimates: Any) -> Any:
+        """Metres (...) from what is wanted, of read-outs (..., D), an array or a tensor, true or imagined ones."""
+        square = 0.0
+        for name, value in self.wanted.items():
+            origin = _column(estimates, f"goal_{name[-1]}") if self.from_goal else 0.0
+            square = square + (_column(estimates, name) - origin - value) ** 2
+        return square**0.5
+
+    def score(self, outcome: Outcome) -> Tensor:
+        """What planners maximise, (N,): minus the mean gap of a plan, and half of the hand's way to the object."""
+        missing = self.gap(outcome.estimates)
+        if self.moves:
+            hand, thing = (outcome.estimates[..., places] for places in (LAYOUT.hand, LAYOUT.object))
+            missing = missing + 0.5 * ((hand - thing).norm(dim=-1) - NEAR).clamp_min(0.0)
+        return -missing.mean(1) / UNIT
+
+
+def _column(estimates: Any, name: str) -> Any:
+    return estimates[..., READOUTS.index(name)]
+
+
+GOALS = {
+    "goals/puck-aside": Goal("push-v3", "push the puck to the right", {"object_x": 0.2, "object_y": 0.65}, 0.04),
+    "goals/lift": Goal("push-v3", "lift the puck and hold it", {"object_z": 0.12}, 0.04),
+    "goals/point": Goal(
+        "reach-v3", "hold the hand at a point", {"hand_x": -0.2, "hand_y": 0.5, "hand_z": 0.3}, 0.04, moves=False
+    ),
+    "goals/drawer-half": Goal("drawer-close-v3", "close the drawer half-way", {"object_y": -0.08}, 0.02, True),
+    "goals/door-ajar": Goal("door-open-v3", "open the door to 45 degrees", {"object_x": 0.31}, 0.04, True),
+}
+"""Task name -> goal. None is on the way of its scene's expert for as long as it must be held."""
+
+
+def score_of(task: str) -> Callable[[Outcome], Tensor]:
+    """What planners maximise in a task."""
+    return GOALS[task].score
+
+
+FAMILY = replace(
+    METAWORLD,
+    name="goals",
+    title="goals of our own",
+    env_id="sfvgen/Goals-v0",
+    tasks={task: goal.instruction for task, goal in GOALS.items()},
+    scenes={task: goal.scene for task, goal in GOALS.items()},
+    objective=f"{__name__}:score_of",
+    expert="",
+    unplayed=tuple(GOALS),
+    state_of="",
+)
