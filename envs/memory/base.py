@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one
+from sfvgen_plan.envs.memory.parts import facts_at, sub_goal_at
 from sfvgen_plan.envs.memory.scene import SawyerScene
 from sfvgen_plan.envs.sawyer import HALF_STATE
 from sfvgen_plan.errors import UserError
@@ -19,7 +20,8 @@ class MemoryEnv(DecisionEnv):
     text) and ``sub_goal_index`` besides; ``reward_terms`` is empty. Object and goal in ``state`` are those that the
     task is about now.
 
-    Subclasses give the task's name, its instruction and the methods at the end.
+    Subclasses give the task's name, its instruction and the methods at the end. A layout has a ``schedule``, and
+    ``_kept`` is what they keep of the episode beside the scene, a value.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class MemoryEnv(DecisionEnv):
         super().__init__(scene, size, camera, repeat, render_mode, pixels)
         self.scene, self.max_decisions = scene, max_decisions
         self._layout: Any = None
+        self._kept: Any = None
         self._before = np.zeros(HALF_STATE)
 
     @property
@@ -52,8 +55,13 @@ class MemoryEnv(DecisionEnv):
     @property
     def length(self) -> int:
         """Decisions until truncation: the layout's, or ``max_decisions`` if they are fewer."""
-        decisions: int = self.layout.decisions
+        decisions = sum(decisions for _, decisions in self.layout.schedule)
         return min(decisions, self.max_decisions or decisions)
+
+    @property
+    def sub_goal_index(self) -> int:
+        """Which sub-goal the next decision works on."""
+        return sub_goal_at(self.layout.schedule, self._decisions)
 
     def _build(self, seed: int) -> np.ndarray:
         self._layout = self._draw(np.random.default_rng(seed))
@@ -74,27 +82,26 @@ class MemoryEnv(DecisionEnv):
         return np.concatenate([self.scene.hand, [self.scene.gripper], self._object(), np.zeros(7)])
 
     def _info(self, success: bool, terms: dict[str, float]) -> dict[str, Any]:
-        return super()._info(success, terms) | self._facts()
+        return super()._info(success, terms) | facts_at(self.layout.schedule, self._decisions) | self._facts()
 
     def _capture(self) -> Any:
-        return None if self._layout is None else (self._layout, self.scene.physics(), self._so_far())
+        return None if self._layout is None else (self._layout, self.scene.physics(), self._kept)
 
     def _recall(self, captured: Any) -> None:
-        if captured is None:
-            self._layout = None
-            return
-        self._layout, physics, so_far = captured
-        self._place()
-        self.scene.restore(physics)
-        self._go_on(so_far)
+        self._layout = None
+        if captured is not None:
+            self._layout, physics, kept = captured
+            self._place()
+            self.scene.restore(physics)
+            self._kept = kept
 
     @abstractmethod
     def _draw(self, generator: np.random.Generator) -> Any:
-        """A layout: an immutable, picklable value with its number of ``decisions``."""
+        """A layout: an immutable, picklable value."""
 
     @abstractmethod
     def _place(self) -> None:
-        """Put the scene into the start of ``self._layout``, where nothing has happened."""
+        """Put the scene and ``_kept`` into the start of ``self._layout``, where nothing has happened."""
 
     @abstractmethod
     def _object(self) -> np.ndarray:
@@ -111,11 +118,3 @@ class MemoryEnv(DecisionEnv):
     @abstractmethod
     def _facts(self) -> dict[str, Any]:
         """What ``info`` has beside the usual."""
-
-    @abstractmethod
-    def _so_far(self) -> Any:
-        """What the task keeps of the episode beside the scene, as a value."""
-
-    @abstractmethod
-    def _go_on(self, so_far: Any) -> None:
-        """The inverse of ``_so_far``."""

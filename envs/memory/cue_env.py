@@ -9,7 +9,6 @@ import numpy as np
 from sfvgen_plan.envs.memory import cue_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
 from sfvgen_plan.envs.memory.cue_task import CueLayout, draw_layout
-from sfvgen_plan.envs.memory.parts import facts_at, sub_goal_at
 from sfvgen_plan.envs.memory.return_env import CAMERA, add_side_camera
 from sfvgen_plan.envs.memory.return_task import COLOURS
 from sfvgen_plan.envs.memory.scene import SawyerScene
@@ -19,9 +18,6 @@ HOME = (-0.05, 0.52, 0.2)
 FAR_CORNER = (-0.4, 0.8, 0.2)
 ABOVE = 0.14
 """Height at which the hand is to be above a block, metres."""
-
-LOW, HIGH = (-0.2, 0.48), (0.22, 0.7)
-"""Corners of the area in which blocks stand, x and y in metres."""
 
 LAMP = (0.14, 0.82, 0.07)
 LAMP_RADIUS = 0.07
@@ -63,7 +59,7 @@ class MemoryCueEnv(MemoryEnv):
         return float(np.linalg.norm(self.scene.hand[:2] - layout.blocks[layout.right].place))
 
     def _draw(self, generator: np.random.Generator) -> CueLayout:
-        return draw_layout(generator, LOW, HIGH)
+        return draw_layout(generator)
 
     def _place(self) -> None:
         layout: CueLayout = self._layout
@@ -72,45 +68,30 @@ class MemoryCueEnv(MemoryEnv):
             self.scene.model.body(_body(i)).pos = (*block.place, _BLOCK)
         self.scene.reset({})
 
-    def _numbers(self) -> np.ndarray:
-        self._go_on(self._so_far())
-        return super()._numbers()
+    def _picture(self) -> np.ndarray:
+        if self._layout is not None:
+            colour = self._layout.colour if self._decisions < cue_task.LIT else _GREY
+            self.scene.model.geom("lamp").rgba = (*colour, 1.0)
+        return super()._picture()
 
     def _object(self) -> np.ndarray:
-        return np.concatenate(self.scene.body(_body(self._layout.right) if self._choosing else "lamp"))
+        asked = self.sub_goal_index == len(cue_task.SCHEDULE) - 1
+        return np.concatenate(self.scene.body(_body(self._layout.right) if asked else "lamp"))
 
     def _goal(self) -> np.ndarray:
         layout: CueLayout = self._layout
         places = (HOME, FAR_CORNER, HOME, (*layout.blocks[layout.right].place, ABOVE))
-        return np.array(places[sub_goal_at(layout.schedule, self._decisions)])
+        return np.array(places[self.sub_goal_index])
 
     def _judge(self) -> tuple[float, bool]:
         reward = 10.0 * np.exp(-np.linalg.norm(self.scene.hand - self._goal()) / _REWARD_SCALE)
-        over = self._decisions + 1 >= self._layout.decisions
+        over = self._decisions + 1 >= cue_task.DECISIONS
         return float(reward), over and self.distance <= cue_task.SUCCESS_DISTANCE
 
     def _facts(self) -> dict[str, Any]:
         layout: CueLayout = self._layout
         names = [block.name for block in layout.blocks]
-        return {
-            **facts_at(layout.schedule, self._decisions),
-            "distance": self.distance,
-            "blocks": (names.pop(layout.right), *names),
-        }
-
-    def _so_far(self) -> bool:
-        """Whether the lamp is lit."""
-        return self._decisions < cue_task.LIT
-
-    def _go_on(self, so_far: bool) -> None:
-        layout: CueLayout = self._layout
-        self.scene.model.geom("lamp").rgba = (*(layout.colour if so_far else _GREY), 1.0)
-
-    @property
-    def _choosing(self) -> bool:
-        """Whether the last sub-goal is the current one."""
-        layout: CueLayout = self._layout
-        return sub_goal_at(layout.schedule, self._decisions) == len(layout.schedule) - 1
+        return {"distance": self.distance, "blocks": (names.pop(layout.right), *names)}
 
 
 def _body(index: int) -> str:

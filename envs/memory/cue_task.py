@@ -29,14 +29,18 @@ SCHEDULE: Schedule = (
     ("come back from the far corner", 14),
     ("go to the block of the lamp's colour", 16),
 )
-"""Of every episode: 60 decisions."""
+"""Of every episode."""
+
+DECISIONS = sum(decisions for _, decisions in SCHEDULE)
+"""60."""
 
 SUCCESS_DISTANCE = 0.05
 """Metres, to the side, from the right block within which the hand has to be at the end; blocks stand ``SEPARATION``
 apart, so nobody is near two of them."""
 
 SEPARATION = 0.15
-_DRAWS = 10_000
+LOW, HIGH = (-0.2, 0.48), (0.22, 0.7)
+"""Corners of the area in which blocks stand, x and y in metres."""
 
 
 @dataclass(frozen=True)
@@ -45,34 +49,21 @@ class CueLayout:
 
     blocks: tuple[Thing, ...]
     right: int
+    schedule: Schedule = SCHEDULE
 
     @property
     def colour(self) -> tuple[float, float, float]:
         """Of the lamp while it is lit, RGB in [0, 1]."""
         return COLOURS[self.blocks[self.right].colour]
 
-    @property
-    def schedule(self) -> Schedule:
-        """Texts of the sub-goals with their decisions."""
-        return SCHEDULE
 
-    @property
-    def decisions(self) -> int:
-        """Length of the episode."""
-        return sum(decisions for _, decisions in SCHEDULE)
-
-
-def draw_layout(generator: np.random.Generator, low: tuple[float, float], high: tuple[float, float]) -> CueLayout:
-    """A random episode with blocks between the corners ``low`` and ``high``, x and y in metres."""
-    colours = generator.permutation(list(BLOCKS))
-    for _ in range(_DRAWS):
-        places = generator.uniform(low, high, (len(BLOCKS), 2))
+def draw_layout(generator: np.random.Generator) -> CueLayout:
+    """A random episode; equally seeded generators give equal ones."""
+    colours = generator.permutation(list(BLOCKS)).tolist()
+    while True:
+        places = generator.uniform(LOW, HIGH, (len(BLOCKS), 2))
         gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
         if gaps.min() >= SEPARATION:
             break
-    else:
-        raise ValueError(f"no room for {len(BLOCKS)} blocks from {low} to {high}")
-    blocks = tuple(
-        Thing("block", str(colour), (float(x), float(y))) for colour, (x, y) in zip(colours, places, strict=True)
-    )
-    return CueLayout(blocks, int(generator.integers(len(blocks))))
+    blocks = [Thing("block", colour, (x, y)) for colour, (x, y) in zip(colours, places.tolist(), strict=True)]
+    return CueLayout(tuple(blocks), int(generator.integers(len(blocks))))

@@ -8,7 +8,6 @@ import numpy as np
 
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
-from sfvgen_plan.envs.memory.parts import sub_goal_at
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
 from sfvgen_plan.envs.memory.scene import SawyerScene, add_camera
 from sfvgen_plan.envs.rendering import import_mujoco
@@ -73,13 +72,12 @@ class MemoryReturnEnv(MemoryEnv):
         return_task.check_objects(objects)
         super().__init__(SawyerScene(_add_objects, HOME), camera=camera, **arguments)
         self._count = objects
-        self._moved = np.zeros(0, bool)
 
     @property
     def sub_goal(self) -> SubGoal:
         """What the next decision works on."""
         layout: ReturnLayout = self.layout
-        return layout.sub_goals[sub_goal_at(layout.schedule, self._decisions)]
+        return layout.sub_goals[self.sub_goal_index]
 
     def positions(self) -> np.ndarray:
         """(n, 3) centres of the objects, metres."""
@@ -100,7 +98,7 @@ class MemoryReturnEnv(MemoryEnv):
             self.scene.model.geom(_body(i)).rgba = 0.0
         places = {_body(i): place for i, place in enumerate(layout.places)}
         self.scene.reset(places | {_body(i): _parked(i) for i in unused})
-        self._moved = np.zeros(len(layout.objects), bool)
+        self._kept = np.zeros(len(layout.objects), bool)  # which of them were moved
 
     def _object(self) -> np.ndarray:
         return np.concatenate(self.scene.body(_body(self.sub_goal.index)))
@@ -110,20 +108,14 @@ class MemoryReturnEnv(MemoryEnv):
 
     def _judge(self) -> tuple[float, bool]:
         positions = self.positions()
-        self._moved = self._layout.moved(positions, self._moved)
+        self._kept = self._layout.moved(positions, self._kept)
         goal = self.sub_goal
         reward = 10.0 * np.exp(-np.linalg.norm(positions[goal.index] - goal.place) / _REWARD_SCALE)
-        return float(reward), self._layout.success(positions, self._moved)
+        return float(reward), self._layout.success(positions, self._kept)
 
     def _facts(self) -> dict[str, Any]:
         layout: ReturnLayout = self._layout
-        return layout.facts(self.positions(), self._moved, self._decisions)
-
-    def _so_far(self) -> np.ndarray:
-        return self._moved.copy()
-
-    def _go_on(self, so_far: np.ndarray) -> None:
-        self._moved = so_far.copy()
+        return layout.facts(self.positions(), self._kept, self._decisions)
 
 
 def add_side_camera(spec: Any) -> None:

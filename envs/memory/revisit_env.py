@@ -8,18 +8,16 @@ import numpy as np
 
 from sfvgen_plan.envs.memory import revisit_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
-from sfvgen_plan.envs.memory.parts import facts_at
-from sfvgen_plan.envs.memory.revisit_task import Range, RevisitLayout, draw_layout
+from sfvgen_plan.envs.memory.revisit_task import START, RevisitLayout, draw_layout
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, SawyerScene, add_camera
 from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.envs.sawyer import ACTION_SIZE
-from sfvgen_plan.errors import UserError
 
 CAMERA = "carried"
 """Sits before the hand on the mocap body, which follows the actions exactly; the hand trails behind, so the pictures of
 its own cameras (gripperPOV) are not quite the same on the way back."""
 
-HOME = (0.0, 0.5, 0.3)
+HOME = (*START, 0.3)
 SUCCESS_DISTANCE = 0.05
 """Metres from the end of the path within which the hand has come back."""
 
@@ -30,7 +28,6 @@ _SIZES = {"box": (0.03, 0.03, 0.03), "cylinder": (0.035, 0.03, 0.03), "ball": (0
 _HEIGHTS = {"box": 0.03, "cylinder": 0.03, "ball": 0.035, "post": 0.07}
 _GRIPPER_OPEN = -1.0
 _REWARD_SCALE = 0.1
-_SAME_PLACE = 1e-6
 
 
 class MemoryRevisitEnv(MemoryEnv):
@@ -42,12 +39,10 @@ class MemoryRevisitEnv(MemoryEnv):
     hand is back then.
 
     ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``; ``action`` (4,),
-    the next of the ``path``'s (zeros after the last); ``first_visit``, the earliest frame that shows the same as the
-    current one does, or -1; ``on_path``, whether the path was followed so far, without which that means nothing;
-    ``objects``, their names. ``layout.first_visits`` and ``layout.revisits(away)`` tell of the whole path.
+    the next of the ``path``'s (zeros after the last); ``objects``, their names. ``layout.first_visits`` and
+    ``layout.revisits(away)`` tell which frames of the path show the same place.
 
     Args:
-        excursions: ways out and back, 2 to 5, or None: every seed draws it.
         camera: "carried", or one of Metaworld's.
         arguments: ``size``, ``repeat``, ``max_decisions``, ``render_mode`` and ``pixels``, as of ``MetaworldEnv``.
 
@@ -58,19 +53,8 @@ class MemoryRevisitEnv(MemoryEnv):
     task = revisit_task.NAME
     instruction = revisit_task.INSTRUCTION
 
-    def __init__(
-        self,
-        excursions: int | None = None,
-        camera: str = CAMERA,
-        **arguments: Any,
-    ) -> None:
-        low, high = revisit_task.EXCURSIONS
-        if excursions is not None and not low <= excursions <= high:
-            raise UserError(f"excursions={excursions} is not possible; give {low} to {high}, or None to draw it")
+    def __init__(self, camera: str = CAMERA, **arguments: Any) -> None:
         super().__init__(SawyerScene(_furnish, HOME), camera=camera, **arguments)
-        self._count = excursions
-        self._on_path = True
-        self._range = range_of(self.repeat)
 
     @property
     def path(self) -> np.ndarray:
@@ -81,7 +65,7 @@ class MemoryRevisitEnv(MemoryEnv):
         return path
 
     def _draw(self, generator: np.random.Generator) -> RevisitLayout:
-        return draw_layout(generator, self._range, self._count)
+        return draw_layout(generator, METRES_PER_ACTION * self.repeat)
 
     def _place(self) -> None:
         mujoco = import_mujoco()
@@ -98,7 +82,6 @@ class MemoryRevisitEnv(MemoryEnv):
             geom.rgba = (*revisit_task.COLOURS[thing.colour], 1.0)
             self.scene.model.body(_body(i)).pos = (*thing.place, _HEIGHTS[thing.shape])
         self.scene.reset({})
-        self._on_path = True
 
     def _object(self) -> np.ndarray:
         places = np.array([thing.place for thing in self._layout.objects])
@@ -111,48 +94,21 @@ class MemoryRevisitEnv(MemoryEnv):
     def _judge(self) -> tuple[float, bool]:
         carrier = self.scene.carrier
         reward = 10.0 * np.exp(-np.linalg.norm(carrier - self._planned(self._decisions + 1)) / _REWARD_SCALE)
-        end = self._layout.decisions
+        end = len(self._layout.actions)
         returned = np.linalg.norm(self.scene.hand - self._planned(end)) <= SUCCESS_DISTANCE
         return float(reward), bool(returned) and self._decisions + 1 >= end
 
-    def _numbers(self) -> np.ndarray:
-        astray = np.abs(self.scene.carrier - self._planned(self._decisions)).max()
-        self._on_path = self._on_path and bool(astray < _SAME_PLACE)
-        return super()._numbers()
-
     def _facts(self) -> dict[str, Any]:
-        layout: RevisitLayout = self._layout
-        now = min(self._decisions, layout.decisions)
+        left = self.path[self._decisions :]
         return {
-            **facts_at(layout.schedule, self._decisions),
-            "action": self.path[now] if now < layout.decisions else np.zeros(ACTION_SIZE, np.float32),
-            "first_visit": int(layout.first_visits[now]),
-            "on_path": self._on_path,
+            "action": left[0] if len(left) else np.zeros(ACTION_SIZE, np.float32),
             "objects": tuple(thing.name for thing in self._layout.objects),
         }
 
-    def _so_far(self) -> bool:
-        return self._on_path
-
-    def _go_on(self, so_far: bool) -> None:
-        self._on_path = so_far
-
     def _planned(self, decision: int) -> np.ndarray:
         """(3,) where the path has the carrier after ``decision`` decisions."""
-        return np.array([*self._layout.places[min(decision, self._layout.decisions)], HOME[2]])
-
-
-def range_of(repeat: int) -> Range:
-    """Where camera and objects may be, at so many raw steps per decision."""
-    return Range(
-        start=HOME[:2],
-        low=(-0.48, 0.42),
-        high=(0.48, 0.62),
-        step=METRES_PER_ACTION * repeat,
-        object_low=(-0.68, 0.66),
-        object_high=(0.68, 0.98),
-        cells=(8, 2),
-    )
+        places = self._layout.places
+        return np.array([*places[min(decision, len(places) - 1)], HOME[2]])
 
 
 def _body(index: int) -> str:

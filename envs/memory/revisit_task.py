@@ -1,4 +1,4 @@
-"""What ``memory/revisit`` is, whatever simulator plays it: objects in view, the path, and which frames show the same.
+"""What ``memory/revisit`` is: objects in view, the path, and which frames show the same.
 
 A camera leaves a place and comes back by the reversed actions, several times, sometimes to places seen on an earlier
 way out. What lies there is drawn at random: whoever predicts the frames of the way back has to remember.
@@ -48,32 +48,21 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
 COME_BACK = "come back the same way"
 """The sub-goal of every way back; those of a way out are its legs, such as "look to the left"."""
 
+START = (0.0, 0.5)
+"""Where the camera's carrier is at reset, x and y in metres."""
+
+LOW, HIGH = np.array([-0.48, 0.42]), np.array([0.48, 0.62])
+"""Corners of the area that it stays in."""
+
 _LEGS = 2
 """Of a way out."""
 
+_OBJECTS_LOW, _OBJECTS_HIGH = np.array([-0.68, 0.66]), np.array([0.68, 0.98])
+_CELLS = (8, 2)
+"""Columns and rows of the grid in that area, which keeps objects apart."""
+
 _SAME_PLACE = 1e-6
 _DRAWS = 10_000
-
-
-@dataclass(frozen=True)
-class Range:
-    """Where a simulator lets camera and objects be.
-
-    Attributes:
-        start: (x, y) of the camera's carrier at reset, metres.
-        low, high: corners of the area that the carrier stays in.
-        step: metres per decision at action 1.
-        object_low, object_high: corners of the area in which objects lie.
-        cells: columns and rows of the grid that keeps objects apart.
-    """
-
-    start: tuple[float, float]
-    low: tuple[float, float]
-    high: tuple[float, float]
-    step: float
-    object_low: tuple[float, float]
-    object_high: tuple[float, float]
-    cells: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +78,6 @@ class RevisitLayout:
     objects: tuple[Thing, ...]
     actions: np.ndarray
     places: np.ndarray
-
-    @property
-    def decisions(self) -> int:
-        """T, the length of the episode."""
-        return len(self.actions)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -126,29 +110,25 @@ class RevisitLayout:
         return pairs[pairs[:, 1] - pairs[:, 0] >= away]
 
 
-def draw_layout(generator: np.random.Generator, bounds: Range, excursions: int | None = None) -> RevisitLayout:
+def draw_layout(generator: np.random.Generator, step: float) -> RevisitLayout:
     """A random episode.
 
     Args:
         generator: all randomness; equally seeded ones give equal layouts.
-        bounds: of the simulator.
-        excursions: ways out and back; None draws the number.
+        step: metres per decision at action 1.
 
     Raises:
-        UserError: a number of excursions outside ``EXCURSIONS``, or bounds without room for a way out.
+        UserError: ``step`` is too short for a way out.
     """
-    low, high = EXCURSIONS
-    if excursions is not None and not low <= excursions <= high:
-        raise UserError(f"excursions={excursions} is not possible; give {low} to {high}, or None to draw it")
-    count = int(generator.integers(low, high + 1)) if excursions is None else excursions
-    objects = _draw_objects(generator, bounds)
+    count = int(generator.integers(EXCURSIONS[0], EXCURSIONS[1] + 1))
+    objects = _draw_objects(generator)
     ways: list[np.ndarray] = []
     for _ in range(count):
         retaken = bool(ways) and generator.random() < RETAKE
-        ways.append(ways[int(generator.integers(len(ways)))] if retaken else _draw_way(generator, bounds))
+        ways.append(ways[int(generator.integers(len(ways)))] if retaken else _draw_way(generator, step))
     actions = np.concatenate([part for way in ways for part in (way, -way[::-1])])
-    shifts = np.cumsum(bounds.step * actions.astype(np.float64), axis=0)
-    places = np.asarray(bounds.start) + np.concatenate([np.zeros((1, 2)), shifts])
+    shifts = np.cumsum(step * actions.astype(np.float64), axis=0)
+    places = np.asarray(START) + np.concatenate([np.zeros((1, 2)), shifts])
     return RevisitLayout(objects, actions, places)
 
 
@@ -157,29 +137,29 @@ def _words(move: np.ndarray) -> str:
     return max(DIRECTIONS, key=lambda words: float(move @ np.array(DIRECTIONS[words])))
 
 
-def _draw_objects(generator: np.random.Generator, bounds: Range) -> tuple[Thing, ...]:
-    columns, rows = bounds.cells
-    low, cell = np.array(bounds.object_low), np.subtract(bounds.object_high, bounds.object_low) / bounds.cells
+def _draw_objects(generator: np.random.Generator) -> tuple[Thing, ...]:
+    columns, rows = _CELLS
+    cell = (_OBJECTS_HIGH - _OBJECTS_LOW) / _CELLS
     kinds = generator.permutation([(shape, colour) for shape in SHAPES for colour in COLOURS])[:OBJECTS]
     cells = generator.permutation(columns * rows)[:OBJECTS]
     seen = []
     for (shape, colour), number in zip(kinds, cells, strict=True):
-        x, y = low + cell * (np.array([number % columns, number // columns]) + generator.uniform(0.3, 0.7, 2))
+        x, y = _OBJECTS_LOW + cell * (np.array([number % columns, number // columns]) + generator.uniform(0.3, 0.7, 2))
         seen.append(Thing(str(shape), str(colour), (float(x), float(y))))
     return tuple(seen)
 
 
-def _draw_way(generator: np.random.Generator, bounds: Range) -> np.ndarray:
+def _draw_way(generator: np.random.Generator, step: float) -> np.ndarray:
     """A way out in two straight legs: actions (n, 2) float32."""
-    start = np.asarray(bounds.start)
+    start = np.asarray(START)
     for _ in range(_DRAWS):
         length = int(generator.integers(WAY_OUT[0], WAY_OUT[1] + 1))
-        corners = [start, *generator.uniform(bounds.low, bounds.high, (2, 2))]
+        corners = [start, *generator.uniform(LOW, HIGH, (2, 2))]
         counts = (length // 2, length - length // 2)
-        legs = [(corners[i + 1] - corners[i]) / (counts[i] * bounds.step) for i in range(2)]
+        legs = [(corners[i + 1] - corners[i]) / (counts[i] * step) for i in range(2)]
         far_enough = np.linalg.norm(corners[2] - start) >= FARTHEST_AT_LEAST
         if far_enough and max(np.abs(leg).max() for leg in legs) <= 1.0:
             return np.concatenate([np.tile(leg, (n, 1)) for leg, n in zip(legs, counts, strict=True)]).astype(
                 np.float32
             )
-    raise UserError(f"step={bounds.step} is too short to leave the start; give a larger repeat")
+    raise UserError(f"step={step} is too short to leave the start; give a larger repeat")

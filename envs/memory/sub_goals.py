@@ -6,7 +6,7 @@ import numpy as np
 
 from sfvgen_plan.envs.memory import cue_task, return_task, revisit_task
 from sfvgen_plan.envs.memory.parts import Schedule
-from sfvgen_plan.envs.memory.revisit_env import range_of
+from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import unknown_name
 
 RLBENCH_RETURN = f"rlbench/{return_task.NAME.split('/')[1]}"
@@ -34,7 +34,7 @@ def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
         return ALWAYS[task]
     generator = np.random.default_rng(seed)
     if task == revisit_task.NAME:
-        return revisit_task.draw_layout(generator, range_of(repeat)).schedule
+        return revisit_task.draw_layout(generator, METRES_PER_ACTION * repeat).schedule
     if task == RLBENCH_RETURN:
         from sfvgen_plan.envs.rlbench.return_env import WORKSPACE
     else:

@@ -7,7 +7,7 @@ import pytest
 
 from sfvgen_plan.agents.memory_expert import MemoryExpert, towards
 from sfvgen_plan.envs.memory import cue_task
-from sfvgen_plan.envs.memory.cue_env import ABOVE, HIGH, LOW, MemoryCueEnv, draw_layout
+from sfvgen_plan.envs.memory.cue_env import ABOVE, MemoryCueEnv, draw_layout
 from sfvgen_plan.envs.memory.return_task import COLOURS
 
 
@@ -40,7 +40,7 @@ def play(env: MemoryCueEnv, seed: int, block: int | None) -> dict:
 
 
 def test_layouts_keep_their_promises():
-    drawn = [draw_layout(np.random.default_rng(seed), LOW, HIGH) for seed in range(40)]
+    drawn = [draw_layout(np.random.default_rng(seed)) for seed in range(40)]
     for layout in drawn:
         assert sorted(block.colour for block in layout.blocks) == sorted(cue_task.BLOCKS)
         places = np.array([block.place for block in layout.blocks])
