@@ -85,6 +85,7 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
     command: str = "",
+    start: Path | None = None,
 ) -> Path:
     """Train an agent into ``folder``: ``agent.zip``, and ``train.json``, which says how it was trained.
 
@@ -99,6 +100,7 @@ def train(
         hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
         seed: of the algorithm and of the first episodes.
         command: what made it, for the record.
+        start: zip of an agent whose networks it begins with; None: new ones.
 
     Returns:
         The zip file.
@@ -126,7 +128,12 @@ def train(
             model = states.load(MODELS[algorithm], environment, settings.policy_device)
             logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
         else:
-            model = _new_model(algorithm, environment, settings, hyperparameters, seed)
+            if start is None:
+                model = _new_model(algorithm, environment, settings, hyperparameters, seed)
+            else:
+                model = MODELS[algorithm].load(start, environment, device=settings.policy_device)
+                model.num_timesteps = 0
+                model.set_random_seed(seed)
             seen = {"obs_mode": settings.obs_mode, "memory": settings.memory}
             setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, **seen})
         if settings.real:

@@ -8,7 +8,7 @@ is there is not done again, and what was killed goes on.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,16 @@ from sfvgen_plan.data.minari_writer import DATA_FILE
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.note import RunNote
-from sfvgen_plan.settings import compose, setting
+from sfvgen_plan.nested import flat
+from sfvgen_plan.settings import changed, setting
 
 if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.fidelity.compare import Policy
     from sfvgen_plan.learning.log import Progress
     from sfvgen_plan.model.checkpoint import Checkpoint
+
+AgentOfRound = Callable[["Checkpoint", Path, Path], "Policy"]
+"""Makes a round's agent, given the checkpoint, the round's folder and the folder of the one before."""
 
 LINGER = 5
 """Decisions that an episode goes on after its first success: what comes then is learnt, too."""
@@ -98,8 +102,8 @@ class Rounds:
         folder: of the run.
         suite: what rows call it.
         protocol: rules and tasks of the real episodes.
-        agent: makes the agent of a round from its checkpoint, given the round's folder and the one before.
-        recipe: ``key=value`` of the training.
+        agent: makes the agent of each round.
+        recipe, config: ``key=value`` of the training, and the configuration that they make.
         data: dataset to begin with; checkpoint: to go on from. Without either, random play is learnt first.
         lanes: real episodes side by side.
     """
@@ -107,9 +111,10 @@ class Rounds:
     folder: Path
     suite: str
     protocol: Protocol
-    agent: Callable[[Checkpoint, Path, Path], Policy]
+    agent: AgentOfRound
     settings: RoundSettings
     recipe: Sequence[str]
+    config: Mapping[str, Any]
     data: Path | None
     checkpoint: Path | None
     device: str
@@ -125,7 +130,8 @@ class Rounds:
             UserError: the folder holds another run; what play and training refuse.
         """
         begin = {name: value and str(value) for name, value in (("data", self.data), ("checkpoint", self.checkpoint))}
-        wanted = {**asdict(self.settings), "tasks": self.protocol.tasks, "recipe": self.recipe, **begin, **self.facts}
+        wanted = {**asdict(self.settings), "tasks": self.protocol.tasks, **begin, **self.facts}
+        wanted |= flat(self.config["train"], "train.")
         del wanted["rounds"]  # more of them may be added
         note = RunNote(self.folder, self.folder / "improve.json", wanted)
         note.check()
@@ -213,7 +219,7 @@ class Rounds:
         parts = [*filter(None, [self.data]), *(part for part in own if part.exists())]
         join_datasets(folder / "data", parts, self.settings.demonstrations if self.data else None)
         partial = folder / "checkpoint.partial"
-        config = compose("train", [*self.recipe, *changes]) | {"data": str(folder / "data"), "out": str(partial)}
+        config = changed(self.config, changes) | {"data": str(folder / "data"), "out": str(partial)}
         config |= {"checkpoint": str(start) if start else None, "seed": number, "tasks": list(self.protocol.tasks)}
         training = Training(config, self.on_progress, [*self.recipe, *changes])
         training.run()

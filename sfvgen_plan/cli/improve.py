@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.arguments import CheckpointAction, add_overrides, positive_int
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, need_package
 
 if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.fidelity.compare import Policy
     from sfvgen_plan.benchmarks.protocols import Protocol
+    from sfvgen_plan.benchmarks.rounds import AgentOfRound
+    from sfvgen_plan.console import Output
+    from sfvgen_plan.model.checkpoint import Checkpoint
 
 HELP = "rounds of real play and training, from random play, demonstrations or a checkpoint"
 
@@ -22,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument("--task", action="append", metavar="NAME", help="a task; may be given several times")
     what.add_argument("--suite", metavar="NAME", help="all tasks of a protocol, such as metaworld-10")
     parser.add_argument("--agent", default="default", help="who plays, as in eval (default: %(default)s)")
+    parser.add_argument("--algo", help="instead: ppo, sac or td3, trained in imagination in every round; one task")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; goes on if killed")
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset to begin with")
     parser.add_argument(
@@ -36,47 +42,58 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def explain(args: Namespace) -> str:
     """The settings."""
+    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
     from sfvgen_plan.agents.registry import explain_settings
     from sfvgen_plan.benchmarks.rounds import RoundSettings
     from sfvgen_plan.settings import explained
 
+    if args.algo:
+        check_algorithm(args.algo)
+        own = [*explained(TrainingSettings, "imagine."), *explained(ALGORITHMS[args.algo], "algo.")]
+        about = "\n".join([f"settings of {args.algo}, and of its training in a round", *own])
+    else:
+        about = explain_settings(args.agent)
     recipes = "train=NAME and train.KEY=value change the training, see `sfvgen-plan train --help`"
-    return "\n".join(["settings", *explained(RoundSettings), recipes, explain_settings(args.agent)])
+    return "\n".join(["settings", *explained(RoundSettings), recipes, about])
 
 
 def run(args: Namespace) -> int:
     """Play and train; the same command again goes on where it was killed, and one with more rounds adds them."""
-    from sfvgen_plan.benchmarks.fidelity.policies import Named
     from sfvgen_plan.benchmarks.rounds import Rounds, RoundSettings
     from sfvgen_plan.cli.train import StageBars
     from sfvgen_plan.console import Output, table
     from sfvgen_plan.devices import cpu_cores, resolve_device
     from sfvgen_plan.learning.recipe import Recipe, filled
-    from sfvgen_plan.settings import compose, configured, of_group
+    from sfvgen_plan.settings import changed, compose, configured
 
-    own, others = of_group(args.overrides, "agent")
-    recipe = [text for text in others if text.split("=")[0].split(".")[0] in ("train", "speedups")]
-    settings = configured(RoundSettings, [text for text in others if text not in recipe])
+    groups: dict[str, list[str]] = {}
+    for text in args.overrides:
+        group = text.split("=")[0].split(".")[0]
+        groups.setdefault(group if group in ("agent", "algo", "imagine", "train", "speedups") else "", []).append(text)
+    recipe = [*groups.get("train", ()), *groups.get("speedups", ())]
+    settings = configured(RoundSettings, groups.get("", ()))
+    config = compose("train", recipe)
     for changes in ([], settings.going_on):
-        filled(Recipe, compose("train", [*recipe, *changes])["train"], "train")
-    named = Named.of(args.agent, own, settings.noise)
-    protocol = checked_rules(args)
+        filled(Recipe, changed(config, changes)["train"], "train")
     out, device = Output.of(args), resolve_device(args.device)
+    protocol = checked_rules(args)
+    name, agent = chosen_agent(args, groups, settings.noise, protocol.tasks, device, out)
     stages = StageBars(out)
     rounds = Rounds(
         folder=args.out,
         suite=args.label or args.suite or "+".join(args.task),
         protocol=protocol,
-        agent=lambda checkpoint, folder, before: named.made(checkpoint, device),
+        agent=agent,
         settings=settings,
         recipe=recipe,
+        config=config,
         data=args.data,
         checkpoint=Path(args.checkpoint) if args.checkpoint else None,
         device=device,
         lanes=args.lanes or (1 if device == "cpu" else min(64, 4 * cpu_cores())),
         out=out,
         on_progress=stages.update,
-        facts={"agent": named.name, "max_decisions": protocol.max_decisions},
+        facts={"agent": name, "max_decisions": protocol.max_decisions},
     )
     try:
         last = rounds.run()
@@ -93,6 +110,54 @@ def run(args: Namespace) -> int:
     out.result(data, table(None, columns, lines))
     out.note(f"rows: {args.out / 'improve.csv'}; last checkpoint, to be scored by sfvgen-plan eval: {last}")
     return 0
+
+
+def chosen_agent(
+    args: Namespace, groups: Mapping[str, Sequence[str]], noise: float, tasks: Sequence[str], device: str, out: Output
+) -> tuple[str, AgentOfRound]:
+    """Its name with all that it depends on, and what makes it in every round.
+
+    Raises:
+        UserError: an agent or algorithm that can't play this, or settings that it doesn't have.
+    """
+    from sfvgen_plan.benchmarks.fidelity.policies import Named
+
+    if not args.algo:
+        for text in (*groups.get("algo", ()), *groups.get("imagine", ())):
+            raise UserError(f"override {text!r} needs an algorithm; add --algo NAME, or leave it out")
+        named = Named.of(args.agent, groups.get("agent", ()), noise)
+        return named.name, lambda checkpoint, *folders: named.made(checkpoint, device)
+
+    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
+    from sfvgen_plan.settings import configured
+
+    check_algorithm(args.algo)
+    settings = configured(TrainingSettings, groups.get("imagine", ()), "imagine")
+    given = asdict(configured(ALGORITHMS[args.algo], groups.get("algo", ()), "algo"))
+    if len(tasks) > 1 or settings.real or groups.get("agent"):
+        raise UserError(
+            f"algo={args.algo!r} learns one task in imagination; give one --task, no real= and no agent.key="
+        )
+    need_package("stable_baselines3", "sb3")
+
+    def agent(checkpoint: Checkpoint, folder: Path, before: Path) -> Policy:
+        from sfvgen_plan.agents.learner import Learner
+        from sfvgen_plan.agents.training import AGENT_FILE
+
+        learner = Learner(args.algo, tasks[0], settings, given)
+        last = before / "agent" / AGENT_FILE
+        with out.progress(f"{args.algo} imagines", total=settings.decisions) as bar:
+            done = 0
+
+            def progress(decisions: int, numbers: dict[str, float]) -> None:
+                nonlocal done
+                bar.advance(decisions - done)
+                done = decisions
+
+            file = learner.trained(checkpoint, before / "data", folder / "agent", last, progress)
+        return Named.of(f"sb3:{file}", noise=noise).made(checkpoint, device)
+
+    return f"{args.algo} {given} {asdict(settings)}", agent
 
 
 def checked_rules(args: Namespace) -> Protocol:

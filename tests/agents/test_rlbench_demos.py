@@ -146,7 +146,7 @@ def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_is_on
     fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     command = ["collect", "--task", "rlbench/reach_target", "--out", str(tmp_path / "set"), "--episodes", "2"]
-    command += ["--workers", "1", "--size", "16", "--decisions", "5"]
+    command += ["--workers", "1", "--size", "16", "--decisions", "5", "--quiet"]
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:3:abort")
     assert main(command) == 2
     (line,) = capsys.readouterr().err.splitlines()

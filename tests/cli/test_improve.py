@@ -19,7 +19,7 @@ from sfvgen_plan.model.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("toy")
 TINY = ("train=tiny", "train.text_steps=2", "steps=2", "autoencoder_steps=1", "episodes=2")
-START = ("--suite", "toy", "--agent", "prior", "--device", "cpu", "--quiet", *TINY)
+START = ("--suite", "toy", "--agent", "prior", "--device", "cpu", "--max-decisions", "8", "--quiet", *TINY)
 
 
 def improve(out: Path, *options: str) -> int:
@@ -105,9 +105,24 @@ def test_from_demonstrations_and_from_a_checkpoint(whole: Path, tmp_path: Path) 
     assert (tmp_path / "more" / "improve.csv").read_text().splitlines()[1].startswith("more,1,0,0,")
 
 
+def test_an_algorithm_learns_in_imagination_in_every_round(whole: Path, tmp_path: Path) -> None:
+    few = ("imagine.decisions=16", "imagine.num_envs=2", "imagine.horizon=4", "algo.learning_starts=8")
+    options = ("--algo", "sac", "--task", "toy/left", "--checkpoint", str(whole / "2" / "checkpoint"), "rounds=2", *few)
+    command = ["improve", "--out", str(tmp_path / "out"), "--device", "cpu", "--quiet", *TINY, *options]
+    assert cli.main(command) == 0
+    first, second = (json.loads((tmp_path / "out" / n / "agent" / "train.json").read_text()) for n in "12")
+    assert first["decisions"] == second["decisions"] == 16
+    assert first["checkpoint"] != second["checkpoint"]
+    assert first["settings"]["horizon"] == 4 and 1 <= second["settings"]["horizon"] <= 4  # no data, no trust
+    rows = [line.split(",") for line in (tmp_path / "out" / "improve.csv").read_text().splitlines()[1:]]
+    assert [row[:3] for row in rows] == [["toy/left", "1", "0"], ["toy/left", "2", "2"]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--algo", "sac"), "algo='sac' learns one task in imagination"),
+        (("algo.gamma=0.9",), "override 'algo.gamma=0.9' needs an algorithm"),
         (("--agent", "expert"), "agent='expert' acts on the true state"),
         (("seed=7",), "seed=7 is too small; give at least 100000"),
         (("rounds=0",), "rounds=0 is too small"),
