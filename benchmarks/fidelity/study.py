@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.benchmarks.fidelity.page import page
-from sfvgen_plan.benchmarks.fidelity.plots import scatter
 from sfvgen_plan.benchmarks.fidelity.policies import Named, Settings
+from sfvgen_plan.benchmarks.fidelity.report import page, scatter, summarise
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
-from sfvgen_plan.benchmarks.fidelity.summary import summarise
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
 from sfvgen_plan.benchmarks.results.files import write_text
 from sfvgen_plan.benchmarks.running.episodes import Job
@@ -102,12 +100,12 @@ def report(out: Output, run: FidelityRun, record: dict[str, Any]) -> None:
     from rich.markdown import Markdown
 
     try:
-        summary = summarise(run.rows)
+        found = summarise(run.rows)
     except ValueError as error:
         out.note(f"no summary yet: {error}; rows: {run.folder}")
         return
-    text = page(summary, record)
+    text = page(found, record)
     write_text(run.folder / "fidelity.md", text)
-    write_text(run.folder / "scatter.svg", scatter(summary))
-    out.result({**record, **summary, "folder": str(run.folder)}, Markdown(text))
+    write_text(run.folder / "scatter.svg", scatter(found))
+    out.result({**record, **asdict(found), "folder": str(run.folder)}, Markdown(text))
     out.note(f"rows, page and picture: {run.folder}")

@@ -18,7 +18,7 @@ from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks import experts
 from sfvgen_plan.benchmarks.fidelity import open_loop
-from sfvgen_plan.benchmarks.fidelity.page import fidelity_sections
+from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.report.standings import task_order

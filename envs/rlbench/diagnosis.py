@@ -27,7 +27,6 @@ RESTS_WITHIN = 0.05
 
 _ELSEWHERE = f"set {PYTHON_VARIABLE} to the Python of the environment that has RLBench"
 _DISPLAY = "put `xvfb-run -a` in front, and install Mesa: sudo apt-get install -y xvfb libgl1-mesa-dri libglx-mesa0"
-_PLUGINS = f"unpack CoppeliaSim 4.1 again: {{}} must lie in the folder {ROOT_VARIABLE}"
 
 
 def explain_launch(
@@ -58,80 +57,73 @@ def explain_launch(
     return SimulatorError(f"RLBench did not start: {error.kind}: {error}")
 
 
-def examine(settings: WorkerSettings | None = None) -> list[tuple[str, bool, str, bool]]:
-    """Go through what RLBench needs, up to the first thing that is missing: (name, whether it is there, detail, whether
-    it is needed).
+def examine(settings: WorkerSettings | None = None) -> list[tuple[str, bool, str]]:
+    """Go through what RLBench needs, up to the first thing that is missing: (name, whether it is there, detail).
 
-    Ends with real launches, which take some seconds each. Plug-ins that are missing stop no launch, so they are told
-    by what they should do.
+    Ends with real launches, which take some seconds each. Physics plug-ins that are missing stop no launch, so they
+    are told by what they should do.
     """
     settings = settings or WorkerSettings()
     variables = {**os.environ, **settings.variables}
-    steps: tuple[tuple[str, Callable[[], str], bool], ...] = (
-        ("interpreter", lambda: _interpreter(settings), True),
-        ("CoppeliaSim", lambda: str(check_root(variables)), True),
-        ("library path", lambda: _packages(settings), True),
-        ("display", lambda: check_display(variables), True),
-        ("launch", lambda: _draws(settings, "OPENGL", _DISPLAY), True),
-        ("physics", lambda: _falls(settings), True),
-        ("shadows", lambda: _draws(settings, "OPENGL3", _PLUGINS.format("libsimExtOpenGL3Renderer.so")), False),
-    )
+    steps: dict[str, Callable[[], str]] = {
+        "interpreter": lambda: _interpreter(settings),
+        "CoppeliaSim": lambda: str(check_root(variables)),
+        "library path": lambda: _packages(settings),
+        "display": lambda: check_display(variables),
+        "launch": lambda: _draws(settings),
+        "physics": lambda: _falls(settings),
+    }
     report = []
-    for name, look, needed in steps:
+    for name, look in steps.items():
         try:
-            report.append((name, True, look(), needed))
+            report.append((name, True, look()))
         except (UserError, SimulatorError) as error:
-            report.append((name, False, " ".join(str(error).split()), needed))
+            report.append((name, False, " ".join(str(error).split())))
             break
     return report
 
 
 def _interpreter(settings: WorkerSettings) -> str:
-    with _worker(settings, 0) as process:
+    with _worker(settings) as process:
         found = process.call("hello", settings.start_seconds)
     return f"{found['executable']}, Python {found['python']}"
 
 
 def _packages(settings: WorkerSettings) -> str:
-    with _worker(settings, 0) as process:
+    with _worker(settings) as process:
         found = process.call("packages", settings.launch_seconds)
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _draws(settings: WorkerSettings, render_mode: str, remedy: str) -> str:
-    with _worker(settings, 1) as process:
-        _launch(process, settings, ["front"], render_mode)
-        process.call("reset", settings.reset_seconds, seed=0, variation=0)
+def _draws(settings: WorkerSettings) -> str:
+    with _worker(settings, ["front"]) as process:
         if not process.frames.any():
-            raise SimulatorError(f"the front camera's frame is black; {remedy}")
-    return f"{PROBE}, one frame drawn with {render_mode}"
+            raise SimulatorError(f"the front camera's frame is black; {_DISPLAY}")
+    return f"{PROBE}, one frame drawn"
 
 
 def _falls(settings: WorkerSettings) -> str:
-    with _worker(settings, 0) as process:
-        _launch(process, settings, [], "OPENGL")
-        process.call("reset", settings.reset_seconds, seed=0, variation=0)
+    with _worker(settings, []) as process:
         before, after = process.call("drop", settings.step_seconds)["height"]
     if after >= before or abs(after - 0.775) > RESTS_WITHIN:
         raise SimulatorError(
-            f"a cube let go above the table ends {after:.2f} m high instead of 0.78; "
-            + _PLUGINS.format("its physics plug-ins (libsimExtDyn*.so)")
+            f"a cube let go above the table ends {after:.2f} m high instead of 0.78; unpack CoppeliaSim 4.1 again: its "
+            f"physics plug-ins (libsimExtDyn*.so) must lie in the folder {ROOT_VARIABLE}"
         )
     return "a cube falls onto the table and stays there"
 
 
-def _launch(process: WorkerProcess, settings: WorkerSettings, cameras: list[str], render_mode: str) -> None:
-    what = {"task": PROBE, "size": SIZE, "action_mode": "delta", "shaped_rewards": False}
-    process.call("launch", settings.launch_seconds, cameras=cameras, render_mode=render_mode, **what)
-
-
 @contextmanager
-def _worker(settings: WorkerSettings, cameras: int) -> Iterator[WorkerProcess]:
-    """A worker for a moment, whose failures are explained."""
-    process = WorkerProcess(settings, (cameras, SIZE, SIZE, 3))
+def _worker(settings: WorkerSettings, cameras: list[str] | None = None) -> Iterator[WorkerProcess]:
+    """A worker for a moment, with a scene for these cameras unless they are None; its failures are explained."""
+    count = len(cameras or ())
+    process = WorkerProcess(settings, (count, SIZE, SIZE, 3))
     try:
+        if cameras is not None:
+            process.call("launch", settings.launch_seconds, task=PROBE, cameras=cameras, size=SIZE)
+            process.call("reset", settings.reset_seconds, seed=0, variation=0)
         yield process
     except (RefusedError, SimulatorDiedError) as error:
-        raise explain_launch(error, settings, FAMILY.prefix + PROBE, images=cameras > 0) from error
+        raise explain_launch(error, settings, FAMILY.prefix + PROBE, images=count > 0) from error
     finally:
         process.close(settings.close_seconds)

@@ -11,10 +11,9 @@ import numpy as np
 from sfvgen_plan.data.rlbench_state import estimates_of, pack_state
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.decisions import check_at_least_one
-from sfvgen_plan.envs.rlbench.actions import action_mode as find_action_mode
-from sfvgen_plan.envs.rlbench.actions import checked_action
+from sfvgen_plan.envs.rlbench.actions import BOX, command
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
-from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, NEEDS_FRESH_PROCESS, SHAPED
+from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, NEEDS_FRESH_PROCESS
 from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.envs.rlbench.worker import CAMERAS
@@ -22,18 +21,15 @@ from sfvgen_plan.errors import SimulatorError, UserError, unknown_name
 
 DRAWN_VARIATIONS = 5
 """A seed draws one of a task's first so many variations, which are those with recorded episodes."""
-REFUSAL_RULES = ("no-op", "leaderboard")
-RENDER_MODES = ("OPENGL", "OPENGL3")
 
 
 class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     """One RLBench task: a decision is one action, executed until the arm has arrived, and leads to one video frame.
 
-    Observation: (size, size, 3) uint8 RGB. Action, by default: (7,) in [-1, 1]: displacement of the gripper's tip along
-    the world's axes (5 cm at 1), rotation vector about them (0.25 rad at 1), gripper (above 0 open, else closed).
-    Reward: 1 after a decision that leaves the task solved, else 0, or RLBench's shaped one. Success does not terminate;
-    what does is the task's own fail condition, or a refused action under the rule "leaderboard". Steps after that
-    change nothing. Truncates after ``max_decisions``.
+    Observation: (size, size, 3) uint8 RGB. Action: (7,) in [-1, 1]: displacement of the gripper's tip along the world's
+    axes (5 cm at 1), rotation vector about them (0.25 rad at 1), gripper (above 0 open, else closed). Reward: 1 after a
+    decision that leaves the task solved, else 0. Success does not terminate; the task's own fail condition does, and
+    steps after that change nothing. Truncates after ``max_decisions``.
 
     RLBench runs in a process of its own, started by the first reset. When that process dies or hangs,
     ``SimulatorError`` is raised, and the next reset starts another one.
@@ -41,9 +37,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     ``info``: ``success``, ``success_latched``, ``state`` (143,) float64 and ``estimates`` (10,) float32 (see
     ``sfvgen_plan.data.rlbench_state``), ``instruction`` (RLBench's sentence for this episode) and ``reward_terms``
     (empty), as in the other environments; and ``descriptions`` (all its sentences), ``variation``, ``views`` (frames of
-    the further cameras),
-    ``refused`` (why the simulator did not execute the action, or ""), ``refusals`` (so far),
-    ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so far).
+    the further cameras), ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so far).
 
     The same seed gives the same scene bit for bit, whatever was played before in the process.
 
@@ -51,22 +45,16 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         task: an RLBench task, with or without the "rlbench/" prefix.
         size: height and width of the frames in pixels.
         camera: front, wrist, overhead, left_shoulder or right_shoulder.
-        repeat: simulator steps (0.05 s) that a joint velocity is held; the other modes take what they need, give 1.
+        repeat: 1; a decision takes as many simulator steps as it needs.
         max_decisions: decisions until truncation.
         render_mode: "rgb_array" or None.
         pixels: False leaves the observation black and needs no display, for agents that only read the state.
-        action_mode: "delta" (our controller), "delta_ik" and "delta_planning" (RLBench's, same actions), "pose_ik" and
-            "pose_planning" (absolute pose, (8,)), "joint_velocity" (8,).
-        on_refusal: what ``InvalidActionError``, ``IKError`` and ``ConfigurationPathError`` mean: "no-op", or
-            "leaderboard": the episode ends with reward 0.
-        shaped_rewards: RLBench's dense reward, for the three tasks that have one.
         variation: of the task; None: the seed draws one of the first five.
         views: further cameras.
-        shadows: render with OPENGL3, which is slower; the recorded episodes are without.
         worker: how to start RLBench, and how long to wait for it.
 
     Raises:
-        UserError: unknown task, camera or mode, a number below 1; at reset: no RLBench, CoppeliaSim or display, or a
+        UserError: unknown task or camera, a number below 1; at reset: no RLBench, CoppeliaSim or display, or a
             variation that the task does not have.
     """
 
@@ -84,44 +72,27 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         render_mode: str | None = "rgb_array",
         pixels: bool = True,
         *,
-        action_mode: str = "delta",
-        on_refusal: str = "no-op",
-        shaped_rewards: bool = False,
         variation: int | None = None,
         views: Sequence[str] = (),
-        shadows: bool = False,
         worker: WorkerSettings | None = None,
     ) -> None:
         check_at_least_one(size=size, repeat=repeat, max_decisions=max_decisions)
         for name in (camera, *views):
             if name not in CAMERAS:
                 raise unknown_name("camera", name, CAMERAS)
-        if on_refusal not in REFUSAL_RULES:
-            raise unknown_name("on_refusal", on_refusal, REFUSAL_RULES)
         self.task = FAMILY.canonical(task)
         plain = self.task.removeprefix(FAMILY.prefix)
         if (plain in MADE) != self.made:
             raise UserError(f"task={task!r} is not of this class; make it with gym.make('sfvgen/RLBench-v0', task=...)")
-        if shaped_rewards and plain not in SHAPED:
-            raise UserError(f"shaped_rewards=True has no meaning for task={plain!r}; only {', '.join(SHAPED)} have one")
-        self._mode = find_action_mode(action_mode)
-        if repeat > 1 and not self._mode.repeats:
-            raise UserError(f"repeat={repeat} has no meaning for action_mode={action_mode!r}; give 1")
+        if repeat > 1:
+            raise UserError(f"repeat={repeat} has no meaning for RLBench; give 1")
         self.size, self.camera, self.repeat, self.max_decisions = size, camera, repeat, max_decisions
-        self.render_mode, self.pixels = render_mode, pixels
-        self.action_mode, self.on_refusal, self.variation = action_mode, on_refusal, variation
+        self.render_mode, self.pixels, self.variation = render_mode, pixels, variation
         self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.action_space = self._mode.box
+        self.action_space = BOX
         self.settings = worker or WorkerSettings()
         self._cameras = list(dict.fromkeys([camera, *views])) if pixels else []
-        self._launch = {
-            "task": plain,
-            "cameras": self._cameras,
-            "size": size,
-            "action_mode": action_mode,
-            "shaped_rewards": shaped_rewards,
-            "render_mode": RENDER_MODES[shadows],
-        }
+        self._launch = {"task": plain, "cameras": self._cameras, "size": size}
         self._fresh = plain in NEEDS_FRESH_PROCESS
         self._process: WorkerProcess | None = None
         self._variations = 0
@@ -195,17 +166,20 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         """Execute one decision; numbers outside the action space are clipped.
 
         Raises:
-            UserError: wrong shape, a number that is not finite, a quaternion of length 0.
+            UserError: wrong shape, or a number that is not finite.
             SimulatorError: the simulator died or hung. Reset starts it again.
         """
-        values = checked_action(action, self._mode)
+        numbers, clipped = command(action, self._state[:3])
         if self._process is None or not self._process.alive:
             raise SimulatorError("no simulator is running; call reset first")
-        reward = 0.0
-        if self._over:
-            self._success, self._refused, self._clipped = False, "", False
-        else:
-            reward = self._execute(values)
+        reward, self._success, self._clipped = 0.0, False, clipped and not self._over
+        if not self._over:
+            answer = self._ask("step", self.settings.step_seconds, action=numbers)
+            self._see(answer)
+            reward, self._success = self._judge(answer)
+            self._over = answer["terminate"] and not answer["success"]
+        self._latched |= self._success
+        self._clips += self._clipped
         self._decisions += 1
         truncated = self._decisions >= self.max_decisions
         return self._observe(), reward, self._over, truncated, self._info()
@@ -262,9 +236,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def _begin(self, answer: dict[str, Any], variation: int) -> None:
         """Forget the last episode."""
-        self._decisions, self._refusals, self._clips = 0, 0, 0
+        self._decisions, self._clips = 0, 0
         self._latched = self._success = self._over = self._clipped = False
-        self._refused, self._last_reward = "", 0.0
         self._descriptions: Sequence[str] = answer.get("descriptions", ())
         self.instruction = self._descriptions[0] if self._descriptions else FAMILY.tasks[self.task]
         self._variation_now = variation
@@ -273,34 +246,6 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._state = pack_state(np.zeros(7), 0.0, np.zeros(7), self._low_dim)
         if answer:
             self._see(answer)
-
-    def _execute(self, values: np.ndarray) -> float:
-        """Send one decision and take in what it led to; returns the reward."""
-        rewards, success, failed = [], False, False
-        self._clipped, self._refused = False, ""
-        for _ in range(self.repeat):
-            command = self._mode.to_command(values, self._state[:3])
-            self._clipped |= command.clipped
-            answer = self._ask("step", self.settings.step_seconds, action=command.numbers)
-            self._see(answer)
-            if answer["refused"]:
-                self._refused = answer["refused"]
-                break
-            reward, solved = self._judge(answer)
-            rewards.append(reward)
-            success |= solved
-            if answer["terminate"] and not answer["success"]:
-                failed = True
-                break
-        self._clips += self._clipped
-        self._refusals += bool(self._refused)
-        if self._refused and self.on_refusal == "leaderboard":
-            self._over, self._success, self._last_reward = True, False, 0.0
-        elif not self._refused:  # else nothing was executed, and nothing has changed
-            self._success, self._over = success, failed
-            self._latched |= success
-            self._last_reward = sum(rewards) / len(rewards)
-        return self._last_reward
 
     def _ask(self, call: str, seconds: float, **arguments: Any) -> dict[str, Any]:
         """What the simulator answers. One that can't is ended: nobody knows what state it is in."""
@@ -331,8 +276,6 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             "descriptions": tuple(self._descriptions),
             "variation": self._variation_now,
             "views": {name: self._frames[place].copy() for place, name in enumerate(self._cameras) if place},
-            "refused": self._refused,
-            "refusals": self._refusals,
             "clipped": self._clipped,
             "clips": self._clips,
         }

@@ -38,9 +38,6 @@ MADE = ("return",)
 NEEDS_FRESH_PROCESS = ("pour_from_cup_to_cup",)
 """Tasks that only a simulator just started resets to the same scene."""
 
-SHAPED = ("reach_target", "slide_block_to_target", "take_lid_off_saucepan")
-"""The only tasks that define a shaped reward."""
-
 FAMILY = Family(
     name="rlbench",
     title="RLBench",

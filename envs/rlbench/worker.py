@@ -1,7 +1,7 @@
 """Runs RLBench in a process of its own and serves one environment of ``sfvgen_plan``.
 
-This file and ``control.py`` beside it are all that runs in RLBench's interpreter (Python 3.8 or newer). They import
-numpy, scipy, PyRep and RLBench, and nothing else of this project, so its dependencies need not fit RLBench's.
+This file, ``control.py`` and ``inside.py`` beside it are all that runs in RLBench's interpreter (Python 3.8 or newer).
+They import numpy, scipy, PyRep and RLBench, and nothing else of this project: its dependencies need not fit RLBench's.
 
 ``python worker.py SOCKET FRAMES LIFELINE`` takes three inherited file descriptors: a stream socket for messages, a file
 to map for camera frames, and the reading end of a pipe that closes when the owner is gone, however it went.
@@ -25,12 +25,9 @@ import struct
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-PROTOCOL = 3
+PROTOCOL = 4
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
 MADE_TASK = "return"
 """A task that is no file of RLBench's: what lies on the table is told with every reset."""
@@ -61,8 +58,6 @@ class Simulation:
         self._task: Any = None
         self._views: Any = None
         self._cameras: list[str] = []
-        self._shaped = False
-        self._refused: tuple[type[BaseException], ...] = ()
         self._made: Any = None
 
     def hello(self) -> dict[str, Any]:
@@ -71,39 +66,32 @@ class Simulation:
 
     def packages(self) -> dict[str, Any]:
         """Import what a launch needs and tell the versions."""
-        import numpy
-        import scipy
+        import scipy  # noqa: F401
 
         _import_simulator()
-        return {"numpy": numpy.__version__, "scipy": scipy.__version__, **_versions("pyrep", "rlbench")}
+        names = ("numpy", "scipy", "pyrep", "rlbench")
+        return {name: str(getattr(sys.modules[name], "__version__", "unknown")) for name in names}
 
-    def launch(
-        self, task: str, cameras: list[str], size: int, action_mode: str, shaped_rewards: bool, render_mode: str
-    ) -> dict[str, Any]:
+    def launch(self, task: str, cameras: list[str], size: int) -> dict[str, Any]:
         """Start the simulator with one task; frames of ``cameras`` are made, in this order."""
         import numpy as np
 
         _import_simulator()
-        from pyrep.errors import ConfigurationPathError, IKError
-        from rlbench.backend.exceptions import InvalidActionError
+        from rlbench.action_modes.action_mode import MoveArmThenGripper
         from rlbench.environment import Environment
         from rlbench.utils import InvalidTaskName, name_to_task_class
 
-        self._refused = (InvalidActionError, IKError, ConfigurationPathError)
-        self._cameras, self._shaped = cameras, shaped_rewards
+        self._cameras = cameras
         self._views = np.frombuffer(self._memory, np.uint8)[: len(cameras) * size * size * 3]
         self._views = self._views.reshape(len(cameras), size, size, 3)
+        control, inside = _load("control"), _load("inside")
         try:
-            self._made = _made_task() if task == MADE_TASK else None
+            self._made = inside.MadeOnTheTable if task == MADE_TASK else None
             task_class = self._made or name_to_task_class(task)
         except InvalidTaskName as error:
             raise Refusal("unknown_task", str(error)) from error
-        self._environment = Environment(
-            _action_mode(action_mode),
-            obs_config=_observation_config(cameras, size, render_mode),
-            headless=True,
-            shaped_rewards=shaped_rewards,
-        )
+        mode = MoveArmThenGripper(inside.SmallStep(control), inside.FirmGrip(control))
+        self._environment = Environment(mode, obs_config=_observation_config(cameras, size), headless=True)
         self._environment.launch()
         self._task = self._environment.get_task(task_class)
         if task in WARMED_UP:
@@ -113,7 +101,7 @@ class Simulation:
     def reset(self, seed: int, variation: int, things: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Build scene ``seed`` of a variation, the same every time.
 
-        ``things`` are what lies on the table of ``MADE_TASK``, see ``_made_task``.
+        ``things`` are what lies on the table of ``MADE_TASK``, see ``inside.py``.
         """
         if self._made is not None:
             self._made.things = things or []
@@ -133,23 +121,12 @@ class Simulation:
         np.random.seed(seed)
 
     def step(self, action: list[float]) -> dict[str, Any]:
-        """One action in RLBench's own format; ``refused`` says why it was not executed, if it was not."""
+        """One action: displacement (3,), quaternion xyzw (4,), gripper (above 0.5 opens)."""
         import numpy as np
 
-        try:
-            observation, reward, terminate = self._task.step(np.array(action, float))
-        except self._refused as error:
-            refused = f"{type(error).__name__}: {error}"
-            return {"refused": refused, **self._seen(self._task.get_observation())}
-        # A shaped reward does not tell success; the simulator's own flag does.
-        success = bool(self._task._task.success()[0]) if self._shaped else reward > 0.5
-        return {
-            "refused": "",
-            "reward": float(reward),
-            "success": success,
-            "terminate": bool(terminate),
-            **self._seen(observation),
-        }
+        observation, reward, terminate = self._task.step(np.array(action, float))
+        seen = self._seen(observation)
+        return {"reward": float(reward), "success": reward > 0.5, "terminate": bool(terminate), **seen}
 
     def demonstrate(self, seed: int, variation: int) -> dict[str, Any]:
         """RLBench's own motion-planned solution of scene ``seed``, one row per 0.05 s, or none; ends with the scene
@@ -196,75 +173,6 @@ class Simulation:
         }
 
 
-def _made_task() -> Any:
-    """A task class without a scene file: a bare table, where each reset creates the shapes in ``things``.
-
-    A thing is {"shape": "CUBOID" or "CYLINDER", "size": [x, y, z] in metres, "mass": kilogrammes, "color": [r, g, b] in
-    [0, 1], "position": of its centre}. The task state is their poses, seven numbers each. Who asked for them judges
-    what became of them: for the simulator the task is never solved.
-    """
-    import numpy as np
-    from pyrep.const import PrimitiveShape
-    from pyrep.objects.dummy import Dummy
-    from pyrep.objects.shape import Shape
-    from rlbench.backend.task import Task
-
-    class MadeOnTheTable(Task):
-        things: list[dict[str, Any]] = []  # noqa: RUF012 - set on the class, as RLBench makes the object
-        _shapes: tuple[Any, ...] = ()
-
-        def load(self) -> Any:
-            self._base_object = Dummy.create()
-            self._base_object.set_name(self.name)  # RLBench looks it up by the task's name.
-            return self._base_object
-
-        def init_task(self) -> None:
-            self._shapes = ()
-
-        def init_episode(self, index: int) -> list[str]:
-            self._shapes = tuple(self._create(thing) for thing in self.things)
-            self.register_graspable_objects(list(self._shapes))
-            return [self.name]
-
-        def _create(self, thing: dict[str, Any]) -> Any:
-            shape = Shape.create(
-                PrimitiveShape[thing["shape"]],
-                size=thing["size"],
-                mass=thing["mass"],
-                color=thing["color"],
-                position=thing["position"],
-            )
-            # The gripper holds what its sensor detects.
-            shape.set_detectable(True)
-            shape.set_collidable(True)
-            shape.set_parent(self.get_base())
-            return shape
-
-        def variation_count(self) -> int:
-            return 1
-
-        def is_static_workspace(self) -> bool:
-            return True
-
-        def validate(self) -> None:
-            """There are no waypoints that might be out of reach."""
-
-        def success(self) -> tuple[bool, bool]:
-            return False, False
-
-        def get_low_dim_state(self) -> Any:
-            # RLBench's own looks at objects that were there before the episode only.
-            return np.array([list(map(float, shape.get_pose())) for shape in self._shapes]).ravel()
-
-        def cleanup(self) -> None:
-            for shape in self._shapes:
-                if shape.still_exists():
-                    shape.remove()
-            self._shapes = ()
-
-    return MadeOnTheTable
-
-
 def _import_simulator() -> None:
     """Import PyRep and RLBench, telling apart what can be missing."""
     try:
@@ -287,18 +195,14 @@ def _import_simulator() -> None:
         raise Refusal("no_rlbench", str(error)) from error
 
 
-def _versions(*packages: str) -> dict[str, str]:
-    return {name: str(getattr(sys.modules.get(name), "__version__", "unknown")) for name in packages}
-
-
-def _observation_config(cameras: list[str], size: int, render_mode: str) -> Any:
+def _observation_config(cameras: list[str], size: int) -> Any:
     """Only what is used: everything is on by default, and a hundred times slower."""
     from pyrep.const import RenderMode
     from rlbench.observation_config import CameraConfig, ObservationConfig
 
     configs = {}
     for camera in CAMERAS:
-        config = CameraConfig(image_size=(size, size), render_mode=getattr(RenderMode, render_mode))
+        config = CameraConfig(image_size=(size, size), render_mode=RenderMode.OPENGL)
         config.set_all(False)
         config.rgb = camera in cameras
         configs[camera + "_camera"] = config
@@ -309,51 +213,10 @@ def _observation_config(cameras: list[str], size: int, render_mode: str) -> Any:
     return observations
 
 
-def _action_mode(name: str) -> Any:
-    """RLBench's action mode for one of ours; all end with the gripper, above 0.5 opens."""
-    from rlbench.action_modes import arm_action_modes as arms
-    from rlbench.action_modes.action_mode import MoveArmThenGripper
-    from rlbench.action_modes.gripper_action_modes import Discrete
-
-    control = _load_control()
-
-    class SmallStep(arms.ArmActionMode):
-        """Displacement (3,) and turn (quaternion xyzw) of the measured tip."""
-
-        def __init__(self) -> None:
-            self._chain: Any = None
-
-        def action(self, scene: Any, action: Any) -> None:
-            if self._chain is None:
-                self._chain = control.SerialChain.of_arm(scene.robot.arm)
-            control.move_tip(scene, self._chain, action[:3], action[3:7])
-
-        def action_shape(self, scene: Any) -> tuple[int]:
-            return (7,)
-
-    class FirmGrip(Discrete):
-        """Closed fingers keep closing."""
-
-        def action(self, scene: Any, action: Any) -> None:
-            super().action(scene, action)
-            if action[0] <= 0.5:
-                control.keep_closing(scene.robot.gripper)
-
-    makers: dict[str, Callable[[], Any]] = {
-        "delta": SmallStep,
-        "delta_ik": lambda: arms.EndEffectorPoseViaIK(absolute_mode=False),
-        "delta_planning": lambda: arms.EndEffectorPoseViaPlanning(absolute_mode=False),
-        "pose_ik": arms.EndEffectorPoseViaIK,
-        "pose_planning": arms.EndEffectorPoseViaPlanning,
-        "joint_velocity": arms.JointVelocity,
-    }
-    return MoveArmThenGripper(makers[name](), FirmGrip() if name == "delta" else Discrete())
-
-
-def _load_control() -> Any:
-    """``control.py`` by its path: this folder is not on the module path, where it might hide other modules."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "control.py")
-    spec = importlib.util.spec_from_file_location("sfvgen_rlbench_control", path)
+def _load(name: str) -> Any:
+    """A file beside this one by its path: this folder is not on the module path, where it might hide other modules."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+    spec = importlib.util.spec_from_file_location("sfvgen_rlbench_" + name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

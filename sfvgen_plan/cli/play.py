@@ -60,8 +60,7 @@ def run(args: Namespace) -> int:
     check_covers(args.checkpoint, [task])
     family.check_drawing()
 
-    from sfvgen_plan.envs.play.page import Player, build, serve
-    from sfvgen_plan.envs.play.session import Session
+    from sfvgen_plan.envs.play import Player, Session, build, serve
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     out = Output.of(args)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from sfvgen_plan.benchmarks.fidelity.page import fidelity_sections, page
-from sfvgen_plan.benchmarks.fidelity.plots import scatter
+from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections, page, scatter, summarise
 from sfvgen_plan.benchmarks.fidelity.rows import RECORD, ROWS, FidelityRow, FidelityRun, read_rows
-from sfvgen_plan.benchmarks.fidelity.summary import summarise
 from sfvgen_plan.benchmarks.report.readme import results_block
 from sfvgen_plan.errors import UserError
 
@@ -34,23 +32,23 @@ def all_rows() -> list[FidelityRow]:
 
 def test_a_simulator_that_is_right_gets_full_marks() -> None:
     summary = summarise(all_rows())
-    assert summary["agreement"]["pearson"]["mean"] == pytest.approx(1.0)
-    assert summary["agreement"]["mmrv"]["high"] == 0.0
-    assert (summary["bias"], summary["episodes_per_policy"]) == (0.0, 20)
+    assert summary.agreement["pearson"].mean == pytest.approx(1.0)
+    assert summary.agreement["mmrv"].high == 0.0
+    assert (summary.bias, summary.episodes_per_policy) == (0.0, 20)
 
 
 def test_a_simulator_that_ignores_the_policy_is_found_out() -> None:
     summary = summarise([replace(row, imagined_success=row.seed < 5) for row in all_rows()])
-    assert summary["agreement"]["pearson"] is None
-    assert summary["agreement"]["mmrv"]["mean"] > 0.4
+    assert summary.agreement["pearson"] is None
+    assert summary.agreement["mmrv"].mean > 0.4
 
 
 def test_scores_are_compared_on_what_all_have_played() -> None:
     rows = [row for row in all_rows() if row.policy != "a" or row.seed < 4]
     rows += [replace(rows_of("a", 0.0)[9], error="Boom"), *rows_of("flip", 0.5, "probe")]
     summary = summarise(rows)
-    assert (summary["episodes_per_policy"], summary["errors"]) == (8, 1)
-    assert [item["policy"] for item in summary["policies"]] == list(RATES)
+    assert (summary.episodes_per_policy, summary.errors) == (8, 1)
+    assert [item.policy for item in summary.policies] == list(RATES)
     with pytest.raises(ValueError, match="every policy"):
         summarise([*rows_of("a", 0.5)[:3], *rows_of("b", 0.5)[5:7]])
 
@@ -58,14 +56,14 @@ def test_scores_are_compared_on_what_all_have_played() -> None:
 def test_planners_are_told_apart() -> None:
     cheats = [replace(row, imagined_success=True) for row in rows_of("cheat", 0.1, "planner")]
     summary = summarise(all_rows() + cheats)
-    assert summary["agreement"]["mmrv"]["mean"] > 0.4
-    assert summary["agreement_without_planners"]["mmrv"]["mean"] == 0.0
+    assert summary.agreement["mmrv"].mean > 0.4
+    assert summary.agreement_without_planners["mmrv"].mean == 0.0
 
 
 def test_page_and_picture_say_it_and_escape_names() -> None:
     broken = [replace(row, error="Boom") for row in rows_of("<g>", 0.5)]
     summary = summarise(all_rows() + rows_of("<script>|x", 0.5) + broken)
-    json.dumps(summary, allow_nan=False)
+    json.dumps(asdict(summary), allow_nan=False)
     text, picture = page(summary, MADE_WITH), scatter(summary)
     assert "1.000 [1.000, 1.000]" in text
     assert "played no episode to its end: &lt;g&gt;." in text

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.running.episodes import Awaiting, Ended, Job, Player
 from sfvgen_plan.cli import main
 from sfvgen_plan.envs.rlbench.family import FORK_ONLY
-from sfvgen_plan.envs.rlbench.return_env import make_rlbench
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOLS = ROOT / "benchmarks" / "protocols"
@@ -44,14 +39,9 @@ def test_the_expert_follows_rlbenchs_own_solution(tmp_path: Path, capsys: pytest
     assert [episode["success_any"] for episode in episodes] == [True, True]
 
 
-def test_an_episode_that_the_environment_ends_is_over(fake_rlbench: pytest.MonkeyPatch) -> None:
-    def strict(**arguments: Any) -> gym.Env:
-        return make_rlbench(**arguments, on_refusal="leaderboard")
-
-    spec = EnvSpec("test/Strict-v0", entry_point=strict)
-    fake_rlbench.setitem(gym.registry, spec.id, spec)
-    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:invalid")
-    player = Player(replace(load_protocol("rlbench-data"), env_id=spec.id))
+def test_an_episode_that_the_task_itself_ends_is_over(fake_rlbench: pytest.MonkeyPatch) -> None:
+    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:lost")
+    player = Player(load_protocol("rlbench-data"))
     still = np.zeros(7, np.float32)
     assert isinstance(player.start(Job("rlbench/reach_target", 0)), Awaiting)
     assert isinstance(player.act(still), Awaiting)

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "envs" / "rlbench"
 ALLOWED = {"numpy", "scipy", "pyrep", "rlbench", *sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("name", ["worker.py", "control.py"])
+@pytest.mark.parametrize("name", ["worker.py", "control.py", "inside.py"])
 def test_the_workers_files_import_nothing_of_this_project_and_old_pythons_read_them(name: str):
     tree = ast.parse((FOLDER / name).read_text(encoding="utf-8"), feature_version=(3, 8))
     imported = set()
@@ -87,9 +87,8 @@ def test_the_stand_in_keeps_the_contract(fake_rlbench: pytest.MonkeyPatch):
         import json, numpy as np, os
         from pyrep.const import RenderMode
         from rlbench.action_modes.action_mode import MoveArmThenGripper
-        from rlbench.action_modes.arm_action_modes import EndEffectorPoseViaIK, JointVelocity
+        from rlbench.action_modes.arm_action_modes import ArmActionMode
         from rlbench.action_modes.gripper_action_modes import Discrete
-        from rlbench.backend.exceptions import InvalidActionError
         from rlbench.environment import Environment
         from rlbench.observation_config import ObservationConfig
         from rlbench.utils import InvalidTaskName, name_to_task_class
@@ -100,7 +99,14 @@ def test_the_stand_in_keeps_the_contract(fake_rlbench: pytest.MonkeyPatch):
             except Exception as error:
                 return type(error).__name__
 
-        mode = MoveArmThenGripper(EndEffectorPoseViaIK(absolute_mode=False), Discrete())
+        class Still(ArmActionMode):
+            def action(self, scene, action):
+                scene.step()
+
+            def action_shape(self, scene):
+                return (7,)
+
+        mode = MoveArmThenGripper(Still(), Discrete())
         config = ObservationConfig()
         config.set_all_high_dim(False)
         config.front_camera.rgb = True
@@ -121,16 +127,9 @@ def test_the_stand_in_keeps_the_contract(fake_rlbench: pytest.MonkeyPatch):
         found["off"] = [observation.wrist_rgb is None, observation.front_depth is None]
         found["front"] = [str(observation.front_rgb.dtype), list(observation.front_rgb.shape)]
         found["step"] = len(task.step(np.array([0, 0, 0, 0, 0, 0, 1, 3.0])))
-        found["quaternion"] = raised(task.step, np.array([0, 0, 0, 0, 0, 0, 2, 1.0]))
-        found["far"] = raised(task.step, np.array([3.0, 0, 0, 0, 0, 0, 1, 1.0]))
         found["shape"] = raised(task.step, np.zeros(3))
         demo, = task.get_demos(1, live_demos=True)
         found["reset_to_demo"] = raised(task.reset_to_demo, demo)
-        first.shutdown()
-        shaped = Environment(mode, obs_config=config, shaped_rewards=True)
-        task = shaped.get_task(name_to_task_class("open_drawer"))
-        task.reset()
-        found["no shaped reward"] = raised(task.step, np.array([0, 0, 0, 0, 0, 0, 1, 1.0]))
         print(json.dumps(found))
     """
     variables = {**os.environ, "LD_LIBRARY_PATH": os.environ["COPPELIASIM_ROOT"]}
@@ -148,11 +147,8 @@ def test_the_stand_in_keeps_the_contract(fake_rlbench: pytest.MonkeyPatch):
         "off": [True, True],
         "front": ["uint8", [128, 128, 3]],
         "step": 3,
-        "quaternion": "InvalidActionError",
-        "far": "InvalidActionError",
         "shape": "InvalidActionError",
         "reset_to_demo": "KeyError",
-        "no shaped reward": "RuntimeError",
     }
     for missing, message in (("COPPELIASIM_ROOT", "PyRepError"), ("LD_LIBRARY_PATH", "ImportError")):
         left = {name: value for name, value in variables.items() if name != missing}

@@ -20,7 +20,6 @@ class Environment:
         arm_max_acceleration=4.0,
     ):
         self._action_mode, self._config = action_mode, obs_config or ObservationConfig()
-        self._shaped_rewards = shaped_rewards
         self._pyrep = self._scene = None
 
     def launch(self):
@@ -42,7 +41,7 @@ class Environment:
         task = task_class(self._pyrep, self._scene.robot)
         self._scene.unload()
         self._scene.load(task)
-        return TaskEnvironment(self._scene, task, self._action_mode, self._shaped_rewards)
+        return TaskEnvironment(self._scene, task, self._action_mode)
 
     @property
     def action_shape(self):

@@ -5,8 +5,8 @@ from rlbench.faults import fault
 
 
 class TaskEnvironment:
-    def __init__(self, scene, task, action_mode, shaped_rewards):
-        self._scene, self._task, self._action_mode, self._shaped_rewards = scene, task, action_mode, shaped_rewards
+    def __init__(self, scene, task, action_mode):
+        self._scene, self._task, self._action_mode = scene, task, action_mode
         self._variation_number = 0
         self._reset_called = False
 
@@ -40,17 +40,10 @@ class TaskEnvironment:
     def step(self, action):
         if not self._reset_called:
             raise RuntimeError("Call 'reset' before calling 'step' on a task.")
-        fault("step")
+        lost = fault("step")
         self._action_mode.action(self._scene, action)
         success, terminate = self._task.success()
-        reward = float(success)
-        if self._shaped_rewards:
-            reward = self._task.reward()
-            if reward is None:
-                raise RuntimeError(
-                    f"User requested shaped rewards, but task {self.get_name()} does not have a defined reward()."
-                )
-        return self._scene.get_observation(), reward, terminate
+        return self._scene.get_observation(), float(success), terminate or lost
 
     def get_demos(self, amount, live_demos=False, max_attempts=10):
         if not live_demos:

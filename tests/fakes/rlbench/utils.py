@@ -16,7 +16,6 @@ VARIATIONS = {
     "stack_cups": 20,
     "insert_onto_square_peg": 20,
 }
-SHAPED = ("reach_target", "slide_block_to_target", "take_lid_off_saucepan")
 
 
 class InvalidTaskName(Exception):
@@ -28,4 +27,4 @@ def name_to_task_class(task_file):
     if name not in VARIATIONS:
         raise InvalidTaskName(f"The task file '{name}' does not exist or cannot be compiled.")
     class_name = "".join(word.capitalize() for word in name.split("_"))
-    return type(class_name, (ToyTask,), {"name": name, "variations": VARIATIONS[name], "shaped": name in SHAPED})
+    return type(class_name, (ToyTask,), {"name": name, "variations": VARIATIONS[name]})

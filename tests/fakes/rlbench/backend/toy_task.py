@@ -13,7 +13,6 @@ class ToyTask(Task):
     """Made per task name by ``name_to_task_class``; it is all numbers, so nothing has to be loaded."""
 
     variations = 20
-    shaped = True
 
     def __init__(self, pyrep, robot):
         super().__init__(pyrep, robot)
@@ -61,12 +60,6 @@ class ToyTask(Task):
         # What a task counts as lost: the object dropped far away.
         lost = not self.only_reach and bool(np.linalg.norm(self.object - self.goal) > 1.0)
         return met, met or lost
-
-    def reward(self):
-        if not self.shaped:
-            return None
-        tip = self.robot.arm.get_tip().get_matrix()[:3, 3]
-        return float(-np.linalg.norm(tip - self.goal))
 
     def get_low_dim_state(self):
         if self.only_reach:

@@ -1,0 +1,165 @@
+"""What the rows of a fidelity run say: how well success in imagination tells real success; as figures, as a Markdown
+page with a picture, and as the tables that the README shares with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfvgen_plan.benchmarks.fidelity.rows import ROWS, FidelityRow, read_rows
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, plain, span
+from sfvgen_plan.benchmarks.statistics import RESAMPLES, Estimate, agreement, wilson
+
+KINDS = ("policy", "planner")
+"""Rows of other kinds are passed over."""
+
+GAPS = "agents.csv"
+"""Rows of agents that were each trained for one task, so that they can't be compared over all of them."""
+
+COLOURS = ("#2563a8", "#c2530a", "#1b7f5c", "#9a3f86", "#8a6d00", "#3e7f9c", "#b3263a", "#5a5f6a")
+
+Agreement = dict[str, Estimate | None]
+"""Of each of ``statistics.MEASURES``; None where it is not defined."""
+
+
+@dataclass(frozen=True)
+class PolicyScore:
+    """Success of a policy in both simulators."""
+
+    policy: str
+    kind: str
+    real: Estimate
+    imagined: Estimate
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """What is reported. Scores are compared over the (task, seed) that every policy has played to the end;
+    ``broken_policies`` have none; ``bias`` is the mean of imagined - real success."""
+
+    episodes_per_policy: int
+    tasks: list[str]
+    errors: int
+    broken_policies: list[str]
+    policies: list[PolicyScore]
+    agreement: Agreement
+    agreement_without_planners: Agreement
+    bias: float
+
+
+def summarise(rows: Sequence[FidelityRow], resamples: int = RESAMPLES) -> Fidelity:
+    """What the rows add up to.
+
+    Raises:
+        ValueError: no episode that every policy has played.
+    """
+    rows = [row for row in rows if row.kind in KINDS]
+    of: dict[str, dict[tuple[str, int], FidelityRow]] = {}
+    for row in rows:
+        if not row.error:
+            of.setdefault(row.policy, {})[row.task, row.seed] = row
+    shared = sorted(set.intersection(*(set(found) for found in of.values()))) if of else []
+    if not shared:
+        raise ValueError("no episode was played by every policy")
+    real, imagined = (
+        np.array([[getattr(found[key], f"{where}_success") for key in shared] for found in of.values()], float)
+        for where in ("real", "imagined")
+    )
+    kinds = [found[shared[0]].kind for found in of.values()]
+    own = [place for place, kind in enumerate(kinds) if kind != "planner"]
+    tasks = [task for task, _ in shared]
+    return Fidelity(
+        episodes_per_policy=len(shared),
+        tasks=list(dict.fromkeys(tasks)),
+        errors=sum(bool(row.error) for row in rows),
+        broken_policies=list(dict.fromkeys(row.policy for row in rows if row.policy not in of)),
+        policies=[
+            PolicyScore(name, kind, *(wilson(int(won.sum()), len(won)) for won in (real[place], imagined[place])))
+            for place, (name, kind) in enumerate(zip(of, kinds, strict=True))
+        ],
+        agreement=agreement(imagined, real, tasks, resamples),
+        agreement_without_planners=agreement(imagined[own], real[own], tasks, resamples) if own else {},
+        bias=float((imagined - real).mean()),
+    )
+
+
+def page(found: Fidelity, record: Mapping[str, Any]) -> str:
+    """The report as Markdown; ``record`` is that of the run."""
+    broken = ", ".join(map(plain, found.broken_policies))
+    parts = [
+        f"# Fidelity of checkpoint {record['checkpoint']} under `{record['protocol']}`",
+        f"{len(found.policies)} policies on the same {found.episodes_per_policy} start frames "
+        f"({len(found.tasks)} tasks), at most {record['max_decisions']} decisions. Imagined success: "
+        f"the success head gives a decision more than {record['threshold']:g}. {found.errors} episodes broke off."
+        + (f" **Left out, as they played no episode to its end: {broken}.**" if broken else ""),
+        agreement_table(found),
+        f"Imagined success is {100 * found.bias:+.0f} points off on average.",
+        policies_table(found),
+        "![imagined over real success](scatter.svg)",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def scatter(found: Fidelity) -> str:
+    """Imagined over real success as an SVG file that stands alone, in light and in dark."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.globals |= {
+        "x": lambda share: round(56 + 390 * share, 1),
+        "y": lambda share: round(406 - 390 * share, 1),
+    }
+    template = environment.from_string((resources.files(__package__) / "scatter.svg.jinja").read_text())
+    return template.render(policies=found.policies, colours=COLOURS) + "\n"
+
+
+def agreement_table(found: Fidelity) -> str:
+    """How well scores in imagination tell real ones."""
+    lines = [
+        (title, *(span(own.get(name), 3) or "–" for name in ("pearson", "mmrv")))
+        for title, own in (
+            ("imagined", found.agreement),
+            ("imagined, planners left out", found.agreement_without_planners),
+        )
+    ]
+    return markdown(("scores, against real ones", "Pearson", "MMRV"), lines)
+
+
+def policies_table(found: Fidelity) -> str:
+    """Each policy's success in both simulators, in percent."""
+    lines = [(plain(own.policy), own.kind, percentage(own.real), percentage(own.imagined)) for own in found.policies]
+    return markdown(("policy", "kind", "real %", "imagined %"), lines)
+
+
+def fidelity_sections(folder: Path) -> list[str]:
+    """Tables of the rows in ``folder``: of all policies under one protocol, and of agents that play a task each."""
+    sections = []
+    if (folder / ROWS).exists():
+        found = summarise(read_rows(folder / ROWS))
+        sections += [
+            "**Fidelity: success in imagination against success in the real simulator** "
+            f"({found.episodes_per_policy} start frames, {len(found.tasks)} tasks; "
+            "intervals: bootstrap, and Wilson for shares)\n\n" + agreement_table(found),
+            policies_table(found),
+        ]
+    if (folder / GAPS).exists():
+        sections.append(_gaps([row for row in read_rows(folder / GAPS) if not row.error]))
+    return sections
+
+
+def _gaps(rows: Sequence[FidelityRow]) -> str:
+    lines = []
+    for policy, task in dict.fromkeys((row.policy, row.task) for row in rows):
+        own = [row for row in rows if (row.policy, row.task) == (policy, task)]
+        real = wilson(sum(row.real_success for row in own), len(own))
+        imagined = wilson(sum(row.imagined_success for row in own), len(own))
+        gap = f"{100 * (imagined.mean - real.mean):+.0f}"
+        lines.append((f"`{policy}`", task, str(len(own)), percentage(real), percentage(imagined), gap))
+    header = ("agent", "task", "episodes", "real %", "imagined %", "gap")
+    title = "**Agents trained for one task: real and imagined success** (points of any-time success)"
+    return f"{title}\n\n" + markdown(header, lines)
