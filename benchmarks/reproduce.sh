@@ -34,7 +34,7 @@ play() { # label, agent, settings ...
     label=$1 agent=$2
     shift 2
     sfvgen-plan eval --suite metaworld-10 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
-        --out "$WORK/$label" --resume "$@"
+        --out "$WORK/$label" "$@"
     python -m sfvgen_plan.benchmarks.results merge "$WORK/$label" --into "$ROWS"
 }
 
@@ -63,7 +63,7 @@ avdc_train() { # both stages go on from the main checkpoint
 
 avdc_rows() {
     for agent in prior default; do
-        sfvgen-plan eval --suite avdc11-v3 --agent "$agent" --checkpoint "$AVDC_CHECKPOINT" --out "$WORK/avdc-$agent" --resume
+        sfvgen-plan eval --suite avdc11-v3 --agent "$agent" --checkpoint "$AVDC_CHECKPOINT" --out "$WORK/avdc-$agent"
         python -m sfvgen_plan.benchmarks.results merge "$WORK/avdc-$agent" --into benchmarks/rows/avdc11-v3.csv
     done
 }

@@ -144,9 +144,10 @@ class Session:
         """Free the renderer. Closing twice is fine."""
         self.real.close()
 
-    def _stand_at(self, action: np.ndarray, frames: Any, rewards: Any, solved: bool, told: dict[str, Any]) -> Moment:
+    def _stand_at(self, action: np.ndarray, frames: Any, rewards: Any, solved: bool, told: Any) -> Moment:
         states = self.real.snapshot(), self.imagined.get_state()
-        self.moments.append(Moment(action, *frames, rewards, solved, told.get("success_probability", 0.0), states))
+        chance = float(told.get("success_probability", 0.0))
+        self.moments.append(Moment(action, frames[0], frames[1], rewards, solved, chance, states))
         return self.moment
 
     def _restored(self) -> Moment:

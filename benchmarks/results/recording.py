@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -10,7 +11,7 @@ from typing import Any
 
 from sfvgen_plan.benchmarks.results.merging import EXPORT, STORE
 from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow, write_rows
-from sfvgen_plan.benchmarks.results.store import Run, Store
+from sfvgen_plan.benchmarks.results.store import STORES, Run, Store
 from sfvgen_plan.errors import UserError
 
 IDENTITY = ("protocol", "agent", "settings")
@@ -21,32 +22,33 @@ class Recorder:
     """Keeps the rows of one run in a store, which is made when the first row is written.
 
     Args:
-        path: the store, which may hold rows of other runs, and may be written by other processes meanwhile.
+        path: the store, a file that ends in .sqlite or .db; or a folder for ``results.sqlite``, ``errors.log``, and
+            ``episodes.csv``, which is written at the end. It may hold rows of other runs, and may be written by other
+            processes meanwhile.
         record: what is evaluated, as JSON values; has the keys of ``IDENTITY``.
 
     Raises:
-        UserError: the store can't be written, is damaged, or has other settings under the agent's name.
+        UserError: it can't be written, is damaged, or has other settings under the agent's name.
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
-        self.path, self.errors = path, path.with_suffix(".errors.log")
+        is_file = path.suffix in STORES
+        self.path = path if is_file else path / STORE
+        self.errors = path.with_suffix(".errors.log") if is_file else path / "errors.log"
+        self._export = None if is_file else path / EXPORT
         self._record = dict(record)
         self._run: Run | None = None
-        check_writable(path)
-        self._store = Store(path) if path.exists() else None
+        check_writable(self.path)
+        self._store = Store(self.path) if self.path.exists() else None
         for run in self._store.runs() if self._store else []:
             changed = [name for name in IDENTITY if run.record.get(name) != record[name]]
-            if changed and self._shares_its_place(run):
+            if changed and (run.protocol, run.agent) == (record["protocol"], record["agent"]):
                 self.close()
                 name = changed[0]
                 raise UserError(
                     f"out={str(path)!r} holds episodes of {run.agent!r} with {name}={run.record.get(name)!r}, not "
                     f"{record[name]!r}; give another place, or another name with --label"
                 )
-
-    def _shares_its_place(self, run: Run) -> bool:
-        """Whether the rows of ``run`` would be taken for those of this one."""
-        return (run.protocol, run.agent) == (self._record["protocol"], self._record["agent"])
 
     def played(self, keys: Iterable[EpisodeKey], protocol_hash: str) -> dict[EpisodeKey, EpisodeRow]:
         """The row that counts of each of these episodes, as far as there is one under rules of that hash."""
@@ -70,44 +72,13 @@ class Recorder:
             file.write(f"{episode}\n{details.rstrip()}\n\n")
 
     def close(self) -> Path:
-        """Close the store; the file to name to people."""
-        if self._store:
-            self._store.close()
-        return self.path
-
-
-class RunFolder(Recorder):
-    """A folder for one evaluation: ``results.sqlite``, ``errors.log``, and ``episodes.csv``, which is written when the
-    evaluation ends.
-
-    Args:
-        path: the folder, which is made when the first row is written.
-        record: what is evaluated, as JSON values; has the keys of ``IDENTITY``.
-        resume: go on with the rows that are there.
-
-    Raises:
-        UserError: the folder can't be written to, holds rows though ``resume`` is not set, or holds rows of
-            something else.
-    """
-
-    def __init__(self, path: Path, record: Mapping[str, Any], resume: bool = False) -> None:
-        if (path / EXPORT).exists() and not (path / STORE).exists():
-            raise UserError(f"out={str(path)!r} holds {EXPORT} without {STORE}; give another folder")
-        super().__init__(path / STORE, record)
-        self.errors = path / "errors.log"
-        if self._store and (count := len(self._store.rows())) and not resume:
-            self.close()
-            raise UserError(f"out={str(path)!r} holds {count} episodes; add --resume or give another folder")
-
-    def close(self) -> Path:
-        """Close the store and write ``episodes.csv``, if there are rows."""
-        if self._store:
-            write_rows(self.path.with_name(EXPORT), self._store.rows())
-        super().close()
-        return self.path.with_name(EXPORT)
-
-    def _shares_its_place(self, run: Run) -> bool:
-        return True
+        """Close the store, in a folder write its rows as CSV too, and return the file to name to people."""
+        if self._store is None:
+            return self.path
+        with closing(self._store):
+            if self._export is not None:
+                write_rows(self._export, self._store.rows())
+        return self._export or self.path
 
 
 def check_writable(path: Path) -> None:

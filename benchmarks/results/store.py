@@ -22,6 +22,9 @@ from pydantic.dataclasses import dataclass
 from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, settled
 from sfvgen_plan.errors import UserError
 
+STORES = (".sqlite", ".db")
+"""How the names of stores end."""
+
 VERSION = 2
 APPLICATION_ID = 0x5F6E0001
 """Header fields that tell a result store from other SQLite files, and from those of other versions."""
@@ -190,7 +193,7 @@ def _connect(path: Path, writable: bool) -> sqlite3.Connection:
 
 def is_store(path: Path) -> bool:
     """Whether the file is SQLite's, or is called so."""
-    if path.suffix in (".sqlite", ".db"):
+    if path.suffix in STORES:
         return True
     try:
         with path.open("rb") as file:

@@ -97,6 +97,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._process: WorkerProcess | None = None
         self._variations = 0
         self._over = False
+        self._state, self._latched = pack_state(np.zeros(7), 0.0, np.zeros(7), np.zeros(0)), False
         self._begin({}, 0)
 
     @property

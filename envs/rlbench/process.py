@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import mmap
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import weakref
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
-from sfvgen_plan.envs.rlbench.worker import PROTOCOL, receive, send
+from sfvgen_plan.envs.rlbench.worker import PROTOCOL
 from sfvgen_plan.errors import SimulatorError, UserError
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -64,10 +66,10 @@ class WorkerProcess:
             shared.truncate(max(1, int(np.prod(shape))))
             self._memory = mmap.mmap(shared.fileno(), 0)
             self.frames = np.frombuffer(self._memory, np.uint8)[: int(np.prod(shape))].reshape(shape)
-            self._popen, self._socket, lifeline = _start(settings, shape[0] > 0, shared.fileno(), self._log)
+            self._popen, self._pipe, lifeline = _start(settings, shape[0] > 0, shared.fileno(), self._log)
         self.pid = self._popen.pid
         # Also when nobody closes: no worker outlives the object, or this process.
-        self._end = weakref.finalize(self, _end, self._popen, self._socket, lifeline)
+        self._end = weakref.finalize(self, _end, self._popen, self._pipe, lifeline)
         weakref.finalize(self, self._log.close)  # It is read once more after the end.
         self._greet(settings)
 
@@ -86,12 +88,11 @@ class WorkerProcess:
         """
         answer: dict[str, Any] | None = None
         try:
-            self._socket.settimeout(seconds)
-            send(self._socket, {"call": name, **arguments})
-            answer = receive(self._socket)
-        except TimeoutError:
-            message = f"RLBench did not answer {name!r} within {seconds:g} s and was stopped{self._last_words()}"
-            raise SimulatorTimeoutError(message) from None
+            self._pipe.send_bytes(json.dumps({"call": name, **arguments}).encode())
+            if not self._pipe.poll(seconds):
+                message = f"RLBench did not answer {name!r} within {seconds:g} s and was stopped{self._last_words()}"
+                raise SimulatorTimeoutError(message)
+            answer = json.loads(self._pipe.recv_bytes())
         except (EOFError, OSError):
             raise self._death(name) from None
         except ValueError as error:
@@ -149,9 +150,9 @@ class WorkerProcess:
 
 def _start(
     settings: WorkerSettings, images: bool, frames: int, log: IO[bytes]
-) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
+) -> tuple[subprocess.Popen[bytes], Connection, int]:
     """Process, our end of the connection, and the pipe end whose closing ends the process."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = Pipe()
     reading, writing = os.pipe()
     command = [settings.interpreter, str(WORKER), *map(str, (theirs.fileno(), frames, reading))]
     try:
@@ -183,8 +184,8 @@ def _await_exit(pid: int) -> None:
         time.sleep(0.002)
 
 
-def _end(popen: subprocess.Popen[bytes], connection: socket.socket, lifeline: int) -> None:
-    connection.close()
+def _end(popen: subprocess.Popen[bytes], pipe: Connection, lifeline: int) -> None:
+    pipe.close()
     # While the process is not waited for, its number can't belong to another one.
     if popen.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

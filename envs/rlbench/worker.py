@@ -3,10 +3,11 @@
 This file, ``control.py`` and ``inside.py`` beside it are all that runs in RLBench's interpreter (Python 3.8 or newer).
 They import numpy, scipy, PyRep and RLBench, and nothing else of this project: its dependencies need not fit RLBench's.
 
-``python worker.py SOCKET FRAMES LIFELINE`` takes three inherited file descriptors: a stream socket for messages, a file
-to map for camera frames, and the reading end of a pipe that closes when the owner is gone, however it went.
+``python worker.py PIPE FRAMES LIFELINE`` takes three inherited file descriptors: a ``multiprocessing`` connection for
+messages, a file to map for camera frames, and the reading end of a pipe that closes when the owner is gone, however it
+went.
 
-A message is a length (4 bytes, big-endian) and that much JSON. Requests are {"call": name, ...}; each is answered by
+A message is JSON. Requests are {"call": name, ...}; each is answered by
 {"value": {...}} or {"error": {"kind", "message", "details"}}. Frames (V, size, size, 3) uint8 are in the shared file
 when the answer is sent. ``PROTOCOL`` changes whenever any of this does.
 """
@@ -20,11 +21,10 @@ import mmap
 import os
 import platform
 import signal
-import socket
-import struct
 import sys
 import threading
 import traceback
+from multiprocessing.connection import Connection
 from typing import Any
 
 PROTOCOL = 4
@@ -34,7 +34,6 @@ MADE_TASK = "return"
 WARMED_UP = ("open_drawer", "close_laptop_lid")
 """Tasks whose first reset gives another scene than the same seed does later."""
 FALLING_STEPS = 40
-_LENGTH = struct.Struct(">I")
 
 
 class Refusal(Exception):
@@ -223,34 +222,12 @@ def _load(name: str) -> Any:
     return module
 
 
-def receive(connection: socket.socket) -> dict[str, Any]:
-    """The next message; EOFError when the other side is gone."""
-    (length,) = _LENGTH.unpack(_read(connection, _LENGTH.size))
-    return json.loads(_read(connection, length))
-
-
-def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Send one message."""
-    content = json.dumps(message).encode()
-    connection.sendall(_LENGTH.pack(len(content)) + content)
-
-
-def _read(connection: socket.socket, length: int) -> bytes:
-    content = b""
-    while len(content) < length:
-        part = connection.recv(length - len(content))
-        if not part:
-            raise EOFError("the other side is gone")
-        content += part
-    return content
-
-
-def serve(connection: socket.socket, simulation: Simulation) -> None:
+def serve(connection: Connection, simulation: Simulation) -> None:
     """Answer requests until "close" or the end of the connection."""
     calls = ("hello", "packages", "launch", "reset", "step", "demonstrate", "drop", "close")
     while True:
         try:
-            request = receive(connection)
+            request = json.loads(connection.recv_bytes())
         except (EOFError, OSError):
             return
         name = request.pop("call", "")
@@ -263,7 +240,7 @@ def serve(connection: socket.socket, simulation: Simulation) -> None:
         except Exception as error:  # Whatever the simulator raises is told; the other side decides what it means.
             answer = _error(type(error).__name__, error)
         try:
-            send(connection, answer)
+            connection.send_bytes(json.dumps(answer).encode())
         except OSError:
             return
         if name == "close":
@@ -298,8 +275,7 @@ def main(arguments: list[str]) -> None:
     # Where scripts lie comes first on the module path; a file here must not hide a module that RLBench imports.
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != here]
-    connection = socket.socket(fileno=messages)
-    serve(connection, Simulation(mmap.mmap(frames, 0)))
+    serve(Connection(messages), Simulation(mmap.mmap(frames, 0)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # CoppeliaSim's own exit handlers may hang or crash after a shutdown.

@@ -36,11 +36,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--ray", metavar="ADDRESS", help="play on Ray: host:port of a cluster, or local; one agent here decides for all"
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--out", type=Path, metavar="FOLDER", help="run folder (default: a new one in runs/)")
+    where.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="of the run, which goes on there (default: a new one in runs/)"
+    )
     where.add_argument(
         "--store", type=Path, metavar="FILE", help="a store for many agents; only what is missing there is played"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write the first episode of each task")
     parser.add_argument(
         "--clips", type=positive_int, metavar="N", help="keep N successes and N failures of each task for the report"
@@ -57,14 +58,13 @@ def explain(args: Namespace) -> str:
 
 def run(args: Namespace) -> int:
     """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
-    from sfvgen_plan.benchmarks.results.recording import Recorder, RunFolder
+    from sfvgen_plan.benchmarks.results.recording import Recorder
+    from sfvgen_plan.benchmarks.results.store import STORES
     from sfvgen_plan.benchmarks.running.evaluation import Evaluation
     from sfvgen_plan.benchmarks.running.recorded import play_and_store
     from sfvgen_plan.console import Output
     from sfvgen_plan.video import check_video_path
 
-    if args.resume and args.out is None:
-        raise UserError("resume=True needs the folder of the run; add --out FOLDER")
     if args.ray and args.workers:
         raise UserError(f"ray={args.ray!r} and workers={args.workers} are two ways to spread out; give one")
     if args.video:
@@ -81,10 +81,9 @@ def run(args: Namespace) -> int:
         checkpoint=args.checkpoint,
         device=args.device,
     )
-    if args.store:
-        recorder = Recorder(args.store, evaluation.record)
-    else:
-        recorder = RunFolder(args.out or evaluation.new_folder(), evaluation.record, args.resume)
+    if args.store and args.store.suffix not in STORES:
+        raise UserError(f"store={str(args.store)!r} should end in {' or '.join(STORES)}; for a folder give --out")
+    recorder = Recorder(args.store or args.out or evaluation.new_folder(), evaluation.record)
     out = Output.of(args)
     rows = play_and_store(evaluation, recorder, out, args.lanes, args.workers, args.ray, args.video, args.clips)
     return 1 if all(row.error for row in rows) else 0

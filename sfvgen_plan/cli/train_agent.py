@@ -69,15 +69,15 @@ def run(args: Namespace) -> int:
     need_package("stable_baselines3", "sb3")
 
     from sfvgen_plan.agents.training import is_trained, train
-    from sfvgen_plan.benchmarks.results.recording import RunFolder
+    from sfvgen_plan.benchmarks.results.recording import Recorder
     from sfvgen_plan.benchmarks.running.evaluation import Evaluation
     from sfvgen_plan.benchmarks.running.recorded import play_and_store
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
     out = Output.of(args)
-    trained = is_trained(folder)
-    if trained and _played(folder / REAL_FOLDER) >= args.episodes:
+    trained, played = is_trained(folder), _played(folder / REAL_FOLDER)
+    if played >= args.episodes if trained else played:
         raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     command = shlex.join(["sfvgen-plan", *sys.argv[1:]])
@@ -99,7 +99,7 @@ def run(args: Namespace) -> int:
     label = f"{args.algo}-{'real' if settings.real else 'imagined'}"
     model = {"checkpoint": args.checkpoint, "device": args.device}
     evaluation = Evaluation.of(f"sb3:{file}", task=task, label=label, episodes=args.episodes, **model)
-    rows = play_and_store(evaluation, RunFolder(file.parent / REAL_FOLDER, evaluation.record, resume=trained), out)
+    rows = play_and_store(evaluation, Recorder(file.parent / REAL_FOLDER, evaluation.record), out)
     return 1 if all(row.error for row in rows) else 0
 
 

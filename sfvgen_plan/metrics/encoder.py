@@ -1,7 +1,8 @@
-"""A small video encoder of our own, for metrics that need no download: features of frames, and of clips.
+"""A small encoder of our own, for metrics that need no download: features of frames.
 
-Values depend on the encoder's weights, so compare them only where ``VideoEncoder.digest`` is the same. It is trained to
-know a place in a blurred picture, too: PSNR and SSIM tell blur, it tells what is there.
+Values depend on the encoder's weights, so compare them only where ``VideoEncoder.digest`` is the same. It was trained
+to find a shifted, recoloured and blurred frame again among others (van den Oord et al. 2018), and to tell the action
+between two: it knows a place in a blurred picture, too. PSNR and SSIM tell blur, it tells what is there.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ GRID = 4
 
 
 class VideoEncoder(ModelMixin, ConfigMixin):
-    """Frames, and what happens between them, as vectors.
+    """Frames as vectors; the layers of motion and action were for training alone.
 
     Args:
         widths: channels after each halving of the frame's side, multiples of 8.
-        dim: numbers in a frame's features; a clip has twice as many.
+        dim: numbers in a frame's features.
         action_dim: numbers in the actions that it was trained to tell.
     """
 
@@ -53,22 +54,19 @@ class VideoEncoder(ModelMixin, ConfigMixin):
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> VideoEncoder:
-        """The encoder in a folder that ``python -m sfvgen_plan.metrics.train_encoder`` wrote.
+        """The encoder in a folder that ``save_pretrained`` wrote.
 
         Raises:
             UserError: there is none, or it is damaged.
         """
         if not (Path(path) / "config.json").is_file():
-            raise UserError(
-                f"encoder={str(path)!r} is no encoder's folder; "
-                "train one with python -m sfvgen_plan.metrics.train_encoder --data DIR --out DIR"
-            )
+            raise UserError(f"encoder={str(path)!r} is no encoder's folder; leave it out to take the bundled one")
         try:
             encoder = cls.from_pretrained(
                 str(path), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
             )
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise UserError(f"encoder={str(path)!r} can't be loaded ({reason(error)}); train it again") from error
+            raise UserError(f"encoder={str(path)!r} can't be loaded ({reason(error)}); give another") from error
         return encoder.to(device).eval().requires_grad_(False)
 
     @cached_property
@@ -85,14 +83,6 @@ class VideoEncoder(ModelMixin, ConfigMixin):
         if frames.shape[-2:] != (SIDE, SIDE):
             frames = F.interpolate(frames, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
         return self.frame_out(self.frame_layers(frames))
-
-    def motion(self, features: Tensor) -> Tensor:
-        """Features of successive frames (..., T, dim) -> what happened between them (..., T - 1, dim)."""
-        return self.motion_layers(torch.cat([features[..., :-1, :], features[..., 1:, :]], dim=-1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features (..., T, dim) -> the actions between frames, as far as it can tell, (..., T - 1, A)."""
-        return self.action_out(self.motion(features))
 
     @torch.inference_mode()
     def frame_features(self, frames: np.ndarray, batch: int = 256) -> np.ndarray:

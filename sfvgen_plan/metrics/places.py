@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sfvgen_plan.metrics.weights import RESNET18
+from sfvgen_plan.errors import reason
+from sfvgen_plan.metrics.weights import Unavailable
 
 if TYPE_CHECKING:
     from transformers import ResNetModel
+
+MODEL = "microsoft/resnet-18"
 
 SIDE = 224
 """Pixels that frames are resized to, ResNet-18's own size."""
@@ -29,44 +29,11 @@ def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first * second).sum(-1) / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
-def resnet18(published: Mapping[str, Tensor]) -> ResNetModel:
-    """ResNet-18 (He et al. 2015) up to its average pooling, with the weights of torchvision's; its classifier is not
-    used."""
-    from transformers import ResNetConfig, ResNetModel
-
-    network = ResNetModel(
-        ResNetConfig(
-            embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2] * 4, layer_type="basic", hidden_act="relu"
-        )
-    )
-    network.load_state_dict({_renamed(k): v for k, v in published.items() if not k.startswith("fc.")})
-    return network
-
-
-def _renamed(name: str) -> str:
-    """The name in transformers' ResNet of one of torchvision's weights."""
-    kinds = {
-        "conv": "convolution",
-        "bn": "normalization",
-        "downsample.0": "convolution",
-        "downsample.1": "normalization",
-    }
-    stem = re.fullmatch(r"(conv|bn)1\.(\w+)", name)
-    if stem:
-        return f"embedder.embedder.{kinds[stem[1]]}.{stem[2]}"
-    found = re.fullmatch(r"layer(\d)\.(\d)\.(conv|bn|downsample\.\d)(\d?)\.(\w+)", name)
-    if not found:
-        return name
-    stage, block, kind, layer, leaf = found.groups()
-    part = f"layer.{int(layer) - 1}" if layer else "shortcut"
-    return f"encoder.stages.{int(stage) - 1}.layers.{block}.{part}.{kinds[kind]}.{leaf}"
-
-
 class SceneRevisit:
     """Cosine of ResNet-18's features between a first visit and a revisit.
 
     The paper gives it in per cent, and doesn't say how frames are prepared: here resized to ``SIDE`` pixels and
-    normalised as ImageNet's, features taken after the average pooling.
+    normalised as ImageNet's, features taken after the average pooling (He et al. 2015).
     """
 
     def __init__(self, network: ResNetModel) -> None:
@@ -74,13 +41,21 @@ class SceneRevisit:
 
     @classmethod
     def published(cls, folder: Path | None = None, device: str | torch.device = "cpu") -> SceneRevisit:
-        """With ImageNet's published weights.
+        """With the weights that were published for ImageNet as ``MODEL``: of ``folder``/resnet-18, or else of
+        transformers' cache.
 
         Raises:
-            Unavailable: they are not there. UserError: they are something else.
+            Unavailable: they are in neither.
         """
-        weights = torch.load(RESNET18.find(folder), map_location="cpu", weights_only=True)
-        return cls(resnet18(weights).to(device))
+        from transformers import ResNetModel
+
+        own = folder / "resnet-18" if folder is not None else None
+        try:
+            place = str(own) if own is not None and own.is_dir() else MODEL
+            return cls(ResNetModel.from_pretrained(place, local_files_only=True).to(device))
+        except (OSError, ValueError) as error:
+            where = f"put https://huggingface.co/{MODEL} there"
+            raise Unavailable(f"SRC needs {MODEL} ({reason(error)}); {where}") from None
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Frames of first visits and of revisits (N, H, W, 3) uint8 -> (N,) in [-1, 1]."""

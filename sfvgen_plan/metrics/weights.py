@@ -60,9 +60,8 @@ class PublishedWeights:
         )
 
 
-_TORCH = "https://download.pytorch.org/models"
-ALEXNET = PublishedWeights("LPIPS", "alexnet-owt-7be5be79.pth", "7be5be79", f"{_TORCH}/alexnet-owt-7be5be79.pth")
-RESNET18 = PublishedWeights("SRC", "resnet18-f37072fd.pth", "f37072fd", f"{_TORCH}/resnet18-f37072fd.pth")
+_FILE = "alexnet-owt-7be5be79.pth"
+ALEXNET = PublishedWeights("LPIPS", _FILE, "7be5be79", f"https://download.pytorch.org/models/{_FILE}")
 
 
 def import_extra(module: str) -> Any:

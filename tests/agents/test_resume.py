@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from functools import cache, partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,22 +179,3 @@ def test_damaged_states_are_refused(run, tmp_path, file):
     (state / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=rf"{state.name}' is damaged.*remove .*agent\.state"):
         run("sac", buffer_size=100_000)
-
-
-def test_saving_keeps_to_its_share_of_the_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(resume, "LARGEST_SHARE", 0.25)
-    clock = [0.0]
-    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
-    states = resume.SavedStates(tmp_path / "states", every=1)
-    saved = []
-
-    def save(model, environment):
-        saved.append(clock[0])
-        clock[0] += 1.0
-
-    states.save, model = save, SimpleNamespace(num_timesteps=0)
-    for _ in range(21):
-        model.num_timesteps += 1
-        states.save_if_due(model, None)
-        clock[0] += 0.5
-    assert saved == [0.0, 4.0, 8.0, 12.0]

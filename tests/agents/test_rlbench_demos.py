@@ -188,22 +188,3 @@ def test_two_simulators_dont_mix_in_a_dataset(tmp_path: Path):
         collect(tmp_path / "set", ["rlbench/reach_target", "reach-v3"], 1)
     with pytest.raises(UserError, match="repeat=5"):
         collect(tmp_path / "set", ["rlbench/reach_target"], 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--suite", "rlbench-dota"], "rlbench-data"),
-        (["--task", "rlbench/reach_target"], "COPPELIASIM_ROOT is not set"),
-        (["--from", "/no/such/folder"], "no RLBench recordings"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(
-    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture, options: list[str], message: str
-):
-    fake_rlbench.delenv("COPPELIASIM_ROOT")
-    assert main(["collect", "--out", str(tmp_path / "set"), "--episodes", "1", *options]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert error.count("\n") == 1

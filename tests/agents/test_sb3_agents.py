@@ -13,7 +13,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 from sfvgen_plan.agents.adapters import LanesOfAgents
 from sfvgen_plan.agents.algorithms import TrainingSettings
-from sfvgen_plan.agents.registry import make_agent, needs_checkpoint, settings_of
+from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train
 from sfvgen_plan.envs.imagined import ImaginedEnv
@@ -145,16 +145,6 @@ def test_models_for_something_else_are_refused_naming_both(saved, checkpoint, mo
     with pytest.raises(UserError, match=message):
         make_agent(saved(**model), checkpoint)
     make_agent(saved(checkpoint=checkpoint.hash), checkpoint)
-
-
-def test_frames_of_another_size_are_refused_naming_both(saved, checkpoint):
-    assert needs_checkpoint(saved(obs_mode="state"))
-    name = saved(observation_space=gym.spaces.Box(0, 255, (64, 64, 3), np.uint8))
-    assert not needs_checkpoint(name) and not settings_of(name).acts_on_env
-    agent = make_agent(name)
-    agent.reset([0], ["reach-v3"], [0])
-    with pytest.raises(UserError, match=r"64, 64.*32, 32"):
-        agent.act([0], frames(1))
 
 
 @pytest.mark.parametrize(

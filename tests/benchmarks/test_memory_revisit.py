@@ -128,6 +128,6 @@ def test_what_can_not_be_had_is_left_out(episode, tmp_path, monkeypatch):
     toolbox = Toolbox.open(32)
     scores = score(episode, perfect(episode), toolbox, READOUTS)
     assert scores["cosine_revisit"] is scores["lpips_revisit"] is scores["src"] is None
-    assert "resnet18-f37072fd.pth" in toolbox.left_out["src"]
+    assert "microsoft/resnet-18" in toolbox.left_out["src"]
     assert "too small" in toolbox.left_out["lpips"]
     assert "alexnet" in Toolbox.open(64).left_out["lpips"]

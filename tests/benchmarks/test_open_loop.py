@@ -26,7 +26,6 @@ from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.rlbench import convert
 from sfvgen_plan.envs.sawyer import READOUTS
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.metrics import MAX_PSNR, psnr
 from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.simulation import Outcome
 
@@ -81,18 +80,6 @@ def test_held_out_episodes_from_their_start(episodes):
     assert [len(real.seeds) for real in choose(episodes, 7, per_task=2, held_out_only=False)] == [2, 2]
     with pytest.raises(UserError, match="decisions=8: the data has no held-out episode"):
         choose(episodes, 8)
-
-
-def test_errors_are_distances_in_centimetres(episodes):
-    real = choose(episodes, 7)[0]
-    perfect, off = roll_out(Omniscient(real), real), roll_out(Omniscient(real, offset=0.03), real)
-    assert all(perfect[name].shape == (1, 7) for name in MEASURES)
-    assert (perfect["psnr_db"] == MAX_PSNR).all()
-    assert not perfect["object_error_cm"].any()
-    assert not perfect["hand_error_cm"].any()
-    assert perfect["copy_psnr_db"][0, 3] == pytest.approx(psnr(real.frames[0, 0], real.frames[0, 4]))
-    np.testing.assert_allclose(off["object_error_cm"], 3.0, rtol=1e-4)
-    np.testing.assert_allclose(off["hand_error_cm"], 6.0, rtol=1e-4)
 
 
 def test_episodes_that_end_early_count_as_far_as_they_go():

@@ -70,14 +70,6 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
         results_block(folder)
 
 
-def test_tables_of_other_things_may_lie_in_the_folder(tmp_path: Path) -> None:
-    folder = results_folder(tmp_path)
-    before = results_block(folder)
-    (folder / "ablation.csv").write_text("candidate,psnr_db\na,30\n")
-    (folder / "empty.csv").write_text("")
-    assert results_block(folder) == before
-
-
 def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_is_old(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,10 +85,6 @@ def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_i
     write_rows(folder / "metaworld-10.csv", [row("prior", "reach-v3", 0, True)])
     assert main([str(path), str(folder), "--check"]) == 1
     assert "out of date" in capsys.readouterr().err
-
-
-def test_without_rows_the_block_says_so(tmp_path: Path) -> None:
-    assert results_block(tmp_path) == "No results are committed yet."
 
 
 @pytest.mark.parametrize("spoil", ["marks", "folder", "readme", "columns"])

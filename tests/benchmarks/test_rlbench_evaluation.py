@@ -60,29 +60,3 @@ def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(
     errors = [row["error"] for row in csv.DictReader(file.open())]
     assert [bool(error) for error in errors] == [False, True, False, True]
     assert "exit code 134" in errors[1]
-
-
-@pytest.mark.parametrize(
-    ("task", "variable", "message"),
-    [
-        ("rlbench/lamp_on", "", "task='rlbench/lamp_on'"),
-        ("rlbench/reach_target", "COPPELIASIM_ROOT", "COPPELIASIM_ROOT is not set"),
-        ("rlbench/reach_target", "DISPLAY", "xvfb-run"),
-        ("rlbench/reach_target", "PYTHONPATH", "SFVGEN_RLBENCH_PYTHON"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(
-    fake_rlbench: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    task: str,
-    variable: str,
-    message: str,
-) -> None:
-    if variable:
-        fake_rlbench.delenv(variable)
-    assert play(tmp_path, "--task", task, "--episodes", "1") == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert error.count("\n") == 1

@@ -63,18 +63,6 @@ def test_figures_are_those_of_the_rows() -> None:
         Summary([*rows, replace(rows[0], agent="cem")])
 
 
-def test_times_of_different_devices_are_kept_apart() -> None:
-    half = [replace(row, device="a CPU", plan_seconds=5.0) for row in rows_of("default", 5)[:50]]
-    assert Summary(half + rows_of("default", 5)[50:]).by_device == pytest.approx({"a CPU": 5.0, "a GPU": 0.5})
-
-
-def test_a_single_task_has_no_overall_line() -> None:
-    tasks = ["reach-v3", "push-v3", "door-open-v3"]
-    assert [own.task for own in Summary(rows_of("a", 1, tasks[:1])).in_order(tasks)] == ["reach-v3"]
-    found = Summary(rows_of("a", 1, tasks[:2][::-1])).in_order(tasks)
-    assert [own.task for own in found] == ["reach-v3", "push-v3", "all tasks"]
-
-
 def test_checkpoints_of_one_agent_are_told_apart() -> None:
     found = board(rows_of("default", 5), rows_of("default", 6, checkpoint="0123456789ab"))
     assert [item.name for item in found.standings] == ["default (0123456)", "default (abc)"]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from scipy import stats
 
 from sfvgen_plan.benchmarks.statistics import (
     agreement,
@@ -36,12 +35,6 @@ def test_wilson_interval_against_published_values(successes: int, trials: int, l
     estimate = wilson(successes, trials)
     assert (estimate.mean, estimate.count) == (successes / trials, trials)
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-4)
-
-
-@pytest.mark.parametrize(("successes", "trials"), [(1, 0), (0, 0), (3, 2), (-1, 2)])
-def test_impossible_counts_have_no_interval(successes: int, trials: int) -> None:
-    with pytest.raises(ValueError, match="no rate"):
-        wilson(successes, trials)
 
 
 def test_the_paired_interval_is_that_of_the_mean_difference_and_reproducible() -> None:
@@ -87,22 +80,6 @@ def test_published_correlations_follow_from_published_scores(task: str) -> None:
     assert float(pearson(simulated, real)) == pytest.approx(SIMPLER[task]["pearson"], abs=0.0011)
 
 
-def mmrv_by_definition(simulated: np.ndarray, real: np.ndarray) -> float:
-    policies = range(len(real))
-    wrong = [[(simulated[i] > simulated[j]) != (real[i] > real[j]) for j in policies] for i in policies]
-    return float(np.mean([max(abs(real[i] - real[j]) * wrong[i][j] for j in policies) for i in policies]))
-
-
-def test_measures_are_those_of_their_definitions_for_many_samples_at_once() -> None:
-    simulated, real = np.random.default_rng(0).integers(0, 6, (2, 30, 7)) / 5  # ties, as success rates have
-    for measure, definition in (
-        (mmrv, mmrv_by_definition),
-        (pearson, lambda first, second: stats.pearsonr(first, second)[0]),
-    ):
-        alone = [definition(first, second) for first, second in zip(simulated, real, strict=True)]
-        np.testing.assert_allclose(measure(simulated, real), alone, atol=1e-12)
-
-
 def test_a_constant_has_no_correlation_whatever_rounding_makes_of_it() -> None:
     wobbly = np.array([0.1, 0.1 + 1e-16, 0.1])
     assert np.isnan(pearson(wobbly, np.array([0.1, 0.5, 0.9])))
@@ -121,22 +98,6 @@ def test_equal_scores_agree_and_reversed_ones_do_not() -> None:
     assert same["mmrv"] and same["mmrv"].high == 0.0
     assert reverse["pearson"] and reverse["pearson"].high == pytest.approx(-1.0)
     assert reverse["mmrv"] and reverse["mmrv"].mean > 0.5
-
-
-def test_intervals_cover_the_truth_and_shrink_with_more_seeds() -> None:
-    rates, imagined = [0.1, 0.4, 0.5, 0.8, 0.9], [0.2, 0.3, 0.5, 0.6, 0.8]
-    truth, widths = float(pearson(np.array(imagined), np.array(rates))), {}
-    for seeds, least in ((10, 12), (100, 17)):  # few episodes lower a correlation, which no resampling undoes
-        covered = 0
-        for trial in range(20):
-            generator = np.random.default_rng(trial)
-            real, simulated = (episodes(found, seeds, generator) for found in (rates, imagined))
-            found = agreement(simulated, real, ["a"] * seeds + ["b"] * seeds, 300)["pearson"]
-            assert found is not None
-            covered += found.low <= truth <= found.high
-            widths[seeds] = found.high - found.low
-        assert covered >= least
-    assert widths[100] < widths[10] / 2
 
 
 def test_two_policies_are_too_few_and_shapes_must_fit() -> None:

@@ -87,14 +87,6 @@ def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == data[:-4096] + bytes(4096)
 
 
-def test_a_row_that_somebody_has_tampered_with_is_damage(tmp_path: Path) -> None:
-    path = store_with(tmp_path / "all.sqlite", seeds(3))
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE episodes SET decisions = -1 WHERE seed = 1")
-    with pytest.raises(UserError, match=r"is damaged.*decisions"):
-        all_rows(path)
-
-
 def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
     path = store_with(tmp_path / "all.sqlite", seeds(2))
     path.chmod(0o444)

@@ -6,14 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.cli import doctor
-from sfvgen_plan.errors import install_command
 
 
 def test_packages_are_listed_with_their_versions() -> None:
@@ -28,21 +26,6 @@ def test_a_missing_package_is_a_cross_with_the_remedy(monkeypatch: pytest.Monkey
     first = doctor.check_packages()[0]
     assert first.line().startswith("✗ no-such-package")
     assert "pip install no-such-package" in first.line()
-
-
-def test_packages_that_come_under_several_names_are_found_under_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "OPTIONAL", {"scenedetect": "metrics"})
-    for names, version in ({"scenedetect-headless": "1"}, "1"), ({"scenedetect": "2"}, "2"), ({}, None):
-        monkeypatch.setattr("importlib.metadata.version", lambda name, names=names: found(names, name))
-        check = doctor.check_packages()[-1]
-        assert (check.ok, check.needed) == (version is not None, False)
-        assert check.detail == (version or "not installed: " + install_command("metrics"))
-
-
-def found(versions: dict[str, str], name: str) -> str:
-    if name not in versions:
-        raise PackageNotFoundError(name)
-    return versions[name]
 
 
 def test_checkpoint_is_loaded_and_described(small_checkpoint: Path) -> None:
@@ -68,12 +51,6 @@ def test_a_damaged_checkpoint_is_a_failed_check(
     assert "missing or damaged" in check.detail
     assert "\n" not in check.line()
     assert capsys.readouterr().err == ""
-
-
-def test_an_empty_checkpoint_folder_is_a_failed_check(tmp_path: Path) -> None:
-    check = doctor.check_checkpoint(tmp_path)
-    assert not check.ok
-    assert "holds no checkpoint.json" in check.detail
 
 
 def test_a_graphics_library_that_is_not_there_is_reported() -> None:

@@ -20,7 +20,6 @@ from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow, read_rows
 from sfvgen_plan.benchmarks.results.recording import Recorder
 from sfvgen_plan.benchmarks.results.store import Store
-from sfvgen_plan.envs.metaworld.family import TASKS
 
 PLAYERS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -86,19 +85,6 @@ def test_rows_under_other_rules_of_the_same_name_are_played_again_and_not_counte
     assert "[/x] · protocol metaworld-10" in capsys.readouterr().out  # brackets are no markup
 
 
-def test_a_suite_plays_every_task_under_its_own_protocol(capsys: pytest.CaptureFixture[str]) -> None:
-    data = report(capsys, "--suite", "metaworld-10", "--agent", "expert", "--episodes", "1", "--lanes", "1")
-    assert data["protocol"] == "metaworld-10"
-    assert [summary["task"] for summary in data["summaries"]] == [*load_protocol("metaworld-10").tasks, "all tasks"]
-    assert data["summaries"][-1]["success_any"]["mean"] == 1.0
-
-
-def test_agents_without_a_checkpoint_play_any_metaworld_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(load_protocol("metaworld-50").tasks) == len(TASKS)
-    data = report(capsys, "--task", "assembly-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1")
-    assert data["protocol"] == "metaworld-50"
-
-
 @pytest.mark.parametrize("agent", ["prior", "cem"])
 def test_learned_agents_play_with_a_checkpoint(
     agent: str, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
@@ -129,15 +115,10 @@ def test_an_agent_of_ones_own_plays_by_module_and_name(capsys: pytest.CaptureFix
     assert "RuntimeError: lost" in (Path(data["folder"]) / "errors.log").read_text()
 
 
-def test_a_run_where_every_episode_breaks_off_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    agent = ("--agent", "players:Stumbling", "--lanes", "1")
-    assert evaluate("--task", "reach-v3", *agent, "--seed", "1", "--episodes", "1") == 1
-
-
 def test_resuming_plays_only_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--task", "reach-v3", "--agent", "players:Stumbling", "--lanes", "1", "--out", "run")
     report(capsys, *options, "--episodes", "3")
-    data = report(capsys, *options, "--episodes", "4", "--resume")
+    data = report(capsys, *options, "--episodes", "4")
     with Store(Path("run/results.sqlite")) as store:
         # Seed 3 is new, seed 1 broke off, and does so again.
         assert [row.seed for row in store.attempts()] == [0, 1, 2, 1, 3]
@@ -182,15 +163,6 @@ def test_other_settings_under_the_same_name_are_refused(capsys: pytest.CaptureFi
     assert "--label" in refusal(capsys, *options, "--agent", "expert", "--label", "mine")
 
 
-def test_a_folder_with_rows_is_not_written_to_by_accident(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--task", "reach-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1", "--out", "run")
-    report(capsys, *options)
-    before = Path("run/results.sqlite").read_bytes()
-    assert "--resume" in refusal(capsys, *options)
-    assert "agent='expert'" in refusal(capsys, *options[:3], "random", *options[4:], "--resume")
-    assert Path("run/results.sqlite").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -205,7 +177,7 @@ def test_a_folder_with_rows_is_not_written_to_by_accident(capsys: pytest.Capture
         (["--task", "reach-v3", "candidates=3"], "agent.key=value"),
         (["--task", "reach-v3", "--agent", "random", "--seed", "100000"], "training data"),
         (["--task", "reach-v3", "--agent", "random", "--seed", "99999"], "training data"),
-        (["--task", "reach-v3", "--agent", "random", "--resume"], "--out"),
+        (["--task", "reach-v3", "--agent", "random", "--store", "folder"], "--out"),
         (["--task", "reach-v3", "--agent", "random", "--video", "x.gif"], ".mp4"),
         (["--task", "reach-v3", "--agent", "random", "--out", "/proc/run"], "can't be written"),
         (["--task", "reach-v3", "--agent", "random", "--store", "/proc/all.sqlite"], "can't be written"),

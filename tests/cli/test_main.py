@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sfvgen_plan import __version__, cli
+from sfvgen_plan import cli
 from sfvgen_plan.arguments import add_overrides, positive_int
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
@@ -58,13 +58,6 @@ def test_every_verb_explains_itself(name: str, capsys: pytest.CaptureFixture[str
         cli.main([name, "--help"])
     assert caught.value.code == 0
     assert f"sfvgen-plan {name}" in capsys.readouterr().out
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["--version"])
-    assert caught.value.code == 0
-    assert capsys.readouterr().out == f"sfvgen-plan {__version__}\n"
 
 
 @pytest.mark.parametrize("argv", [["evall"], ["--quiet", "eval"], ["doctor", "--jsn"], ["doctor", "extra"]])
@@ -118,14 +111,6 @@ def test_what_the_system_does_not_let_be_written_ends_in_one_line(
     assert capsys.readouterr().err == "error: out/data.hdf5 can't be written (No space left on device); give another\n"
 
 
-def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(args: Namespace) -> int:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run_verb(monkeypatch, run)
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_run_finally_blocks(number: signal.Signals, code: int) -> None:
     script = (
@@ -150,12 +135,6 @@ def test_signals_run_finally_blocks(number: signal.Signals, code: int) -> None:
         assert time.monotonic() - start < 5
         assert p.stdout.read() == "kept\n"
         assert "Traceback" not in p.stderr.read()
-
-
-def test_sigterm_handler_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    run_verb(monkeypatch, lambda args: 0)
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:

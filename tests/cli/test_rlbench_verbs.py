@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,16 +46,6 @@ def play(capsys: pytest.CaptureFixture[str], folder: Path, agent: str) -> dict:
     return episode
 
 
-def test_a_function_of_ones_own_plays_a_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "seven_numbers.py").write_text("def still(frame):\n  return [0] * 7\n")
-    episode = play(capsys, tmp_path, "seven_numbers:still")
-    assert (episode["decisions"], episode["error"]) == (2, "")
-
-
 def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,20 +68,3 @@ def test_what_an_expert_does_is_imagined(checkpoint: Path, tmp_path: Path, capsy
     data = json.loads(capsys.readouterr().out)
     assert (data["task"], len(data["spans"])) == (TASK, 1)
     assert len(list(imageio.get_reader(video).iter_data())) == 4
-
-
-def test_given_actions_have_seven_numbers(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save(tmp_path / "actions.npy", np.zeros((2, 4)))
-    options = ["--checkpoint", str(checkpoint), "--actions", str(tmp_path / "actions.npy")]
-    assert cli.main(["imagine", "--task", TASK, *options]) == 2
-    assert "an action of 7 numbers" in capsys.readouterr().err
-    assert cli.main(["imagine", "--task", "rlbench/reach_targte"]) == 2
-    assert "did you mean rlbench/reach_target" in capsys.readouterr().err
-
-
-def test_an_agent_learns_in_imagination_and_in_the_simulator(checkpoint: Path, tmp_path: Path) -> None:
-    few = ["decisions=4", "num_envs=2", "horizon=2", "algo.n_steps=2", "algo.batch_size=4", "--episodes", "0"]
-    command = ["train-agent", "--task", TASK, "--checkpoint", str(checkpoint), "--device", "cpu"]
-    assert cli.main([*command, *few, "--out", str(tmp_path / "agent")]) == 0
-    assert PPO.load(tmp_path / "agent" / "agent.zip").action_space.shape == (7,)
-    assert cli.main([*command, *few, "--out", str(tmp_path / "real"), "real=true"]) == 0

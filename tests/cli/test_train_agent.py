@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -161,30 +160,6 @@ def test_a_terminated_training_saves_what_it_has_learned(
     assert json.loads(Path("mine/train.json").read_text())["decisions"] == PPO.load("mine/agent.zip").num_timesteps
 
 
-def test_real_episodes_that_are_missing_are_played(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--task", "reach-v3", "--out", "mine"]
-    assert train(tiny_checkpoint, *options, "--episodes", "0", *FEW) == 0
-    agent = Path("mine/agent.zip").read_bytes()
-    capsys.readouterr()
-    line = refusal(capsys, tiny_checkpoint, *options, "--episodes", "1", *FEW, "algo.gamma=0.5")
-    assert "algo.gamma=0.5, but the training in 'mine' has 0.97" in line
-    capsys.readouterr()
-    for episodes in ("1", "2"):
-        assert train(tiny_checkpoint, *options, "--episodes", episodes, "--json", *FEW) == 0
-        rows = json.loads(capsys.readouterr().out)["episodes"]
-        assert [row["seed"] for row in rows] == list(range(int(episodes)))
-    assert "holds an agent already" in refusal(capsys, tiny_checkpoint, *options, "--episodes", "2", *FEW)
-    assert Path("mine/agent.zip").read_bytes() == agent
-
-
-@pytest.mark.parametrize("algo", ["sac", "td3"])
-def test_other_algorithms(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], algo: str) -> None:
-    few = [*FEW[:4], "algo.learning_starts=4", "algo.buffer_size=100", "algo.gradient_steps=1"]
-    code = train(tiny_checkpoint, "--task", "reach-v3", "--algo", algo, "--episodes", "0", *few)
-    assert code == 0
-    assert capsys.readouterr().out == f"agent written to runs/{algo}-reach-v3/agent.zip\n"
-
-
 def test_agents_that_see_pixels(tiny_checkpoint: Path) -> None:
     """Stable-Baselines3 turns images; the agent takes frames as they are."""
     from sfvgen_plan.agents.registry import make_agent
@@ -195,24 +170,6 @@ def test_agents_that_see_pixels(tiny_checkpoint: Path) -> None:
     agent.reset([0, 1], ["reach-v3"] * 2, [0, 1])
     frames = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), np.uint8)
     assert agent.act([0, 1], frames).shape == (2, 4)
-
-
-def test_eval_refuses_another_action_space(
-    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    spaces = gym.spaces.Box(-20, 20, (12,), np.float32), gym.spaces.Box(-1, 1, (7,), np.float32)
-
-    class Blank(gym.Env):
-        observation_space, action_space = spaces
-
-    PPO("MlpPolicy", Blank(), device="cpu").save(tmp_path / "other.zip")
-    options = ["--task", "reach-v3", "--agent", "sb3:other.zip", "--checkpoint", str(tiny_checkpoint)]
-    assert cli.main(["eval", *options, "--device", "cpu"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "(7,)" in line
-    assert "(4,)" in line
-    assert cli.main(["eval", "--task", "reach-v3", "--agent", "sb3:nowhere.zip"]) == 2
-    assert "names no file" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,8 +32,3 @@ def test_plain_h5py_reads_them(shape, tmp_path):
             dataset.id.write_direct_chunk(offset, packed)
     with h5py.File(tmp_path / "file.h5") as file:
         assert np.array_equal(file["frames"][()], frames)
-
-
-def test_a_still_picture_costs_next_to_nothing():
-    still = np.repeat(frames_of((1, 128, 128, 3)), 40, axis=0)
-    assert sum(map(len, compress_frames(still))) < 1.5 * 128 * 128 * 3

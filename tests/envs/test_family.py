@@ -12,7 +12,6 @@ from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.envs import family as registry
 from sfvgen_plan.envs.family import canonical, families, family, family_of, resolve, task_names
 from sfvgen_plan.envs.metaworld.family import TASKS as METAWORLD
-from sfvgen_plan.envs.rlbench.family import FORK_ONLY, MADE, SHAPED, TASKS
 from sfvgen_plan.errors import UserError
 
 
@@ -62,18 +61,6 @@ def test_every_full_name_is_its_own_and_has_an_instruction() -> None:
     assert all(canonical(name) == name for name in names)
     assert all(family_of(name).tasks[name] for name in names)
     assert len(set(METAWORLD.values())) == len(METAWORLD)
-
-
-def test_metaworlds_tasks_are_those_that_have_a_scripted_policy() -> None:
-    from metaworld.policies import ENV_POLICY_MAP
-
-    assert set(METAWORLD) == set(ENV_POLICY_MAP)
-
-
-def test_rlbench_has_106_tasks_and_three_of_the_fork() -> None:
-    assert len(TASKS - set(FORK_ONLY)) == 106
-    assert set(SHAPED) < TASKS
-    assert not TASKS.intersection(MADE)
 
 
 def test_protocols_play_tasks_that_there_are_with_their_simulators_environment() -> None:

@@ -26,15 +26,6 @@ def test_frames_of_different_shape_are_not_compared() -> None:
         psnr(np.zeros((4, 4, 3)), np.zeros((5, 4, 3)))
 
 
-def test_psnr_is_torchmetrics() -> None:
-    functional = pytest.importorskip("torchmetrics.functional.image")
-    first, second = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    pair = [torch.from_numpy(frame)[None].float() for frame in (first, second)]
-    assert psnr(first, second) == pytest.approx(
-        functional.peak_signal_noise_ratio(*pair, data_range=255.0).item(), abs=1e-3
-    )
-
-
 def ssim_by_definition(first: np.ndarray, second: np.ndarray) -> float:
     """Equation 13 of Wang et al. 2004 around every pixel, frames (H, W, C) mirrored at their edges; the mean."""
     offsets = np.arange(11) - 5
