@@ -97,7 +97,6 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._process: WorkerProcess | None = None
         self._variations = 0
         self._over = False
-        self._state, self._latched = pack_state(np.zeros(7), 0.0, np.zeros(7), np.zeros(0)), False
         self._begin({}, 0)
 
     @property
@@ -238,13 +237,14 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     def _begin(self, answer: dict[str, Any], variation: int) -> None:
         """Forget the last episode."""
         self._decisions, self._clips = 0, 0
-        self._latched = self._success = self._over = self._clipped = False
+        self._latched: bool = False
+        self._success = self._over = self._clipped = False
         self._descriptions: Sequence[str] = answer.get("descriptions", ())
         self.instruction = self._descriptions[0] if self._descriptions else FAMILY.tasks[self.task]
         self._variation_now = variation
         self._frames = np.zeros((len(self._cameras), self.size, self.size, 3), np.uint8)
         self._low_dim = np.zeros(0)
-        self._state = pack_state(np.zeros(7), 0.0, np.zeros(7), self._low_dim)
+        self._state: np.ndarray = pack_state(np.zeros(7), 0.0, np.zeros(7), self._low_dim)
         if answer:
             self._see(answer)
 

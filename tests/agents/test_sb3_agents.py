@@ -13,7 +13,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 from sfvgen_plan.agents.adapters import LanesOfAgents
 from sfvgen_plan.agents.algorithms import TrainingSettings
-from sfvgen_plan.agents.registry import make_agent
+from sfvgen_plan.agents.registry import make_agent, settings_of
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train
 from sfvgen_plan.envs.imagined import ImaginedEnv
