@@ -128,8 +128,11 @@ rlbench_train() {
 }
 
 rlbench_open_loop() { # of the test split, 20 decisions
+    [ -d "$WORK/rlbench-test" ] ||
+        sfvgen-plan collect --from "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}" --split test \
+            --out "$WORK/rlbench-test"
     python -m sfvgen_plan.benchmarks.fidelity.open_loop --checkpoint "$RLBENCH_CHECKPOINT" \
-        --decisions 20 --out benchmarks/rows/open_loop_rlbench.csv --data "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}"
+        --decisions 20 --out benchmarks/rows/open_loop_rlbench.csv --data "$WORK/rlbench-test"
 }
 
 speed() {

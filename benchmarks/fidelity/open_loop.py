@@ -3,7 +3,7 @@
 ``python -m sfvgen_plan.benchmarks.fidelity.open_loop --data DATASET`` imagines each episode from its first frame under
 the actions that were executed in it, and compares every frame and state read-out with the truth. Rows are means over
 the episodes of a task; an episode that ends early counts as far as it goes. Copying the start frame is what a model has
-to beat. Of RLBench recordings the test split is played.
+to beat. All episodes of a dataset of a test split are played.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
 from sfvgen_plan.benchmarks.results.files import csv_text, write_text
 from sfvgen_plan.console import Output, table
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
-from sfvgen_plan.data.minari_writer import COLLECTION_KEY, METADATA_FILE
-from sfvgen_plan.data.rlbench import is_recording, load_recordings
+from sfvgen_plan.data.minari_writer import COLLECTION_KEY
 from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
@@ -168,8 +167,6 @@ def lines(summary: Mapping[str, float]) -> tuple[str, tuple[str, ...], list[tupl
 
 def held_out_data(path: Path, limit: int | None, everything: bool) -> tuple[EpisodeArrays, bool]:
     """The episodes in a folder, and whether only those are to be used that training holds out of them."""
-    if not (path / METADATA_FILE).is_file() and is_recording(path):
-        return load_recordings(path, limit_per_task=limit, split="test"), False
     episodes = load_episodes(path, limit_per_task=limit and limit * (1 if everything else HELD_OUT_EVERY))
     tested = read_metadata(path)[COLLECTION_KEY].get("split") == "test"
     return episodes, not (everything or tested)

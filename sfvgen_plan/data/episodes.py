@@ -113,8 +113,7 @@ def load_episodes(
     """Read a collected dataset, all of it or a part.
 
     Args:
-        path: folder that ``sfvgen-plan collect`` wrote, or one of recorded RLBench episodes, of which the training
-            split is read (``sfvgen_plan.data.rlbench``).
+        path: folder that ``sfvgen-plan collect`` wrote.
         tasks: only these, and in this order; default all.
         kinds: only episodes of these kinds; default all.
         limit_per_task: of what is left, the first episodes of each task.
@@ -124,10 +123,6 @@ def load_episodes(
         UserError: no dataset there, or a damaged one; a task or kind it does not have; nothing left.
     """
     folder = Path(path)
-    from sfvgen_plan.data.rlbench import is_recording, load_recordings  # It builds on this module.
-
-    if not (folder / METADATA_FILE).is_file() and is_recording(folder):
-        return load_recordings(folder, tasks, kinds, limit_per_task)
     settings = read_metadata(folder)["collection"]
     try:
         with h5py.File(folder / DATA_FILE, "r") as file:

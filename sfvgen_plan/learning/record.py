@@ -8,7 +8,6 @@ from typing import Any
 
 from sfvgen_plan.data.episodes import EpisodeArrays, read_metadata
 from sfvgen_plan.data.minari_writer import METADATA_FILE
-from sfvgen_plan.data.rlbench import is_recording
 from sfvgen_plan.learning.recipe import Recipe
 from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard
 from sfvgen_plan.nested import flat
@@ -62,11 +61,9 @@ def _record(
 
 
 def has_split(data: Path) -> bool:
-    """Whether the episodes are recorded RLBench ones, as they came or collected from those: they keep training and
-    evaluation apart by a split of their own, whatever their seeds."""
-    if (data / METADATA_FILE).is_file():
-        return "split" in read_metadata(data)["collection"]
-    return is_recording(data)
+    """Whether the episodes keep training and evaluation apart by a split of their own, whatever their seeds, as those
+    collected from recordings do."""
+    return (data / METADATA_FILE).is_file() and "split" in read_metadata(data)["collection"]
 
 
 def run_state(config: Mapping[str, Any], card: CheckpointCard, start: Checkpoint | None) -> dict[str, Any]:
