@@ -8,8 +8,8 @@ without memory can but guess those.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +25,13 @@ from sfvgen_plan.metrics.places import cosine
 from sfvgen_plan.metrics.readouts import error_cm
 
 if TYPE_CHECKING:
+    from sfvgen_plan.imagination import Imagination
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
+
+LONG, LAST = 1000, 100
+"""Decisions of a long dream, and its last ones, which are scored."""
 
 PART = 32
 """Decisions that are imagined at a time, which bounds the memory needed; the result is the same."""
@@ -43,6 +47,7 @@ class TrueEpisode:
         actions: (T, 4) float32.
         estimates: (T + 1, D) float32, the true values of the read-outs.
         seen: decisions of the first way out, up to its turning point.
+        first_visits: (T + 1,) the earliest frame that shows the same place, -1 where it is new.
         pairs: (K, 2) first visit and revisit, all that lie far enough apart; revisits of the imagined part.
     """
 
@@ -51,6 +56,7 @@ class TrueEpisode:
     actions: np.ndarray
     estimates: np.ndarray
     seen: int
+    first_visits: np.ndarray
     pairs: np.ndarray
 
     @property
@@ -97,30 +103,103 @@ def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
         frame, *_, info = env.step(action)
         frames.append(frame)
         estimates.append(info["estimates"])
-    again = np.flatnonzero(env.layout.first_visits >= 0)
-    seen = int(again[0]) - 1  # the first frame that shows an old place comes right after the turning point
-    pairs = env.layout.revisits(away)
-    return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, pairs[pairs[:, 1] > seen])
+    first_visits, pairs = env.layout.first_visits, env.layout.revisits(away)
+    seen = int((first_visits >= 0).argmax()) - 1  # the first frame that shows an old place comes after the turning point
+    pairs = pairs[pairs[:, 1] > seen]
+    return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, first_visits, pairs)
+
+
+def walked_round(episode: TrueEpisode, away: int, decisions: int) -> TrueEpisode:
+    """The same path, which ends where it begins, again and again until so many decisions are to be imagined: what it
+    shows is known without simulating it."""
+    round_ = len(episode.actions)
+    at = np.arange(episode.seen + decisions + 1)
+    now = at % round_
+    first = np.where(episode.first_visits[now] >= 0, episode.first_visits[now], now)
+    pairs = np.column_stack([first, at])[(at - first >= away) & (at > episode.seen)]
+    return replace(
+        episode, frames=episode.frames[now], actions=episode.actions[now[:-1]], estimates=episode.estimates[now],
+        first_visits=np.where(first < at, first, -1), pairs=pairs,
+    )  # fmt: skip
+
+
+Learn = Callable[["Imagination", torch.Tensor], "Imagination"]
+"""The episodes, and the actions (N, 1, A) that led to their newest frames -> the same with what was learnt of them."""
 
 
 @torch.no_grad()
-def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode]) -> list[Dream]:
+def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn: Learn | None = None) -> list[Dream]:
     """The rests of the episodes as the model imagines them after it has seen the first ways out, side by side: each
-    comes out as it would alone."""
-    states = []
-    for episode in episodes:
-        state = simulator.begin(episode.frames[None, :1], [NAME], [episode.seed])
-        told = torch.from_numpy(episode.actions[None, : episode.seen])
-        states.append(simulator.observe(state, episode.frames[None, 1 : episode.seen + 1], told))
-    state, rests = simulator.join(states), [torch.from_numpy(episode.actions[episode.seen :]) for episode in episodes]
-    frames, estimates = [], []
-    for part in torch.nn.utils.rnn.pad_sequence(rests, batch_first=True).split(PART, dim=1):
-        state, outcome = simulator.imagine(state, part)
-        assert outcome.latents is not None, "the learned simulator always has them"
-        frames.append(simulator.decode(outcome.latents))
-        estimates.append(outcome.estimates.float().cpu().numpy())
+    comes out as it would alone. ``learn`` is called after every frame, shown or imagined."""
+    rests = [len(episode.actions) - episode.seen for episode in episodes]
+    actions, shown = (
+        torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
+        for parts in (
+            (torch.from_numpy(episode.actions) for episode in episodes),
+            (simulator.encode(episode.frames[None, 1 : episode.seen + 1])[0] for episode in episodes),
+        )
+    )
+    begun = np.stack([episode.frames[:1] for episode in episodes])
+    state = simulator.begin(begun, [NAME] * len(episodes), [episode.seed for episode in episodes])
+    actions, first = actions.to(simulator.device), min(episode.seen for episode in episodes)
+    if learn is not None:
+        state = learn(state, torch.zeros_like(actions[:, :1]))
+    frames, estimates, made = [], [], []
+    for t, action in enumerate(actions.split(1, dim=1)):
+        before = state
+        if t >= first:
+            state, outcome = simulator.imagine(before, action)
+            made.append(outcome.latents)
+            estimates.append(outcome.estimates.float().cpu().numpy())
+        seeing = [n for n, episode in enumerate(episodes) if t < episode.seen]
+        if seeing:
+            index = torch.tensor(seeing, device=simulator.device)
+            seen = simulator.observe_latents(before.select(index), shown[index, t : t + 1], action[index])
+            state = state.replaced(index, seen) if t >= first else seen
+        if learn is not None:
+            state = learn(state, action)
+        if len(made) == PART or t + 1 == actions.shape[1]:
+            frames.append(simulator.decode(torch.cat(made, 1)))
+            made = []
     video, read = np.concatenate(frames, 1), np.concatenate(estimates, 1)
-    return [Dream(video[n, : len(rest)], read[n, : len(rest)]) for n, rest in enumerate(rests)]
+    starts = [episode.seen - first for episode in episodes]
+    return [
+        Dream(video[n, start : start + rest], read[n, start : start + rest])
+        for n, (start, rest) in enumerate(zip(starts, rests, strict=True))
+    ]
+
+
+def revisit_psnr(episode: TrueEpisode, dream: Dream) -> float:
+    """Of the imagined frames of places that were shown, against the true ones; dB, mean over frames."""
+    again = episode.known[:, 1]
+    return float(psnr(dream.frames[again - episode.seen - 1], episode.frames[again]).mean())
+
+
+def _kept_psnr(episode: TrueEpisode, of: np.ndarray) -> float:
+    """Of the last frame that was shown, kept up, against the frames numbered ``of``."""
+    truth = episode.frames[of]
+    return float(psnr(np.broadcast_to(episode.frames[episode.seen], truth.shape), truth).mean())
+
+
+def drift_score(
+    episode: TrueEpisode, dream: Dream, toolbox: Toolbox, readouts: Sequence[str]
+) -> dict[str, float | int | None]:
+    """What a long dream (see ``walked_round``) is worth.
+
+    Returns:
+        psnr_db, hand_error_cm: means over the last ``LAST`` decisions; psnr_seen_db over those that show a place that
+            was shown, if any does; psnr_begin_db over the first decisions; copy_psnr_db: see ``score``.
+    """
+    end = len(episode.frames)
+    last, begin = np.arange(end - LAST, end), episode.seen + 1 + np.arange(LAST)
+    again = episode.known[:, 1]
+    parts = {"psnr_db": last, "psnr_seen_db": again[again >= end - LAST], "psnr_begin_db": begin}
+    found: dict[str, float | int | None] = {
+        name: float(psnr(dream.frames[of - episode.seen - 1], episode.frames[of]).mean()) if len(of) else None
+        for name, of in parts.items()
+    }
+    hand = error_cm("hand", dream.estimates[-LAST:], episode.estimates[-LAST:], readouts)
+    return {**found, "copy_psnr_db": _kept_psnr(episode, last), "hand_error_cm": float(hand.mean())}
 
 
 def score(
@@ -140,13 +219,12 @@ def score(
     video = np.concatenate([episode.frames[: episode.seen + 1], dream.frames])
     again = episode.known[:, 1]
     imagined, truth = video[again], episode.frames[again]
-    kept = np.broadcast_to(episode.frames[episode.seen], truth.shape)
     true_estimates = episode.estimates[episode.seen + 1 :]
     features, cuts = toolbox.frame_features, toolbox.scene_cuts
     return {
         "revisits": len(again),
-        "psnr_revisit_db": float(psnr(imagined, truth).mean()),
-        "copy_psnr_db": float(psnr(kept, truth).mean()),
+        "psnr_revisit_db": revisit_psnr(episode, dream),
+        "copy_psnr_db": _kept_psnr(episode, again),
         "self_psnr_db": float(psnr(*(video[of] for of in episode.pairs.T)).mean()),
         "cosine_revisit": float(cosine(features(imagined), features(truth)).mean()) if features else None,
         "ssim_revisit": float(toolbox.ssim(imagined, truth).mean()) if toolbox.ssim else None,

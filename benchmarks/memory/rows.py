@@ -15,10 +15,11 @@ from typing import Any
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 
-REVISIT, RETURN, CUE, VIDEO = "memory_revisit", "memory_return", "memory_cue", "memory_video"
+REVISIT, RETURN, CUE, VIDEO, DRIFT = (f"memory_{part}" for part in ("revisit", "return", "cue", "video", "drift"))
 _PLAYED = ("row", "episode", "distance_m", "success_5cm")
 COLUMNS: dict[str, tuple[str, ...]] = {
     REVISIT: ("row", "episode", "psnr_revisit_db", "cosine_revisit", "scene_cuts"),
+    DRIFT: ("row", "episode", "psnr_db", "psnr_seen_db", "psnr_begin_db", "copy_psnr_db", "hand_error_cm"),
     RETURN: _PLAYED,
     CUE: _PLAYED,
     VIDEO: (

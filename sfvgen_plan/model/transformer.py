@@ -174,6 +174,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         noise: Tensor,
         known: Condition,
         real: Tensor | None = None,
+        memory: Memory | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Every frame twice in one sequence: a clean copy that sees clean frames up to itself, and a noisy one that
         sees the clean frames before it and itself. So every frame is a target, and contexts are computed once.
@@ -181,6 +182,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         Args:
             clean, noisy: (B, F, S, V) tokens with noise of their levels (B, F) added.
             real: (B, F) which frames exist, and are remembered; None for all.
+            memory: what is read in place of what these frames write.
 
         Returns:
             The network's output for the noisy frames (B, F, S, V) (see ``denoised``), and the clean frames' features
@@ -195,8 +197,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         text = known.text.expand(-1, frames, -1)
         twice = Condition(actions, given, place, torch.cat([text[:, 1:], text[:, -1:], text], 1))
         condition = self._condition(levels, shown, twice)
-        number = torch.arange(frames, device=clean.device).repeat(2)
-        turn = turns(number[None], self._turned)
+        turn = turns(torch.arange(frames, device=clean.device).repeat(2)[None], self._turned)
         sparse = self._sparse.get(frames) if torch.compiler.is_compiling() else None
         mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, clean.device)
         written = torch.ones_like(clean_noise) if real is None else real
@@ -207,9 +208,12 @@ class VideoTransformer(ModelMixin, ConfigMixin):
                 return flex_attention(query, key, value, block_mask=sparse)
             return F.scaled_dot_product_attention(query, key, value, mask)
 
-        for block in self._blocks:
-            memory = block.memory
-            remember = None if memory is None else partial(memory.training_pass, place=moved, real=written)
+        for number, block in enumerate(self._blocks):
+            layer, remember = block.memory, None
+            if layer is not None and memory is not None:
+                remember = partial(layer.read, memory.layers()[self.memory_blocks[number]], place=moved)
+            elif layer is not None:
+                remember = partial(layer.training_pass, place=moved, real=written)
             tokens = block(tokens, condition, turn, attend, remember)
         return self._output(tokens[:, frames:]), tokens[:, :frames]
 
