@@ -1,9 +1,10 @@
 """The paper's ablations of the memory, as rows of ``memory_revisit.csv``.
 
-``full`` is a Temp-LoRA whose writing slow learning has taught, ``no_temp_lora`` the same network unread. The others write
-its fast weights ``B`` by the gradient of the denoising loss alone (eq. 3), as the paper does: Adam's steps at the end of
-every chunk, with respect to an episode's own B. Each differs in one thing from ``denoising``. The network is told place
-and action together, so both are told here; its frames are causal, so frames that are all noised are learnt one by one.
+``full`` is a Temp-LoRA whose writing slow learning has taught, ``no_temp_lora`` the same network unread. The others
+write its fast weights ``B`` by the gradient of the denoising loss alone (eq. 3), as the paper does: Adam's steps at the
+end of every chunk, with respect to an episode's own B. Each differs in one thing from ``denoising``. The network is
+told place and action together, so both are told here; its frames are causal, so frames that are all noised are learnt
+one by one.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Ablated:
-    """A row: a checkpoint whose fast weights are written by a rule, at a learning rate and with so many steps a chunk."""
+    """A row: a checkpoint whose fast weights are written by a rule, at a learning ``rate``, in ``steps`` a chunk."""
 
     row: str
     checkpoint: Checkpoint
@@ -77,6 +78,11 @@ class Ablated:
     def rule(self) -> Rule:
         """Its rule."""
         return RULES[self.row]
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """What its rows are made with."""
+        return {"rate": self.rate, "steps": self.steps}
 
     def simulator(self, sampler_steps: int) -> LearnedSimulator:
         """Its simulator, which reads what is written from outside."""

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.benchmarks.memory import playing, revisit
-from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.ablation import DEVELOPMENT, RULES, Ablated
+from sfvgen_plan.benchmarks.memory.rows import CUE, DRIFT, RETURN, REVISIT, VIDEO, MemoryRows
 from sfvgen_plan.benchmarks.memory.subjects import Subject
+from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.memory import cue_task, return_task
 from sfvgen_plan.metrics.toolbox import Toolbox
+from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.pool import open_pool
 
 PLAYED = {RETURN: return_task.NAME, CUE: cue_task.NAME}
 """Files of what agents play in the true simulator, and the task of each."""
@@ -21,40 +25,80 @@ Measured = Iterator[tuple[str, int]]
 
 
 def revisits(
-    subjects: Sequence[Subject], folder: Path, toolbox: Toolbox, episodes: range, sampler_steps: int, lanes: int
+    subjects: Sequence[Subject | Ablated],
+    folder: Path,
+    toolbox: Toolbox,
+    episodes: range,
+    sampler_steps: int,
+    lanes: int,
+    long: bool = False,
 ) -> Measured:
     """Measure the episodes of ``memory/revisit`` that ``folder`` lacks, ``lanes`` side by side; a true episode is
-    played once for all rows.
+    played once for all rows. ``long``: their paths are walked round for ``revisit.LONG`` imagined decisions.
 
     Raises:
         UserError: a checkpoint of other tasks or another camera, rows that were made otherwise.
     """
-    rows, details = MemoryRows(folder, REVISIT), MemoryRows(folder, VIDEO)
+    files = [MemoryRows(folder, name) for name in ((DRIFT,) if long else (VIDEO, REVISIT))]
+    rows, score = files[-1], revisit.drift_score if long else revisit.score
     away = max(revisit.away_of(subject.checkpoint) for subject in subjects)
     for subject in subjects:
         subject.checkpoint.task_index(revisit.NAME)
         made_with = {"checkpoint": subject.checkpoint.hash, "size": subject.checkpoint.size, "away": away}
-        rows.claim(subject.row, made_with | {"sampler_steps": sampler_steps, "encoder": toolbox.encoder})
+        made_with |= {"sampler_steps": sampler_steps, "encoder": toolbox.encoder} | subject.settings
+        rows.claim(subject.row, made_with)
     metrics = {"cosine_revisit": toolbox.frame_features, "scene_cuts": toolbox.scene_cuts}
-    needed = [column for column, metric in metrics.items() if metric is not None]
-    env = revisit.revisit_env(subjects[0].checkpoint)
+    needed = [column for column, metric in metrics.items() if metric is not None and not long]
+    make = revisit.maker_of(subjects[0].checkpoint)
 
     def measured() -> Measured:
         missing = {subject.row: set(rows.missing(subject.row, episodes, needed)) for subject in subjects}
         wanted = sorted(set().union(*missing.values()))
-        with closing(env):
+        with closing(open_pool(make, min(cpu_cores(), lanes))) as pool:
             for start in range(0, len(wanted), lanes):
-                played = [revisit.true_episode(env, seed, away) for seed in wanted[start : start + lanes]]
+                true = revisit.true_episodes(pool, wanted[start : start + lanes], away)
+                if long:
+                    true = [revisit.walked_round(episode, away, revisit.LONG) for episode in true]
                 for subject in subjects:
-                    own = [episode for episode in played if episode.seed in missing[subject.row]]
-                    dreams = revisit.imagine(subject.simulator(sampler_steps), own) if own else []
+                    own = [episode for episode in true if episode.seed in missing[subject.row]]
+                    learn = subject.learning(len(own))
+                    dreams = revisit.imagine(subject.simulator(sampler_steps), own, learn) if own else []
                     for episode, dream in zip(own, dreams, strict=True):
-                        scores = revisit.score(episode, dream, toolbox, subject.checkpoint.card.readouts)
-                        details.add(subject.row, episode.seed, scores)
-                        rows.add(subject.row, episode.seed, scores)  # last: it says that all of the episode is there
+                        scores = score(episode, dream, toolbox, subject.checkpoint.card.readouts)
+                        for file in files:  # that which says that all of the episode is there comes last
+                            file.add(subject.row, episode.seed, scores)
                         yield subject.row, episode.seed
 
     return measured()
+
+
+def ablations(taught: Checkpoint, untaught: Checkpoint | None, folder: Path, sampler_steps: int) -> list[Any]:
+    """The rows of the paper's ablation (see ``ablation``), as subjects of ``revisits``. Learning rates that ``folder``
+    has not settled are chosen first, on the development episodes.
+
+    Args:
+        taught: a checkpoint with a Temp-LoRA. untaught: one that was trained with ``loop=false``; None leaves its row
+            out.
+
+    Raises:
+        UserError: a checkpoint without a Temp-LoRA.
+    """
+    found: list[Any] = [Subject("full", taught, True), Subject("no_temp_lora", taught, False)]
+    known = MemoryRows(folder, REVISIT)
+    development: list[revisit.TrueEpisode] = []
+    for row in RULES:
+        checkpoint = untaught if row == "no_loop" else taught
+        if checkpoint is None:
+            continue
+        settled = known.settings(row)
+        subject = Ablated(row, checkpoint, settled.get("rate", 0.0), settled.get("steps", 0))
+        if not subject.steps:
+            if not development:
+                with closing(open_pool(revisit.maker_of(taught), min(cpu_cores(), len(DEVELOPMENT)))) as pool:
+                    development = revisit.true_episodes(pool, DEVELOPMENT, revisit.away_of(taught))
+            subject = subject.tuned(development, sampler_steps)
+        found.append(subject)
+    return found
 
 
 def played(

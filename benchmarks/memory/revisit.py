@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.places import cosine
 from sfvgen_plan.metrics.readouts import error_cm
+from sfvgen_plan.pool import Pool, each
 
 if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination
@@ -73,8 +75,8 @@ class Dream:
     estimates: np.ndarray
 
 
-def revisit_env(checkpoint: Checkpoint) -> MemoryRevisitEnv:
-    """The true simulator with the checkpoint's frames.
+def maker_of(checkpoint: Checkpoint) -> Callable[[], MemoryRevisitEnv]:
+    """Makes the true simulator with the checkpoint's frames.
 
     Raises:
         UserError: it was trained on other tasks, or on another camera.
@@ -85,9 +87,8 @@ def revisit_env(checkpoint: Checkpoint) -> MemoryRevisitEnv:
             f"checkpoint={str(checkpoint.path)!r} was trained with camera={checkpoint.camera!r}, which never leaves; "
             f"give one trained on data collected with camera={OWN_CAMERA!r}"
         )
-    env = make_memory(NAME, size=checkpoint.size, camera=checkpoint.camera, repeat=checkpoint.repeat)
-    assert isinstance(env, MemoryRevisitEnv)
-    return env
+    frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+    return cast("Callable[[], MemoryRevisitEnv]", partial(make_memory, NAME, **frames))
 
 
 def away_of(checkpoint: Checkpoint) -> int:
@@ -104,9 +105,15 @@ def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
         frames.append(frame)
         estimates.append(info["estimates"])
     first_visits, pairs = env.layout.first_visits, env.layout.revisits(away)
-    seen = int((first_visits >= 0).argmax()) - 1  # the first frame that shows an old place comes after the turning point
+    seen = int((first_visits >= 0).argmax()) - 1  # then the path turns back
     pairs = pairs[pairs[:, 1] > seen]
     return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, first_visits, pairs)
+
+
+def true_episodes(pool: Pool, seeds: Sequence[int], away: int) -> list[TrueEpisode]:
+    """The episodes of these seeds, played by a pool of environments."""
+    found = each(pool, [partial(true_episode, seed=seed, away=away) for seed in seeds])
+    return sorted(found, key=lambda episode: episode.seed)
 
 
 def walked_round(episode: TrueEpisode, away: int, decisions: int) -> TrueEpisode:
@@ -144,11 +151,13 @@ def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn:
     actions, first = actions.to(simulator.device), min(episode.seen for episode in episodes)
     if learn is not None:
         state = learn(state, torch.zeros_like(actions[:, :1]))
-    frames, estimates, made = [], [], []
+    frames, estimates = [], []
+    made: list[torch.Tensor] = []
     for t, action in enumerate(actions.split(1, dim=1)):
         before = state
         if t >= first:
             state, outcome = simulator.imagine(before, action)
+            assert outcome.latents is not None, "the learned simulator always has them"
             made.append(outcome.latents)
             estimates.append(outcome.estimates.float().cpu().numpy())
         seeing = [n for n, episode in enumerate(episodes) if t < episode.seen]

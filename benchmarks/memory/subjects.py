@@ -18,6 +18,9 @@ KINDS = {"recall": "recall", "lora": "temp_lora"}
 ROWS = (*KINDS.values(), NO_MEMORY)
 """In the order of the tables; stored rows of other names are history."""
 
+ABLATION = ("full", "no_temp_lora", "no_loop", "original_temp_lora", "no_local_rule", "no_chunk_input", "denoising")
+"""Rows of the paper's ablation, in the order of its table; see ``memory.ablation``."""
+
 
 class Subject(NamedTuple):
     """A row of the tables: a checkpoint that ``remembers`` or not, whatever it could do."""
@@ -29,6 +32,14 @@ class Subject(NamedTuple):
     def simulator(self, sampler_steps: int = 1, exact: bool = False) -> LearnedSimulator:
         """Its simulator."""
         return self.checkpoint.simulator(sampler_steps=sampler_steps, memory=self.remembers, exact=exact)
+
+    def learning(self, episodes: int) -> None:
+        """Nothing learns but its own memory layers."""
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """None of its own."""
+        return {}
 
 
 def subjects_of(checkpoints: Sequence[Checkpoint]) -> list[Subject]:

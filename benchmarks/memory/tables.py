@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sfvgen_plan.benchmarks.memory.cost import DECISIONS, FILE, CostRow
-from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, VIDEO, MemoryRows
-from sfvgen_plan.benchmarks.memory.subjects import NO_MEMORY, ROWS
+from sfvgen_plan.benchmarks.memory.rows import CUE, DRIFT, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.subjects import ABLATION, NO_MEMORY, ROWS
 from sfvgen_plan.benchmarks.report.markdown import markdown, span
 from sfvgen_plan.benchmarks.results.files import read_measurements
 from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
 
 COLUMNS = {
+    "psnr_db": ("PSNR dB ↑", 1, 2),
+    "psnr_seen_db": ("of places that were shown", 1, 2),
+    "psnr_begin_db": ("in the first hundred", 1, 2),
     "psnr_revisit_db": ("PSNR dB ↑", 1, 2),
     "copy_psnr_db": ("of the last frame shown", 1, 2),
     "cosine_revisit": ("cosine % ↑", 100, 2),
@@ -49,12 +52,14 @@ def memory_sections(folder: Path) -> list[str]:
 def tables(folder: Path) -> list[Table]:
     """Tables of the rows that are in the folder: revisits, returns, cues, cost."""
     made = []
-    for title, names in (
-        ("frames of places that were shown before", (REVISIT, VIDEO)),
-        ("objects put back", (RETURN,)),
-        ("the block of the colour that was shown first", (CUE,)),
+    for title, names, among in (
+        ("frames of places that were shown before", (REVISIT, VIDEO), ROWS),
+        ("the same, with parts of the method left out", (REVISIT, VIDEO), ABLATION),
+        ("the last hundred of 1,000 imagined decisions", (DRIFT,), ROWS),
+        ("objects put back", (RETURN,), ROWS),
+        ("the block of the colour that was shown first", (CUE,), ROWS),
     ):
-        lines = list(_lines(folder, *names))
+        lines = list(_lines(folder, *names, among=among))
         shown = {name: spec for name, spec in COLUMNS.items() if any(name in line for line in lines)}
         cells = [
             [span(line.get(name), digits, factor) for name, (_, factor, digits) in shown.items()] for line in lines
@@ -79,6 +84,8 @@ def data(folder: Path) -> dict[str, Any]:
     return {
         "out": str(folder),
         "revisit": [plain(line) for line in _lines(folder, REVISIT, VIDEO)],
+        "ablation": [plain(line) for line in _lines(folder, REVISIT, VIDEO, among=ABLATION)],
+        "drift": [plain(line) for line in _lines(folder, DRIFT)],
         "return": [plain(line) for line in _lines(folder, RETURN)],
         "cue": [plain(line) for line in _lines(folder, CUE)],
         "cost": [asdict(row) for row in _costs(folder)],
@@ -91,6 +98,7 @@ def comparisons(folder: Path) -> list[str]:
     said = []
     for name, column, text in (
         (REVISIT, "psnr_revisit_db", "dB of PSNR on frames of places that were shown before"),
+        (DRIFT, "psnr_db", "dB of PSNR in the last hundred of 1,000 imagined decisions"),
         (RETURN, "distance_m", "metres from the objects' places"),
         (CUE, "success_5cm", "points of success in going to the block of the colour that was shown first"),
     ):
@@ -104,10 +112,10 @@ def comparisons(folder: Path) -> list[str]:
     return said
 
 
-def _lines(folder: Path, *names: str) -> Iterator[dict[str, Any]]:
+def _lines(folder: Path, *names: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
     """What the files of these names say of each row: an ``Estimate`` of every column that has values."""
     files = [MemoryRows(folder, name) for name in names]
-    for row, kind, agent in _named(files):
+    for row, kind, agent in _named(files, among):
         found = {name: list(file.values(row, name).values()) for file in files for name in file.columns[2:]}
         line = {
             name: wilson(int(sum(values)), len(values)) if name == "success_5cm" else mean(values)
@@ -119,11 +127,11 @@ def _lines(folder: Path, *names: str) -> Iterator[dict[str, Any]]:
             yield named | ({"agent": agent} if agent else {}) | line
 
 
-def _named(files: Sequence[MemoryRows]) -> list[tuple[str, str, str]]:
-    """The rows of these files: names, which of ``ROWS`` they are of, and the agent that played, if any."""
+def _named(files: Sequence[MemoryRows], among: Sequence[str] = ROWS) -> list[tuple[str, str, str]]:
+    """The rows of these files: names, which one of ``among`` they are of, and the agent that played, if any."""
     names = dict.fromkeys(row for file in files for row, _ in file.rows)
     split = [(name, *name.partition(" ")[::2]) for name in names]
-    return sorted((of for of in split if of[1] in ROWS), key=lambda of: (of[2], ROWS.index(of[1])))
+    return sorted((of for of in split if of[1] in among), key=lambda of: (of[2], among.index(of[1])))
 
 
 def _costs(folder: Path) -> list[CostRow]:

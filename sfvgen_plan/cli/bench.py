@@ -13,6 +13,7 @@ HELP = "measure checkpoints' memories on the memory tasks"
 
 SUBJECTS = ("memory",)
 PARTS = ("revisit", "return", "cue", "cost")
+STUDIES = ("drift", "ablation")
 BY_AGENT = ("return", "cue")
 EPISODES = 50
 LANES_ON_GPU = 16
@@ -29,7 +30,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="of the memory tasks: its folder or name; may be given twice, for two kinds of memory",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--part", choices=PARTS, help="the only table to make (default: all)")
+    parser.add_argument(
+        "--part", choices=(*PARTS, *STUDIES), help=f"the only table to make (default: all but {' and '.join(STUDIES)})"
+    )
+    parser.add_argument(
+        "--no-loop", metavar="PATH", help="for the ablation: trained with train.video.learning.loop=false"
+    )
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
     parser.add_argument(
@@ -66,6 +72,9 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.settings import configured, of_group
 
     folders = [find_checkpoint(name, "checkpoint") for name in args.checkpoint]
+    untaught = find_checkpoint(args.no_loop, "no-loop") if args.no_loop else None
+    if untaught and args.part != "ablation":
+        raise UserError(f"no-loop={args.no_loop!r} is for --part ablation; add that, or leave it out")
     agent, own = of_group(args.overrides, "agent")
     sampler_steps = configured(Settings, own).sampler_steps
     settings, label = agent_settings(args.agent, agent)
@@ -80,7 +89,7 @@ def run(args: Namespace) -> int:
     # With torch, which takes its time: everything that the options alone tell is said before.
     from rich.console import Group
 
-    from sfvgen_plan.benchmarks.memory.bench import played, revisits
+    from sfvgen_plan.benchmarks.memory.bench import ablations, played, revisits
     from sfvgen_plan.benchmarks.memory.cost import costs
     from sfvgen_plan.benchmarks.memory.subjects import subjects_of
     from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
@@ -96,8 +105,15 @@ def run(args: Namespace) -> int:
     bundled = encoder.BUNDLED if encoder.BUNDLED.is_dir() else None
     toolbox = Toolbox.open(subjects[0].checkpoint.size, args.encoder or bundled, args.weights, device)
     work = []
+    if "drift" in parts:
+        work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes, long=True))
+    if "ablation" in parts:
+        other = load_checkpoint(untaught, device) if untaught else None
+        ablated = ablations(subjects[0].checkpoint, other, args.out, sampler_steps)
+        work.append(revisits(ablated, args.out, toolbox, episodes, sampler_steps, lanes))
     if "revisit" in parts:
         work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes))
+    if {"revisit", "ablation"} & set(parts):
         for name in sorted({"cosine", "lpips", "src"} & toolbox.left_out.keys()):
             out.note(f"left out: {name}: {toolbox.left_out[name]}")
     for part in BY_AGENT:

@@ -60,9 +60,9 @@ def memory_checkpoint(memory_folder: Path) -> Checkpoint:
 @pytest.fixture(scope="session")
 def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
     """Of ``memory/revisit``, with revisits at least 10 frames apart; don't change it."""
-    from sfvgen_plan.benchmarks.memory.revisit import revisit_env, true_episode
+    from sfvgen_plan.benchmarks.memory.revisit import maker_of, true_episode
 
-    env = revisit_env(memory_checkpoint)
+    env = maker_of(memory_checkpoint)()
     found = true_episode(env, 3, 10)
     env.close()
     return found

@@ -5,8 +5,10 @@ import json
 
 import pytest
 
-from sfvgen_plan.benchmarks.memory import cost
-from sfvgen_plan.benchmarks.memory.rows import COLUMNS, CUE, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory import ablation, bench, cost, revisit
+from sfvgen_plan.benchmarks.memory.ablation import RULES
+from sfvgen_plan.benchmarks.memory.rows import COLUMNS, CUE, DRIFT, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.subjects import ABLATION
 from sfvgen_plan.cli import main
 
 pytestmark = pytest.mark.usefixtures("short_episodes")
@@ -37,6 +39,34 @@ def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys
         assert [(line["row"], line["episode"]) for line in lines] == [(row + by, "23") for row in rows]
     with (tmp_path / "memory_revisit.csv").open() as file:
         assert all(cell for line in csv.DictReader(file) for cell in line.values())
+
+
+def test_the_ablation_chooses_its_rates_on_other_episodes_and_keeps_them(
+    memory_folder, make_memory_folder, encoder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(bench, "DEVELOPMENT", range(1000, 1001))
+    monkeypatch.setattr(ablation, "RATES", (0.1,))
+    monkeypatch.setattr(ablation, "STEPS", (1,))
+    options = ["--part", "ablation", "--checkpoint", str(memory_folder), "--no-loop", str(make_memory_folder("lora"))]
+    options += ["--encoder", str(encoder), "--json"]
+    assert run(tmp_path, *options, "--episodes", "1", "--seed", "23") == 0
+    lines = json.loads(capsys.readouterr().out)["ablation"]
+    assert [line["row"] for line in lines] == list(ABLATION)
+    rows = MemoryRows(tmp_path, REVISIT)
+    measured = {rows.rows[row, 23]["psnr_revisit_db"] for row in ABLATION if row != "no_loop"}
+    assert len(measured) == len(ABLATION) - 1, "every rule gives other frames"
+    assert all((rows.settings(row)["rate"], rows.settings(row)["steps"]) == (0.1, 1) for row in RULES)
+    monkeypatch.setattr(ablation.Ablated, "tuned", None)
+    assert run(tmp_path, *options, "--episodes", "1", "--seed", "23") == 0
+
+
+def test_long_dreams_are_scored_at_their_ends(memory_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(revisit, "LONG", 120)
+    options = ["--part", "drift", "--checkpoint", str(memory_folder), "--episodes", "1", "--seed", "23"]
+    assert run(tmp_path, *options) == 0
+    rows = MemoryRows(tmp_path, DRIFT)
+    assert set(rows.rows) == {("temp_lora", 23), ("no_memory", 23)}
+    assert all(None not in found.values() for found in rows.rows.values())
 
 
 def test_an_agent_without_memory_plays_once(memory_folder, tmp_path):
@@ -78,6 +108,8 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
         (("foo=1",), "foo=1"),
         (("--seed", "99999"), "training data"),
         (("--encoder", "nowhere"), "encoder='nowhere'"),
+        (("--no-loop", "nowhere", "--part", "ablation"), "no-loop='nowhere'"),
+        (("--no-loop", "metaworld10"), "--part ablation"),
         (("--part", "revisit", "agent.candidates=3"), "--part revisit"),
         (("--checkpoint", "nowhere"), "checkpoint='nowhere'"),
     ],

@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from sfvgen_plan.benchmarks.memory.ablation import Ablated
 from sfvgen_plan.benchmarks.memory.playing import real_env
-from sfvgen_plan.benchmarks.memory.revisit import Dream, imagine, revisit_env, score
+from sfvgen_plan.benchmarks.memory.revisit import Dream, drift_score, imagine, maker_of, score, walked_round
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.sawyer import READOUTS
@@ -32,12 +33,26 @@ def test_the_first_way_out_is_shown_and_revisits_of_it_are_known(episode):
         assert np.abs(episode.frames[first].astype(int) - episode.frames[again]).max() <= 3
 
 
+def test_a_path_that_is_walked_round_shows_the_same_again(episode, toolbox):
+    walked, round_ = walked_round(episode, 10, 250), len(episode.actions)
+    assert len(walked.frames) == len(walked.actions) + 1 == len(walked.estimates) == episode.seen + 251
+    places = np.cumsum(walked.actions[:, :2].astype(float), axis=0)
+    for first, again in walked.pairs:
+        assert again - first >= 10 and np.allclose(places[first - 1] if first else 0, places[again - 1], atol=1e-5)
+        assert np.abs(walked.frames[first].astype(int) - walked.frames[again]).max() <= 3
+    assert np.array_equal(walked.pairs[walked.pairs[:, 1] < round_], episode.pairs[episode.pairs[:, 1] < round_])
+    late = walked.pairs[walked.pairs[:, 1] > round_ + episode.seen]
+    assert len(late) == 250 - round_, "all is known after the first round"
+    scores = drift_score(walked, perfect(walked), toolbox, READOUTS)
+    assert scores["psnr_db"] == scores["psnr_seen_db"] == scores["psnr_begin_db"] == MAX_PSNR
+
+
 def test_other_tasks_and_a_camera_that_never_leaves_are_refused(memory_checkpoint, small_checkpoint):
     fixed = replace(memory_checkpoint, card=replace(memory_checkpoint.card, camera="corner4"))
     with pytest.raises(UserError, match="never leaves"):
-        revisit_env(fixed)
+        maker_of(fixed)
     other = load_checkpoint(small_checkpoint)
-    for make, name in ((revisit_env, "memory/revisit"), (partial(real_env, task="memory/return"), "memory/return")):
+    for make, name in ((maker_of, "memory/revisit"), (partial(real_env, task="memory/return"), "memory/return")):
         with pytest.raises(UserError, match=name):
             make(other)
 
@@ -63,10 +78,11 @@ def test_episodes_in_one_batch_come_out_as_alone(memory_checkpoint, episode):
         return replace(episode, seed=seed, seen=seen, frames=episode.frames[: end + 1], actions=episode.actions[:end])
 
     episodes = [cut(1, 9, 11), cut(2, 6, 8), cut(3, 8, 3), cut(4, 9, 17)]
-    for subject in subjects_of([memory_checkpoint]):
-        simulator = subject.simulator()
-        for one, dream in zip(episodes, imagine(simulator, episodes), strict=True):
-            (alone,) = imagine(simulator, [one])
+    written = [Ablated(row, memory_checkpoint, 0.1, 2) for row in ("original_temp_lora", "no_local_rule")]
+    for subject in [*subjects_of([memory_checkpoint]), *written]:
+        simulator = subject.simulator(1)
+        for one, dream in zip(episodes, imagine(simulator, episodes, subject.learning(4)), strict=True):
+            (alone,) = imagine(simulator, [one], subject.learning(1))
             assert len(dream.frames) == len(dream.estimates) == len(one.actions) - one.seen
             assert np.abs(dream.frames.astype(int) - alone.frames).max() <= 1
             np.testing.assert_allclose(dream.estimates, alone.estimates, atol=1e-3)

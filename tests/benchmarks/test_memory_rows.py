@@ -57,7 +57,7 @@ def test_something_else_is_there(tmp_path):
 def test_rows_become_tables_and_those_of_other_names_are_history(tmp_path):
     assert memory_sections(tmp_path) == []
     rows, details, returned, cue = (MemoryRows(tmp_path, name) for name in (REVISIT, VIDEO, RETURN, CUE))
-    for row, better in (("no_memory", 0), ("temp_lora", 1), ("full", 2)):
+    for row, better in (("no_memory", 0), ("temp_lora", 1), ("old", 2)):
         for episode in range(3):
             rows.add(row, episode, {"psnr_revisit_db": 20 + 4 * better, "cosine_revisit": 0.9, "scene_cuts": 1})
             details.add(row, episode, dict.fromkeys(details.columns[2:], 17.5) | {"lpips_revisit": None, "src": None})
@@ -67,7 +67,7 @@ def test_rows_become_tables_and_those_of_other_names_are_history(tmp_path):
                 cue.add(f"{row} {agent}", episode, scores)
     quality, metres, colour, said = memory_sections(tmp_path)
     assert "| temp_lora | 3 | 24.00 [24.00, 24.00] | 17.50 [17.50, 17.50] | 90.00" in quality
-    assert quality.index("temp_lora") < quality.index("no_memory") and "full" not in quality
+    assert quality.index("temp_lora") < quality.index("no_memory") and "old" not in quality
     assert "LPIPS" not in quality, "no column for what could not be had"
     assert "| video | no_memory | 3 | 0.120 [0.120, 0.120] | 0 [" in metres
     assert colour.index("| default+futures=2 | temp_lora |") < colour.index("| prior | temp_lora | 3 |")
