@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from sfvgen_plan.memory.layers import Address, unit
 from sfvgen_plan.memory.state import Bank
 
-ROOM = 120
-"""C, frames: as many as 4 MB hold of an episode in two layers of half precision."""
+ROOM = 80
+"""C, frames: as many as 4 MB hold of an episode in three layers of half precision."""
 
 ALIKE = 0.9
 """Mean cosine of two frames' keys from which on both show one place."""

@@ -197,7 +197,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         text = known.text.expand(-1, frames, -1)
         twice = Condition(actions, given, place, torch.cat([text[:, 1:], text[:, -1:], text], 1))
         condition = self._condition(levels, shown, twice)
-        turn = turns(torch.arange(frames, device=clean.device).repeat(2)[None], self._turned)
+        number = torch.arange(frames, device=clean.device).repeat(2)
+        turn = turns(number[None], self._turned)
         sparse = self._sparse.get(frames) if torch.compiler.is_compiling() else None
         mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, clean.device)
         written = torch.ones_like(clean_noise) if real is None else real
@@ -208,10 +209,10 @@ class VideoTransformer(ModelMixin, ConfigMixin):
                 return flex_attention(query, key, value, block_mask=sparse)
             return F.scaled_dot_product_attention(query, key, value, mask)
 
-        for number, block in enumerate(self._blocks):
+        for at, block in enumerate(self._blocks):
             layer, remember = block.memory, None
             if layer is not None and memory is not None:
-                remember = partial(layer.read, memory.layers()[self.memory_blocks[number]], place=moved)
+                remember = partial(layer.read, memory.layers()[self.memory_blocks[at]], place=moved)
             elif layer is not None:
                 remember = partial(layer.training_pass, place=moved, real=written)
             tokens = block(tokens, condition, turn, attend, remember)
