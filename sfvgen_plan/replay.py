@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from sfvgen_plan.memory.state import Lora, Memory
+from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model.cache import Cache, Window
 from sfvgen_plan.model.transformer import Condition
@@ -67,8 +67,8 @@ class Replays:
         """The graph for so many episodes of such an age, which imagine or are ``shown`` frames (N, G, S, V); None where
         there is none (yet)."""
         cache = state.cache
-        # A memory of fixed size, of episodes that all finish their chunks at once.
-        fits = cache.memory is None or (isinstance(cache.memory, Lora) and cache.least == cache.most)
+        # Episodes with a memory must all finish their chunks at once.
+        fits = cache.memory is None or cache.least == cache.most
         if not fits or torch.is_grad_enabled():
             return None
         old = cache.least >= cache.keys.shape[-2] // self._tokens - 1

@@ -13,12 +13,14 @@ COUNT = 4
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("blocks", [(), (0, 1)], ids=["plain", "lora"])
-def test_replayed_equals_computed_whatever_the_age_of_the_episodes(blocks: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "blocks"), [("lora", ()), ("lora", (0, 1)), ("recall", (0, 1))], ids=["plain", "lora", "recall"]
+)
+def test_replayed_equals_computed_whatever_the_age_of_the_episodes(kind: str, blocks: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     network = VideoTransformer(
         latent_channels=4, text_dim=5, readouts=2, window=5, dim=64, depth=2, heads=2, conditioning=16, squeezed=4,
-        memory_blocks=blocks, memory_beginning=blocks[1:], memory_rank=16, estimate_mean=[0.0, 0.0],
+        memory=kind, memory_blocks=blocks, memory_beginning=blocks[1:], memory_rank=16, estimate_mean=[0.0, 0.0],
         estimate_std=[1.0, 1.0],
     ).eval().requires_grad_(False).cuda()  # fmt: skip
     torch.nn.init.normal_(network.out.weight, std=0.2)
