@@ -45,8 +45,8 @@ def revisits(
     for subject in subjects:
         subject.checkpoint.task_index(revisit.NAME)
         made_with = {"checkpoint": subject.checkpoint.hash, "size": subject.checkpoint.size, "away": away}
-        made_with |= {"sampler_steps": sampler_steps, "encoder": toolbox.encoder} | subject.settings
-        rows.claim(subject.row, made_with)
+        measured_with = {"sampler_steps": sampler_steps, "encoder": toolbox.encoder}
+        rows.claim(subject.row, {**made_with, **measured_with, **subject.settings})
     metrics = {"cosine_revisit": toolbox.frame_features, "scene_cuts": toolbox.scene_cuts}
     needed = [column for column, metric in metrics.items() if metric is not None and not long]
     make = revisit.maker_of(subjects[0].checkpoint)
