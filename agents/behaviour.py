@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.data.episodes import KINDS
 from sfvgen_plan.data.staging import StagedEpisode
@@ -130,15 +131,16 @@ def record(
     Args:
         env: what plays, ``started`` being what its reset returned.
         advise: the expert's action (A,) in the state of an info.
-        act: the action (A,) to execute, given the info and the advice.
+        act: the action (A,) in [-1, 1] to execute, given the info and the advice.
         over: whether to stop at a state where the environment doesn't end the episode.
         values: what else ``StagedEpisode`` has to know.
     """
     frame, info = started
     frames, infos, rewards, advice, actions = [frame], [info], [], [advise(info)], []
+    space = Actions(env.action_space)
     for _ in range(decisions):
         actions.append(act(info, advice[-1]))
-        frame, reward, terminated, truncated, info = env.step(actions[-1])
+        frame, reward, terminated, truncated, info = env.step(space.outside(actions[-1]))
         frames.append(frame)
         infos.append(info)
         rewards.append(reward)
@@ -170,6 +172,7 @@ def staged(
         success=[info["success"] for info in infos],
         description=infos[0]["instruction"],
         sub_goals=tuple(infos[0].get("sub_goals", ())),
+        terminated=bool(terminated),
         sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
         **values,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,26 +45,29 @@ class Episodes:
         imagination: the learned simulator's state.
         decisions: (N,) taken since the start.
         latched: (N,) bool, solved at any decision so far.
+        over: (N,) bool, the task has ended by itself.
     """
 
     imagination: Imagination
     decisions: np.ndarray
     latched: np.ndarray
+    over: np.ndarray
 
     def __len__(self) -> int:
         return len(self.decisions)
 
     def select(self, index: np.ndarray) -> Episodes:
         """The episodes named by ``index``, in that order."""
-        return Episodes(self.imagination.select(self._where(index)), self.decisions[index], self.latched[index])
+        counters = (self.decisions[index], self.latched[index], self.over[index])
+        return Episodes(self.imagination.select(self._where(index)), *counters)
 
     def replaced(self, index: np.ndarray, part: Episodes) -> Episodes:
         """The same episodes, but those that ``index`` names, in rising order, are the ones of ``part``."""
         if len(index) == len(self):
             return part
-        decisions, latched = self.decisions.copy(), self.latched.copy()
-        decisions[index], latched[index] = part.decisions, part.latched
-        return Episodes(self.imagination.replaced(self._where(index), part.imagination), decisions, latched)
+        decisions, latched, over = self.decisions.copy(), self.latched.copy(), self.over.copy()
+        decisions[index], latched[index], over[index] = part.decisions, part.latched, part.over
+        return Episodes(self.imagination.replaced(self._where(index), part.imagination), decisions, latched, over)
 
     def _where(self, index: np.ndarray) -> Tensor:
         return as_long(index.tolist(), self.imagination.seed.device)
@@ -141,7 +143,8 @@ class ImaginedBatch:
         self.max_decisions, self.futures = max_decisions, futures
         self.observer = Observer(self.simulator, obs_mode)
         self.observation_space = self.observer.space
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (card.action_dim,), np.float32)
+        self.actions = self.checkpoint.actions
+        self.action_space = self.actions.space
         self.render_fps = max(1, card.raw_steps_per_second // card.repeat)
 
     def begin(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:
@@ -160,14 +163,16 @@ class ImaginedBatch:
         else:
             state = self.simulator.begin(frames, tasks, scenes, texts)
         count = len(scenes)
-        episodes = Episodes(state, np.zeros(count, np.int64), np.zeros(count, np.bool_))
+        flags = np.zeros((2, count), np.bool_)
+        episodes = Episodes(state, np.zeros(count, np.int64), *flags)
         return episodes, self.look(episodes)
 
     def advance(self, episodes: Episodes, actions: np.ndarray) -> tuple[Episodes, Seen]:
-        """Every episode after its action (N, A) in [-1, 1]: one pass for all."""
+        """Every episode after its action (N, A) in [-1, 1], as ``checked_actions`` gives them: one pass for all."""
         told = self.observer.told(episodes.imagination)
         state, outcome, spread = self._imagine(told, torch.as_tensor(actions, dtype=torch.float32))
-        return self._seen(Episodes(state, episodes.decisions + 1, episodes.latched), outcome, spread)
+        after = Episodes(state, episodes.decisions + 1, episodes.latched, episodes.over)
+        return self._seen(after, outcome, spread)
 
     def look(self, episodes: Episodes) -> Seen:
         """The newest moment again."""
@@ -201,10 +206,12 @@ class ImaginedBatch:
         return happened, self.simulator.read(happened), spread
 
     def _seen(self, episodes: Episodes, outcome: Outcome, spread: Tensor) -> tuple[Episodes, Seen]:
-        """Before the first decision nothing counts as success."""
+        """Before the first decision nothing counts as success, or as an end."""
         observation, told = self.observer.seen(episodes.imagination, outcome, uncertainty=spread)
         success = (told["success"] > 0.5) & (episodes.decisions > 0)
-        latched = episodes.latched | success
+        latched, over = episodes.latched | success, episodes.over
+        if "termination" in told:
+            over = (told["termination"] > 0.5) & (episodes.decisions > 0)
         info: dict[str, np.ndarray] = {
             "success": success,
             "success_latched": latched.copy(),
@@ -215,7 +222,8 @@ class ImaginedBatch:
         }
         if self.futures > 1:
             info["uncertainty"] = told["uncertainty"]
-        return Episodes(episodes.imagination, episodes.decisions, latched), Seen(observation, told["reward"], info)
+        after = Episodes(episodes.imagination, episodes.decisions, latched, over)
+        return after, Seen(observation, told["reward"], info)
 
 
 def scene_number(seed: int | None, random: np.random.Generator) -> int:

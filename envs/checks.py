@@ -8,30 +8,39 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.envs.decisions import as_numbers
 from sfvgen_plan.errors import UserError, unknown_name
 
 RESET_OPTIONS = ("frames",)
 
 
-def checked_actions(actions: Any, space: gym.Space[Any], ignored: np.ndarray | None = None) -> np.ndarray:
-    """A float32 copy of an action, or of those of N environments, clipped to [-1, 1].
+def checked_actions(
+    actions: Any, kind: Actions, count: int | None = None, ignored: np.ndarray | None = None
+) -> np.ndarray:
+    """Vectors (A,) float32 in [-1, 1] of an action, or (N, A) of those of N environments.
 
     Args:
-        actions: of the shape of ``space``.
-        ignored: (N,) bool, environments that take no action now; theirs becomes zero, whatever it is.
+        actions: of the space of ``kind``; numbers beyond its bounds are clipped.
+        count: N; None for one environment.
+        ignored: (N,) bool, environments that take no action now, whatever theirs is.
 
     Raises:
-        UserError: no numbers, another shape, or a number that is not finite.
+        UserError: no numbers, another shape, a number that is not finite, or none of the discrete actions.
     """
     values = as_numbers(actions)
-    if values.shape != space.shape:
-        raise UserError(f"action has shape {values.shape}; this environment takes {space.shape}")
+    shape = (*(() if count is None else (count,)), *(kind.space.shape or ()))
+    if values.shape != shape:
+        raise UserError(f"action has shape {values.shape}; this environment takes {shape}")
     if ignored is not None:
-        values[ignored] = 0.0
+        values[ignored] = getattr(kind.space, "start", 0.0)
     if not np.isfinite(values).all():
-        raise UserError("action holds NaN or infinity; give values in [-1, 1]")
-    return values.clip(-1.0, 1.0)
+        raise UserError("action holds NaN or infinity; give finite numbers")
+    if isinstance(kind.space, gym.spaces.Discrete):
+        first, last = int(kind.space.start), int(kind.space.start + kind.space.n - 1)
+        if (values != values.round()).any() or values.min() < first or values.max() > last:
+            raise UserError(f"action={values.tolist()} is no whole number from {first} to {last}; give one")
+    return kind.inside(values)
 
 
 def checked_frames(options: Mapping[str, Any], size: int, episodes: int) -> np.ndarray | None:

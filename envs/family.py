@@ -28,6 +28,9 @@ MODULES = (
 
 VARIABLE = "SFVGEN_FAMILIES"
 
+OF_GYMNASIUM = "gym:"
+"""Before the id of any environment of Gymnasium, which is a family of its own (``envs.gym.family``)."""
+
 Entry = str | Callable[..., Any]
 """Something to call: itself, or "module:attribute"; an empty string where there is nothing."""
 
@@ -194,6 +197,8 @@ def family_of(task: str) -> Family:
         UserError: none has it; the message lists the nearest names of all.
     """
     name = str(task)  # None or a number is told of as any other unknown name
+    if name.startswith(OF_GYMNASIUM):
+        return resolve("sfvgen_plan.envs.gym.family:family_for")(name)
     for item in families():
         if name in item.tasks:
             return item

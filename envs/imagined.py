@@ -18,10 +18,11 @@ from sfvgen_plan.model.checkpoint import Checkpoint
 class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
     """One task, imagined: a decision leads to one video frame, made by one pass of the model.
 
-    Spaces are those of the real environment (``sfvgen/Metaworld-v0``, ``sfvgen/RLBench-v0``) at the checkpoint's size
-    and the same ``obs_mode``. Observation in pixels: (size, size, 3) uint8 RGB, always what the model sees, so start
-    frames, too, have been through its autoencoder. Action: (A,) in [-1, 1]. Reward: what the model expects of the real
-    environment's. Never terminates; truncates after ``max_decisions``, after which it may still be stepped.
+    Spaces are those of the real environment (``sfvgen/Metaworld-v0``, ``sfvgen/RLBench-v0``, ``sfvgen/Gym-v0``) at the
+    checkpoint's size and the same ``obs_mode``. Observation in pixels: (size, size, 3) uint8 RGB, always what the model
+    sees, so start frames, too, have been through its autoencoder. Action: (A,) in [-1, 1], or what the environment that
+    was learned takes. Reward: what the model expects of the real environment's. Terminates where the model expects the
+    task to end by itself, if tasks do; truncates after ``max_decisions``. Either way it may still be stepped.
 
     ``info``: ``success_probability`` that the task is solved at this decision, ``success`` (probability above 0.5;
     False after reset, as nothing was decided yet), ``success_latched`` (at any decision so far), ``estimates`` (D,)
@@ -89,15 +90,16 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._shown(seen)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Imagine one decision; values of ``action`` (A,) outside [-1, 1] are clipped.
+        """Imagine one decision; values of ``action`` beyond its bounds are clipped.
 
         Raises:
-            UserError: wrong shape, or a number that is not finite.
+            UserError: wrong shape, a number that is not finite, or none of the discrete actions.
         """
-        held = checked_actions(action, self.action_space)
+        held = checked_actions(action, self.batch.actions)
         self._episodes, seen = self.batch.advance(self._running, held[None])
         observation, info = self._shown(seen)
-        return observation, float(seen.reward[0]), False, self.decisions >= self.batch.max_decisions, info
+        terminated, truncated = bool(self._episodes.over[0]), self.decisions >= self.batch.max_decisions
+        return observation, float(seen.reward[0]), terminated, truncated, info
 
     def render(self) -> np.ndarray | None:
         """The current frame (size, size, 3) uint8; None without a render mode."""
@@ -113,8 +115,9 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             gymnasium.error.ResetNeeded: no episode was started.
         """
-        ended = np.array([self.decisions >= self.batch.max_decisions])
-        return captured(self.batch, self._running, ended, [self.np_random])
+        episodes = self._running
+        ended = episodes.over | (episodes.decisions >= self.batch.max_decisions)
+        return captured(self.batch, episodes, ended, [self.np_random])
 
     def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict]:
         """Return to a state, or to the one in a file; what follows is the same bit for bit.

@@ -54,8 +54,8 @@ class Observer:
         return self.simulator.begin(frames[:, None], tasks, [0] * len(frames), self.texts(tasks, [0] * len(frames)))
 
     def observe(self, state: Imagination, frames: np.ndarray, actions: np.ndarray) -> Imagination:
-        """The same episodes after actions (E, A), clipped to [-1, 1], which led to frames (E, H, W, 3) uint8."""
-        held = torch.as_tensor(np.clip(actions, -1.0, 1.0), dtype=torch.float32)
+        """The same episodes after actions (E, ...) of the environment, which led to frames (E, H, W, 3) uint8."""
+        held = torch.from_numpy(self.simulator.checkpoint.actions.inside(actions))
         return self.simulator.observe(self.told(state), frames[:, None], held[:, None])
 
     def texts(self, tasks: Sequence[str], decisions: Sequence[int]) -> list[str] | None:
@@ -80,8 +80,11 @@ class Observer:
 
     def seen(self, state: Imagination, outcome: Outcome, **more: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Observations (N, ...) of the newest frames, and what ``outcome`` says of them: reward, success, value
-        (N,) float64 and estimates (N, D) float32; ``more`` (N,) besides. All numbers leave the device in one copy."""
+        (N,) float64, termination where it is told, and estimates (N, D) float32; ``more`` (N,) besides. All numbers
+        leave the device in one copy."""
         parts = {"reward": outcome.reward, "success": outcome.success, "value": outcome.value}
+        if outcome.termination is not None:
+            parts["termination"] = outcome.termination
         columns = [part[:, -1] for part in parts.values()] + list(more.values())
         tensors = [torch.stack(columns, 1), outcome.estimates[:, -1]]
         if self.obs_mode == "latent":
@@ -94,7 +97,7 @@ class Observer:
             return self.frames(state), told
         if self.obs_mode == "latent":
             return numbers[:, last:].clip(-LIMIT, LIMIT), told
-        units = [(estimates - self._mean) / self._std, numbers[:, 1:3]]
+        units = [(estimates - self._mean) / self._std, numbers[:, 1:3]]  # success and value
         return np.concatenate(units, axis=1).clip(-LIMIT, LIMIT), told
 
     def frames(self, state: Imagination) -> np.ndarray:
@@ -155,5 +158,5 @@ class CheckpointObservation(gym.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.n
         frame, reward, terminated, truncated, info = self.env.step(action)
         if self._state is None:
             raise gym.error.ResetNeeded("no episode yet; call reset first")
-        self._state = self._observer.observe(self._state, frame[None], np.asarray(action, np.float32)[None])
+        self._state = self._observer.observe(self._state, frame[None], np.asarray(action)[None])
         return self._observer.of(self._state)[0], reward, terminated, truncated, info

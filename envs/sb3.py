@@ -38,8 +38,8 @@ class ImaginedVecEnv(UnwrappedVecEnv):
     """A Stable-Baselines3 ``VecEnv`` over an ``ImaginedVectorEnv``: still one pass of the model for all.
 
     The reward is ``reward_scale * (reward - uncertainty_penalty * uncertainty)``; what the environment gave itself is
-    ``info["reward"]``. Episodes end by truncation alone (``info["TimeLimit.truncated"]``), so values are bootstrapped;
-    at the end ``info["is_success"]`` says whether it was solved.
+    ``info["reward"]``. Where an episode is cut off (``info["TimeLimit.truncated"]``), values are bootstrapped; at its
+    end ``info["is_success"]`` says whether it was solved.
 
     Args:
         env: with ``autoreset_mode`` SAME_STEP.

@@ -22,8 +22,8 @@ from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.io import atomic
 
-FORMAT = "sfvgen-plan imagined state 4"
-_COUNTERS = ("decisions", "latched", "ended")
+FORMAT = "sfvgen-plan imagined state 5"
+_COUNTERS = ("decisions", "latched", "over", "ended")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class ImaginedState:
             UserError: it can't be written there.
         """
         episodes = self.episodes
-        counters = zip(_COUNTERS, (episodes.decisions, episodes.latched, self.ended), strict=True)
+        values = (episodes.decisions, episodes.latched, episodes.over, self.ended)
+        counters = zip(_COUNTERS, values, strict=True)
         tensors = episodes.imagination.tensors() | {name: torch.from_numpy(values) for name, values in counters}
         tensors = {name: values.detach().to("cpu", copy=True).contiguous() for name, values in tensors.items()}
         header = json.dumps([self.checkpoint, self.task, dict(self.settings), [dict(one) for one in self.generators]])
@@ -95,8 +96,8 @@ class ImaginedState:
             if metadata["digest"] != _digest(tensors, metadata["header"]):
                 raise ValueError("its content doesn't match its checksum")
             checkpoint, task, settings, generators = json.loads(metadata["header"])
-            decisions, latched, ended = (tensors[name].numpy() for name in _COUNTERS)
-            episodes = Episodes(Imagination.of_tensors(tensors), decisions, latched)
+            *counters, ended = (tensors[name].numpy() for name in _COUNTERS)
+            episodes = Episodes(Imagination.of_tensors(tensors), *counters)
         except UserError:
             raise
         except (SafetensorError, OSError, ValueError, KeyError) as error:

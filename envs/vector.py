@@ -110,10 +110,10 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return observation, _masked(seen.info, mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Imagine one decision in every environment, from actions (N, A); values outside [-1, 1] are clipped.
+        """Imagine one decision in every environment, from N actions; values beyond their bounds are clipped.
 
         Raises:
-            UserError: another shape, or a number that is not finite.
+            UserError: another shape, a number that is not finite, or none of the discrete actions.
             gymnasium.error.ResetNeeded: no episode yet, or with autoreset DISABLED one that has ended.
         """
         episodes, ended = self._running, self._ended
@@ -123,7 +123,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 'call reset(options={"reset_mask": ...}) first'
             )
         resetting = ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
-        held = checked_actions(actions, self.action_space, resetting)
+        held = checked_actions(actions, self.batch.actions, self.num_envs, resetting)
         if resetting.all():
             episodes, seen = self._begin(resetting)
         else:
@@ -131,14 +131,16 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             if resetting.any():
                 episodes = self._put(episodes, seen, resetting)
         rewards = np.where(resetting, 0.0, seen.reward)
+        terminations = ~resetting & episodes.over
         truncations = ~resetting & (episodes.decisions >= self.batch.max_decisions)
+        over = terminations | truncations
         infos: dict[str, Any] = {}
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and truncations.any():
-            infos = self._final(seen, truncations)
-            episodes = self._put(episodes, seen, truncations)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
+            infos = self._final(seen, over)
+            episodes = self._put(episodes, seen, over)
         infos |= _masked(seen.info, np.ones(self.num_envs, np.bool_))
-        self._episodes, self._ended = episodes, truncations.copy()
-        return seen.observation, rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
+        self._episodes, self._ended = episodes, over
+        return seen.observation, rewards, terminations, truncations, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The current frames (size, size, 3) uint8; None without a render mode."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sfvgen_plan.errors import UserError
@@ -122,6 +123,8 @@ class Imaginer:
         remembers: episodes learn what they see; False reads memory layers, which then know nothing.
         compiled: compile the step, and capture it for numbers of episodes that come again; only on a GPU, where it is
             told, and not if it is to be exact.
+        one_hot: actions stand for one of a set: the largest number of each counts.
+        terminates: episodes may end by themselves, which a head tells.
 
     Raises:
         UserError: ``sampler_steps`` below 1.
@@ -134,6 +137,8 @@ class Imaginer:
         exact: bool = False,
         remembers: bool = True,
         compiled: bool = False,
+        one_hot: bool = False,
+        terminates: bool = False,
     ) -> None:
         if sampler_steps < 1:
             raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
@@ -142,6 +147,7 @@ class Imaginer:
         if self.device.type == "cuda" and not exact:
             self.network = copy.deepcopy(network).rounded_().requires_grad_(False)
         self.sampler_steps, self.exact, self.remembers = sampler_steps, exact, remembers
+        self.one_hot, self.terminates = one_hot, terminates
         self.levels = noise_levels(sampler_steps)
         self.denoiser_calls = 0
         self._replays: Replays | None = None
@@ -197,7 +203,7 @@ class Imaginer:
         actions: list[Tensor] = []
 
         def choose(g: int, features: Tensor) -> Tensor:
-            actions.append(policy(g, features))
+            actions.append(self._played(policy(g, features)))
             return actions[-1]
 
         after, latents, features = self._followed(state, choose, decisions)
@@ -287,7 +293,7 @@ class Imaginer:
         mean, std = (said.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
         return Outcome(
             said.reward * config.reward_scale, said.success.sigmoid(), said.value, said.estimates * std + mean,
-            said.termination.sigmoid(), latents, features,
+            said.termination.sigmoid() if self.terminates else None, latents, features,
         )  # fmt: skip
 
     def _checked(self, state: Imagination, actions: Tensor) -> Tensor:
@@ -296,7 +302,14 @@ class Imaginer:
             raise UserError(f"actions of shape {tuple(actions.shape)} don't fit; give ({wanted[0]}, G, {wanted[1]})")
         if not bool(actions.isfinite().all()):
             raise UserError("actions hold NaN or infinity; give numbers in [-1, 1]")
-        return actions.to(self.device, torch.float32).clamp(-1, 1)
+        return self._played(actions.to(self.device, torch.float32))
+
+    def _played(self, actions: Tensor) -> Tensor:
+        """Actions (..., A) as the network was taught them."""
+        if not self.one_hot:
+            return actions.clamp(-1, 1)
+        # Gradients pass as if nothing had been chosen.
+        return F.one_hot(actions.argmax(-1), self.action_dim) + (actions - actions.detach())
 
 
 def _fixed(actions: Tensor) -> Policy:

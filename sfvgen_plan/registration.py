@@ -12,6 +12,7 @@ ENVIRONMENTS = {
     "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld.env:make_metaworld",
     "sfvgen/Goals-v0": "sfvgen_plan.envs.goals.env:make_goal",
     "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.return_env:make_rlbench",
+    "sfvgen/Gym-v0": "sfvgen_plan.envs.gym.env:GymEnv",
     "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.make:make_memory",
     "sfvgen/MemoryReturn-v0": "sfvgen_plan.envs.memory.return_env:MemoryReturnEnv",
     "sfvgen/MemoryRevisit-v0": "sfvgen_plan.envs.memory.revisit_env:MemoryRevisitEnv",

@@ -54,7 +54,8 @@ class LearnedSimulator(Imaginer):
                 f"memory=True: checkpoint {checkpoint.path} has no memory layers; give one of train=memory, or leave "
                 "memory out"
             )
-        super().__init__(network, sampler_steps, exact, memory is not False, compiled)
+        card, one_hot = checkpoint.card, checkpoint.actions.discrete
+        super().__init__(network, sampler_steps, exact, memory is not False, compiled, one_hot, card.terminates)
         self.checkpoint, self.pipeline = checkpoint, checkpoint.pipeline
         self.memory = checkpoint.has_memory and memory is not False
         self._known: dict[str, Tensor] = {}

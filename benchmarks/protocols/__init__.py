@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.family import Family, families, family_of
+from sfvgen_plan.envs.family import OF_GYMNASIUM, Family, families, family_of
 from sfvgen_plan.errors import UserError, unknown_name
 
 FOR_SINGLE_TASKS = ("metaworld-10", "metaworld-50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
@@ -120,6 +120,8 @@ def load_protocol(name: str) -> Protocol:
         UserError: no such protocol.
     """
     if name not in protocol_names():
+        if name.startswith(OF_GYMNASIUM):
+            return _protocol_of(family_of(name))
         for item in families():
             if item.name == name:
                 return _protocol_of(item)

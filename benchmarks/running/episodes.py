@@ -15,6 +15,7 @@ from typing import Any, cast
 import gymnasium
 import numpy as np
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import SingleAgent, kind_of
 from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
 from sfvgen_plan.benchmarks.protocols import Protocol
@@ -200,7 +201,7 @@ class Player:
         return self._episode.ended(self._agent.stats())
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
-        frame, reward, terminated, truncated, info = env.step(action)
+        frame, reward, terminated, truncated, info = env.step(Actions(env.action_space).outside(action))
         reward = float(reward)
         if not math.isfinite(reward):
             raise ValueError(f"the environment's reward is {reward}")

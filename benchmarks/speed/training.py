@@ -82,7 +82,7 @@ def random_batch(network: VideoTransformer, size: int, frames: int) -> dict[str,
     shapes = {
         "truth": pictures, "shown": pictures, "shown_noise": lead, "noisy": pictures, "noise": lead,
         "actions": (*lead, config.action_dim), "given": lead, "place": (*lead, config.action_dim),
-        "text": (*lead, config.text_dim), "labels": (*lead, 8), "estimates": (*lead, config.readouts),
+        "text": (*lead, config.text_dim), "labels": (*lead, 9), "estimates": (*lead, config.readouts),
         "expert": (*lead, config.action_dim),
     }  # fmt: skip
     generator = torch.Generator(device).manual_seed(0)

@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,8 @@ class EpisodeArrays:
         action_start: (E,) int64, index of the first decision.
         lengths: (E,) int64, decisions.
         actions: (A, numbers) float32 in [-1, 1], as executed.
-        expert_actions: (A, numbers) float32 in [-1, 1], what the expert would have done instead; NaN in ``OWN`` ones.
-        reward: (A,) float32, at most ``source.reward_scale``.
+        expert_actions: (A, numbers) float32 in [-1, 1], what the expert would have done instead; NaN without one.
+        reward: (A,) float32, in size at most ``source.reward_scale``.
         success: (A,) bool.
         estimates: (F, D) float32, the true values of ``source.readouts``.
         state: (F, S) float32, the simulator's own numbers.
@@ -60,6 +60,7 @@ class EpisodeArrays:
         sub_goals: texts of parts of episodes.
         sub_goal: (A,) int64, index into ``sub_goals`` of what the decision worked on, -1 where there is but the
             instruction; None for all of them.
+        terminated: (E,) bool, the task ended by itself, rather than being cut off; None: all were cut off.
     """
 
     frames: np.ndarray
@@ -84,6 +85,7 @@ class EpisodeArrays:
     source: Source
     sub_goals: list[str] = field(default_factory=list)
     sub_goal: np.ndarray | None = None
+    terminated: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of episodes."""
@@ -101,6 +103,7 @@ class _Entry:
     kind: str
     seed: int
     decisions: int
+    terminated: bool
 
 
 def load_episodes(
@@ -150,9 +153,10 @@ def load_episodes(
         camera=str(settings["camera"]),
         size=int(settings["size"]),
         repeat=int(settings["repeat"]),
-        source=Source.of_collection(settings, str(folder)),
+        source=_measured(Source.of_collection(settings, str(folder)), arrays["reward"]),
         sub_goals=sub_goals,
         sub_goal=sub_goal,
+        terminated=np.array([entry.terminated for entry in chosen]),
     )
 
 
@@ -174,6 +178,11 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     return metadata
 
 
+def _measured(source: Source, reward: np.ndarray) -> Source:
+    """With the scale of rewards (A,) where the simulator didn't know it."""
+    return source if source.reward_scale else replace(source, reward_scale=float(np.abs(reward).max()) or 1.0)
+
+
 def _entry(file: h5py.File, index: int) -> _Entry:
     attributes = file[f"episode_{index}"].attrs
     return _Entry(
@@ -184,6 +193,7 @@ def _entry(file: h5py.File, index: int) -> _Entry:
         str(attributes["kind"]),
         int(attributes["seed"]),
         int(attributes["total_steps"]),
+        bool(file[f"episode_{index}/terminations"][-1]),
     )
 
 

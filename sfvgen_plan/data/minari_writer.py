@@ -106,8 +106,8 @@ def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settin
     observations["state"] = episode.state
     group["actions"] = episode.actions
     group["rewards"] = episode.rewards
-    group["terminations"] = np.zeros(decisions, bool)
-    group["truncations"] = np.arange(decisions) == decisions - 1
+    last = np.arange(decisions) == decisions - 1
+    group["terminations"], group["truncations"] = last & episode.terminated, last & (not episode.terminated)
     infos = group.create_group("infos")
     infos["expert_action"] = episode.expert_actions
     infos["success"] = episode.success

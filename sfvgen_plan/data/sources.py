@@ -15,15 +15,17 @@ class Source:
 
     Attributes:
         readouts: names of the state numbers that ``info["estimates"]`` has and that models read out of frames.
-        reward_scale: largest reward of a decision.
+        reward_scale: largest size of a decision's reward; 0: that of the episodes, measured when they are read.
         raw_steps_per_second: for videos; nominal where a decision takes as long as it needs.
         licence: notice that goes with data and with checkpoints trained on them; empty where none has to.
+        actions: the environment's action space (``Actions.stored``); None where it is that of the vectors in the data.
     """
 
     readouts: tuple[str, ...]
     reward_scale: float
     raw_steps_per_second: int
     licence: str = ""
+    actions: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

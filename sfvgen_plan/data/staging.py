@@ -14,7 +14,7 @@ from sfvgen_plan.data.chunks import compress_frames
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.io import atomic
 
-_PLAIN = ("task", "instruction", "kind", "seed", "frame_shape", "description", "sub_goals")
+_PLAIN = ("task", "instruction", "kind", "seed", "frame_shape", "description", "sub_goals", "terminated")
 _ARRAYS = ("state", "estimates", "actions", "expert_actions", "rewards", "success", "sub_goal")
 
 
@@ -36,6 +36,7 @@ class StagedEpisode:
         description: what this episode was about, in the simulator's words; empty where the instruction says it.
         sub_goals: texts of the episode's parts; empty where it has but its instruction.
         sub_goal: (T + 1,) int64, which of them the decision at each state works on; empty likewise.
+        terminated: whether the task ended by itself, rather than being cut off.
     """
 
     task: str
@@ -53,6 +54,7 @@ class StagedEpisode:
     description: str = ""
     sub_goals: tuple[str, ...] = ()
     sub_goal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    terminated: bool = False
 
     @classmethod
     def from_frames(cls, frames: np.ndarray, **values: Any) -> StagedEpisode:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
@@ -48,7 +47,8 @@ class AutoencoderObjective(nn.Module):
         each = error.abs() + error.square() + weights.large * error.pow(4)
         reconstruction = ((1 + weights.foreground * differs) * each).mean()
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
-        state = F.mse_loss(self.readout(posterior.mean).float(), estimates)
+        gap = self.readout(posterior.mean).float()[:, : estimates.shape[1]] - estimates
+        state = gap.square().sum() / max(1, gap.numel())
         return {
             "loss": reconstruction + weights.kl * divergence + weights.readout * state,
             "psnr": -10 * torch.log10(error.detach().square().mean() / 4),
@@ -65,7 +65,7 @@ class AutoencoderStage:
     def __init__(self, data: TrainingData, vae: AutoencoderKL, weights: AutoencoderLoss) -> None:
         self.data = data
         self.shape = latent_shape(vae, data)
-        self.objective = AutoencoderObjective(vae, Readout(self.shape, data.estimates.shape[1]), weights)
+        self.objective = AutoencoderObjective(vae, Readout(self.shape, max(1, data.estimates.shape[1])), weights)
         self.candidates = data.indices(~data.held_out)
         self.backgrounds = task_backgrounds(data)
         mean, std = estimate_scale(data)

@@ -33,6 +33,7 @@ class TrainingData:
         action: (F, A) action that led into the frame; zero for first frames.
         expert: (F, A) the action in the frame that a prior may learn; ``has_expert`` (F,) where there is one.
         reward, success: (F,) labels of the frame; ``labelled`` (F,) False for first frames.
+        terminated: (F,) True in the last frames of episodes that ended by themselves.
         estimates: (F, D).
         task: (F,) task index.
         first, last: (F,) index of the first and last frame of the frame's episode.
@@ -49,6 +50,7 @@ class TrainingData:
     has_expert: Tensor
     reward: Tensor
     success: Tensor
+    terminated: Tensor
     labelled: Tensor
     estimates: Tensor
     task: Tensor
@@ -102,6 +104,9 @@ def to_training_data(
     episode = torch.arange(count).repeat_interleave(lengths + 1)
     first = torch.as_tensor(episodes.episode_start, dtype=torch.int64)[episode]
     number = torch.arange(frame_count)
+    by_itself = torch.zeros(count, dtype=torch.bool)
+    if episodes.terminated is not None:
+        by_itself = torch.as_tensor(episodes.terminated)
     started = number > first  # an action led here
     ended = number == first + lengths[episode]  # no action follows
     action_number = number - episode - 1  # of the action that led here: frames minus one first frame per episode
@@ -124,6 +129,7 @@ def to_training_data(
         has_expert=place(scatter(known, ~ended, 1) > 0),
         reward=place(scatter(episodes.reward, started, 0)),
         success=place(scatter(episodes.success, started, 0)),
+        terminated=place(ended & by_itself[episode]),
         labelled=place(started),
         estimates=place(torch.as_tensor(episodes.estimates, dtype=torch.float32)),
         task=place(torch.as_tensor(episodes.task, dtype=torch.int64)[episode]),

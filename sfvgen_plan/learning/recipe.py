@@ -98,7 +98,8 @@ class VideoSettings:
         gamma: discount per decision of the value.
         expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
         success_share: progress is that share of success, and the rest of reward.
-        estimates, reward, success, value, prior, inverse: weights of the heads' losses beside the denoising loss.
+        estimates, reward, success, termination, value, prior, inverse: weights of the heads' losses beside the
+            denoising loss.
 
     Raises:
         UserError: a number that makes no sense. The message begins with the setting's name.
@@ -121,6 +122,7 @@ class VideoSettings:
     estimates: float = 0.5
     reward: float = 1.0
     success: float = 0.1
+    termination: float = 0.1
     value: float = 1.0
     prior: float = 1.0
     inverse: float = 0.1
@@ -130,7 +132,8 @@ class VideoSettings:
         check_number("shown", self.shown, 1)
         for name in ("drop_action", "drop_text", "dream", "rarity", "gamma", "expectile", "success_share"):
             check_number(name, getattr(self, name), 0, 1)
-        for name in ("context_noise", "dream_from", "estimates", "reward", "success", "value", "prior", "inverse"):
+        heads = ("estimates", "reward", "success", "termination", "value", "prior", "inverse")
+        for name in ("context_noise", "dream_from", *heads):
             check_number(name, getattr(self, name), 0)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sfvgen_plan.data.episodes import EpisodeArrays, read_metadata
 from sfvgen_plan.data.minari_writer import METADATA_FILE
 from sfvgen_plan.learning.recipe import Recipe
@@ -33,6 +35,8 @@ def new_card(
         readouts=list(source.readouts) if recipe.base is None else [],
         training=_record(config, episodes, start, overrides),
         sub_goals=episodes.sub_goals,
+        actions=source.actions,
+        terminates=bool(np.any(episodes.terminated)),
     )
 
 

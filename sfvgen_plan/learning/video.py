@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
@@ -40,18 +41,18 @@ class VideoObjective(nn.Module):
         expert: Tensor,
     ) -> dict[str, Tensor]:
         """Tokens truth, shown, noisy (B, T, S, V); noise levels, given (B, T); actions, place, expert (B, T, A); text
-        (B, T, E); unit-scale estimates (B, T, D); labels (B, T, 8): whether the frame exists, whether something led to
-        it, reward (unit scale), success, progress, whether the episode ends there, whether there is an expert's action,
-        whether prior10 may learn from it."""
+        (B, T, E); unit-scale estimates (B, T, D); labels (B, T, 9): whether the frame exists, whether something led to
+        it, reward (unit scale), success, progress, whether the data ends there, whether the task does, whether there is
+        an expert's action, whether prior10 may learn from it."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
-        real, led, reward, success, progress, ends, has_expert, few = labels.unbind(-1)
+        real, led, reward, success, progress, ends, terminated, has_expert, few = labels.unbind(-1)
         output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known, real * s.loop)
         wanted = target(truth, noisy, noise)
         denoising = mean((output - wanted).square().mean((-1, -2)), real * led)
         features = network.features(tokens)
         said = network.read(features)
-        gap = self._value_target(said.value, progress, ends) - said.value
+        gap = self._value_target(said.value, progress, ends, terminated) - said.value
         lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
         follows = real * torch.maximum(ends, F.pad(real[:, 1:], (0, 1)))
         proposed = network.prior(features).float()
@@ -60,9 +61,10 @@ class VideoObjective(nn.Module):
         unknown = (real * led * (1 - given))[:, 1:]
         losses = {
             "denoising": denoising,
-            "state": mean((said.estimates - estimates).square().mean(-1), real),
+            "state": mean((said.estimates - estimates).square().sum(-1) / max(1, estimates.shape[-1]), real),
             "reward": mean((said.reward - reward).square(), real * led),
-            "success": mean(F.binary_cross_entropy_with_logits(said.success, success, reduction="none"), real * led),
+            "success": mean(cross_entropy(said.success, success, reduction="none"), real * led),
+            "termination": mean(cross_entropy(said.termination, terminated, reduction="none"), real * led),
             "value": mean(lean * gap.square(), follows),
             "prior": mean((proposed - expert).square().mean(-1), real * has_expert),
             "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * few),
@@ -70,16 +72,17 @@ class VideoObjective(nn.Module):
         }
         loss = (
             losses["denoising"] + s.estimates * losses["state"] + s.reward * losses["reward"]
-            + s.success * losses["success"] + s.value * losses["value"] + s.prior * losses["prior"]
-            + losses["prior10"] + s.inverse * losses["inverse"]
+            + s.success * losses["success"] + s.termination * losses["termination"] + s.value * losses["value"]
+            + s.prior * losses["prior"] + losses["prior10"] + s.inverse * losses["inverse"]
         )  # fmt: skip
         return {"loss": loss, **losses}
 
-    def _value_target(self, value: Tensor, progress: Tensor, ends: Tensor) -> Tensor:
-        """One decision ahead; an episode's last frame goes on from itself, for nothing is known of what follows."""
-        value = value.detach().clamp(0, 1)
-        ahead = torch.where(ends > 0, value, F.pad(value[:, 1:], (0, 1)))
-        earned = torch.where(ends > 0, progress, F.pad(progress[:, 1:], (0, 1)))
+    def _value_target(self, value: Tensor, progress: Tensor, ends: Tensor, terminated: Tensor) -> Tensor:
+        """One decision ahead. Nothing follows the end of a task; where only the data ends, it goes on from itself, for
+        nothing is known of what follows."""
+        value = value.detach().clamp(-1, 1)
+        ahead = torch.where(ends > 0, value, F.pad(value[:, 1:], (0, 1))) * (1 - terminated)
+        earned = torch.where(ends > 0, progress, F.pad(progress[:, 1:], (0, 1))) * (1 - terminated)
         return (1 - self.settings.gamma) * earned + self.settings.gamma * ahead
 
 
@@ -114,7 +117,7 @@ class VideoStage:
         progress = settings.success_share * data.success + (1 - settings.success_share) * reward
         number = torch.arange(len(data.task), device=data.task.device)
         ends = number == data.last
-        facts = (data.labelled, reward, data.success, progress, ends, data.has_expert, data.few)
+        facts = (data.labelled, reward, data.success, progress, ends, data.terminated, data.has_expert, data.few)
         self.facts = torch.stack([fact.float() for fact in facts], -1)
         self.place = place_of(data)
         # A window may begin anywhere but where less than half of it would be left; a shorter episode is seen whole.

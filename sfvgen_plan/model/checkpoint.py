@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint
 from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.card import model_card
@@ -37,10 +38,12 @@ class CheckpointCard:
         size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
         raw_steps_per_second: of the simulator.
         action_dim: numbers in an action.
-        reward_scale: the largest reward of a decision.
+        reward_scale: the largest size of a decision's reward.
         readouts: names of the state numbers that the heads read out of a frame.
         training: free-form record of data, seeds, command, device, time and losses.
         sub_goals: texts beside the instructions that parts of episodes were described by.
+        actions: the environment's action space, as ``Actions.stored`` gives it; None: numbers in [-1, 1].
+        terminates: whether tasks end by themselves, so that imagined ones do, too.
     """
 
     tasks: dict[str, str]
@@ -53,6 +56,8 @@ class CheckpointCard:
     readouts: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)
     sub_goals: list[str] = field(default_factory=list)
+    actions: dict[str, Any] | None = None
+    terminates: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,11 @@ class Checkpoint:
     def repeat(self) -> int:
         """Raw simulator steps per decision."""
         return self.card.repeat
+
+    @cached_property
+    def actions(self) -> Actions:
+        """Of the environment, and how the network is told of them."""
+        return Actions.of(self.card.actions, self.card.action_dim)
 
     @cached_property
     def hash(self) -> str:
@@ -229,6 +239,7 @@ def _read_card(file: Path) -> CheckpointCard:
     numbers = (card.size, card.repeat, card.raw_steps_per_second, card.action_dim)
     named = isinstance(card.tasks, dict) and all(isinstance(text, str) for text in card.tasks.values())
     listed = all(isinstance(text, str) for text in (*card.sub_goals, *card.readouts))
+    Actions.of(card.actions, card.action_dim)  # KeyError and the like if it is none
     if not named or not listed or not card.tasks or not all(type(number) is int and number > 0 for number in numbers):
         raise ValueError(f"{file.name} is no checkpoint card: tasks, read-outs, size, repeat or action_dim is off")
     return card

@@ -1,0 +1,1 @@
+"""Environments that are registered with Gymnasium, made tasks by their ids."""
