@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import PredictingAgent
 from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.prior import ReactiveAgent
@@ -135,10 +136,12 @@ class PolicyAgent(ReactiveAgent):
         named: str = "model",
         memory: bool | None = None,
     ) -> None:
-        wanted = gym.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
-        if model.action_space != wanted:
+        wanted, self.actions = Actions.of(None, action_dim), Actions(model.action_space)
+        if checkpoint is not None:
+            wanted = checkpoint.actions
+        if self.actions.space != wanted.space and (checkpoint is not None or self.actions.dim != wanted.dim):
             raise UserError(
-                f"agent={named!r} was trained for actions {model.action_space}, the environment's are {wanted}; "
+                f"agent={named!r} was trained for actions {model.action_space}, the environment's are {wanted.space}; "
                 "train it for these"
             )
         self.model, self.named = model, named
@@ -162,7 +165,7 @@ class PolicyAgent(ReactiveAgent):
     def answer(self, lanes: Sequence[int], state: Any) -> np.ndarray:
         """Actions (E, A) in [-1, 1]."""
         seen = self._checked(state) if self._observer is None else self._observer.of(state)
-        return np.asarray(self._predict(lanes, seen), np.float32).clip(-1.0, 1.0)
+        return self.actions.inside(self._predict(lanes, seen))
 
     def _predict(self, lanes: Sequence[int], observations: np.ndarray) -> Any:
         if type(self.model).__name__ == "RecurrentPPO":  # the one algorithm here with a state
@@ -192,7 +195,7 @@ def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, An
     if not sees_pixels(model):
         checkpoint = Given(checkpoint, device).load()
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else None
-    return PolicyAgent(model, loaded, loaded.card.action_dim if loaded else action_dim, name, memory)
+    return PolicyAgent(model, loaded, action_dim, name, memory)
 
 
 def needs_checkpoint(name: str) -> bool:

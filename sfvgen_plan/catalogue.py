@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from sfvgen_plan.errors import UserError
 
@@ -45,6 +46,15 @@ def covered_tasks(folder: Path) -> list[str]:
         return list(json.loads((folder / CARD_FILE).read_text())["tasks"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def frames_of(folder: Path) -> dict[str, Any]:
+    """Camera, size and repeat that a checkpoint was trained with; nothing if its card can't be read."""
+    try:
+        card = json.loads((folder / CARD_FILE).read_text())
+        return {name: card[name] for name in ("camera", "size", "repeat")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def check_covers(given: str | Path | None, tasks: Iterable[str]) -> None:

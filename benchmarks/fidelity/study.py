@@ -24,16 +24,19 @@ BLOCKS = {"cpu": 8, "other": 64}
 """Episodes that are imagined side by side and stored together."""
 
 
-def rules(suite: str, tasks: Sequence[str], max_decisions: int, first_seed: int, episodes: int) -> Protocol:
+def rules(
+    suite: str, tasks: Sequence[str], max_decisions: int, first_seed: int, episodes: int, checkpoint: str | None = None
+) -> Protocol:
     """The rules that episodes are played by, with the tasks to play; episodes end with their first success.
 
     Args:
         suite: the protocol, unless ``tasks`` name some of one.
+        checkpoint: whose frames are played where no protocol says which.
 
     Raises:
         UserError: unknown task or suite, tasks of several protocols, or seeds that belong to training data.
     """
-    protocol = protocol_for_task(tasks[0]) if tasks else load_protocol(suite)
+    protocol = protocol_for_task(tasks[0], checkpoint) if tasks else load_protocol(suite)
     for task in tasks:
         if task not in protocol.tasks:
             raise UserError(f"task={task!r} is not in protocol {protocol.id!r} of {tasks[0]!r}; give it a run apart")

@@ -8,12 +8,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from sfvgen_plan.catalogue import find_checkpoint, frames_of
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.family import OF_GYMNASIUM, Family, families, family_of
+from sfvgen_plan.envs.family import Family, families, family_of
 from sfvgen_plan.errors import UserError, unknown_name
 
 FOR_SINGLE_TASKS = ("metaworld-10", "metaworld-50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
@@ -84,9 +86,14 @@ class Protocol:
         return dataclasses.replace(self, first_seed=0, episodes=1).hash
 
     def variant(
-        self, *, max_decisions: int | None = None, first_seed: int | None = None, episodes: int | None = None
+        self,
+        *,
+        max_decisions: int | None = None,
+        first_seed: int | None = None,
+        episodes: int | None = None,
+        **frames: Any,
     ) -> Protocol:
-        """The same rules with another limit or other seeds.
+        """The same rules with another limit, other seeds, or other ``frames`` (camera, size, repeat).
 
         Fewer of the same seeds stay under the same id, since every row would be the same; anything else becomes
         ``<id>~<hash>``, so that its rows are never ranked together with the original's.
@@ -99,12 +106,13 @@ class Protocol:
             max_decisions=self.max_decisions if max_decisions is None else max_decisions,
             first_seed=self.first_seed if first_seed is None else first_seed,
             episodes=self.episodes if episodes is None else episodes,
+            **frames,
         )
         subset = changed.seeds[0] in self.seeds and changed.seeds[-1] in self.seeds
-        if subset and changed.max_decisions == self.max_decisions:
+        if subset and changed.rules_hash == self.rules_hash:
             return changed
         # Variants that differ in seeds only share an id.
-        return dataclasses.replace(changed, id=f"{self.id}~{changed.rules_hash[:8]}")
+        return dataclasses.replace(changed, id=f"{self.id.partition('~')[0]}~{changed.rules_hash[:8]}")
 
 
 def protocol_names() -> list[str]:
@@ -120,8 +128,6 @@ def load_protocol(name: str) -> Protocol:
         UserError: no such protocol.
     """
     if name not in protocol_names():
-        if name.startswith(OF_GYMNASIUM):
-            return _protocol_of(family_of(name))
         for item in families():
             if item.name == name:
                 return _protocol_of(item)
@@ -132,9 +138,9 @@ def load_protocol(name: str) -> Protocol:
     return Protocol(tasks=tuple(tasks), **values)
 
 
-def protocol_for_task(task: str) -> Protocol:
+def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protocol:
     """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any, else
-    that of its simulator.
+    its simulator's defaults, with the frames of the ``checkpoint`` if one is given.
 
     Raises:
         UserError: unknown task.
@@ -144,7 +150,8 @@ def protocol_for_task(task: str) -> Protocol:
         protocol = load_protocol(name)
         if task in protocol.tasks:
             return protocol
-    return _protocol_of(family_of(task))
+    usual = _protocol_of(family_of(task))
+    return usual.variant(**frames_of(find_checkpoint(checkpoint))) if checkpoint else usual
 
 
 def _protocol_of(family: Family) -> Protocol:

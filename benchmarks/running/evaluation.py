@@ -80,7 +80,7 @@ class Evaluation:
             tasks, usual = protocol.tasks, protocol.episodes
         else:
             tasks, usual = (canonical(str(task)),), EPISODES_OF_A_TASK
-            protocol = protocol_for_task(tasks[0])
+            protocol = protocol_for_task(tasks[0], checkpoint)
         protocol = protocol.variant(max_decisions=max_decisions, first_seed=seed, episodes=episodes or usual)
         settings, name = agent_settings(agent, overrides)
         check_plays(agent, tasks)

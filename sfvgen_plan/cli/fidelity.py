@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
     settings = configured(Settings, own)
     policies = named_policies(args.agent, agent, settings)
     tasks = [canonical(task) for task in args.task or ()]
-    protocol = rules(args.suite, tasks, args.max_decisions, args.seed, args.episodes)
+    protocol = rules(args.suite, tasks, args.max_decisions, args.seed, args.episodes, args.checkpoint)
     check_covers(args.checkpoint, protocol.tasks)
     family_of(protocol.tasks[0]).check_drawing()
 

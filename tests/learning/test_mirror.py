@@ -42,6 +42,7 @@ def recorded(frames: int, held_out: bool) -> TrainingData:
         has_expert=flags,
         reward=some,
         success=some,
+        terminated=flags,
         labelled=flags,
         estimates=some[:, None].repeat(1, 10),
         task=whole,

@@ -1,0 +1,159 @@
+"""An environment that knows nothing of this package, with discrete actions and with numbers: from nothing to a score,
+and its imagined twin."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from sfvgen_plan.cli import main
+from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.envs.imagined import ImaginedEnv
+from sfvgen_plan.envs.vector import ImaginedVectorEnv
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.learning.data import to_training_data
+from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
+
+DISCRETE, NUMBERS = "gym:dot_env:Dot-v0", "gym:dot_env:DotBox-v0"
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """What a verb says as JSON."""
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
+    """An empty folder to work in, and the module of the environment where every process finds it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("own"))
+        patch.syspath_prepend(str(request.config.rootpath / "tests"))
+        yield
+
+
+@pytest.fixture(scope="module", params=[DISCRETE, NUMBERS])
+def trained(request: pytest.FixtureRequest, place: None) -> tuple[str, Path, Path]:
+    """Task, dataset and checkpoint of frames of 32 pixels, two steps a decision."""
+    kind = request.param.rpartition(":")[2]
+    data, checkpoint = Path(kind), Path(f"{kind}-checkpoint")
+    frames = ("--size", "32", "--repeat", "2", "--workers", "1")
+    assert main(["collect", "--task", request.param, "--out", str(data), "--episodes", "8", *frames]) == 0
+    assert main(["train", "--data", str(data), "--out", str(checkpoint), "train=tiny"]) == 0
+    return request.param, data, checkpoint
+
+
+@pytest.fixture
+def checkpoint(trained: tuple[str, Path, Path]) -> Checkpoint:
+    return load_checkpoint(trained[2])
+
+
+def ending(checkpoint: Checkpoint, at: float) -> None:
+    """Have the model expect an end after every decision, or never."""
+    with torch.no_grad():
+        checkpoint.pipeline.transformer.reader[-1].bias[2] = at
+
+
+def test_the_data_says_how_episodes_ended_and_has_no_advice(trained: tuple[str, Path, Path]) -> None:
+    task, data, _ = trained
+    episodes = load_episodes(data)
+    assert (episodes.tasks, set(episodes.kind), episodes.repeat, episodes.size) == ([task], {"random"}, 2, 32)
+    lasts = episodes.action_start + episodes.lengths - 1
+    assert episodes.terminated is not None and 0 < episodes.terminated.sum() < len(episodes)
+    np.testing.assert_array_equal(episodes.terminated, episodes.estimates[lasts + np.arange(len(lasts)) + 1, 0] == 0)
+    assert episodes.source.reward_scale == np.abs(episodes.reward).max() > 1
+    tensors = to_training_data(episodes, torch.device("cpu"))
+    assert not tensors.has_expert.any() and tensors.expert.isfinite().all()
+    assert tensors.terminated.nonzero().flatten().tolist() == [
+        int(start + length)
+        for start, length, ended in zip(episodes.episode_start, episodes.lengths, episodes.terminated, strict=True)
+        if ended
+    ]
+    if task == DISCRETE:
+        assert set(map(tuple, episodes.actions.tolist())) == {(1, 0, 0), (0, 1, 0), (0, 0, 1)}
+
+
+@pytest.mark.filterwarnings("ignore:.*symmetric")
+def test_the_imagined_twin_has_the_same_spaces(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+    task, _, folder = trained
+    frames = {"size": checkpoint.size, "repeat": checkpoint.repeat}
+    real = gym.make("sfvgen_plan:sfvgen/Gym-v0", task=task, **frames)
+    imagined = gym.make("sfvgen/Imagined-v0", task=task, checkpoint=folder)
+    assert (imagined.action_space, imagined.observation_space) == (real.action_space, real.observation_space)
+    check_env(imagined.unwrapped, skip_render_check=True)
+    with pytest.raises(UserError, match="action"):
+        imagined.unwrapped.step("left")
+
+
+def test_imagined_episodes_end_where_the_model_says_so(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+    env = ImaginedEnv(trained[0], checkpoint)
+    for at, ends in ((-99.0, False), (99.0, True)):
+        ending(checkpoint, at)
+        env.reset(seed=0)
+        assert env.step(env.action_space.sample())[2] is ends
+        state = env.get_state()
+        assert bool(state.ended[0]) is ends
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_many_at_once_are_as_one_by_one(trained: tuple[str, Path, Path], checkpoint: Checkpoint, mode: str) -> None:
+    many = ImaginedVectorEnv(3, trained[0], checkpoint, mode, max_decisions=4, exact=True)
+    alone = gym.vector.SyncVectorEnv(
+        [lambda: ImaginedEnv(trained[0], checkpoint, max_decisions=4, exact=True)] * 3,
+        autoreset_mode=many.autoreset_mode,
+    )
+    many.action_space.seed(0)
+    many.reset(seed=0), alone.reset(seed=0)
+    for step in range(7):
+        ending(checkpoint, 99.0 if step == 2 else -99.0)
+        actions = many.action_space.sample()
+        (seen, rewards, *ended, _), (same, earned, *over, _) = many.step(actions), alone.step(actions)
+        np.testing.assert_allclose(rewards, earned, atol=1e-3)
+        np.testing.assert_array_equal(ended, over)
+        assert np.abs(seen.astype(int) - same).max() <= 1
+        assert ended[0].all() == (step == 2)
+        if mode == "Disabled" and np.any(ended):
+            for env in (many, alone):
+                env.reset(options={"reset_mask": np.logical_or(*ended)})
+
+
+def test_agents_play_in_the_frames_of_the_checkpoint(
+    trained: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, _, folder = trained
+    few = ("agent.candidates=4", "agent.horizon=2", "agent.iterations=1")
+    protocols = set()
+    for agent, settings in (("random", ()), ("prior", ()), ("mppi", few)):
+        words = (
+            "--task",
+            task,
+            "--agent",
+            agent,
+            "--checkpoint",
+            str(folder),
+            "--episodes",
+            "2",
+            "--max-decisions",
+            "4",
+        )
+        told = said(capsys, "eval", *words, "--out", f"{folder}-{agent}", *settings)
+        assert [row["error"] for row in told["episodes"]] == [""] * 2
+        protocols.add(told["protocol"])
+    assert len(protocols) == 1 and f"{task}~" in protocols.pop()
+
+
+def test_gradients_pass_the_choice_of_an_action(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+    simulator = checkpoint.simulator(exact=True)
+    state = simulator.begin(np.zeros((1, 1, 32, 32, 3), np.uint8), [trained[0]], [0])
+    actions = torch.full((1, 1, simulator.action_dim), 0.1, requires_grad=True)
+    _, outcome = simulator.imagine(state, actions)
+    outcome.reward.sum().backward()
+    assert actions.grad is not None and actions.grad.abs().sum() > 0
