@@ -148,7 +148,9 @@ def record(
         if terminated or truncated or over(info):
             break
     task = env.unwrapped.task
-    return staged(task, np.stack(frames), infos, actions, rewards, expert_actions=advice, **values)
+    return staged(
+        task, np.stack(frames), infos, actions, rewards, expert_actions=advice, terminated=bool(terminated), **values
+    )
 
 
 def staged(
@@ -172,7 +174,6 @@ def staged(
         success=[info["success"] for info in infos],
         description=infos[0]["instruction"],
         sub_goals=tuple(infos[0].get("sub_goals", ())),
-        terminated=bool(terminated),
         sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
         **values,
     )

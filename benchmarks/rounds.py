@@ -246,7 +246,7 @@ class _Keep(Observer):
         of = self._last
         assert of is not None and (of.job.task, of.job.seed) == (row.task, row.seed)
         unknown = np.full((len(of.frames), of.actions.shape[1]), np.nan, np.float32)
-        about = {"kind": OWN, "seed": row.seed, "expert_actions": unknown}
+        about = {"kind": OWN, "seed": row.seed, "expert_actions": unknown, "terminated": of.terminated}
         episode = staged(row.task, of.frames, of.infos, list(of.actions), of.rewards, **about)
         episode.save(staged_path(self.staging, row.task, row.seed - self.settings.seed))
         self.on_episode()

@@ -40,7 +40,7 @@ class Recording:
     """What an episode looked like: frames (F, H, W, 3) uint8, and whether the task was solved in each, (F,) bool.
 
     ``actions`` (F - 1, A) led from each to the next, and earned ``rewards``; ``infos`` are the environment's, one a
-    frame.
+    frame; ``terminated``: the task ended by itself.
     """
 
     job: Job
@@ -49,6 +49,7 @@ class Recording:
     actions: np.ndarray
     rewards: tuple[float, ...] = ()
     infos: tuple[dict[str, Any], ...] = ()
+    terminated: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class _Episode:
     flag: bool = False
     first_success: int | None = None
     at_end: bool = False
+    terminated: bool = False
     seen: list[tuple[np.ndarray, bool, dict[str, Any]]] = field(default_factory=list)
     done: list[tuple[np.ndarray, float]] = field(default_factory=list)
 
@@ -108,11 +110,11 @@ class _Episode:
         if self.job.record:
             self.seen.append((frame, self.flag, info))
 
-    def add(self, action: np.ndarray, reward: float, flag: bool, ended: bool) -> None:
+    def add(self, action: np.ndarray, reward: float, flag: bool, terminated: bool, truncated: bool) -> None:
         self.decisions += 1
         if self.job.record:
             self.done.append((np.array(action, np.float32), reward))
-        self.at_end = ended
+        self.at_end, self.terminated = terminated or truncated, terminated
         self.return_ += reward
         self.flag = flag
         if flag and self.first_success is None:
@@ -143,7 +145,7 @@ class _Episode:
         frames, flags, infos = zip(*self.seen, strict=True)
         actions, rewards = zip(*self.done, strict=True) if self.done else ((), ())
         led = np.stack(actions) if actions else np.zeros((0, 0), np.float32)
-        return Recording(self.job, np.stack(frames), np.array(flags), led, rewards, infos)
+        return Recording(self.job, np.stack(frames), np.array(flags), led, rewards, infos, self.terminated)
 
 
 class Player:
@@ -201,11 +203,12 @@ class Player:
         return self._episode.ended(self._agent.stats())
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
-        frame, reward, terminated, truncated, info = env.step(Actions(env.action_space).outside(action))
+        space = Actions(env.action_space)
+        frame, reward, terminated, truncated, info = env.step(space.outside(action))
         reward = float(reward)
         if not math.isfinite(reward):
             raise ValueError(f"the environment's reward is {reward}")
-        self._episode.add(action, reward, bool(info["success"]), bool(terminated or truncated))
+        self._episode.add(space.played(action), reward, bool(info["success"]), bool(terminated), bool(truncated))
         self._episode.see(frame, info)
         return frame
 

@@ -174,9 +174,9 @@ def checked_rules(args: Namespace) -> Protocol:
     from sfvgen_plan.envs.family import canonical
 
     tasks = [canonical(task) for task in args.task or ()]
-    usual = protocol_for_task(tasks[0]) if tasks else load_protocol(args.suite)
+    usual = protocol_for_task(tasks[0], args.checkpoint) if tasks else load_protocol(args.suite)
     limit = args.max_decisions or usual.max_decisions
-    protocol = replace(rules(args.suite, tasks, limit, 0, 1), linger=LINGER)
+    protocol = replace(rules(args.suite, tasks, limit, 0, 1, args.checkpoint), linger=LINGER)
     if args.data is not None:
         made = read_metadata(args.data)["collection"]
         for name in ("size", "camera", "repeat"):
