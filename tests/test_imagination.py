@@ -26,7 +26,7 @@ def imaginer(request: pytest.FixtureRequest) -> Imaginer:
     ).eval()  # fmt: skip
     torch.nn.init.normal_(network.out.weight, std=0.2)
     network.requires_grad_(False)
-    return Imaginer(network, sampler_steps=2)
+    return Imaginer(network, sampler_steps=2, terminates=True)
 
 
 def begun(imaginer: Imaginer, count: int = COUNT, frames: int = 1) -> Imagination:

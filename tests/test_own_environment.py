@@ -129,9 +129,9 @@ def test_agents_play_in_the_frames_of_the_checkpoint(
     trained: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     task, _, folder = trained
-    few = ("agent.candidates=4", "agent.horizon=2", "agent.iterations=1")
+    few = ("agent.candidates=4", "agent.elites=2", "agent.horizon=2", "agent.iterations=1")
     protocols = set()
-    for agent, settings in (("random", ()), ("prior", ()), ("mppi", few)):
+    for agent, settings in (("random", ()), ("prior", ()), ("cem", few)):
         words = (
             "--task",
             task,

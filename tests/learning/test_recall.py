@@ -45,9 +45,9 @@ def world() -> tuple[TrainingData, Tensor]:
     never = none > 0
     data = TrainingData(
         frames=none[:, None], action=actions.flatten(0, 1), expert=none[:, None], has_expert=never, reward=none,
-        success=none, labelled=number > first, estimates=none[:, None], task=number * 0, first=first,
-        last=first + FRAMES - 1, held_out=number // FRAMES >= 270, few=never, by_expert=never, text=number * 0,
-        latents=latents,
+        success=none, terminated=never, labelled=number > first, estimates=none[:, None], task=number * 0,
+        first=first, last=first + FRAMES - 1, held_out=number // FRAMES >= 270, few=never, by_expert=never,
+        text=number * 0, latents=latents,
     )  # fmt: skip
     return data, again
 

@@ -40,6 +40,7 @@ def world(decisions: int = DECISIONS) -> TrainingData:
         has_expert=number > first,
         reward=place[:, 0].clamp(0, 1),
         success=(place[:, 0] > 0.5).float(),
+        terminated=number < 0,
         labelled=number > first,
         estimates=place,
         task=episode % 2,
@@ -134,6 +135,16 @@ def test_without_the_loop_nothing_is_written_while_training(loop: bool) -> None:
     stage.objective(**batch(stage))["loss"].backward()
     value = stage.objective.network.blocks[1].memory.value.weight
     assert bool(value.grad.any()) is loop
+
+
+def test_nothing_follows_the_end_of_a_task_and_of_cut_off_ones_nothing_is_known() -> None:
+    objective = stage_of(world(), gamma=0.5).objective
+    value, progress = torch.tensor([[0.2, 0.4, 0.8]]), torch.tensor([[0.0, 0.6, 1.0]])
+    ends, by_itself = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.0, 0.0, 1.0]])
+    targets = objective._value_target(value, progress, ends, 0 * by_itself)
+    assert targets.flatten().tolist() == pytest.approx([0.5, 0.9, 0.9])
+    targets = objective._value_target(value, progress, ends, by_itself)
+    assert targets.flatten().tolist() == pytest.approx([0.5, 0.9, 0.0])
 
 
 def test_episodes_of_one_frame_are_refused() -> None:
