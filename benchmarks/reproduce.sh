@@ -112,7 +112,7 @@ memory_rows() { # beside the rows that are there
     sfvgen-plan bench memory --checkpoint "$WORK/memory-lora" --checkpoint "$WORK/memory-recall" --part cue --agent prior \
         --out benchmarks/rows
     sfvgen-plan train-agent --task memory/cue --checkpoint "$WORK/memory-lora" --out "$WORK/cue-ppo" --episodes 0 \
-        horizon=60 algo.n_steps=60
+        horizon=60 algo.n_steps=60 algo.batch_size=480
     sfvgen-plan bench memory --checkpoint "$WORK/memory-lora" --part cue --agent "sb3:$WORK/cue-ppo/agent.zip" \
         --label ppo --out benchmarks/rows
 }

@@ -14,9 +14,6 @@ ENVIRONMENTS = {
     "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.return_env:make_rlbench",
     "sfvgen/Gym-v0": "sfvgen_plan.envs.gym.env:GymEnv",
     "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.make:make_memory",
-    "sfvgen/MemoryReturn-v0": "sfvgen_plan.envs.memory.return_env:MemoryReturnEnv",
-    "sfvgen/MemoryRevisit-v0": "sfvgen_plan.envs.memory.revisit_env:MemoryRevisitEnv",
-    "sfvgen/MemoryCue-v0": "sfvgen_plan.envs.memory.cue_env:MemoryCueEnv",
     "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",
 }
 """Ids and what makes them; the modules are imported when an environment is made."""
