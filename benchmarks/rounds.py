@@ -156,13 +156,17 @@ class Rounds:
         return self._trained(0, self.checkpoint, [])
 
     def _round(self, number: int, model: Path) -> Path:
+        if str(number) not in [row.round for row in self.rows()]:
+            self._meet(number, model)
+        return self._trained(number, model, self.settings.going_on)
+
+    def _meet(self, number: int, model: Path) -> None:
+        """The round's agent in the real simulator and in imagination."""
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        if str(number) not in [row.round for row in self.rows()]:
-            checkpoint = load_checkpoint(model, self.device)
-            policy = self.agent(checkpoint, self._of(number), self._of(number - 1))
-            self._score(number, policy, checkpoint, self._play(number, policy))
-        return self._trained(number, model, self.settings.going_on)
+        checkpoint = load_checkpoint(model, self.device)
+        policy = self.agent(checkpoint, self._of(number), self._of(number - 1))
+        self._score(number, policy, checkpoint, self._play(number, policy))
 
     def _of(self, number: int) -> Path:
         return self.folder / str(number)

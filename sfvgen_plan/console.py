@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +36,19 @@ class Bar(Protocol):
 
     def describe(self, text: str) -> None:
         """Replace the text in front."""
+
+
+def counter(bar: Bar, title: str) -> Callable[[int, Mapping[str, float]], None]:
+    """What moves the bar when it is told the steps done so far and how they went."""
+    done = 0
+
+    def tell(steps: int, numbers: Mapping[str, float]) -> None:
+        nonlocal done
+        bar.advance(steps - done)
+        bar.describe(" ".join([title, *(f"{name} {value:.3g}" for name, value in numbers.items())]))
+        done = steps
+
+    return tell
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfvgen_plan.arguments import CheckpointAction, add_overrides, positive_int
 from sfvgen_plan.errors import UserError, need_package
@@ -14,7 +14,7 @@ from sfvgen_plan.errors import UserError, need_package
 if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.fidelity.compare import Policy
     from sfvgen_plan.benchmarks.protocols import Protocol
-    from sfvgen_plan.benchmarks.rounds import AgentOfRound
+    from sfvgen_plan.benchmarks.rounds import AgentOfRound, RoundRow
     from sfvgen_plan.console import Output
     from sfvgen_plan.model.checkpoint import Checkpoint
 
@@ -61,7 +61,7 @@ def run(args: Namespace) -> int:
     """Play and train; the same command again goes on where it was killed, and one with more rounds adds them."""
     from sfvgen_plan.benchmarks.rounds import Rounds, RoundSettings
     from sfvgen_plan.cli.train import StageBars
-    from sfvgen_plan.console import Output, table
+    from sfvgen_plan.console import Output
     from sfvgen_plan.devices import cpu_cores, resolve_device
     from sfvgen_plan.learning.recipe import Recipe, filled
     from sfvgen_plan.settings import changed, compose, configured
@@ -99,17 +99,22 @@ def run(args: Namespace) -> int:
         last = rounds.run()
     finally:
         stages.close()
-    rows = rounds.rows()
-    gaps = [float(row.success_imagined) - float(row.success_real) for row in rows]
-    columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
-    lines = [
-        (row.round, row.real_episodes, row.real_decisions, row.success_real, row.success_imagined, f"{gap:+.4f}")
-        for row, gap in zip(rows, gaps, strict=True)
-    ]
-    data: dict[str, Any] = {"checkpoint": str(last), "rounds": [vars(row) for row in rows]}
-    out.result(data, table(None, columns, lines))
-    out.note(f"rows: {args.out / 'improve.csv'}; last checkpoint, to be scored by sfvgen-plan eval: {last}")
+    show(out, rounds.rows(), args.out, last)
     return 0
+
+
+def show(out: Output, rows: Sequence[RoundRow], folder: Path, last: Path) -> None:
+    """The rounds, and what they led to."""
+    from sfvgen_plan.console import table
+
+    lines = []
+    for row in rows:
+        gap = float(row.success_imagined) - float(row.success_real)
+        told = (row.real_episodes, row.real_decisions, row.success_real, row.success_imagined)
+        lines.append((row.round, *told, f"{gap:+.4f}"))
+    columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
+    out.result({"checkpoint": str(last), "rounds": [vars(row) for row in rows]}, table(None, columns, lines))
+    out.note(f"rows: {folder / 'improve.csv'}; last checkpoint, to be scored by sfvgen-plan eval: {last}")
 
 
 def chosen_agent(
@@ -143,18 +148,13 @@ def chosen_agent(
     def agent(checkpoint: Checkpoint, folder: Path, before: Path) -> Policy:
         from sfvgen_plan.agents.learner import Learner
         from sfvgen_plan.agents.training import AGENT_FILE
+        from sfvgen_plan.console import counter
 
         learner = Learner(args.algo, tasks[0], settings, given)
         last = before / "agent" / AGENT_FILE
-        with out.progress(f"{args.algo} imagines", total=settings.decisions) as bar:
-            done = 0
-
-            def progress(decisions: int, numbers: dict[str, float]) -> None:
-                nonlocal done
-                bar.advance(decisions - done)
-                done = decisions
-
-            file = learner.trained(checkpoint, before / "data", folder / "agent", last, progress)
+        with out.progress(title := f"{args.algo} imagines", total=settings.decisions) as bar:
+            told = counter(bar, title)
+            file = learner.trained(checkpoint, before / "data", folder / "agent", last, told)
         return Named.of(f"sb3:{file}", noise=noise).made(checkpoint, device)
 
     return f"{args.algo} {given} {asdict(settings)}", agent

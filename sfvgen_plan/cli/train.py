@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sfvgen_plan.arguments import add_overrides
 from sfvgen_plan.catalogue import find_checkpoint
-from sfvgen_plan.console import Bar, Output
+from sfvgen_plan.console import Output, counter
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.recipe import Recipe, filled
 from sfvgen_plan.settings import compose
@@ -77,23 +77,20 @@ class StageBars:
     """A progress bar per training stage, opened when the stage reports its first step."""
 
     def __init__(self, out: Output) -> None:
-        self._out = out
-        self._stage = ""
-        self._done = 0
+        self._out, self._stage = out, ""
         self._open = ExitStack()
-        self._bar: Bar | None = None
 
     def update(self, stage: str, step: int, steps: int, numbers: dict[str, float]) -> None:
         """Move the bar of ``stage`` to ``step`` and show its numbers."""
-        if self._bar is None or stage != self._stage:
+        if stage != self._stage:
             self.close()
-            self._stage, self._done = stage, 0
-            self._bar = self._open.enter_context(self._out.progress(stage, total=steps))
-        self._bar.advance(step - self._done)
-        self._bar.describe(" ".join([stage, *(f"{k} {v:.4g}" for k, v in numbers.items())]))
-        self._done = step
+            self._stage = stage
+            self._tell = counter(self._open.enter_context(self._out.progress(stage, total=steps)), stage)
+        self._tell(step, numbers)
+        if step == steps:
+            self.close()
 
     def close(self) -> None:
         """End the open bar."""
         self._open.close()
-        self._bar = None
+        self._stage = ""

@@ -55,7 +55,7 @@ def run(args: Namespace) -> int:
 
     from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
     from sfvgen_plan.catalogue import check_covers
-    from sfvgen_plan.console import Output
+    from sfvgen_plan.console import Output, counter
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import canonical
     from sfvgen_plan.settings import configured, of_group
@@ -83,15 +83,8 @@ def run(args: Namespace) -> int:
     command = shlex.join(["sfvgen-plan", *sys.argv[1:]])
     title = f"{args.algo} {'plays' if settings.real else 'imagines'}"
     with out.progress(title, total=settings.decisions) as bar:
-        done = 0
-
-        def progress(decisions: int, numbers: dict[str, float]) -> None:
-            nonlocal done
-            bar.advance(decisions - done)
-            bar.describe(" ".join([title, *(f"{name} {value:.3g}" for name, value in numbers.items())]))
-            done = decisions
-
-        file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, args.seed, progress, command)
+        told = counter(bar, title)
+        file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, args.seed, told, command)
     out.note(f"{file} is trained; going on with its real episodes" if trained else f"agent: {file}")
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
