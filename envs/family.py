@@ -219,7 +219,7 @@ def canonical(task: str) -> str:
 
 def scene_of(task: str) -> str:
     """The task that a checkpoint knows: the one in whose scene ``task`` is played, or itself."""
-    return family_of(task).scenes.get(task, task)
+    return next((item.scenes[task] for item in families() if task in item.scenes), task)
 
 
 def task_names() -> list[str]:
