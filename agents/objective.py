@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfvgen_plan.envs.family import family_of, resolve
+from sfvgen_plan.envs.family import families, resolve
 from sfvgen_plan.errors import check_number
 from sfvgen_plan.simulation import Outcome
 
@@ -63,7 +63,7 @@ class TaskObjective:
     usual: Objective = Objective()
 
     def __call__(self, task: str) -> Score:
-        objective = family_of(task).objective
+        objective = next((item.objective for item in families() if task in item.tasks), "")
         return resolve(objective)(task) if objective else self.usual
 
 
