@@ -128,12 +128,7 @@ def train(
             model = states.load(MODELS[algorithm], environment, settings.policy_device)
             logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
         else:
-            if start is None:
-                model = _new_model(algorithm, environment, settings, hyperparameters, seed)
-            else:
-                model = MODELS[algorithm].load(start, environment, device=settings.policy_device)
-                model.num_timesteps = 0
-                model.set_random_seed(seed)
+            model = _begun(algorithm, environment, settings, hyperparameters, seed, start)
             seen = {"obs_mode": settings.obs_mode, "memory": settings.memory}
             setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, **seen})
         if settings.real:
@@ -196,9 +191,20 @@ def _checked_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return there
 
 
-def _new_model(
-    algorithm: str, environment: VecMonitor, settings: TrainingSettings, given: Mapping[str, Any], seed: int
+def _begun(
+    algorithm: str,
+    environment: VecMonitor,
+    settings: TrainingSettings,
+    given: Mapping[str, Any],
+    seed: int,
+    start: Path | None,
 ) -> Any:
+    """A model that has taken no decision yet: a new one, or that of the zip ``start``."""
+    if start is not None:
+        model = MODELS[algorithm].load(start, environment, device=settings.policy_device)
+        model.num_timesteps = 0
+        model.set_random_seed(seed)
+        return model
     own = dict(given)
     policy = {"net_arch": list(own.pop("net_arch"))} if "net_arch" in own else {}
     noise = own.pop("noise", None)

@@ -4,6 +4,7 @@
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few open_loop speed tables (default: all)
 #   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_rows
+#   sh benchmarks/reproduce.sh from_ten from_nothing sac_rounds improve_rows
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_open_loop
 #
 # RLBENCH_DATA is a folder of recorded, action-labelled RLBench episodes (<task>.npz, <task>_front.mp4), which are for
@@ -96,6 +97,38 @@ trained_really() { # the same tasks and algorithm in the real simulator, with as
             decisions=16384 num_envs=32 horizon=30 algo.gradient_steps=32 algo.learning_starts=1600
         python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
     done
+}
+
+from_ten() { # ten expert episodes a task, then 198 own ones: the prior before, the planner after
+    sfvgen-plan collect --suite metaworld-10 --episodes 40 --decisions 40 --out "$WORK/ten-data"
+    sfvgen-plan improve --suite metaworld-10 --data "$WORK/ten-data" --label "metaworld-10 from ten" --out "$WORK/from-ten" \
+        demonstrations=10 rounds=3 episodes=66 train.autoencoder.fit.steps=1500 train.video.fit.steps=3000 \
+        train.video.learning.dream_from=1000
+    (CHECKPOINT=$WORK/from-ten/0/checkpoint && play prior10 prior)
+    (CHECKPOINT=$WORK/from-ten/3/checkpoint && play improved10 default)
+}
+
+from_nothing() { # random play, then rounds
+    sfvgen-plan improve --suite metaworld-10 --label "metaworld-10 from nothing" --out "$WORK/from-nothing" rounds=4 episodes=50 \
+        train.autoencoder.fit.steps=1500 train.video.fit.steps=3000 train.video.learning.dream_from=1000
+    (CHECKPOINT=$WORK/from-nothing/4/checkpoint && play improved0 default)
+}
+
+sac_rounds() { # SAC in imagination, while the model learns from its play
+    for task in reach-v3 drawer-close-v3 handle-press-v3 coffee-button-v3 window-close-v3 faucet-open-v3; do
+        run=$WORK/sac-rounds-$task
+        sfvgen-plan improve --task "$task" --algo sac --checkpoint "$CHECKPOINT" --data "$WORK/data" --out "$run" rounds=3 \
+            train.autoencoder.fit.steps=0 train.video.fit.steps=0 autoencoder_steps=0 steps=500 imagine.decisions=50000 \
+            imagine.num_envs=128 imagine.horizon=30 algo.gradient_steps=32 algo.learning_starts=6400
+        sfvgen-plan eval --task "$task" --agent "sb3:$run/3/agent/agent.zip" --label sac-rounds --episodes 20 \
+            --checkpoint "$run/2/checkpoint" --out "$run/scored"
+        python -m sfvgen_plan.benchmarks.results merge "$run/scored" --into "$ROWS"
+    done
+}
+
+improve_rows() {
+    awk 'NR == 1 || FNR > 1' "$WORK"/from-ten/improve.csv "$WORK"/from-nothing/improve.csv \
+        "$WORK"/sac-rounds-*/improve.csv > benchmarks/rows/improve.csv
 }
 
 memory_data() {

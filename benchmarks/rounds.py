@@ -56,6 +56,7 @@ class RoundSettings:
 
     rounds: int = setting(5, "of play and training")
     episodes: int = setting(40, "real ones of each task in a round")
+    imagined: int = setting(20, "of them imagined as well, from the same first frames")
     noise: float = setting(0.1, "deviation of Gaussian noise on the actions played")
     seed: int = setting(2 * FIRST_TRAINING_SEED, "of the first real episode; those below 100000 are for evaluation")
     demonstrations: int | None = setting(None, "of --data, so many clean episodes of each task; null: all of it")
@@ -64,7 +65,13 @@ class RoundSettings:
     rarity: float = setting(0.5, "how much more often thinly covered states are drawn: 0 not at all, 1 evenly")
 
     def __post_init__(self) -> None:
-        for name, least in (("rounds", 1), ("episodes", 1), ("seed", FIRST_TRAINING_SEED), ("demonstrations", 1)):
+        for name, least in (
+            ("rounds", 1),
+            ("episodes", 1),
+            ("imagined", 1),
+            ("seed", FIRST_TRAINING_SEED),
+            ("demonstrations", 1),
+        ):
             if (value := getattr(self, name)) is not None and value < least:
                 raise UserError(f"{name}={value} is too small; give at least {least}")
 
@@ -83,8 +90,8 @@ class RoundSettings:
 
 @dataclass(frozen=True)
 class RoundRow:
-    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and imagined
-    from the same first frames. All as text."""
+    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and imagined.
+    All as text."""
 
     suite: str
     round: str
@@ -171,10 +178,13 @@ class Rounds:
     def _of(self, number: int) -> Path:
         return self.folder / str(number)
 
+    def _seed(self, number: int) -> int:
+        """Of the round's first episode of each task."""
+        return self.settings.seed + number * self.settings.episodes
+
     def _play(self, number: int, policy: Policy) -> Path:
         """The dataset of the round's real episodes."""
-        rules, count = self.protocol, self.settings.episodes
-        seed = self.settings.seed + number * count
+        rules, count, seed = self.protocol, self.settings.episodes, self._seed(number)
         frames = {"size": rules.size, "camera": rules.camera, "repeat": rules.repeat}
         settings = CollectionSettings(rules.tasks, count, rules.max_decisions, seed, **frames)  # type: ignore[arg-type]
         with self.out.progress(f"round {number}: play", total=len(settings.plan)) as bar:
@@ -196,7 +206,8 @@ class Rounds:
         from sfvgen_plan.benchmarks.fidelity.compare import imagine
 
         starts, solved = first_frames(played)
-        simulator, found = checkpoint.simulator(compiled=True), []
+        starts = [start for start in starts if start.job.seed < self._seed(number) + self.settings.imagined]
+        simulator, found = checkpoint.simulator(), []
         with self.out.progress(f"round {number}: imagine", total=len(starts)) as bar:
             for n in range(0, len(starts), BLOCK):
                 block = starts[n : n + BLOCK]
@@ -221,7 +232,8 @@ class Rounds:
             return done
         own = [self._of(n) / "played" for n in range(number + 1)]
         parts = [*filter(None, [self.data]), *(part for part in own if part.exists())]
-        join_datasets(folder / "data", parts, self.settings.demonstrations if self.data else None)
+        few = self.settings.demonstrations if self.data else None
+        join_datasets(folder / "data", parts, self.protocol.tasks, few)
         partial = folder / "checkpoint.partial"
         config = changed(self.config, changes) | {"data": str(folder / "data"), "out": str(partial)}
         config |= {"checkpoint": str(start) if start else None, "seed": number, "tasks": list(self.protocol.tasks)}

@@ -19,12 +19,13 @@ SAME = ("size", "camera", "repeat", "source")
 """Of how episodes were made; the same in datasets that are joined."""
 
 
-def join_datasets(out: Path, parts: Sequence[Path], demonstrations: int | None = None) -> None:
+def join_datasets(out: Path, parts: Sequence[Path], tasks: Sequence[str], demonstrations: int | None = None) -> None:
     """Make ``out`` a dataset of the parts' episodes, in their order. They stay where they are, and must.
 
     Args:
         out: folder to make, as a whole or not at all.
         parts: folders of datasets.
+        tasks: only their episodes.
         demonstrations: of the first part, only so many clean episodes of each task; None: all.
 
     Raises:
@@ -43,20 +44,22 @@ def join_datasets(out: Path, parts: Sequence[Path], demonstrations: int | None =
             for part in parts:
                 few = demonstrations if part is parts[0] else None
                 path = os.path.relpath((part / DATA_FILE).resolve(), out.resolve())
-                for name, decisions in _episodes(part, few):
+                for name, decisions in _episodes(part, tasks, few):
                     file[f"episode_{count}"] = h5py.ExternalLink(path, name)
                     count, steps = count + 1, steps + decisions
         told = {**first, "total_episodes": count, "total_steps": steps}
         (staged / METADATA_FILE).write_text(json.dumps(told), encoding="utf-8")
 
 
-def _episodes(part: Path, demonstrations: int | None) -> list[tuple[str, int]]:
+def _episodes(part: Path, tasks: Sequence[str], demonstrations: int | None) -> list[tuple[str, int]]:
     """Names and decisions of the episodes that are wanted."""
     wanted: list[tuple[str, int]] = []
     seen: Counter[str] = Counter()
     with h5py.File(part / DATA_FILE, "r") as file:
         for name in (f"episode_{number}" for number in range(len(file))):
             about = file[name].attrs
+            if about["task"] not in tasks:
+                continue
             seen[about["task"]] += about["kind"] == "clean"
             if demonstrations is None or (about["kind"] == "clean" and seen[about["task"]] <= demonstrations):
                 wanted.append((name, int(about["total_steps"])))
