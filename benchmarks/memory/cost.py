@@ -1,6 +1,7 @@
 """What a memory costs: seconds and bytes of a video that is imagined from a start frame.
 
-Subjects take turns, so that other work on the machine slows all of them; the median counts.
+Subjects take turns, so that other work on the machine slows all of them; the median counts. Who has no memory has no
+memory layers either.
 """
 
 from __future__ import annotations
@@ -15,52 +16,60 @@ import torch
 
 from sfvgen_plan.benchmarks.memory.subjects import Subject
 from sfvgen_plan.benchmarks.results.files import merge_measurements
-from sfvgen_plan.benchmarks.speed.measurements import machine
+from sfvgen_plan.benchmarks.speed.measurements import machine, without_memory
+from sfvgen_plan.replay import PATIENCE
 
 FILE = "memory_cost.csv"
-DECISIONS = 64
-ROUNDS = 9
+DECISIONS = 32
+STEPS = (3, 50)
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """One subject: ``seconds`` of a video, and the most memory on a GPU while it is made, in 10**6 bytes; empty on a
-    CPU, where that can't be told."""
+    """One subject at so many sampler ``steps``: ``seconds`` of a video, what an episode keeps as its memory, however
+    long it is, and the most memory on a GPU while the video is made, both in 10**6 bytes; the last is empty on a CPU,
+    where it can't be told."""
 
     steps: str
     memory: str
     seconds: str
+    episode_mb: str
     peak_mb: str
     device: str
 
 
-def costs(subjects: Sequence[Subject], folder: Path, sampler_steps: int) -> list[CostRow]:
+def costs(subjects: Sequence[Subject], folder: Path) -> list[CostRow]:
     """Measure all subjects and store their rows, in place of earlier ones of the same name and device."""
-    device = str(subjects[0].checkpoint.pipeline.device)
-    videos = [_video(subject, sampler_steps) for subject in subjects]
-    peaks = [_peak_mb(video, device) for video in videos]
-    times = [[video() for video in videos] for _ in range(ROUNDS)]
-    rows = [
-        CostRow(str(sampler_steps), subject.row, f"{statistics.median(own):.4g}", peak, machine(device))
-        for subject, peak, own in zip(subjects, peaks, zip(*times, strict=True), strict=True)
-    ]
+    device, rows = str(subjects[0].checkpoint.pipeline.device), []
+    for steps in STEPS:
+        videos = [_video(subject, steps) for subject in subjects]
+        kept = [(f"{episode:.3g}", _peak_mb(video, device)) for video, episode in videos]
+        times = [[video() for video, _ in videos] for _ in range(ROUNDS)]
+        for subject, sizes, own in zip(subjects, kept, zip(*times, strict=True), strict=True):
+            rows.append(CostRow(str(steps), subject.row, f"{statistics.median(own):.4g}", *sizes, machine(device)))
     merge_measurements(folder / FILE, CostRow, ("steps", "memory", "device"), rows)
     return rows
 
 
-def _video(subject: Subject, sampler_steps: int) -> Callable[[], float]:
-    """Function that makes one video and says how many seconds that took."""
-    simulator = subject.simulator(sampler_steps)
+def _video(subject: Subject, sampler_steps: int) -> tuple[Callable[[], float], float]:
+    """Function that makes one video and says how many seconds that took, and the 10**6 bytes of an episode's memory."""
+    checkpoint = subject.checkpoint if subject.remembers else without_memory(subject.checkpoint)
+    simulator = checkpoint.simulator(sampler_steps, compiled=True)
     task, starts = next(iter(subject.checkpoint.starts.items()))
-    state = simulator.begin_latents(starts[:1, None], [task], [0])
+    state = simulator.begin_latents(starts[:1, None].to(simulator.device), [task], [0])
     actions = torch.rand(1, DECISIONS, simulator.action_dim, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    kept = sum(part.nbytes for part in state.memory.tensors().values()) if state.memory is not None else 0
+    if simulator.device.type == "cuda":
+        for _ in range(PATIENCE + 1):  # until it is captured
+            simulator.imagine(state, actions[:, :1])
 
     def make() -> float:
         start = time.perf_counter()
         simulator.imagine(state, actions)[0].latents.cpu()
         return time.perf_counter() - start
 
-    return make
+    return make, kept / 1e6
 
 
 def _peak_mb(video: Callable[[], float], device: str) -> str:

@@ -67,10 +67,13 @@ def tables(folder: Path) -> list[Table]:
         keys = [key for key in ("agent", "row", "episodes") if any(key in line for line in lines)]
         named = [(*(str(line[key]) for key in keys), *own) for line, own in zip(lines, cells, strict=True)]
         made.append(Table(title, (*keys, *(heading for heading, *_ in shown.values())), named))
-    costs: list[tuple[str, ...]] = [
-        (row.memory, row.steps, row.seconds, row.peak_mb, row.device) for row in _costs(folder)
-    ]
-    header = ("row", "steps", "seconds", "peak MB", "device")
+    base = {(row.steps, row.device): float(row.seconds) for row in _costs(folder) if row.memory == NO_MEMORY}
+    costs: list[tuple[str, ...]] = []
+    for row in _costs(folder):
+        without = base.get((row.steps, row.device))
+        more = f"{100 * (float(row.seconds) / without - 1):+.0f}" if without and row.memory != NO_MEMORY else ""
+        costs.append((row.memory, row.steps, row.seconds, more, row.episode_mb, row.peak_mb, row.device))
+    header = ("row", "steps", "seconds", "more %", "MB an episode", "peak MB", "device")
     made.append(Table(f"cost of a video of {DECISIONS} decisions", header, costs))
     return [table for table in made if table.lines]
 

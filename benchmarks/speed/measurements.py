@@ -5,6 +5,7 @@ A measurement's name says its size: ``imagined_4096x1`` is 4,096 episodes of one
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
 import shlex
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,25 +189,49 @@ def diamond_ratio(bench: Bench) -> float:
     )
 
 
-def memory_bytes(bench: Bench, decisions: int) -> float:
-    """What an episode has to keep for its memory after so many decisions."""
-    import torch
+def without_memory(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with a new network of its sizes that has no memory layers: what it costs, not what it makes."""
+    network = checkpoint.pipeline.transformer
+    plain = type(network).from_config({**network.config, "memory_blocks": (), "memory_beginning": ()})
+    pipeline = copy.copy(checkpoint.pipeline)
+    pipeline.register_modules(transformer=plain.to(network.embed.weight.device).eval())
+    return replace(checkpoint, pipeline=pipeline)
 
-    simulator = bench.simulator
-    actions = torch.zeros(1, decisions, simulator.action_dim, device=simulator.device)
-    memory = simulator.imagine(begun(bench, simulator, 1), actions)[0].memory
+
+def memory_bytes(bench: Bench) -> float:
+    """What an episode keeps as its memory, however long it is."""
+    memory = begun(bench, bench.simulator, 1).memory
     assert memory is not None, "it is measured only where there is one"
     return sum(part.nbytes for part in memory.tensors().values())
 
 
 def memory_overhead(bench: Bench, episodes: int, decisions: int) -> float:
-    """Share of time that remembering adds to imagining."""
-    without = bench.checkpoint.simulator(bench.sampler_steps, memory=False, compiled=True)
+    """Share of time that a memory adds to imagining."""
+    without = without_memory(bench.checkpoint).simulator(bench.sampler_steps, compiled=True)
     return imagined(bench, episodes, decisions, without) / imagined(bench, episodes, decisions) - 1
+
+
+def memory_speedup(bench: Bench, episodes: int, decisions: int) -> float:
+    """Decisions a second of so many memories that read and learn in one batch, over those of one episode after the
+    other that read a learnt PEFT adapter, which is in place already."""
+    import torch
+
+    from sfvgen_plan.memory.adapter import with_adapter
+
+    simulator, single = bench.simulator, bench.checkpoint.simulator(bench.sampler_steps, memory=False)
+    actions = torch.zeros(1, decisions, simulator.action_dim, device=simulator.device)
+    with tempfile.TemporaryDirectory() as folder:
+        simulator.save_memory(simulator.imagine(begun(bench, simulator, 1), actions)[0], folder)
+        single.network = with_adapter(copy.deepcopy(single.network), Path(folder)).base_model.model
+    return imagined(bench, episodes, decisions) / imagined(bench, 1, decisions, single)
 
 
 def has_memory(bench: Bench) -> bool:
     return bench.checkpoint.has_memory
+
+
+def has_temp_lora(bench: Bench) -> bool:
+    return bench.checkpoint.has_memory and bench.checkpoint.pipeline.transformer.config.memory == "lora"
 
 
 @dataclass(frozen=True)
@@ -235,8 +260,9 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "training_step": Measurement(lambda bench: 1e3 * bench.training[0], "ms", "cuda"),
     "training_peak_share": Measurement(lambda bench: bench.training[1], "ratio", "cuda"),
     "diamond_ratio": Measurement(diamond_ratio, "ratio", "cuda", lambda bench: bench.diamond is not None),
-    "memory_bytes": Measurement(partial(memory_bytes, decisions=100), "bytes", "cuda", has_memory),
+    "memory_bytes": Measurement(memory_bytes, "bytes", "cuda", has_memory),
     "memory_overhead": Measurement(partial(memory_overhead, episodes=64, decisions=8), "ratio", "cuda", has_memory),
+    "memory_speedup_64": Measurement(partial(memory_speedup, episodes=64, decisions=8), "ratio", "cuda", has_temp_lora),
 }
 """In this order: programs are started while this process is still small, since Linux counts the memory of the process
 that starts a program among the program's own peak."""

@@ -125,7 +125,7 @@ def run(args: Namespace) -> int:
                 bar.describe(f"{row} seed {episode}")
                 bar.advance()
         if "cost" in parts:
-            costs(subjects, args.out, sampler_steps)
+            costs(subjects, args.out)
     finally:
         if made := tables(args.out):
             out.result(data(args.out), Group(*(table(*of) for of in made), *comparisons(args.out)))

@@ -19,7 +19,8 @@ def run(out, *options):
 
 
 def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cost, "DECISIONS", 8)
+    monkeypatch.setattr(cost, "DECISIONS", 2)
+    monkeypatch.setattr(cost, "STEPS", (1, 2))
     checkpoints = ["--checkpoint", str(memory_folder), "--checkpoint", str(make_memory_folder("recall"))]
     options = ["--episodes", "1", "--seed", "23", "--encoder", str(encoder), "--agent", "players:still", "--json"]
     assert run(tmp_path, *checkpoints, *options) == 0
@@ -29,8 +30,9 @@ def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys
         assert [line["row"] for line in said[part]] == rows
         assert all(line["episodes"] == 1 for line in said[part])
     assert {line["agent"] for line in said["return"] + said["cue"]} == {"players:still"}
-    assert [line["memory"] for line in said["cost"]] == rows
+    assert [(line["steps"], line["memory"]) for line in said["cost"]] == [(s, row) for s in "12" for row in rows]
     assert all(float(line["seconds"]) > 0 for line in said["cost"])
+    assert all((float(line["episode_mb"]) > 0) is (line["memory"] != "no_memory") for line in said["cost"])
     assert len(said["comparisons"]) == 6
     for name, by in ((REVISIT, ""), (RETURN, " players:still"), (CUE, " players:still"), (VIDEO, "")):
         with (tmp_path / f"{name}.csv").open() as file:

@@ -59,7 +59,8 @@ def test_the_models_numbers(remembering, tmp_path, monkeypatch):
         "cold": partial(measurements.first_step, num_envs=2),
         "step": lambda bench: bench.training[0],
         "share": lambda bench: bench.training[1],
-        "bytes": partial(measurements.memory_bytes, decisions=2),
+        "bytes": measurements.memory_bytes,
+        "speedup": partial(measurements.memory_speedup, episodes=2, decisions=2),
     }
     for name, measure in small.items():
         monkeypatch.setitem(MEASUREMENTS, name, Measurement(measure, "-", "cpu"))
@@ -75,8 +76,8 @@ def test_the_models_numbers(remembering, tmp_path, monkeypatch):
 def test_what_is_not_there_is_left_out(small_checkpoint, tmp_path, capsys):
     path = tmp_path / "speed.csv"
     options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--out", str(path)]
-    assert main(["--only", "diamond_ratio", "memory_bytes", "memory_overhead", *options]) == 0
-    assert capsys.readouterr().err.count("left out") == 3
+    assert main(["--only", "diamond_ratio", "memory_bytes", "memory_overhead", "memory_speedup_64", *options]) == 0
+    assert capsys.readouterr().err.count("left out") == 4
     assert not path.exists()
     with pytest.raises(UserError, match="no checkout"):
         diamond_steps(tmp_path, "cpu", lambda call: 1.0)
