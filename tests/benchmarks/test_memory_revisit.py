@@ -5,7 +5,9 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sfvgen_plan.benchmarks.memory import picture
 from sfvgen_plan.benchmarks.memory.ablation import Ablated
 from sfvgen_plan.benchmarks.memory.playing import real_env
 from sfvgen_plan.benchmarks.memory.revisit import Dream, drift_score, imagine, maker_of, score, walked_round
@@ -16,6 +18,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics.frames import MAX_PSNR
 from sfvgen_plan.metrics.toolbox import Toolbox
 from sfvgen_plan.model.checkpoint import load_checkpoint
+from sfvgen_plan.video import BAR_HEIGHT
 
 
 def test_the_first_way_out_is_shown_and_revisits_of_it_are_known(episode):
@@ -97,6 +100,20 @@ def test_what_was_seen_early_reaches_the_dream_only_through_memory(memory_checkp
     for subject in subjects_of([memory_checkpoint]):
         (first,), (second,) = (imagine(subject.simulator(), [seen]) for seen in (plain, other))
         assert np.allclose(first.estimates, second.estimates, atol=1e-5) != subject.remembers
+
+
+@pytest.mark.usefixtures("short_episodes")
+def test_a_picture_of_what_memory_is_worth(memory_folder, tmp_path, capsys):
+    out = tmp_path / "memory.png"
+    assert picture.main([f"--checkpoint={memory_folder}", "--seed=3", "--gap=10", f"--out={out}"]) == 0
+    shown = np.asarray(Image.open(out))
+    tall, wide = picture.SIDE + BAR_HEIGHT, picture.SIDE
+    assert shown.shape == (4 * tall, picture.COLUMNS * wide, 3)
+    first, remembered, forgotten, true = (shown[row * tall + BAR_HEIGHT : (row + 1) * tall, :wide] for row in range(4))
+    assert np.array_equal(first, true) and not np.array_equal(remembered, true)
+    assert not np.array_equal(remembered, forgotten)
+    assert picture.main([f"--checkpoint={memory_folder}", "--seed=3", "--gap=500", f"--out={out}"]) == 2
+    assert "gap=500" in capsys.readouterr().err
 
 
 def perfect(episode):
