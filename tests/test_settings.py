@@ -83,10 +83,6 @@ def test_unknown_key_names_the_nearest(folder: Path) -> None:
     assert "names no setting" in refusal(folder, "hydra.run.dir=x")
 
 
-def test_a_key_of_another_choice_is_unknown(folder: Path) -> None:
-    assert "names no setting" in refusal(folder, "agent.temperature=1")
-
-
 def test_unknown_choice_names_the_choices(folder: Path) -> None:
     assert refusal(folder, "agent=mpi") == "agent='mpi' is unknown; did you mean mppi?"
 
@@ -123,16 +119,6 @@ def test_a_value_that_cannot_be_read_is_refused_in_our_words(folder: Path, value
     assert "hydra" not in message.lower()
 
 
-@pytest.mark.parametrize("value", ["1,2", "range(3)", "choice(1,2)"])
-def test_several_values_are_refused(folder: Path, value: str) -> None:
-    message = refusal(folder, f"episodes={value}")
-    assert message.startswith(f"override 'episodes={value}' has several values; give one, or a list in brackets")
-
-
-def test_text_in_quotation_marks_is_taken_as_it_is(folder: Path) -> None:
-    assert compose("play", ['name="a=b, c"'], folder)["name"] == "a=b, c"
-
-
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml")))
 def test_packaged_training_recipes_compose(recipe: str) -> None:
     assert compose("train", [f"train={recipe}", "data=somewhere"])["data"] == "somewhere"
@@ -159,8 +145,3 @@ def test_a_dataclass_of_settings_is_changed_in_the_same_way() -> None:
     for given in (["agent.sigm=2"], {"sigm": 2}):
         with pytest.raises(UserError, match=r"'agent\.sigm=2' names no setting; did you mean agent\.sigma"):
             configured(Search, given, "agent")
-
-
-def test_a_missing_configuration_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="nothing"):
-        compose("nothing", config_dir=folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.video import BAR_HEIGHT, caption, check_video_path, enlarge, write_mp4
+from sfvgen_plan.video import BAR_HEIGHT, caption, check_video_path, write_mp4
 
 FRAME = np.full((128, 128, 3), 200, np.uint8)
 
@@ -23,29 +22,12 @@ def test_a_video_has_the_frames_that_were_written(tmp_path: Path) -> None:
     assert [frame.mean() for frame in frames] == pytest.approx([0, 120, 240], abs=6)
 
 
-def test_frames_that_fail_leave_no_file(tmp_path: Path) -> None:
-    def frames() -> Iterator[np.ndarray]:
-        yield FRAME
-        raise RuntimeError("no more")
-
-    with pytest.raises(RuntimeError, match="no more"):
-        write_mp4(tmp_path / "a.mp4", frames())
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_captions_stand_above_the_frame() -> None:
     plain, green = caption(FRAME, "decision 3"), caption(FRAME, "decision 3", highlight=True)
     assert plain.shape == (128 + BAR_HEIGHT, 128, 3)
     assert (plain[BAR_HEIGHT:] == FRAME).all()
     assert plain[:BAR_HEIGHT].max() > 200  # there is text
     assert green[0, 0].argmax() == 1
-
-
-def test_enlarging_repeats_pixels() -> None:
-    frame = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert enlarge(frame, 4).shape == (4, 4, 3)
-    assert (enlarge(frame, 4)[::2, ::2] == frame).all()
-    assert enlarge(frame, 1) is not None
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a", f"{'long' * 80}.mp4"])

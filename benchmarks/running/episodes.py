@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import gymnasium
@@ -59,9 +59,9 @@ class Awaiting:
     frame: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ended:
-    """How an episode ended.
+    """How an episode ended; while it goes on, how it stands.
 
     ``cost`` is None where the agent decides elsewhere. Of an ``error``, ``details`` is the traceback, and ``bad_input``
     the message if it was a ``UserError``.
@@ -69,7 +69,6 @@ class Ended:
 
     decisions: int = 0
     return_: float = 0.0
-    success_any: bool = False
     success_final: bool = False
     first_success: int | None = None
     cost: PlanCost | None = None
@@ -79,73 +78,18 @@ class Ended:
     bad_input: str = ""
 
     @classmethod
-    def broken(cls, error: Exception, **so_far: Any) -> Ended:
+    def broken(cls, error: Exception, decisions: int, return_: float = 0.0) -> Ended:
         """An episode that broke off counts as a failure, whatever came before."""
         return cls(
+            decisions,
+            return_,
             error=" ".join(f"{type(error).__name__}: {error}".split()),
             details="".join(traceback.format_exception(error)),
             bad_input=str(error) if isinstance(error, UserError) else "",
-            **so_far,
         )
 
 
 Event = Awaiting | Ended
-
-
-@dataclass
-class _Episode:
-    """What has happened so far in the episode of ``job``."""
-
-    job: Job
-    decisions: int = 0
-    return_: float = 0.0
-    flag: bool = False
-    first_success: int | None = None
-    at_end: bool = False
-    terminated: bool = False
-    seen: list[tuple[np.ndarray, bool, dict[str, Any]]] = field(default_factory=list)
-    done: list[tuple[np.ndarray, float]] = field(default_factory=list)
-
-    def see(self, frame: np.ndarray, info: dict[str, Any]) -> None:
-        if self.job.record:
-            self.seen.append((frame, self.flag, info))
-
-    def add(self, action: np.ndarray, reward: float, flag: bool, terminated: bool, truncated: bool) -> None:
-        self.decisions += 1
-        if self.job.record:
-            self.done.append((np.array(action, np.float32), reward))
-        self.at_end, self.terminated = terminated or truncated, terminated
-        self.return_ += reward
-        self.flag = flag
-        if flag and self.first_success is None:
-            self.first_success = self.decisions
-
-    def over(self, protocol: Protocol) -> bool:
-        if self.first_success is not None and self.decisions >= self.first_success + protocol.linger:
-            return True
-        return self.at_end or self.decisions >= protocol.max_decisions
-
-    def ended(self, cost: PlanCost | None) -> Ended:
-        return Ended(
-            decisions=self.decisions,
-            return_=self.return_,
-            success_any=self.first_success is not None,
-            success_final=self.flag,
-            first_success=self.first_success,
-            cost=cost,
-            recording=self._recording(),
-        )
-
-    def broken(self, error: Exception) -> Ended:
-        return Ended.broken(error, decisions=self.decisions, return_=self.return_, recording=self._recording())
-
-    def _recording(self) -> Recording | None:
-        if not self.seen:
-            return None
-        frames, flags, infos = zip(*self.seen, strict=True)
-        actions, rewards = zip(*self.done, strict=True) if self.done else ((), ())
-        led = np.stack(actions) if actions else np.zeros((0, 0), np.float32)
-        return Recording(self.job, np.stack(frames), np.array(flags), led, rewards, infos, self.terminated)
 
 
 class Player:
@@ -163,11 +107,13 @@ class Player:
         self._sees_frames = make_agent is None
         self._env: gymnasium.Env | None = None
         self._built: tuple[str, bool] | None = None
-        self._episode = _Episode(Job("", 0))
 
     def start(self, job: Job) -> Event:
         """Begin the episode of ``job``; one that goes on is dropped."""
-        self._episode = _Episode(job)
+        self._job, self._stands = job, Ended()
+        self._over = self._terminated = False
+        self._seen: list[tuple[np.ndarray, bool, dict[str, Any]]] = []
+        self._done: list[tuple[np.ndarray, float]] = []
         try:
             if self._make_agent is not None and self._agent is None:
                 made = self._make_agent()
@@ -175,7 +121,8 @@ class Player:
                 self._agent = SingleAgent(cast("BatchAgent", made)) if self._sees_frames else made
             env = self._environment(job.task, pixels=self._sees_frames or job.record)
             frame, info = env.reset(seed=job.seed)
-            self._episode.see(frame, info)
+            if job.record:
+                self._seen.append((frame, False, info))
             return Awaiting(frame) if self._agent is None else self._play(env, frame)
         except Exception as error:
             return self._fail(error)
@@ -185,7 +132,7 @@ class Player:
         try:
             assert self._env is not None, "no episode has been started"
             frame = self._step(self._env, action)
-            return self._episode.ended(cost=None) if self._episode.over(self._protocol) else Awaiting(frame)
+            return self._ended() if self._over else Awaiting(frame)
         except Exception as error:
             return self._fail(error)
 
@@ -195,22 +142,48 @@ class Player:
         self._env = self._built = None
 
     def _play(self, env: gymnasium.Env, frame: np.ndarray) -> Ended:
-        job = self._episode.job
-        self._agent.reset(job.task, job.seed)
-        while not self._episode.over(self._protocol):
+        self._agent.reset(self._job.task, self._job.seed)
+        while not self._over:
             action = self._agent.act(frame)[0] if self._sees_frames else self._agent.act(env.unwrapped)
             frame = self._step(env, action)
-        return self._episode.ended(self._agent.stats())
+        self._stands.cost = self._agent.stats()
+        return self._ended()
 
     def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
         space = Actions(env.action_space)
         frame, reward, terminated, truncated, info = env.step(space.outside(action))
-        reward = float(reward)
+        reward, stands, protocol = float(reward), self._stands, self._protocol
         if not math.isfinite(reward):
             raise ValueError(f"the environment's reward is {reward}")
-        self._episode.add(space.played(action), reward, bool(info["success"]), bool(terminated), bool(truncated))
-        self._episode.see(frame, info)
+        stands.decisions += 1
+        stands.return_ += reward
+        stands.success_final = bool(info["success"])
+        if stands.success_final and stands.first_success is None:
+            stands.first_success = stands.decisions
+        if self._job.record:
+            self._done.append((np.array(space.played(action), np.float32), reward))
+            self._seen.append((frame, stands.success_final, info))
+        self._terminated = bool(terminated)
+        solved = stands.first_success is not None and stands.decisions >= stands.first_success + protocol.linger
+        self._over = bool(terminated or truncated) or solved or stands.decisions >= protocol.max_decisions
         return frame
+
+    def _ended(self) -> Ended:
+        if self._seen:
+            frames, flags, infos = zip(*self._seen, strict=True)
+            actions, rewards = zip(*self._done, strict=True) if self._done else ((), ())
+            led = np.stack(actions) if actions else np.zeros((0, 0), np.float32)
+            flags, ended = np.array(flags), self._terminated
+            self._stands.recording = Recording(self._job, np.stack(frames), flags, led, rewards, infos, ended)
+        return self._stands
+
+    def _fail(self, error: Exception) -> Ended:
+        self._stands = Ended.broken(error, self._stands.decisions, self._stands.return_)
+        try:
+            self.close()  # An environment that broke an episode isn't trusted with the next one.
+        except Exception:
+            self._env = self._built = None
+        return self._ended()
 
     def _environment(self, task: str, pixels: bool) -> gymnasium.Env:
         """The real environment under the protocol; without ``pixels`` its frames are blank and cost nothing."""
@@ -229,11 +202,3 @@ class Player:
                 pixels=pixels,
             )
         return self._env
-
-    def _fail(self, error: Exception) -> Ended:
-        ended = self._episode.broken(error)
-        try:
-            self.close()  # An environment that broke an episode isn't trusted with the next one.
-        except Exception:
-            self._env = self._built = None
-        return ended

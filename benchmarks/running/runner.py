@@ -176,7 +176,7 @@ class _Run:
             elif isinstance(answer, Lost):
                 self._play_again(slot, answer)
             else:
-                self._finish(slot, Ended.broken(answer) if isinstance(answer, Exception) else answer)
+                self._finish(slot, Ended.broken(answer, 0) if isinstance(answer, Exception) else answer)
 
     def _play_again(self, slot: int, lost: Lost) -> None:
         """The process is gone; the episode starts over in another one, unless it seems to be what kills them."""
@@ -184,7 +184,7 @@ class _Run:
         self.lost[episode.job] += 1
         logger.warning("%s seed %d is lost: %s", episode.job.task, episode.job.seed, lost.reason)
         if self.lost[episode.job] >= CHANCES:
-            self._finish(slot, Ended(error=f"WorkerDied: {lost.reason}", decisions=episode.decisions))
+            self._finish(slot, Ended(episode.decisions, error=f"WorkerDied: {lost.reason}"))
             return
         self.queue.appendleft((episode.job, episode.alone))
         self._start_next(slot)
@@ -222,7 +222,7 @@ class _Run:
     def _refuse(self, slots: list[int], error: Exception) -> None:
         """An error of one episode must not spoil those that shared the batch: these start again, each by itself."""
         if len(slots) == 1:
-            self._finish(slots[0], Ended.broken(error, decisions=self.episodes[slots[0]].decisions))
+            self._finish(slots[0], Ended.broken(error, self.episodes[slots[0]].decisions))
             return
         logger.warning("%r in a batch of %d episodes; they are played again one by one", error, len(slots))
         self.queue.extendleft((self.episodes[slot].job, True) for slot in reversed(slots))
@@ -239,7 +239,7 @@ class _Run:
             task=job.task,
             agent=self.contestant.name,
             seed=job.seed,
-            success_any=ended.success_any,
+            success_any=ended.first_success is not None,
             success_final=ended.success_final,
             return_=ended.return_,
             decisions=ended.decisions,

@@ -18,14 +18,10 @@ OPTIONAL = {
     "gradio": "play",
     "ray": "ray",
     "tensorboard": "log",
-    "pyarrow": "parquet",
     "torchmetrics": "metrics",
-    "scenedetect": "metrics",
+    "scenedetect-headless": "metrics",
 }
 """Packages of the extras, and the extra that installs them."""
-
-DISTRIBUTIONS = {"scenedetect": ("scenedetect-headless", "scenedetect")}
-"""Of packages that come under several names, each of which will do."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +62,17 @@ def run(args: Namespace) -> int:
 
 def check_packages() -> list[Check]:
     """The installed version of every package that matters."""
-    checks = []
-    for name in (*REQUIRED, *OPTIONAL):
-        needed, version = name in REQUIRED, version_of(name)
-        remedy = f"missing: pip install {name}" if needed else f"not installed: {install_command(OPTIONAL[name])}"
-        checks.append(Check(name, version is not None, version or remedy, needed))
-    return checks
-
-
-def version_of(name: str) -> str | None:
-    """The installed version of a package, or None."""
     from importlib.metadata import PackageNotFoundError, version
 
-    for distribution in DISTRIBUTIONS.get(name, (name,)):
+    checks = []
+    for name in (*REQUIRED, *OPTIONAL):
+        needed = name in REQUIRED
         try:
-            return version(distribution)
+            checks.append(Check(name, True, version(name), needed))
         except PackageNotFoundError:
-            continue
-    return None
+            remedy = f"missing: pip install {name}" if needed else f"not installed: {install_command(OPTIONAL[name])}"
+            checks.append(Check(name, False, remedy, needed))
+    return checks
 
 
 def device() -> str:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfvgen_plan.memory.layers import Layer, unit
+from sfvgen_plan.memory.layers import Layer
 
 
 class Block(nn.Module):
@@ -58,9 +58,9 @@ class Block(nn.Module):
         shift, scale = modulation[..., : 2 * width].chunk(2, -1)
         normed = F.layer_norm(tokens, (width,)) * (1 + scale) + shift
         shape = (batch, frames, count, self.heads, width // self.heads)
-        query = rotated(unit(self.to_q(normed).view(shape)), (cos, sin))
-        key = rotated(unit(self.to_k(normed).view(shape)), (cos, sin))
-        value = self.to_v(normed).view(shape)
+        query, key, value = (project(normed).view(shape) for project in (self.to_q, self.to_k, self.to_v))
+        # Of unit length, so that attention's scores stay in range.
+        query, key = (rotated(F.rms_norm(x, shape[-1:]), (cos, sin)) for x in (query, key))
         query, key, value = (x.to(value.dtype).flatten(1, 2).transpose(1, 2) for x in (query, key, value))
         return query, key, value, modulation
 

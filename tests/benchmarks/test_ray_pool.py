@@ -109,8 +109,3 @@ def test_errors_and_recordings_come_back_and_what_kills_every_worker_gets_a_row(
     assert [(item.job.seed, item.frames.shape[1:]) for item in recordings] == [(0, (32, 32, 3))]
     rows = play(opening, by(Dying))
     assert [row.error.partition(":")[0] for row in rows] == ["", "WorkerDied", ""]
-
-
-def test_a_second_connection_is_refused(opening: Opening) -> None:
-    with pytest.raises(UserError, match="already"), connected(LOCAL):
-        pass

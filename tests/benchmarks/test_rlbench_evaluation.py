@@ -48,7 +48,7 @@ def test_an_episode_that_the_task_itself_ends_is_over(fake_rlbench: pytest.Monke
     ended = player.act(still)
     player.close()
     assert isinstance(ended, Ended)
-    assert (ended.decisions, ended.success_any, ended.error) == (2, False, "")
+    assert (ended.decisions, ended.first_success, ended.error) == (2, None, "")
 
 
 def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(

@@ -20,17 +20,6 @@ def test_round_trip(make_episode, tmp_path, told):
         assert np.array_equal(before, after)
 
 
-def test_a_failed_write_leaves_no_episode(make_episode, tmp_path, monkeypatch):
-    def full_disk(file, **arrays):
-        file.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(UserError, match=r"out=.*no space"):
-        make_episode(3)[1].save(tmp_path / "episode.npz")
-    assert not list(tmp_path.iterdir())
-
-
 def array_instead(path):
     with path.open("wb") as file:
         np.save(file, np.zeros(3))

@@ -4,24 +4,13 @@ import gymnasium as gym
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.registration import ENVIRONMENTS, register_envs
+from sfvgen_plan.registration import ENVIRONMENTS
 
 
 def test_registered_once_the_package_is_imported():
     import sfvgen_plan.envs  # noqa: F401
 
     assert set(ENVIRONMENTS) <= set(gym.registry)
-
-
-def test_registering_twice_changes_nothing(recwarn):
-    register_envs()
-    register_envs()
-    assert not recwarn.list
-
-
-def test_the_id_can_name_the_package():
-    env = gym.make("sfvgen_plan.envs:sfvgen/Metaworld-v0", task="reach-v3", pixels=False)
-    assert env.unwrapped.task == "reach-v3"
 
 
 @pytest.mark.parametrize("task", [3, None])

@@ -166,32 +166,6 @@ def test_a_variation_can_be_chosen_and_must_exist(reach: RLBenchEnv):
         reach.reset(seed=0, options={"variation": 20})
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("SFVGEN_RLBENCH_PYTHON", "/no/such/python", "is not a program"),
-        ("SFVGEN_RLBENCH_PYTHON", "/bin/true", "can't run the RLBench worker"),
-        ("PYTHONPATH", "", "has no PyRep"),
-        ("COPPELIASIM_ROOT", None, "COPPELIASIM_ROOT is not set"),
-        ("COPPELIASIM_ROOT", "/no/such/folder", "has no libcoppeliaSim.so"),
-        ("DISPLAY", None, "xvfb-run"),
-        ("FAKE_RLBENCH_FAULTS", "launch:1:abort", "DISPLAY=':0' can't be used"),
-        ("FAKE_RLBENCH_FAULTS", "import:1:missing", "lacks a module .No module named 'pyquaternion'"),
-    ],
-)
-def test_whatever_is_missing_is_named_with_its_remedy(
-    fake_rlbench: pytest.MonkeyPatch, name: str, value: str | None, message: str
-):
-    fake_rlbench.delenv(name, raising=False)
-    if value is not None:
-        fake_rlbench.setenv(name, value)
-    env = RLBenchEnv("reach_target", size=64)
-    with pytest.raises(UserError, match=message) as caught:
-        env.reset(seed=0)
-    assert "\n" not in str(caught.value)
-    assert env.worker_pid is None
-
-
 def test_a_task_of_the_fork_is_told_apart():
     with pytest.raises(UserError, match="only the fork"):
         RLBenchEnv("slide_block_to_color_target", size=64).reset(seed=0)

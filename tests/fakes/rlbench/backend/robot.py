@@ -1,7 +1,6 @@
 """A seven-joint arm (the Panda's published link lengths) and a gripper, without any physics."""
 
 import numpy as np
-from pyrep.errors import IKError
 from scipy.spatial.transform import Rotation
 
 HOME = (0.0, 0.175, 0.0, -0.873, 0.0, 1.222, 0.785)
@@ -37,8 +36,6 @@ class Arm:
     def __init__(self):
         self.q = np.array(HOME)
         self.target = self.q.copy()
-        self.velocity = np.zeros(7)
-        self.control_loop = True
         self.joints = [_Frame(lambda place=place: self.frames(self.q)[place]) for place in range(7)]
 
     def frames(self, q):
@@ -64,36 +61,13 @@ class Arm:
         return [False] * 7, [[low, high - low] for low, high in LIMITS]
 
     def set_control_loop_enabled(self, value):
-        self.control_loop = value
-
-    def set_motor_locked_at_zero_velocity(self, value):
-        pass
+        assert value, "positions are what it is told"
 
     def set_joint_target_positions(self, positions):
         self.target = np.array(positions, float)
 
-    def set_joint_target_velocities(self, velocities):
-        self.velocity = np.array(velocities, float)
-
-    def solve_ik_via_jacobian(self, position, quaternion):
-        """Raises IKError when the pose is too far away, as the real one does."""
-        q = self.q.copy()
-        turned = Rotation.from_quat(quaternion).as_matrix()
-        for _ in range(30):
-            tip = self.frames(q)[-1]
-            turn = Rotation.from_matrix(turned @ tip[:3, :3].T).as_rotvec()
-            error = np.concatenate([position - tip[:3, 3], turn])
-            if np.abs(error).max() < 1e-3:
-                return q
-            columns = []
-            for frame in self.frames(q)[:-1]:
-                axis = frame[:3, 2]
-                columns.append(np.concatenate([np.cross(axis, tip[:3, 3] - frame[:3, 3]), axis]))
-            q = np.clip(q + np.linalg.pinv(np.stack(columns, 1), 1e-2) @ error, *np.transpose(LIMITS))
-        raise IKError("no solution near the current pose")
-
     def step(self):
-        move = np.clip(self.target - self.q, -MAX_MOVE, MAX_MOVE) if self.control_loop else 0.05 * self.velocity
+        move = np.clip(self.target - self.q, -MAX_MOVE, MAX_MOVE)
         self.q = np.clip(self.q + move, *np.transpose(LIMITS))
 
 

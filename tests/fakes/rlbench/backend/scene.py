@@ -1,9 +1,6 @@
 """The scene around a task, drawn as coloured squares; shapes fall onto the table at once."""
 
-import os
-
 import numpy as np
-from pyrep.const import RenderMode
 from pyrep.objects.object import TABLE as OBJECTS
 from pyrep.objects.object import Object
 
@@ -49,7 +46,6 @@ class Scene:
         self.robot.gripper.release()
         traces = 1e-3 * (self.pyrep.simulated % 7)
         self.robot.arm.q, self.robot.arm.target = np.array(HOME) + traces, np.array(HOME) + traces
-        self.robot.arm.velocity = np.zeros(7)
         self.robot.gripper.amount, self.robot.gripper.closing = 1.0, 0.0
         if self._has_init_task:
             self.task.cleanup_()
@@ -67,9 +63,6 @@ class Scene:
 
     def tip(self):
         return self.robot.arm.get_tip().get_matrix()[:3, 3]
-
-    def check_target_in_workspace(self, position):
-        return bool((position > LOW).all() and (position < HIGH).all())
 
     def init_episode(self, variation):
         if self.task is None:
@@ -132,9 +125,6 @@ class Scene:
 
     def _draw(self, camera):
         frame = self._backgrounds[camera].copy()
-        shadows = getattr(self.config, camera + "_camera").render_mode is RenderMode.OPENGL3
-        if shadows and "FAKE_RLBENCH_NO_OPENGL3" in os.environ:
-            return np.zeros_like(frame)
         height, width = frame.shape[:2]
         across, up = AXES[camera]
         marks = [*getattr(self.task, "marks", list)(), (self.tip(), (40, 40, 220))]
