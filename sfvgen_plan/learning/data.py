@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.data.episodes import KINDS, OWN, EpisodeArrays
+from sfvgen_plan.data.episodes import KINDS, EpisodeArrays
 
 HELD_OUT_EVERY = 20
 """Every so many-th episode of a task is kept for validation."""
@@ -17,7 +17,7 @@ _STRIDE = 7  # has no divisor in common with it, so that every place has its tur
 BY_EXPERT = KINDS[:2]
 """Kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided."""
 BEST = 0.1
-"""Share of a task's own episodes that is imitated while none of them has succeeded."""
+"""Share of the episodes of a task without advice or success that is imitated."""
 TOLD = 0.9
 """Share of frames whose text is that of the sub-goal, if there is one, instead of the task's instruction."""
 
@@ -143,17 +143,18 @@ def to_training_data(
 
 
 def worth_imitating(episodes: EpisodeArrays) -> np.ndarray:
-    """(A, numbers) for a prior: the expert's advice where there is any; in an agent's own episode what it did until it
-    succeeded; NaN elsewhere. Of a task without advice or success, the own episodes of the highest reward stand in."""
-    advice, own = episodes.expert_actions.copy(), episodes.kind == OWN
+    """(A, numbers) for a prior: the expert's advice where there is any; in an episode without, what was done until it
+    succeeded; NaN elsewhere. Of a task without advice or success, the episodes of the highest return stand in."""
+    advice = episodes.expert_actions.copy()
     ends = episodes.action_start + episodes.lengths
     parts = [slice(start, end) for start, end in zip(episodes.action_start, ends, strict=True)]
+    alone = np.array([bool(np.isnan(advice[part]).all()) for part in parts])
     solved = np.array([bool(episodes.success[part].any()) for part in parts])
-    earned = np.array([float(episodes.reward[part].mean()) for part in parts])
+    earned = np.array([float(episodes.reward[part].sum()) for part in parts])
     for task in range(len(episodes.tasks)):
         here = episodes.task == task
-        good = here & own & solved
-        if own[here].all() and not good.any():
+        good = here & alone & solved
+        if alone[here].all() and not good.any():
             good = here & (earned >= np.quantile(earned[here], 1 - BEST))
         for e in np.flatnonzero(good):
             part = parts[e]

@@ -31,7 +31,7 @@ def new_card(
         repeat=episodes.repeat,
         raw_steps_per_second=source.raw_steps_per_second,
         action_dim=episodes.actions.shape[-1],
-        reward_scale=source.reward_scale,
+        reward_scale=start.card.reward_scale if start is not None else source.reward_scale,
         readouts=list(source.readouts) if recipe.base is None else [],
         training=_record(config, episodes, start, overrides),
         sub_goals=episodes.sub_goals,

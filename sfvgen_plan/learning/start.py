@@ -101,7 +101,7 @@ def _modelscope_pipeline(base: str, action_dim: int) -> SlowFastVGenPipeline:
 
 def _going_on(start: Checkpoint, card: CheckpointCard) -> SlowFastVGenPipeline:
     """The networks of ``start``, which learn again; the units of their numbers and latents stay as they are."""
-    for name in ("size", "action_dim", "readouts", "reward_scale"):
+    for name in ("size", "action_dim", "readouts"):
         theirs, ours = getattr(start.card, name), getattr(card, name)
         if theirs != ours:
             raise UserError(
