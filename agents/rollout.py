@@ -91,7 +91,7 @@ class Futures:
         problem: the lanes.
         score_of: task -> its score.
         count: K.
-        penalty: what a standard deviation of the score across futures costs.
+        penalty: score that a candidate loses where its futures lie one standard deviation of the latents apart.
     """
 
     def __init__(self, problem: Problem, score_of: Callable[[str], Score], count: int, penalty: float) -> None:
@@ -141,4 +141,11 @@ class Futures:
         scores = scores.unflatten(1, (self._count, samples))
         if self._count == 1:
             return scores[:, 0]
-        return scores.mean(1) - self._penalty * scores.std(1)
+        return scores.mean(1) - (self._penalty * self._doubt(outcome, samples) if self._penalty else 0.0)
+
+    def _doubt(self, outcome: Outcome, samples: int) -> Tensor:
+        """(E, N): the standard deviation of the latents across a candidate's futures at its end. ``fidelity.penalty``
+        measures how well this and other signs of doubt foretell true errors."""
+        assert outcome.latents is not None, "futures only differ where frames are imagined"
+        last = outcome.latents[:, -1].float().flatten(1)
+        return last.unflatten(0, (self._lanes, self._count, samples)).std(1).mean(-1)

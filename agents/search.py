@@ -29,7 +29,8 @@ class Search:
         iterations: rounds of candidates.
         sigma: standard deviation of the first candidates, in units of the action.
         futures: imagined futures K of each candidate.
-        penalty: what a standard deviation of the score across futures costs; needs two futures.
+        penalty: score that a candidate loses where its futures, two at least, lie a standard deviation of the latents
+            apart.
     """
 
     score_of: Callable[[str], Score] = field(default_factory=TaskObjective)

@@ -44,7 +44,7 @@ class PlannerSettings(SearchSettings):
     """Settings of a search in imagination."""
 
     futures: int = setting(1, "imagined futures of each candidate")
-    penalty: float = setting(0.0, "what a standard deviation of the score across futures costs")
+    penalty: float = setting(0.0, "score lost where futures lie a standard deviation of the latents apart")
     sampler_steps: int = setting(1, "denoising steps of an imagined frame")
     replan_every: int = setting(1, "decisions executed of each plan")
     memory: bool | None = setting(None, REMEMBERS)

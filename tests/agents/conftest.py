@@ -35,14 +35,15 @@ class Points:
 
 class PointMass:
     """``Simulator`` of points that move by 0.2 x action. Pixel values of the newest frame are place and goal. With
-    ``noise``, imagined points drift at random; ``goal_error`` (2,) is where the simulator wrongly sees the goal."""
+    ``noise``, imagined points drift at random; with ``fog``, what is seen at x > 0 differs from future to future;
+    ``goal_error`` (2,) is where the simulator wrongly sees the goal."""
 
     action_dim = 2
     device = torch.device("cpu")
 
-    def __init__(self, noise: float = 0.0, goal_error: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(self, noise: float = 0.0, goal_error: tuple[float, float] = (0.0, 0.0), fog: bool = False) -> None:
         self.noise, self.goal_error = noise, torch.tensor(goal_error)
-        self.denoiser_calls = 0
+        self.fog, self.denoiser_calls = fog, 0
         self.largest_batch = 0
 
     def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Points:
@@ -60,16 +61,19 @@ class PointMass:
         drift = np.stack([np.random.default_rng(key).standard_normal(actions.shape[1:]) for key in keys])
         moves = STEP * actions.clamp(-1, 1) + self.noise * torch.tensor(drift).float()
         places = state.place[:, None] + moves.cumsum(1)
-        return replace(state, place=places[:, -1], step=state.step + 1), self._outcome(places, state.goal)
+        outcome = self._outcome(places, state.goal)
+        seen = places + torch.tensor(drift).float() * (places[..., :1] > 0) * self.fog
+        return replace(state, place=places[:, -1], step=state.step + 1), replace(outcome, latents=seen)
 
     def play(self, state: Points, policy, decisions: int) -> tuple[Points, Outcome, Tensor]:
         actions, outcomes, calls = [], [], self.denoiser_calls
         for g in range(decisions):
             actions.append(policy(g, state.features))
             state, outcome = self.imagine(state, actions[-1][:, None])
-            outcomes.append([outcome.reward, outcome.success, outcome.value, outcome.estimates])
+            outcomes.append([outcome.reward, outcome.success, outcome.value, outcome.estimates, outcome.latents])
         self.denoiser_calls = calls + 1
-        return state, Outcome(*(torch.cat(part, 1) for part in zip(*outcomes, strict=True))), torch.stack(actions, 1)
+        *known, latents = (torch.cat(part, 1) for part in zip(*outcomes, strict=True))
+        return state, Outcome(*known, latents=latents), torch.stack(actions, 1)
 
     def read(self, state: Points) -> Outcome:
         return self._outcome(state.place[:, None], state.goal)
