@@ -37,5 +37,5 @@ type: $(STAMP)  ## mypy
 bench: $(STAMP)  ## speed on this machine, into benchmarks/rows/speed.csv
 	$(BIN)/python -m sfvgen_plan.benchmarks.speed
 
-tables: $(STAMP)  ## tables and README results from the stored rows
+tables: $(STAMP)  ## the tables of README and docs from the stored rows
 	$(BIN)/python -m sfvgen_plan.benchmarks.report.readme

@@ -173,7 +173,7 @@ speed() {
 }
 
 tables() {
-    python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/rows
+    python -m sfvgen_plan.benchmarks.report.readme
 }
 
 [ $# -gt 0 ] || set -- data train agents few open_loop speed tables

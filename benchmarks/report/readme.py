@@ -1,7 +1,8 @@
-"""The README's results, derived from the committed rows.
+"""Results on pages of the project, derived from the committed rows.
 
-``python -m sfvgen_plan.benchmarks.report.readme README.md benchmarks/rows`` rewrites what stands between
-``<!-- results:begin -->`` and ``<!-- results:end -->``; with ``--check`` it only says whether that is up to date.
+``python -m sfvgen_plan.benchmarks.report.readme README.md docs/results.md`` rewrites what stands between
+``<!-- headlines:begin -->`` and ``<!-- headlines:end -->``, a few figures, and between ``<!-- results:begin -->`` and
+``<!-- results:end -->``, all tables; with ``--check`` it only says whether that is up to date.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sfvgen_plan.benchmarks import experts
 from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
+from sfvgen_plan.benchmarks.report.headlines import headlines
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
 from sfvgen_plan.benchmarks.report.standings import task_order
 from sfvgen_plan.benchmarks.results.files import write_text
@@ -31,8 +33,7 @@ from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
-BEGIN = "<!-- results:begin -->"
-END = "<!-- results:end -->"
+PAGES = (Path("README.md"), Path("docs/results.md"))
 
 PAIRS = (("default", "prior"), ("default10", "prior10"))
 """Agents whose difference is reported: with planning, and without."""
@@ -186,43 +187,51 @@ def _readable(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def with_results(readme: str, block: str) -> str:
-    """The README text with ``block`` between the two marks.
+BLOCKS: dict[str, Callable[[Path], str]] = {"headlines": headlines, "results": results_block}
+"""What may stand on a page: name of its marks -> the text, from a folder of rows."""
+
+
+def with_results(page: str, folder: Path) -> str:
+    """The page's text with what belongs between its marks.
 
     Raises:
-        UserError: a mark is missing.
+        UserError: it has no marks, or rows can't be read.
     """
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"readme has no lines {BEGIN} and {END}; put them where the results belong")
-    return f"{head}{begin}\n{block}\n{end}{tail}"
+    marks = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in BLOCKS}
+    named = [name for name, (begin, end) in marks.items() if begin in page and end in page.partition(begin)[2]]
+    if not named:
+        raise UserError(f"page has no lines {' and '.join(marks['results'])}; put them where the results belong")
+    for name in named:
+        begin, end = marks[name]
+        head, _, rest = page.partition(begin)
+        page = f"{head}{begin}\n{BLOCKS[name](folder)}\n{end}{rest.partition(end)[2]}"
+    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0, 1 with ``--check`` when the README is out of date, 2 for bad input."""
+    """Exit code: 0, 1 with ``--check`` when a page is out of date, 2 for bad input."""
     program = "python -m sfvgen_plan.benchmarks.report.readme"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("readme", nargs="?", type=Path, default=Path("README.md"), help="shows the results")
-    parser.add_argument("rows", nargs="?", type=Path, default=Path("benchmarks/rows"), help="folder of committed rows")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the file is out of date")
+    parser.add_argument("pages", nargs="*", type=Path, default=PAGES, help="to rewrite (default: those of a checkout)")
+    parser.add_argument("--rows", type=Path, default=Path("benchmarks/rows"), help="folder (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a page is out of date")
     args = parser.parse_args(arguments)
-    stale = False
+    stale: list[Path] = []
 
     def run() -> None:
-        nonlocal stale
-        for name, there in (("rows", args.rows.is_dir()), ("readme", args.readme.is_file())):
+        for name, there in (("rows", args.rows.is_dir()), *(("page", page.is_file()) for page in args.pages)):
             if not there:
-                raise UserError(f"{name}={str(getattr(args, name))!r} is not there; give committed rows and a README")
-        before = args.readme.read_text()
-        after = with_results(before, results_block(args.rows))
-        stale = args.check and before != after
-        if stale:
-            sys.stderr.write(f"{args.readme} is out of date: run {program} {args.readme} {args.rows}\n")
-        elif before != after:
-            write_text(args.readme, after)
+                raise UserError(f"{name} is not there: give committed rows ({args.rows}) and pages ({args.pages[0]})")
+        for page in args.pages:
+            before = page.read_text()
+            after = with_results(before, args.rows)
+            if args.check and before != after:
+                stale.append(page)
+                sys.stderr.write(f"{page} is out of date: run {program} {page} --rows {args.rows}\n")
+            elif before != after:
+                write_text(page, after)
 
-    return exit_code(run) or int(stale)
+    return exit_code(run) or int(bool(stale))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from stored_rows import COMMITTED, ROW
 
 from sfvgen_plan.benchmarks.fidelity.open_loop import COLUMNS
-from sfvgen_plan.benchmarks.report.readme import BEGIN, END, main, results_block
+from sfvgen_plan.benchmarks.report.readme import main, results_block
 from sfvgen_plan.benchmarks.results import EpisodeRow, write_rows
 from sfvgen_plan.errors import UserError
 
@@ -19,6 +19,9 @@ def row(agent: str, task: str, seed: int, success: bool, **changes: Any) -> Epis
     outcome = dict(success_any=success, success_final=success, first_success=10 if success else None)
     plain = replace(ROW, return_=50.0, decisions=20, plan_seconds=0.5, denoiser_calls=60, imagined_decisions=4000)
     return replace(plain, task=task, agent=agent, seed=seed, **outcome | changes)
+
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 def results_folder(folder: Path) -> Path:
@@ -74,16 +77,16 @@ def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_i
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, path = results_folder(tmp_path), readme(tmp_path)
-    assert main([str(path), str(folder), "--check"]) == 1
+    assert main([str(path), f"--rows={folder}", "--check"]) == 1
     assert "old" in path.read_text()
-    assert main([str(path), str(folder)]) == 0
+    assert main([str(path), f"--rows={folder}"]) == 0
     text = path.read_text()
     assert text.startswith(f"# Title\n{BEGIN}\n**Success")
     assert text.endswith(f"{END}\nfooter\n")
     assert "old" not in text
-    assert main([str(path), str(folder), "--check"]) == 0
+    assert main([str(path), f"--rows={folder}", "--check"]) == 0
     write_rows(folder / "metaworld-10.csv", [row("prior", "reach-v3", 0, True)])
-    assert main([str(path), str(folder), "--check"]) == 1
+    assert main([str(path), f"--rows={folder}", "--check"]) == 1
     assert "out of date" in capsys.readouterr().err
 
 
@@ -99,10 +102,11 @@ def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsy
     else:
         (folder / "open_loop.csv").write_text("task,f_g\nreach-v3,1\n")
     before = path.read_text() if path.exists() else None
-    assert main([str(path), str(folder)]) == 2
+    assert main([str(path), f"--rows={folder}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert before is None or path.read_text() == before
 
 
-def test_the_committed_readme_shows_the_committed_rows() -> None:
-    assert main([str(COMMITTED.parents[1] / "README.md"), str(COMMITTED), "--check"]) == 0
+def test_the_committed_pages_show_the_committed_rows() -> None:
+    pages = [str(COMMITTED.parents[1] / name) for name in ("README.md", "docs/results.md")]
+    assert main([*pages, f"--rows={COMMITTED}", "--check"]) == 0

@@ -1,0 +1,91 @@
+"""The few figures that a README begins with, derived from the committed rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, MemoryRows
+from sfvgen_plan.benchmarks.memory.subjects import KINDS, NO_MEMORY
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, span
+from sfvgen_plan.benchmarks.results.merging import holds_episodes
+from sfvgen_plan.benchmarks.results.row import read_rows, settled
+from sfvgen_plan.benchmarks.results.summary import Summary, grouped
+from sfvgen_plan.benchmarks.statistics import mean
+from sfvgen_plan.errors import UserError
+
+AGENTS = ("default", "prior", "random")
+
+SPEEDS = {
+    "imagined_1024x3": "1,024 episodes imagined side by side, three denoising steps a decision",
+    "vector_latent_1024": "the same as a Gymnasium vector environment, one step",
+    "step_cpu_ms": "a step of `gym.make`",
+}
+"""Rows of ``speed.csv``."""
+
+Line = tuple[str, str]
+
+
+def headlines(folder: Path) -> str:
+    """A markdown table of what a results folder has rows of.
+
+    Raises:
+        UserError: a file that can't be read.
+    """
+    try:
+        lines = [*_success(folder), *_open_loop(folder), *_memory(folder), *_speed(folder)]
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"rows={str(folder)!r} lack a column or a number ({error!r}); write them again") from None
+    return markdown(("what", "figure"), lines) if lines else "No results are committed yet."
+
+
+def _success(folder: Path) -> Iterator[Line]:
+    for path in sorted(folder.glob("*.csv")):
+        if not holds_episodes(path):
+            continue
+        found = {name: Summary(rows) for name, rows in grouped(settled(read_rows(path)), lambda row: row.agent).items()}
+        own = [f"`{name}` {percentage(found[name].success_any)}" for name in AGENTS if name in found]
+        if own:
+            yield f"solved of `{path.stem}`, % [95 % interval]", ", ".join(own)
+
+
+def _open_loop(folder: Path) -> Iterator[Line]:
+    path = folder / "open_loop.csv"
+    if path.exists():
+        with path.open(newline="") as file:
+            own = [record for record in csv.DictReader(file) if record["f_g"] == "1"]
+        last = max(int(record["decision"]) for record in own)
+        at = [record for record in own if int(record["decision"]) == last]
+        db, hand = (mean([float(record[name]) for record in at]).mean for name in ("psnr_db", "hand_error_cm"))
+        yield f"{last} decisions imagined from one frame of a new scene", f"{db:.1f} dB, hand off by {hand:.1f} cm"
+
+
+def _memory(folder: Path) -> Iterator[Line]:
+    for name, column, text, factor, digits in (
+        (REVISIT, "psnr_revisit_db", "places shown before, imagined again, dB of PSNR", 1, 1),
+        (CUE, "success_5cm", "a colour needed forty decisions after it was shown, % right", 100, 0),
+        (RETURN, "distance_m", "objects put back where they were, metres off", 1, 3),
+    ):
+        rows = MemoryRows(folder, name)
+        found = {row: list(rows.values(row, column).values()) for row in dict.fromkeys(row for row, _ in rows.rows)}
+        shown = [
+            f"`{row}` {span(mean(values), digits, factor)}"
+            for row, values in found.items()
+            if values and row.split()[0] in (*KINDS.values(), NO_MEMORY)
+        ]
+        if shown:
+            yield text, ", ".join(shown)
+
+
+def _speed(folder: Path) -> Iterator[Line]:
+    path = folder / "speed.csv"
+    if path.exists():
+        with path.open(newline="") as file:
+            found = {record["name"]: record for record in csv.DictReader(file)}
+        for name, text in SPEEDS.items():
+            if name in found:
+                record = found[name]
+                value = float(record["value"])
+                shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+                yield text, f"{shown} {record['unit']}, {record['device']}"
