@@ -53,70 +53,76 @@ class Recall(nn.Module):
         self.nothing = nn.Parameter(torch.randn(2, heads, empty, self.size) * 0.02)  # to be heard where nothing fits
 
     def empty(self, episodes: int) -> Bank:
-        """Nothing remembered yet, of one layer."""
+        """Nothing remembered yet, of one layer; behind the room for frames stands what is heard where nothing fits."""
         half = torch.is_autocast_enabled(self.gain.device.type)
         kind = torch.get_autocast_dtype(self.gain.device.type) if half else self.gain.dtype
-        none = self.gain.new_zeros(episodes, 1, ROOM, self.tokens, self.heads * self.size, dtype=kind)
+        none = self._nothing().detach().to(kind)
+        room = F.pad(none, (0, 0, ROOM * self.tokens, -none.shape[1] % self.tokens)).unflatten(1, (-1, self.tokens))
+        keys, values = room[:, None, None].repeat(1, episodes, 1, 1, 1, 1)
         number = torch.full((episodes, 1, ROOM), NEVER, device=none.device)
-        return Bank(none, none, number, torch.zeros_like(number[..., 0]))
+        return Bank(keys, values, number, torch.zeros_like(number[..., 0]))
 
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
         """See ``Layer``."""
         frames = real.shape[1]
         found = self.address(tokens, place, asking=True)
         written = self.address(tokens[:, :frames], place[:, :frames]) if self.address.beginning else found[:, :frames]
-        keys, values = (self._split(x) for x in self._stored(written, tokens[:, :frames]))
+        stored = self._stored(written, tokens[:, :frames])
+        keys, values = (
+            torch.cat([x.flatten(1, 2), none.to(x.dtype).expand(len(x), -1, -1)], 1)
+            for x, none in zip(stored, self._nothing(), strict=True)
+        )
         at = torch.arange(frames, device=real.device)
         left = (at[:, None] - at > self.window).repeat(2, 1) & (real > 0)[:, None]
-        seen = left.repeat_interleave(self.tokens, 1).repeat_interleave(self.tokens, 2)
-        return self._heard(found, keys, values, seen[:, None])
+        return self._heard(found, keys, values, left.repeat_interleave(self.tokens, 1))
 
     def read(self, memory: Bank, tokens: Tensor, place: Tensor) -> Tensor:
         """See ``Layer``."""
-        left = (memory.number < memory.count[..., None] - self.window).repeat_interleave(self.tokens, 2)
-        seen = left[:, None].expand(-1, -1, tokens.shape[1] * self.tokens, -1)
-        keys, values = (self._split(x[:, 0]) for x in (memory.keys, memory.values))
-        return self._heard(self.address(tokens, place, asking=True), keys, values, seen)
+        left = (memory.number < memory.count[..., None] - self.window).expand(-1, tokens.shape[1] * self.tokens, -1)
+        length = ROOM * self.tokens + self.nothing.shape[2]
+        keys, values = (x[:, 0].flatten(1, 2)[:, :length] for x in (memory.keys, memory.values))
+        return self._heard(self.address(tokens, place, asking=True), keys, values, left)
 
     def write(self, memory: Bank, tokens: Tensor, place: Tensor, imagined: Tensor) -> Bank:
         """See ``Layer``."""
-        new = self._stored(self.address(tokens, place), tokens)
+        key, value = self._stored(self.address(tokens, place), tokens)  # (N, 1, S, D)
         there = memory.number < NEVER
-        cosine = memory.keys[:, 0].flatten(2) @ new[0].to(memory.keys.dtype).flatten(1)[..., None]  # (N, C, 1)
-        alike, nearest = (cosine[..., 0] / new[0][0].numel()).where(there[:, 0], -2.0).max(1)
-        filled = there.sum(2)  # (N, 1)
-        slot = filled.where(filled < ROOM, nearest[:, None])
-        kept = imagined & ((alike[:, None] > ALIKE) | (filled == ROOM))
+        product = memory.keys[:, 0, :ROOM].flatten(2) @ key.to(memory.keys.dtype).flatten(1)[..., None]  # (N, C, 1)
+        alike, nearest = (product.transpose(1, 2) / key[0].numel()).where(there, -2.0).max(2)
+        filled = there.sum(2)
+        slot = filled.where(filled < ROOM, nearest)  # (N, 1)
+        kept = imagined & ((alike > ALIKE) | (filled == ROOM))
 
-        def put(old: Tensor, x: Tensor) -> Tensor:
-            index = slot.view(-1, *[1] * (old.ndim - 1)).expand_as(old[:, :, :1])
-            there = old.gather(2, index)
-            return old.scatter(2, index, there.where(kept.view(-1, *[1] * (old.ndim - 1)), x.to(old.dtype)))
+        def put(old: Tensor, new: Tensor) -> Tensor:
+            lead = (-1, 1, 1, *[1] * (old.ndim - 3))
+            index = slot.view(lead).expand_as(old[:, :, :1])
+            return old.scatter(2, index, old.gather(2, index).where(kept.view(lead), new[:, None].to(old.dtype)))
 
-        number = put(memory.number, memory.count[..., None])
-        return Bank(put(memory.keys, new[0][:, None]), put(memory.values, new[1][:, None]), number, memory.count + 1)
+        number = put(memory.number, memory.count)
+        return Bank(put(memory.keys, key), put(memory.values, value), number, memory.count + 1)
 
     def learn(self, memory: Bank) -> Bank:
         """Nothing is learnt: all is kept."""
         return memory
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, F, S, D) -> (B, H, F * S, v)."""
-        return x.flatten(1, 2).unflatten(-1, (self.heads, self.size)).transpose(1, 2)
+        """(B, n, D) -> (B, H, n, v)."""
+        return x.unflatten(-1, (self.heads, self.size)).transpose(1, 2)
+
+    def _nothing(self) -> Tensor:
+        """Keys and values (2, n, D)."""
+        keys, values = self.nothing.transpose(1, 2)
+        return torch.stack([unit(keys), values]).flatten(2)
 
     def _stored(self, found: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, F, S, D) of clean frames."""
         value = self.value(tokens)
-        key = self.key(found).unflatten(-1, (self.heads, self.size))
-        return unit(key).flatten(-2).to(value.dtype), value
+        return unit(self.key(found).unflatten(-1, (self.heads, self.size))).flatten(-2).to(value.dtype), value
 
-    def _heard(self, found: Tensor, keys: Tensor, values: Tensor, seen: Tensor) -> Tensor:
-        """found (B, F, S, K), keys and values (B, H, n, v), seen (B, 1, F * S, n) -> (B, F, S, D)."""
-        query = (unit(self._split(self.query(found))) * self.gain).to(keys.dtype)
-        none_key, none_value = (x.to(keys.dtype).expand(len(keys), -1, -1, -1) for x in self.nothing)
-        mask = torch.cat([seen.new_ones(*seen.shape[:3], none_key.shape[2]), seen], 3)
-        heard = F.scaled_dot_product_attention(
-            query, torch.cat([unit(none_key), keys], 2), torch.cat([none_value, values], 2), mask
-        )
-        heard = heard.transpose(1, 2).flatten(-2).unflatten(1, found.shape[1:3])
-        return self.out(self.slow(found) + heard.to(found.dtype))
+    def _heard(self, found: Tensor, keys: Tensor, values: Tensor, left: Tensor) -> Tensor:
+        """found (B, F, S, K), keys and values (B, n, D) of frames and of nothing, and which of the frames each token
+        hears, left (B, F * S, frames) -> (B, F, S, D)."""
+        query = (unit(self._split(self.query(found).flatten(1, 2))) * self.gain).to(keys.dtype)
+        seen = F.pad(left.repeat_interleave(self.tokens, 2), (0, self.nothing.shape[2]), value=True)
+        heard = F.scaled_dot_product_attention(query, self._split(keys), self._split(values), seen[:, None])
+        return self.out(self.slow(found) + heard.transpose(1, 2).reshape(*found.shape[:3], -1).to(found.dtype))
