@@ -83,7 +83,7 @@ class MPPI(Search):
 
     prior: Prior | None = None
     prior_share: float = 0.5
-    temperature: float = 0.05
+    temperature: float = 0.02
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,7 +22,7 @@ class Settings(PlannerSettings):
     iterations: int = setting(1, "rounds of candidates")
     sigma: float = setting(0.3, "standard deviation of their noise, in units of the action")
     prior_share: float = setting(0.5, "of the candidates that follow the prior; the others go on with the last plan")
-    temperature: float = setting(0.05, "gain in score that makes a candidate weigh e times as much")
+    temperature: float = setting(0.02, "gain in score that makes a candidate weigh e times as much")
 
 
 def build(settings: Settings, given: Given) -> Any:
