@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
+WANDERING = "sfvgen_plan.agents.wandering:play_wandering"
 FORMAT = 2
 """Of the collected data; raised whenever the same settings would give other episodes."""
 
@@ -39,6 +40,7 @@ class CollectionSettings:
         decisions: of every episode; of tasks that end by themselves at most.
         seed: first seed, at least ``FIRST_TRAINING_SEED``.
         size, camera, repeat: of the simulator's environment.
+        random: whether all episodes are random motion, without an expert's advice.
 
     Raises:
         UserError: unknown task, a number that is too small.
@@ -51,6 +53,7 @@ class CollectionSettings:
     size: int = 128
     camera: str = "corner4"
     repeat: int = 5
+    random: bool = False
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -60,7 +63,7 @@ class CollectionSettings:
         if len({family_of(task).name for task in self.tasks}) > 1:
             raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
         for task in self.tasks:
-            if task in self.family.unplayed:
+            if task in self.family.unplayed and not self.random:
                 raise UserError(f"task={task!r} has no demonstrations to collect; choose another task")
         if self.family.fixed_repeat and self.repeat != self.family.repeat:
             raise UserError(f"repeat={self.repeat} has no meaning for {self.family.title}; give {self.family.repeat}")
@@ -98,6 +101,7 @@ def collect(
     size: int = 128,
     camera: str = "corner4",
     repeat: int = 5,
+    random: bool = False,
     on_episode: Callable[[], None] = lambda: None,
 ) -> Path:
     """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
@@ -110,7 +114,7 @@ def collect(
         out: folder to make. If it is this very dataset already, nothing is done.
         tasks: of one simulator.
         episodes_per_task: per task.
-        decisions, seed, size, camera, repeat: see ``CollectionSettings``.
+        decisions, seed, size, camera, repeat, random: see ``CollectionSettings``.
         workers: processes; default one per usable core, at most one per missing episode; 1 is this process itself.
         on_episode: called for each episode, those found finished included.
 
@@ -122,7 +126,7 @@ def collect(
             is damaged.
         SimulatorError: the simulator kept failing. Finished episodes are kept.
     """
-    settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat)
+    settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat, random)
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers} is too small; give at least 1")
 
@@ -197,7 +201,7 @@ class EpisodePlayer:
             self.close()
             frames = {"size": settings.size, "camera": settings.camera, "repeat": settings.repeat}
             self._env = settings.family.make(task, **frames, max_decisions=settings.decisions)
-        play = resolve(settings.family.play)
+        play = resolve(WANDERING if settings.random else settings.family.play)
         try:
             episode: StagedEpisode = play(self._env, settings.seed + number, settings.decisions)
         except SimulatorError as error:

@@ -17,8 +17,7 @@ import h5py
 import numpy as np
 
 from sfvgen_plan.agents.behaviour import staged
-from sfvgen_plan.agents.collection import CollectionSettings, gather, staged_path
-from sfvgen_plan.agents.registry import make_agent
+from sfvgen_plan.agents.collection import CollectionSettings, collect, gather, staged_path
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import merge_measurements, read_measurements
@@ -29,6 +28,7 @@ from sfvgen_plan.data.episodes import OWN, read_metadata
 from sfvgen_plan.data.joined import join_datasets
 from sfvgen_plan.data.minari_writer import DATA_FILE
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.note import RunNote
 from sfvgen_plan.nested import flat
@@ -154,12 +154,15 @@ class Rounds:
 
     def _begun(self) -> Path:
         """The first model."""
-        from sfvgen_plan.benchmarks.fidelity.compare import Policy
-
+        rules, count = self.protocol, self.settings.episodes
         if self.data is None and self.checkpoint is not None:
             return self.checkpoint
         if self.data is None:
-            self._play(0, Policy("random", make_agent("random")))  # type: ignore[arg-type]
+            with self.out.progress("random play", total=len(rules.tasks) * count) as bar:
+                made = (rules.size, rules.camera, rules.repeat)
+                limit, seed, workers = rules.max_decisions, self._seed(0), min(self.lanes, cpu_cores())
+                out = self._of(0) / "played"
+                collect(out, rules.tasks, count, limit, seed, workers, *made, random=True, on_episode=bar.advance)
         return self._trained(0, self.checkpoint, [])
 
     def _round(self, number: int, model: Path) -> Path:
