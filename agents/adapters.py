@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, Stateless
 from sfvgen_plan.errors import UserError
 
@@ -84,6 +85,17 @@ class PredictingAgent(Stateless):
         kept = {"state": self._state, "episode_start": np.array([self._state is None])} if self._keeps_state else {}
         action, self._state = self.model.predict(observation, deterministic=True, **kept)
         return action
+
+
+class Script(Stateless):
+    """A function of the unwrapped environment, which answers with an action of the environment's own, as an
+    ``EnvAgent``."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def act(self, env: Any) -> np.ndarray:
+        return Actions(env.action_space).inside(self.function(env))
 
 
 def as_agent(thing: Any) -> Agent:

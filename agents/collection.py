@@ -13,6 +13,9 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+from sfvgen_plan.agents.registry import make_agent, needs_checkpoint
+from sfvgen_plan.agents.wandering import play_agent
+from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.devices import cpu_cores
@@ -41,9 +44,11 @@ class CollectionSettings:
         seed: first seed, at least ``FIRST_TRAINING_SEED``.
         size, camera, repeat: of the simulator's environment.
         random: whether all episodes are random motion, without an expert's advice.
+        agent: who plays, as in ``sfvgen_plan.agents.registry``; empty for what the simulator's family has.
+        checkpoint: of an agent that needs one.
 
     Raises:
-        UserError: unknown task, a number that is too small.
+        UserError: unknown task or agent, a checkpoint that doesn't cover the tasks, a number that is too small.
     """
 
     tasks: tuple[str, ...]
@@ -54,6 +59,8 @@ class CollectionSettings:
     camera: str = "corner4"
     repeat: int = 5
     random: bool = False
+    agent: str = ""
+    checkpoint: str | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -62,8 +69,10 @@ class CollectionSettings:
             raise UserError("tasks is empty; name at least one task")
         if len({family_of(task).name for task in self.tasks}) > 1:
             raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
+        if self.agent and needs_checkpoint(self.agent):
+            check_covers(self.checkpoint, self.tasks)
         for task in self.tasks:
-            if task in self.family.unplayed and not self.random:
+            if task in self.family.unplayed and not (self.random or self.agent):
                 raise UserError(f"task={task!r} has no demonstrations to collect; choose another task")
         if self.family.fixed_repeat and self.repeat != self.family.repeat:
             raise UserError(f"repeat={self.repeat} has no meaning for {self.family.title}; give {self.family.repeat}")
@@ -102,6 +111,8 @@ def collect(
     camera: str = "corner4",
     repeat: int = 5,
     random: bool = False,
+    agent: str = "",
+    checkpoint: str | None = None,
     on_episode: Callable[[], None] = lambda: None,
 ) -> Path:
     """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
@@ -114,7 +125,7 @@ def collect(
         out: folder to make. If it is this very dataset already, nothing is done.
         tasks: of one simulator.
         episodes_per_task: per task.
-        decisions, seed, size, camera, repeat, random: see ``CollectionSettings``.
+        decisions, seed, size, camera, repeat, random, agent, checkpoint: see ``CollectionSettings``.
         workers: processes; default one per usable core, at most one per missing episode; 1 is this process itself.
         on_episode: called for each episode, those found finished included.
 
@@ -126,7 +137,9 @@ def collect(
             is damaged.
         SimulatorError: the simulator kept failing. Finished episodes are kept.
     """
-    settings = CollectionSettings(tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat, random)
+    settings = CollectionSettings(
+        tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat, random, agent, checkpoint
+    )
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers} is too small; give at least 1")
 
@@ -187,11 +200,12 @@ def staged_path(staging: Path, task: str, number: int) -> Path:
 
 class EpisodePlayer:
     """Plays training episodes, each into a file of the staging folder. It has one environment, and so one renderer, at
-    a time, and never imports torch."""
+    a time, and imports torch only for an agent that does."""
 
     def __init__(self, settings: CollectionSettings, staging: Path) -> None:
         self._settings, self._staging = settings, staging
         self._env: Any = None
+        self._agent: Any = None
 
     def play(self, task: str, number: int) -> SimulatorError | None:
         """Play an episode, which depends on nothing but the settings. The error of a simulator that kept failing is
@@ -201,7 +215,10 @@ class EpisodePlayer:
             self.close()
             frames = {"size": settings.size, "camera": settings.camera, "repeat": settings.repeat}
             self._env = settings.family.make(task, **frames, max_decisions=settings.decisions)
-        play = resolve(WANDERING if settings.random else settings.family.play)
+        if settings.agent and self._agent is None:
+            self._agent = make_agent(settings.agent, settings.checkpoint, action_dim=settings.family.action_dim)
+        usual = WANDERING if settings.random else settings.family.play
+        play = partial(play_agent, agent=self._agent) if settings.agent else resolve(usual)
         try:
             episode: StagedEpisode = play(self._env, settings.seed + number, settings.decisions)
         except SimulatorError as error:

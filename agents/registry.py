@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
-from inspect import Parameter, isclass, signature
+from inspect import Parameter, isclass, isfunction, signature
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents import players
-from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, kind_of
+from sfvgen_plan.agents.adapters import LanesOfAgents, Script, as_agent, kind_of
 from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.errors import UserError, unknown_name
@@ -59,7 +59,7 @@ def settings_of(name: str) -> type[AgentSettings]:
     found = imported(name)
     act = getattr(found, "act", None)
     beside = isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
-    return _Beside if beside or getattr(found, "acts_on_env", False) else _Outside
+    return _Beside if beside or _is_script(found) or getattr(found, "acts_on_env", False) else _Outside
 
 
 def needs_checkpoint(name: str) -> bool:
@@ -191,6 +191,8 @@ def _make_from(
     offered = {"checkpoint": checkpoint, "device": device, "seed": seed, "settings": settings}
 
     def make() -> Any:
+        if _is_script(found):
+            return Script(found)
         if not _is_factory(found, offered):
             return found
         try:
@@ -211,6 +213,11 @@ def _make_from(
         return LanesOfAgents(lambda: first, action_dim, name)
     waiting = [first]
     return LanesOfAgents(lambda: waiting.pop() if waiting else make(), action_dim, name)
+
+
+def _is_script(found: Any) -> bool:
+    """Whether it is a function of the environment."""
+    return isfunction(found) and list(signature(found).parameters) == ["env"]
 
 
 def _is_factory(found: Any, offered: Mapping[str, Any]) -> bool:

@@ -1,14 +1,17 @@
-"""Training episodes of environments that nobody has an expert for: random actions that last."""
+"""Training episodes of environments that nobody has an expert for: random actions that last, or what an agent does."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.actions import Actions
+from sfvgen_plan.agents.adapters import SingleAgent, kind_of
 from sfvgen_plan.agents.behaviour import RANDOM, SmoothRandom, record
+from sfvgen_plan.data.episodes import OWN
 from sfvgen_plan.data.staging import StagedEpisode
 
 LASTS = 0.8
@@ -21,16 +24,35 @@ def play_wandering(env: Any, seed: int, decisions: int) -> StagedEpisode:
     actions = Actions(env.action_space)
     random = np.random.default_rng([seed, zlib.crc32(real.task.encode())])
     wander: Any = LastingRandom(random, actions.dim) if actions.discrete else SmoothRandom(random, None, actions.dim)
-    nobody = np.full(actions.dim, np.nan, np.float32)
     return record(
         env,
         env.reset(seed=seed),
         decisions,
-        advise=lambda info: nobody,
+        advise=_nobody(actions.dim),
         act=lambda info, advice: wander.act(info["state"]),
         kind=RANDOM,
         seed=seed,
     )
+
+
+def play_agent(env: Any, seed: int, decisions: int, agent: Any) -> StagedEpisode:
+    """Play a training episode with what ``make_agent`` made. Priors learn what succeeds in such episodes, or of those
+    without success the best."""
+    real, actions = env.unwrapped, Actions(env.action_space)
+    beside = kind_of(agent) == "env"
+    player: Any = agent if beside else SingleAgent(agent)
+    started = env.reset(seed=seed)
+    player.reset(real.task, seed)
+
+    def act(info: dict[str, Any], advice: np.ndarray) -> np.ndarray:
+        return actions.played(player.act(real) if beside else player.act(real.render())[0])
+
+    return record(env, started, decisions, advise=_nobody(actions.dim), act=act, kind=OWN, seed=seed)
+
+
+def _nobody(action_dim: int) -> Callable[[dict[str, Any]], np.ndarray]:
+    """No advice."""
+    return lambda info: np.full(action_dim, np.nan, np.float32)
 
 
 class LastingRandom:

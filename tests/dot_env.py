@@ -20,7 +20,7 @@ class DotEnv(gym.Env[np.ndarray, Any]):
         self.render_mode, self.discrete = render_mode, discrete
         self.action_space: gym.Space[Any] = gym.spaces.Box(-2.0, 4.0, (1,), np.float64)
         if discrete:
-            self.action_space = gym.spaces.Discrete(3, start=5)
+            self.action_space = gym.spaces.Discrete(3)
         self.observation_space = gym.spaces.Box(0.0, WIDTH, (2,), np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
@@ -30,7 +30,7 @@ class DotEnv(gym.Env[np.ndarray, Any]):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         assert self.action_space.contains(action), action
-        self.place = min(self.place + (2.0 * (action - 6) if self.discrete else float(action[0])), WIDTH - 1.0)
+        self.place = min(self.place + (2.0 * (action - 1) if self.discrete else float(action[0])), WIDTH - 1.0)
         return self._observation(), 50.0 if self.place == WIDTH - 1 else -1.0, self.place <= 0, False, {}
 
     def render(self) -> np.ndarray:
@@ -40,6 +40,11 @@ class DotEnv(gym.Env[np.ndarray, Any]):
 
     def _observation(self) -> np.ndarray:
         return np.array([np.clip(self.place, 0, WIDTH), 0.0])
+
+
+def right(env: Any) -> Any:
+    """A policy: always to the right, with the environment's own actions."""
+    return 2 if env.own.unwrapped.discrete else np.array([4.0])
 
 
 for name, discrete in (("Dot-v0", True), ("DotBox-v0", False)):

@@ -13,8 +13,9 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.cli import main
-from sfvgen_plan.data.episodes import load_episodes
+from sfvgen_plan.data.episodes import OWN, load_episodes
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
@@ -157,3 +158,31 @@ def test_gradients_pass_the_choice_of_an_action(trained: tuple[str, Path, Path],
     _, outcome = simulator.imagine(state, actions)
     outcome.reward.sum().backward()
     assert actions.grad is not None and actions.grad.abs().sum() > 0
+
+
+def test_scripts_and_planners_play_episodes_to_learn_from(trained: tuple[str, Path, Path]) -> None:
+    task, _, folder = trained
+    few = ("--task", task, "--episodes", "2", "--workers", "1", "--decisions", "4")
+    for agent, more in (("dot_env:right", ()), ("prior", ("--checkpoint", str(folder)))):
+        out = Path(f"{folder}-{agent.partition(':')[0]}-played")
+        assert main(["collect", *few, "--agent", agent, "--out", str(out), *more]) == 0
+        episodes = load_episodes(out)
+        assert set(episodes.kind) == {OWN} and np.isnan(episodes.expert_actions).all()
+        assert (episodes.size, episodes.repeat) == ((32, 2) if more else (64, 1))
+        if not more:
+            space = Actions(gym.make(task.removeprefix("gym:")).action_space)
+            assert (episodes.actions == (space.inside(2) if space.discrete else space.inside([4.0]))).all()
+
+
+@pytest.mark.parametrize("real", ["false", "true"])
+def test_agents_of_stable_baselines_learn_with_the_environments_own_actions(
+    trained: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str], real: str
+) -> None:
+    task, _, folder = trained
+    few = ("num_envs=2", "decisions=8", "horizon=4", "algo.n_steps=4", "algo.batch_size=4", "algo.n_epochs=1")
+    words = ("--task", task, "--checkpoint", str(folder), "--episodes", "1", "--out", f"{folder}-ppo-{real}")
+    told = said(capsys, "train-agent", *words, f"real={real}", *few)
+    assert [row["error"] for row in told["episodes"]] == [""]
+    from stable_baselines3 import PPO
+
+    assert PPO.load(f"{folder}-ppo-{real}/agent.zip").action_space == gym.make(task.removeprefix("gym:")).action_space

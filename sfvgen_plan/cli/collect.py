@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sfvgen_plan.arguments import CheckpointAction
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import SimulatorError, UserError
 
@@ -28,6 +29,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("train", "test"), default="train", help="of the recorded episodes (default: train)"
     )
+    parser.add_argument("--agent", default="", help="who plays, as in eval (default: experts, or nobody)")
+    parser.add_argument("--checkpoint", metavar="PATH", action=CheckpointAction, help="of the agent, and its frames")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; <out>.partial while it goes on")
     parser.add_argument("--episodes", type=int, default=100, help="per task (default: 100)")
     parser.add_argument(
@@ -64,9 +67,9 @@ def run(args: Namespace) -> int:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
     try:
         with out.progress("episodes", total=len(tasks) * args.episodes) as bar:
-            collect(
-                args.out, tasks, args.episodes, seed=args.seed, workers=args.workers, on_episode=bar.advance, **frames
-            )
+            who = {"agent": args.agent, "checkpoint": args.checkpoint}
+            own = {"seed": args.seed, "workers": args.workers, "on_episode": bar.advance}
+            collect(args.out, tasks, args.episodes, **own, **who, **frames)
     except SimulatorError as error:
         raise UserError(f"the simulator keeps failing ({error}); {kept(args.out)}") from error
     except (KeyboardInterrupt, SystemExit):
@@ -78,13 +81,14 @@ def run(args: Namespace) -> int:
 
 def chosen(args: Namespace) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The tasks that the options name, and camera, size, repeat and decisions: as the options say; else, but for the
-    last, by the suite's protocol, so that a checkpoint trained on the data can be evaluated under it; else as usual for
-    the simulator.
+    last, by the suite's protocol, so that a checkpoint trained on the data can be evaluated under it; else by the
+    agent's checkpoint; else as usual for the simulator.
 
     Raises:
         UserError: unknown suite or task.
     """
     from sfvgen_plan.benchmarks.protocols import load_protocol
+    from sfvgen_plan.catalogue import frames_of
     from sfvgen_plan.envs.family import family_of
 
     protocol = load_protocol(args.suite) if args.suite else None
@@ -93,6 +97,8 @@ def chosen(args: Namespace) -> tuple[tuple[str, ...], dict[str, Any]]:
         return (), {}
     family = family_of(tasks[0])
     usual = {name: getattr(protocol or family, name) for name in ("camera", "size", "repeat")}
+    if args.checkpoint and protocol is None:
+        usual |= frames_of(Path(args.checkpoint))
     usual["decisions"] = family.decisions
     given = {name: getattr(args, name) for name in usual}
     return tasks, usual | {name: value for name, value in given.items() if value is not None}

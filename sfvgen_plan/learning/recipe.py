@@ -97,7 +97,7 @@ class VideoSettings:
             states are seen as often.
         gamma: discount per decision of the value.
         expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
-        success_share: progress is that share of success, and the rest of reward.
+        success_share: progress is that share of success, and the rest of reward; reward alone where nothing succeeded.
         estimates, reward, success, termination, value, prior, inverse: weights of the heads' losses beside the
             denoising loss.
 

@@ -114,7 +114,8 @@ class VideoStage:
         mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
         self.units = (data.estimates - mean_) / std
         reward = data.reward / config.reward_scale
-        progress = settings.success_share * data.success + (1 - settings.success_share) * reward
+        share = settings.success_share if bool(data.success.any()) else 0.0
+        progress = share * data.success + (1 - share) * reward
         number = torch.arange(len(data.task), device=data.task.device)
         ends = number == data.last
         facts = (data.labelled, reward, data.success, progress, ends, data.terminated, data.has_expert, data.few)
