@@ -1,0 +1,32 @@
+"""The commands and the code of docs/own_environment.md run, with tiny settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sfvgen_plan.cli import main
+
+pytest.importorskip("pygame", reason="needs pip install '.[gym]'")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own_environment.md").read_text()
+SMALLER = {
+    "collect": ["--episodes", "3", "--decisions", "4", "--workers", "1"],
+    "eval": ["--episodes", "1", "--max-decisions", "2"],
+    "train": ["train=tiny", "train.model.autoencoder_widths=[8,8,16]"],
+    "train-agent": ["--episodes", "0", "num_envs=2", "decisions=4", "algo.n_steps=2", "algo.batch_size=4"],
+}
+
+
+def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (shell,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    for line in shell.splitlines():
+        verb, *words = shlex.split(line)[1:]
+        given = [word for word in words if not word.startswith("train")]
+        assert main([verb, *given, *SMALLER[verb]]) == 0, line
+    script, twin = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    compile(script, "script", "exec")
+    exec(twin, {})
