@@ -3,7 +3,7 @@
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few open_loop speed tables (default: all)
 #   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really
-#   sh benchmarks/reproduce.sh memory_data memory_train memory_rows
+#   sh benchmarks/reproduce.sh memory_data memory_train memory_rows memory_ablation
 #   sh benchmarks/reproduce.sh from_ten from_nothing sac_rounds improve_rows
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_open_loop
 #
@@ -138,6 +138,12 @@ memory_data() {
 memory_train() { # the two kinds of memory
     sfvgen-plan train --data "$WORK/memory-data" --out "$WORK/memory-lora" train=memory
     sfvgen-plan train --data "$WORK/memory-data" --out "$WORK/memory-recall" train=memory train.model.transformer.memory=recall
+}
+
+memory_ablation() { # the paper's, and dreams of 1,000 decisions
+    sfvgen-plan train --data "$WORK/memory-data" --out "$WORK/memory-no-loop" train=memory train.video.learning.loop=false
+    sfvgen-plan bench memory --checkpoint "$WORK/memory-lora" --no-loop "$WORK/memory-no-loop" --part ablation --out benchmarks/rows
+    sfvgen-plan bench memory --checkpoint "$WORK/memory-lora" --checkpoint "$WORK/memory-recall" --part drift --out benchmarks/rows
 }
 
 memory_rows() { # beside the rows that are there

@@ -67,12 +67,21 @@ RULES = {
 
 @dataclass(frozen=True)
 class Ablated:
-    """A row: a checkpoint whose fast weights are written by a rule, at a learning ``rate``, in ``steps`` a chunk."""
+    """A row: a checkpoint whose fast weights are written by a rule, at a learning ``rate``, in ``steps`` a chunk.
+
+    Raises:
+        UserError: the checkpoint has no Temp-LoRA.
+    """
 
     row: str
     checkpoint: Checkpoint
     rate: float = 0.0
     steps: int = 0
+
+    def __post_init__(self) -> None:
+        checkpoint = self.checkpoint
+        if not checkpoint.has_memory or checkpoint.pipeline.transformer.config.memory != "lora":
+            raise UserError(f"checkpoint={str(checkpoint.path)!r} has no Temp-LoRA; give one of train=memory")
 
     @property
     def rule(self) -> Rule:
@@ -118,10 +127,8 @@ class FastLearning:
     """
 
     def __init__(self, checkpoint: Checkpoint, rule: Rule, rates: Tensor, steps: int) -> None:
-        network = checkpoint.pipeline.transformer
-        if network is None or not network.memory_blocks or network.config.memory != "lora":
-            raise UserError(f"checkpoint={str(checkpoint.path)!r} has no Temp-LoRA; give one of train=memory")
-        self.network: VideoTransformer = network
+        self.network: VideoTransformer = checkpoint.pipeline.transformer
+        network = self.network
         self.rule, self.steps = rule, steps
         self.rates = rates.to(network.embed.weight.device).view(-1, 1, 1, 1, 1)
         self.frames: list[Tensor] = []

@@ -83,22 +83,18 @@ def ablations(taught: Checkpoint, untaught: Checkpoint | None, folder: Path, sam
     Raises:
         UserError: a checkpoint without a Temp-LoRA.
     """
-    found: list[Any] = [Subject("full", taught, True), Subject("no_temp_lora", taught, False)]
     known = MemoryRows(folder, REVISIT)
-    development: list[revisit.TrueEpisode] = []
+    rules = []
     for row in RULES:
-        checkpoint = untaught if row == "no_loop" else taught
-        if checkpoint is None:
-            continue
-        settled = known.settings(row)
-        subject = Ablated(row, checkpoint, settled.get("rate", 0.0), settled.get("steps", 0))
-        if not subject.steps:
-            if not development:
-                with closing(open_pool(revisit.maker_of(taught), min(cpu_cores(), len(DEVELOPMENT)))) as pool:
-                    development = revisit.true_episodes(pool, DEVELOPMENT, revisit.away_of(taught))
-            subject = subject.tuned(development, sampler_steps)
-        found.append(subject)
-    return found
+        if checkpoint := untaught if row == "no_loop" else taught:
+            there = known.settings(row)
+            settled = there if there.get("checkpoint") == checkpoint.hash else {}
+            rules.append(Ablated(row, checkpoint, settled.get("rate", 0.0), settled.get("steps", 0)))
+    if any(not subject.steps for subject in rules):
+        with closing(open_pool(revisit.maker_of(taught), min(cpu_cores(), len(DEVELOPMENT)))) as pool:
+            episodes = revisit.true_episodes(pool, DEVELOPMENT, revisit.away_of(taught))
+        rules = [subject if subject.steps else subject.tuned(episodes, sampler_steps) for subject in rules]
+    return [Subject("full", taught, True), Subject("no_temp_lora", taught, False), *rules]
 
 
 def played(

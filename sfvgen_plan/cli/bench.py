@@ -109,7 +109,8 @@ def run(args: Namespace) -> int:
         work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes, long=True))
     if "ablation" in parts:
         other = load_checkpoint(untaught, device) if untaught else None
-        ablated = ablations(subjects[0].checkpoint, other, args.out, sampler_steps)
+        taught = next((subject for subject in subjects if subject.row == "temp_lora"), subjects[0]).checkpoint
+        ablated = ablations(taught, other, args.out, sampler_steps)
         work.append(revisits(ablated, args.out, toolbox, episodes, sampler_steps, lanes))
     if "revisit" in parts:
         work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes))

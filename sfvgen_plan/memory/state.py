@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -22,36 +22,32 @@ class Memory:
     @classmethod
     def of_layers(cls, layers: Sequence[Memory]) -> Memory:
         """The same, of several layers."""
-        parts = zip(*(layer._parts() for layer in layers), strict=True)
-        return type(layers[0])(*(torch.cat(part, 1) for part in parts))
+        return layers[0]._each(lambda *parts: torch.cat(parts, 1), *layers[1:])
 
     def select(self, index: Tensor) -> Self:
         """The episodes named by ``index``."""
-        return type(self)(*(part[index] for part in self._parts()))
+        return self._each(lambda part: part[index])
 
     def replaced(self, index: Tensor, part: Self) -> Self:
         """The same, but the episodes that ``index`` names are those of ``part``."""
-        pairs = zip(self._parts(), part._parts(), strict=True)
-        return type(self)(*(old.index_copy(0, index, new) for old, new in pairs))
+        return self._each(lambda old, new: old.index_copy(0, index, new), part)
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """The episodes of all parts, in that order."""
-        return cls(*(torch.cat(part) for part in zip(*(one._parts() for one in parts), strict=True)))
+        return parts[0]._each(lambda *several: torch.cat(several), *parts[1:])
 
     def where(self, chosen: Tensor, other: Self) -> Self:
         """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
-        pairs = zip(self._parts(), other._parts(), strict=True)
-        return type(self)(*(torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y) for x, y in pairs))
+        return self._each(lambda x, y: torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y), other)
 
     def clone(self) -> Self:
         """The same in tensors of its own."""
-        return type(self)(*(part.clone() for part in self._parts()))
+        return self._each(torch.clone)
 
     def copy_(self, other: Memory) -> None:
         """Overwrite it with another of the same sizes: for CUDA graphs, which work in place."""
-        for part, new in zip(self._parts(), other._parts(), strict=True):
-            part.copy_(new)
+        self._each(Tensor.copy_, other)
 
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors by name."""
@@ -65,6 +61,11 @@ class Memory:
             if names[0] in tensors:
                 return kind(*(tensors[name] for name in names))
         return None
+
+    def _each(self, work: Callable[..., Tensor], *others: Memory) -> Self:
+        """Of what ``work`` makes of every tensor, and those of the same name of others."""
+        parts = zip(self._parts(), *(other._parts() for other in others), strict=True)
+        return type(self)(*(work(*of) for of in parts))
 
     def _parts(self) -> list[Tensor]:
         return [getattr(self, field.name) for field in fields(self)]

@@ -72,16 +72,15 @@ class TempLora(nn.Module):
         frames = real.shape[1]
         chunks = -(-frames // CHUNK)
         gram, cross = self._sums(tokens[:, :frames], place[:, :frames], real[..., None, None], CHUNK)
-        fast, states = torch.zeros_like(cross[:, 0]), []
+        states = [torch.zeros_like(cross[:, 0])]
         with torch.autocast(tokens.device.type, enabled=False):
             keep = 1 - self.forget.float().sigmoid()[:, None, None]
-            total, crossed = torch.zeros_like(gram[:, 0]), torch.zeros_like(fast)
+            total, crossed = torch.zeros_like(gram[:, 0]), torch.zeros_like(states[0])
             grams, crosses = [], []
             for chunk in range(chunks - 1):
                 total, crossed = keep * total + gram[:, chunk], keep * crossed + cross[:, chunk]
                 grams.append(total)
                 crosses.append(crossed)
-            states = [fast]
             if grams:
                 shrink, added = self._descent(torch.stack(grams, 1), torch.stack(crosses, 1))
                 for chunk in range(chunks - 1):

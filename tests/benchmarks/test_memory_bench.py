@@ -112,6 +112,7 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
         (("--encoder", "nowhere"), "encoder='nowhere'"),
         (("--no-loop", "nowhere", "--part", "ablation"), "no-loop='nowhere'"),
         (("--no-loop", "metaworld10"), "--part ablation"),
+        (("--no-loop", "metaworld10", "--part", "ablation"), "no Temp-LoRA"),
         (("--part", "revisit", "agent.candidates=3"), "--part revisit"),
         (("--checkpoint", "nowhere"), "checkpoint='nowhere'"),
     ],
