@@ -91,7 +91,7 @@ class TempLora(nn.Module):
     def write(self, memory: Lora, tokens: Tensor, place: Tensor, imagined: Tensor) -> Lora:
         """See ``Layer``: the memory with the frame among its sums; what is read stays until ``learn``."""
         known = (self._low(self.address(tokens, place)).float() @ memory.fast[..., -1:])[..., 0].clamp(0, 1)
-        weight = 1 - known.transpose(2, 3) * imagined[..., None, None]
+        weight = (1 - known.transpose(2, 3) * imagined[..., None, None]).square()
         gram, cross = self._sums(tokens, place, weight, 1, ones=True)
         return replace(memory, gram=memory.gram + gram, cross=memory.cross + cross)
 
