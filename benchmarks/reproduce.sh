@@ -2,7 +2,7 @@
 # From nothing to the committed rows: data, checkpoint, episodes of every agent, open-loop errors, speed.
 #
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few open_loop speed tables (default: all)
-#   sh benchmarks/reproduce.sh avdc_data avdc_train avdc_rows fidelity trained_agents trained_really
+#   sh benchmarks/reproduce.sh fidelity trained_agents trained_really
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_rows memory_ablation
 #   sh benchmarks/reproduce.sh from_ten from_nothing sac_rounds improve_rows
 #   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_open_loop
@@ -15,58 +15,43 @@ set -eu
 cd "$(dirname "$0")/.."
 WORK=${WORK:-runs/reproduce}
 CHECKPOINT=${CHECKPOINT:-$WORK/checkpoint}
-ROWS=benchmarks/rows/metaworld-10.csv
-AVDC_CHECKPOINT=${AVDC_CHECKPOINT:-$WORK/avdc-checkpoint}
 RLBENCH_CHECKPOINT=${RLBENCH_CHECKPOINT:-$WORK/rlbench-checkpoint}
 
 data() {
-    sfvgen-plan collect --suite metaworld-10 --episodes 400 --decisions 40 --out "$WORK/data"
+    sfvgen-plan collect --suite metaworld-10 --episodes 400 --decisions 40 --out "$WORK/ten"
+    sfvgen-plan collect --suite metaworld-50 --episodes 130 --out "$WORK/fifty"
 }
 
-train() { # from nothing; then both stages go on with other scenes: that is the bundled checkpoint
-    sfvgen-plan train --data "$WORK/data" --out "$WORK/first"
-    sfvgen-plan collect --suite metaworld-10 --episodes 300 --decisions 40 --seed 110000 --out "$WORK/further"
-    sfvgen-plan train --data "$WORK/further" --checkpoint "$WORK/first" --out "$CHECKPOINT" \
-        train.autoencoder.fit.steps=1000 train.autoencoder.fit.learning_rate=2e-4 train.autoencoder.fit.warmup=50 \
-        train.video.fit.steps=3000 train.video.fit.learning_rate=4e-4 train.video.fit.warmup=100 train.video.learning.dream_from=0
+train() { # ten tasks from nothing; then all fifty from those weights: that is the bundled checkpoint
+    sfvgen-plan train --data "$WORK/ten" --out "$WORK/first"
+    sfvgen-plan train --data "$WORK/fifty" --checkpoint "$WORK/first" --out "$CHECKPOINT" train=default \
+        train.autoencoder.fit.steps=1200 train.autoencoder.fit.warmup=50 train.video.fit.steps=6000 train.video.learning.dream_from=1000
 }
 
-play() { # label, agent, settings ...
-    label=$1 agent=$2
+play() { # suite, agent, settings ...
+    suite=$1 agent=$2
     shift 2
-    sfvgen-plan eval --suite metaworld-10 --agent "$agent" --label "$label" --checkpoint "$CHECKPOINT" \
-        --out "$WORK/$label" "$@"
-    python -m sfvgen_plan.benchmarks.results merge "$WORK/$label" --into "$ROWS"
+    sfvgen-plan eval --suite "$suite" --agent "$agent" --label "$agent" --checkpoint "$CHECKPOINT" \
+        --out "$WORK/$suite-$agent" "$@"
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/$suite-$agent" --into "benchmarks/rows/$suite.csv"
 }
 
 agents() {
-    for agent in random expert prior default cem oracle; do play "$agent" "$agent"; done
+    for agent in random expert prior default; do
+        play metaworld-50 "$agent" --episodes 10
+        play avdc11-v3 "$agent"
+    done
+    for agent in random expert prior default cem oracle; do play metaworld-10 "$agent"; done
 }
 
 few() {
-    for agent in prior10 default10; do play "$agent" "$agent"; done
+    for agent in prior10 default10; do play metaworld-50 "$agent" --episodes 10; done
 }
 
 open_loop() {
     # Fresh seeds, all kinds of episodes.
-    sfvgen-plan collect --suite metaworld-10 --episodes 10 --decisions 40 --seed 700000 --out "$WORK/fresh"
+    sfvgen-plan collect --suite metaworld-50 --episodes 10 --seed 700000 --out "$WORK/fresh"
     python -m sfvgen_plan.benchmarks.fidelity.open_loop --data "$WORK/fresh" --all --checkpoint "$CHECKPOINT"
-}
-
-avdc_data() {
-    sfvgen-plan collect --suite avdc11-v3 --episodes 250 --decisions 45 --out "$WORK/avdc-data"
-}
-
-avdc_train() { # both stages go on from the main checkpoint
-    sfvgen-plan train --data "$WORK/avdc-data" --checkpoint "$CHECKPOINT" --out "$AVDC_CHECKPOINT" \
-        train.autoencoder.fit.steps=400 train.video.fit.steps=3000 train.video.learning.dream_from=500
-}
-
-avdc_rows() {
-    for agent in prior default; do
-        sfvgen-plan eval --suite avdc11-v3 --agent "$agent" --checkpoint "$AVDC_CHECKPOINT" --out "$WORK/avdc-$agent"
-        python -m sfvgen_plan.benchmarks.results merge "$WORK/avdc-$agent" --into benchmarks/rows/avdc11-v3.csv
-    done
 }
 
 fidelity() { # eleven policies
@@ -82,7 +67,7 @@ trained_agents() { # SAC in imagination alone, then in the real simulator, and w
         agent=$WORK/sac-$task
         sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" decisions=98000 \
             num_envs=128 horizon=30 algo.gradient_steps=32 algo.learning_starts=6400
-        python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
+        python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into benchmarks/rows/metaworld-10.csv
         sfvgen-plan fidelity --task "$task" --agent "sb3:$agent/agent.zip" --episodes 20 \
             --checkpoint "$CHECKPOINT" --out "$agent/gap"
     done
@@ -95,7 +80,7 @@ trained_really() { # the same tasks and algorithm in the real simulator, with as
         agent=$WORK/sac-real-$task
         sfvgen-plan train-agent --task "$task" --algo sac --checkpoint "$CHECKPOINT" --out "$agent" real=true \
             decisions=16384 num_envs=32 horizon=30 algo.gradient_steps=32 algo.learning_starts=1600
-        python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into "$ROWS"
+        python -m sfvgen_plan.benchmarks.results merge "$agent/real" --into benchmarks/rows/metaworld-10.csv
     done
 }
 

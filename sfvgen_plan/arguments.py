@@ -58,7 +58,7 @@ class CheckpointAction(Action):
 
 def add_model_arguments(parser: ArgumentParser) -> None:
     """``--checkpoint`` and ``--device``."""
-    text = "checkpoint: its folder or name (default: metaworld10)"
+    text = "checkpoint: its folder or name (default: metaworld50)"
     parser.add_argument("--checkpoint", metavar="PATH", action=CheckpointAction, help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 

@@ -10,7 +10,7 @@ from typing import Any
 from sfvgen_plan.errors import UserError
 
 PACKAGED = Path(__file__).parent / "checkpoints"
-BUNDLED = PACKAGED / "metaworld10"
+BUNDLED = PACKAGED / "metaworld50"
 CARD_FILE = "checkpoint.json"
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints"

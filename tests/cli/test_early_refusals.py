@@ -25,12 +25,12 @@ REFUSED = {
     "fidelity --agent nope": "agent='nope' is unknown",
     "fidelity --agent expert": "give readout",
     "fidelity --agent prior agent.candidates=3": "names no setting",
-    "fidelity --task memory/return": "task='memory/return' is not covered by checkpoint='metaworld10'",
+    "fidelity --task memory/return": "task='memory/return' is not covered by checkpoint='metaworld50'",
     "play --task memory/return": "play needs a simulator that can go back, unlike the memory tasks",
     "play --task rlbench/reach_target": "play needs a simulator that can go back, unlike RLBench",
     "bench memory": "required: --checkpoint",
     "bench memory --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
-    "bench memory --checkpoint metaworld10 foo=1": "override 'foo=1' names no setting",
+    "bench memory --checkpoint metaworld50 foo=1": "override 'foo=1' names no setting",
 }
 """Command lines, and what is said of them."""
 

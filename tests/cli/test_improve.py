@@ -133,7 +133,7 @@ def test_an_algorithm_learns_in_imagination_in_every_round(whole: Path, tmp_path
         (("train.video.fit.steps=-1",), "train.video.fit.steps=-1 must be at least 0"),
         (("steps=-1",), "train.video.fit.steps=-1 must be at least 0"),
         (("--data", "nowhere"), "data='nowhere' is not a dataset"),
-        (("--checkpoint", "metaworld10"), "task='toy/left' is not covered by checkpoint='metaworld10'"),
+        (("--checkpoint", "metaworld50"), "task='toy/left' is not covered by checkpoint='metaworld50'"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_played(

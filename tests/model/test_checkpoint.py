@@ -60,14 +60,14 @@ def test_no_folder(tmp_path):
 
 def test_a_name_is_that_of_a_checkpoint_in_the_package(small_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_checkpoint("metaworld10").hash == load_checkpoint().hash
-    assert load_checkpoint("metaworld10").path == BUNDLED
-    with pytest.raises(UserError, match=r"'metaworld11' holds no .*or one of .*metaworld10"):
-        load_checkpoint("metaworld11")
+    assert load_checkpoint("metaworld50").hash == load_checkpoint().hash
+    assert load_checkpoint("metaworld50").path == BUNDLED
+    with pytest.raises(UserError, match=r"'metaworld51' holds no .*or one of .*metaworld50"):
+        load_checkpoint("metaworld51")
     with pytest.raises(UserError, match="holds no"):
-        load_checkpoint("./metaworld10")
-    shutil.copytree(small_checkpoint, "metaworld10")  # what lies here comes first
-    assert load_checkpoint("metaworld10").hash == load_checkpoint(small_checkpoint).hash
+        load_checkpoint("./metaworld50")
+    shutil.copytree(small_checkpoint, "metaworld50")  # what lies here comes first
+    assert load_checkpoint("metaworld50").hash == load_checkpoint(small_checkpoint).hash
 
 
 FILES = [
