@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
     picture = drawn(args.checkpoint, args.seed, args.gap)
     with atomic(args.out, "out") as staged:
-        Image.fromarray(picture).save(staged, format="png", optimize=True)
+        Image.fromarray(picture).quantize(256).save(staged, format="png", optimize=True)
     Output.of(args).note(f"picture: {args.out}")
 
 
