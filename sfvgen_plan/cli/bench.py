@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sfvgen_plan.arguments import add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
@@ -60,15 +62,23 @@ def explain(args: Namespace) -> str:
     return "\n".join(["settings", *explained(Settings), explain_settings(args.agent)])
 
 
-def run(args: Namespace) -> int:
-    """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
+class Chosen(NamedTuple):
+    """What the options say; ``settings`` and ``label`` are the agent's."""
+
+    folders: list[Path]
+    untaught: Path | None
+    settings: Mapping[str, Any]
+    label: str
+    sampler_steps: int
+    episodes: range
+
+
+def _chosen(args: Namespace) -> Chosen:
+    """Raises: UserError. Imports no torch, so that bad options are told at once."""
     from sfvgen_plan.agents.registry import agent_settings
     from sfvgen_plan.benchmarks.running.side_by_side import Settings
     from sfvgen_plan.catalogue import find_checkpoint
-    from sfvgen_plan.console import Output
     from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-    from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.envs.rendering import gl_backend
     from sfvgen_plan.settings import configured, of_group
 
     folders = [find_checkpoint(name, "checkpoint") for name in args.checkpoint]
@@ -78,22 +88,29 @@ def run(args: Namespace) -> int:
     agent, own = of_group(args.overrides, "agent")
     sampler_steps = configured(Settings, own).sampler_steps
     settings, label = agent_settings(args.agent, agent)
-    label = args.label or label
     if agent and args.part not in (None, *BY_AGENT):
         raise UserError(f"override {agent[0]!r} is a setting of the agent; leave --part {args.part} out")
     episodes = range(args.seed, args.seed + args.episodes)
     if episodes.stop > FIRST_TRAINING_SEED:
         raise UserError(f"seed={args.seed} with episodes={args.episodes} reaches training data; use lower seeds")
+    return Chosen(folders, untaught, settings, args.label or label, sampler_steps, episodes)
+
+
+def run(args: Namespace) -> int:
+    """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
+    from sfvgen_plan.envs.rendering import gl_backend
+
+    folders, untaught, settings, label, sampler_steps, episodes = _chosen(args)
     gl_backend()
 
-    # With torch, which takes its time: everything that the options alone tell is said before.
     from rich.console import Group
 
     from sfvgen_plan.benchmarks.memory.bench import ablations, played, revisits
     from sfvgen_plan.benchmarks.memory.cost import costs
     from sfvgen_plan.benchmarks.memory.subjects import subjects_of
     from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
-    from sfvgen_plan.console import table
+    from sfvgen_plan.console import Output, table
+    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.metrics import encoder
     from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint

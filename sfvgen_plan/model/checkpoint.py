@@ -190,6 +190,10 @@ def save_checkpoint(
             # The base class's own: diffusers warns of modules to keep in float32 where there are none.
             torch.nn.Module.to(component, torch.bfloat16)
     pipeline.save_pretrained(path)
+    for config in [path / "model_index.json", *path.glob("*/config.json")]:
+        told = json.loads(config.read_text())
+        if told.pop("_name_or_path", None) is not None:  # where the weights came from: a path of somebody's machine
+            config.write_text(json.dumps(told, indent=2) + "\n")
     save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
     (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
     (path / "README.md").write_text(model_card(card))

@@ -10,7 +10,7 @@ import torch
 
 from sfvgen_plan.catalogue import BUNDLED, CARD_FILE
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import STARTS_FILE, load_checkpoint
+from sfvgen_plan.model.checkpoint import STARTS_FILE, load_checkpoint, save_checkpoint
 from sfvgen_plan.model.logs import LIBRARIES, held_back
 
 
@@ -186,3 +186,11 @@ def test_hash_is_that_of_the_weights_and_their_settings(small_checkpoint, copy):
     settings = copy / "transformer" / "config.json"
     settings.write_text(settings.read_text().replace('"reward_scale": 1.0', '"reward_scale": 11.0'))
     assert load_checkpoint(copy).hash not in (original, other)
+
+
+def test_a_checkpoint_made_of_another_tells_no_path(small_checkpoint, tmp_path):
+    loaded = load_checkpoint(small_checkpoint)
+    save_checkpoint(tmp_path / "again", loaded.pipeline, loaded.card, loaded.starts)
+    for file in (tmp_path / "again").rglob("*.json"):
+        assert str(small_checkpoint) not in file.read_text()
+    assert load_checkpoint(tmp_path / "again").hash == loaded.hash
