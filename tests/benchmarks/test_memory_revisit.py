@@ -106,7 +106,7 @@ def test_what_was_seen_early_reaches_the_dream_only_through_memory(memory_checkp
 def test_a_picture_of_what_memory_is_worth(memory_folder, tmp_path, capsys):
     out = tmp_path / "memory.png"
     assert picture.main([f"--checkpoint={memory_folder}", "--seed=3", "--gap=10", f"--out={out}"]) == 0
-    shown = np.asarray(Image.open(out))
+    shown = np.asarray(Image.open(out).convert("RGB"))
     tall, wide = picture.SIDE + BAR_HEIGHT, picture.SIDE
     assert shown.shape == (4 * tall, picture.COLUMNS * wide, 3)
     first, remembered, forgotten, true = (shown[row * tall + BAR_HEIGHT : (row + 1) * tall, :wide] for row in range(4))

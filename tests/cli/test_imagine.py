@@ -54,7 +54,7 @@ def test_given_actions_are_played_and_the_result_is_reproducible(
     ("content", "options", "named"),
     [
         (None, ["--task", "raech-v3"], "reach-v3"),
-        (None, ["--task", "assembly-v3"], "not covered by checkpoint"),
+        (None, ["--task", "memory/return"], "not covered by checkpoint"),
         (None, ["--task", "reach-v3", "--agent", "exprt"], "expert"),
         (None, ["--task", "reach-v3", "--decisions", "0"], "--decisions"),
         (None, ["--task", "reach-v3", "--out", "x.avi"], ".mp4"),

@@ -36,7 +36,7 @@ def short_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     them processes would take longer to start than to play."""
     monkeypatch.setattr(training, "cpu_cores", lambda: 1)
     whole = evaluation.protocol_for_task
-    monkeypatch.setattr(evaluation, "protocol_for_task", lambda task: whole(task).variant(max_decisions=8))
+    monkeypatch.setattr(evaluation, "protocol_for_task", lambda *of: whole(*of).variant(max_decisions=8))
 
 
 def train(checkpoint: Path, *options: str) -> int:
