@@ -89,8 +89,8 @@ def test_names_need_no_simulator() -> None:
 def test_modules_that_the_environment_names_bring_their_families(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built_in = [item.name for item in families()]
     monkeypatch.setattr(registry, "_registered", {})
+    built_in = [item.name for item in families()]
     (tmp_path / "pebbles.py").write_text(
         "import dataclasses\nfrom sfvgen_plan.envs.family import family, register\n"
         "register(dataclasses.replace(family('memory'), name='pebbles', tasks={'pebbles/throw': 'throw it'}))\n"
