@@ -66,6 +66,11 @@ class Summary:
         """Share of the episodes that were solved at any time, with Wilson's interval."""
         return wilson(sum(row.success_any for row in self.rows), self.episodes)
 
+    def success_within(self, decisions: int) -> Estimate:
+        """Share of the episodes that were solved by then, with Wilson's interval."""
+        solved = (row.first_success is not None and row.first_success <= decisions for row in self.rows)
+        return wilson(sum(solved), self.episodes)
+
     @cached_property
     def success_final(self) -> Estimate:
         """Share of the episodes that were solved at the last decision, with Wilson's interval."""
