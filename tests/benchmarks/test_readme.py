@@ -47,7 +47,10 @@ def readme(folder: Path) -> Path:
 
 def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: Path) -> None:
     block = results_block(results_folder(tmp_path))
-    assert "| `prior` (2 of 10 tasks) | 8 | 50 [22, 78] | 50 [22, 78] | 50 [22, 78] | 50 | 0.500 | cpu | 3.0 | 200 | 0 |" in block
+    assert (
+        "| `prior` (2 of 10 tasks) | 8 | 50 [22, 78] | 50 [22, 78] | 50 [22, 78] | 50 | 0.500 | cpu | 3.0 | 200 | 0 |"
+        in block
+    )
     assert "| `default` (2 of 10 tasks) | 8 | 75 [41, 93] |" in block
     assert "| task | `prior` | `default` |" in block
     assert "| reach-v3 | 100 | 75 |" in block
