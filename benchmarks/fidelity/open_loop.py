@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,14 +126,22 @@ def measure(simulator: LearnedSimulator, real: RealEpisodes) -> list[dict[str, A
     return rows
 
 
+def last_decision(rows: Iterable[Mapping[str, Any]]) -> int:
+    """The last one that at least half of the episodes reach: those that go on longer mostly fail, or play at random."""
+    reached: Counter[int] = Counter()
+    for row in rows:
+        reached[int(row["decision"])] += int(row["episodes"] or 1)
+    return max(decision for decision, episodes in reached.items() if 2 * episodes >= max(reached.values()))
+
+
 def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over tasks at the last decision of the measures that the rows have.
+    """Means over tasks at the ``last_decision`` of the measures that the rows have.
 
     What the success head is worth is counted over all decisions, as few episodes end at the last: ``success_accuracy``,
     that of never saying "solved", and ``solved_known``, the share of the solved frames that it knows, if there are any.
     """
     rows = list(rows)
-    last = max(int(row["decision"]) for row in rows)
+    last = last_decision(rows)
     at_end = [row for row in rows if int(row["decision"]) == last]
     found: dict[str, float] = {"decision": last}
     for name in MEASURES[:4]:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, MemoryRows
 from sfvgen_plan.benchmarks.memory.subjects import KINDS, NO_MEMORY
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, span
@@ -55,7 +56,7 @@ def _open_loop(folder: Path) -> Iterator[Line]:
     if path.exists():
         with path.open(newline="") as file:
             own = [record for record in csv.DictReader(file) if record["f_g"] == "1"]
-        last = max(int(record["decision"]) for record in own)
+        last = open_loop.last_decision(own)
         at = [record for record in own if int(record["decision"]) == last]
         db, hand = (mean([float(record[name]) for record in at]).mean for name in ("psnr_db", "hand_error_cm"))
         yield f"{last} decisions imagined from one frame of a new scene", f"{db:.1f} dB, hand off by {hand:.1f} cm"
