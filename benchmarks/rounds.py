@@ -18,6 +18,7 @@ import numpy as np
 
 from sfvgen_plan.agents.behaviour import staged
 from sfvgen_plan.agents.collection import CollectionSettings, collect, gather, staged_path
+from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import merge_measurements, read_measurements
@@ -62,6 +63,7 @@ class RoundSettings:
     demonstrations: int | None = setting(None, "of --data, so many clean episodes of each task; null: all of it")
     steps: int = setting(1000, "of the video transformer in a round; the first training has its recipe's")
     autoencoder_steps: int = setting(300, "likewise")
+    advice: bool = setting(False, "record what the task's expert would do in every state met, for the prior (DAgger)")
     rarity: float = setting(0.5, "how much more often thinly covered states are drawn: 0 not at all, 1 evenly")
 
     def __post_init__(self) -> None:
@@ -136,6 +138,8 @@ class Rounds:
         Raises:
             UserError: the folder holds another run; what play and training refuse.
         """
+        for task in self.protocol.tasks if self.settings.advice else ():
+            expert_of(task)  # is there one?
         begin = {name: value and str(value) for name, value in (("data", self.data), ("checkpoint", self.checkpoint))}
         wanted = {**asdict(self.settings), "tasks": self.protocol.tasks, **begin, **self.facts}
         wanted |= flat(self.config["train"], "train.")
@@ -194,7 +198,7 @@ class Rounds:
 
             def play(missing: Sequence[tuple[str, int]], staging: Path) -> None:
                 keep = _Keep(settings, staging, bar.advance)
-                jobs = [Job(task, seed + n, record=True) for task, n in missing]
+                jobs = [Job(task, seed + n, record=True, advise=self.settings.advice) for task, n in missing]
                 evaluate(rules, jobs, Contestant(policy.name, policy.agent), self.lanes, keep)
                 if keep.broken:
                     raise UserError(
@@ -264,8 +268,10 @@ class _Keep(Observer):
             return
         of = self._last
         assert of is not None and (of.job.task, of.job.seed) == (row.task, row.seed)
-        unknown = np.full((len(of.frames), of.actions.shape[1]), np.nan, np.float32)
-        about = {"kind": OWN, "seed": row.seed, "expert_actions": unknown, "terminated": of.terminated}
+        advice = of.advice
+        if advice is None:
+            advice = np.full((len(of.frames), of.actions.shape[1]), np.nan, np.float32)
+        about = {"kind": OWN, "seed": row.seed, "expert_actions": advice, "terminated": of.terminated}
         episode = staged(row.task, of.frames, of.infos, list(of.actions), of.rewards, **about)
         episode.save(staged_path(self.staging, row.task, row.seed - self.settings.seed))
         self.on_episode()

@@ -18,6 +18,7 @@ import numpy as np
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import SingleAgent, kind_of
 from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
+from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.envs.family import families
 from sfvgen_plan.errors import UserError
@@ -28,11 +29,12 @@ AgentFactory = Callable[[], EnvAgent | BatchAgent]
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to play; ``record`` keeps its frames."""
+    """One episode to play; ``record`` keeps its frames, ``advise`` what the task's expert would do in each of them."""
 
     task: str
     seed: int
     record: bool = False
+    advise: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Recording:
     """What an episode looked like: frames (F, H, W, 3) uint8, and whether the task was solved in each, (F,) bool.
 
     ``actions`` (F - 1, A) led from each to the next, and earned ``rewards``; ``infos`` are the environment's, one a
-    frame; ``terminated``: the task ended by itself.
+    frame; ``terminated``: the task ended by itself; ``advice``: the expert's actions (F, A), where they were asked for.
     """
 
     job: Job
@@ -50,6 +52,7 @@ class Recording:
     rewards: tuple[float, ...] = ()
     infos: tuple[dict[str, Any], ...] = ()
     terminated: bool = False
+    advice: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class Player:
         self._over = self._terminated = False
         self._seen: list[tuple[np.ndarray, bool, dict[str, Any]]] = []
         self._done: list[tuple[np.ndarray, float]] = []
+        self._advice: list[np.ndarray] = []
+        self._expert = ExpertAgent() if job.advise else None
         try:
             if self._make_agent is not None and self._agent is None:
                 made = self._make_agent()
@@ -121,6 +126,9 @@ class Player:
                 self._agent = SingleAgent(cast("BatchAgent", made)) if self._sees_frames else made
             env = self._environment(job.task, pixels=self._sees_frames or job.record)
             frame, info = env.reset(seed=job.seed)
+            if self._expert is not None:
+                self._expert.reset(job.task, job.seed)
+                self._advice.append(self._expert.act(env.unwrapped))
             if job.record:
                 self._seen.append((frame, False, info))
             return Awaiting(frame) if self._agent is None else self._play(env, frame)
@@ -163,6 +171,8 @@ class Player:
         if self._job.record:
             self._done.append((np.array(space.played(action), np.float32), reward))
             self._seen.append((frame, stands.success_final, info))
+        if self._expert is not None:
+            self._advice.append(self._expert.act(env.unwrapped))
         self._terminated = bool(terminated)
         solved = stands.first_success is not None and stands.decisions >= stands.first_success + protocol.linger
         self._over = bool(terminated or truncated) or solved or stands.decisions >= protocol.max_decisions
@@ -174,7 +184,8 @@ class Player:
             actions, rewards = zip(*self._done, strict=True) if self._done else ((), ())
             led = np.stack(actions) if actions else np.zeros((0, 0), np.float32)
             flags, ended = np.array(flags), self._terminated
-            self._stands.recording = Recording(self._job, np.stack(frames), flags, led, rewards, infos, ended)
+            advice = np.stack(self._advice).astype(np.float32) if self._advice else None
+            self._stands.recording = Recording(self._job, np.stack(frames), flags, led, rewards, infos, ended, advice)
         return self._stands
 
     def _fail(self, error: Exception) -> Ended:

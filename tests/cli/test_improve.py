@@ -103,9 +103,12 @@ def test_from_demonstrations_and_from_a_checkpoint(whole: Path, tmp_path: Path) 
     assert list(first.kind) == ["clean"] * 2 and sorted(then.kind) == ["clean"] * 2 + ["own"] * 4
     assert (out / "improve.csv").read_text().splitlines()[1].startswith("toy,1,2,24,")
 
-    options = ("--checkpoint", str(whole / "2" / "checkpoint"), "rounds=1", "--label", "more")
+    options = ("--checkpoint", str(whole / "2" / "checkpoint"), "rounds=1", "advice=true", "--label", "more")
     assert improve(tmp_path / "more", *options) == 0
     assert not (tmp_path / "more" / "0").exists() and len(load_episodes(tmp_path / "more" / "1" / "data")) == 4
+    advised = load_episodes(tmp_path / "more" / "1" / "data")
+    assert np.isfinite(advised.expert_actions).all() and not np.allclose(advised.expert_actions, advised.actions)
+    assert np.isnan(load_episodes(whole / "1" / "played").expert_actions).all()
     assert (tmp_path / "more" / "improve.csv").read_text().splitlines()[1].startswith("more,1,0,0,")
 
 
