@@ -64,6 +64,12 @@ class Address(nn.Module):
             phase = (place.float()[..., None, :] * self.omega.float()).sum(-1)[..., None, :] + self.theta.float()
         return (math.sqrt(2) * (phase + self.content(tokens)).sin()).to(tokens.dtype)
 
+    def written_and_asked(self, tokens: Tensor, place: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """Where the first ``frames`` frames are written, and where all of them read."""
+        asked = self(tokens, place, asking=True)
+        written = self(tokens[:, :frames], place[:, :frames]) if self.beginning else asked[:, :frames]
+        return written, asked
+
 
 def unit(x: Tensor) -> Tensor:
     """Divided by its root mean square over the last axis: keeps attention's scores in range."""

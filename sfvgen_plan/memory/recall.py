@@ -65,8 +65,7 @@ class Recall(nn.Module):
     def training_pass(self, tokens: Tensor, place: Tensor, real: Tensor) -> Tensor:
         """See ``Layer``."""
         frames = real.shape[1]
-        found = self.address(tokens, place, asking=True)
-        written = self.address(tokens[:, :frames], place[:, :frames]) if self.address.beginning else found[:, :frames]
+        written, found = self.address.written_and_asked(tokens, place, frames)
         stored = self._stored(written, tokens[:, :frames])
         keys, values = (
             torch.cat([x.flatten(1, 2), none.to(x.dtype).expand(len(x), -1, -1)], 1)

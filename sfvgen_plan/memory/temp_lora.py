@@ -71,7 +71,9 @@ class TempLora(nn.Module):
         place (B, 2 F, M + 1); real (B, F) says which frames exist."""
         frames = real.shape[1]
         chunks = -(-frames // CHUNK)
-        gram, cross = self._sums(tokens[:, :frames], place[:, :frames], real[..., None, None], CHUNK)
+        written, found = self.address.written_and_asked(tokens, place, frames)
+        low = self._low(written).float()
+        gram, cross = self._sums(low, tokens[:, :frames], place[:, :frames], real[..., None, None], CHUNK)
         states = [torch.zeros_like(cross[:, 0])]
         with torch.autocast(tokens.device.type, enabled=False):
             keep = 1 - self.forget.float().sigmoid()[:, None, None]
@@ -86,13 +88,14 @@ class TempLora(nn.Module):
                 for chunk in range(chunks - 1):
                     states.append(states[-1] + shrink[:, chunk] @ states[-1] + added[:, chunk])
         of_frame = torch.stack(states, 1).repeat_interleave(CHUNK, 1)[:, :frames]
-        return self._read(tokens, place, torch.cat([of_frame, of_frame], 1))
+        return self._read(found, torch.cat([of_frame, of_frame], 1))
 
     def write(self, memory: Lora, tokens: Tensor, place: Tensor, imagined: Tensor) -> Lora:
         """See ``Layer``: the memory with the frame among its sums; what is read stays until ``learn``."""
-        known = (self._low(self.address(tokens, place)).float() @ memory.fast[..., -1:])[..., 0].clamp(0, 1)
+        low = self._low(self.address(tokens, place)).float()
+        known = (low @ memory.fast[..., -1:])[..., 0].clamp(0, 1)
         weight = (1 - known.transpose(2, 3) * imagined[..., None, None]).square()
-        gram, cross = self._sums(tokens, place, weight, 1, ones=True)
+        gram, cross = self._sums(low, tokens, place, weight, 1, ones=True)
         return replace(memory, gram=memory.gram + gram, cross=memory.cross + cross)
 
     def learn(self, memory: Lora) -> Lora:
@@ -106,16 +109,15 @@ class TempLora(nn.Module):
     def read(self, memory: Lora, tokens: Tensor, place: Tensor) -> Tensor:
         """What frames (N, F, S, D) read."""
         fast = memory.fast[..., : self.size].expand(-1, tokens.shape[1], -1, -1, -1)
-        return self._read(tokens, place, fast)
+        return self._read(self.address(tokens, place, asking=True), fast)
 
     def _low(self, found: Tensor) -> Tensor:
         """φ = A u, gated by whose tokens a head learns: (B, F, S, K) -> (B, F, H, S, r)."""
         low = (found @ self.down.t().to(found.dtype)).unflatten(-1, (self.heads, self.rank))
         return (low * self.own.sigmoid()[..., None].to(low.dtype)).transpose(2, 3)
 
-    def _read(self, tokens: Tensor, place: Tensor, fast: Tensor) -> Tensor:
-        """fast (B, F, H, r, v) -> (B, F, S, D)."""
-        found = self.address(tokens, place, asking=True)
+    def _read(self, found: Tensor, fast: Tensor) -> Tensor:
+        """found (B, F, S, K), fast (B, F, H, r, v) -> (B, F, S, D)."""
         low = self._low(found)
         recalled = (low @ fast.to(low.dtype)).transpose(2, 3)
         if self.adapted is not None:
@@ -124,13 +126,12 @@ class TempLora(nn.Module):
         return self.out(self.slow(found) + recalled.flatten(-2))
 
     def _sums(
-        self, tokens: Tensor, place: Tensor, share: Tensor, length: int, ones: bool = False
+        self, low: Tensor, tokens: Tensor, place: Tensor, share: Tensor, length: int, ones: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """β φ φᵀ and β φ vᵀ of clean frames (B, F, ...), summed over chunks: (B, chunks, H, r, r), (..., r, v);
-        ``share`` (B, F, S or 1, H or 1) of each that is written; ``ones``: beside each value."""
+        """β φ φᵀ and β φ vᵀ of clean frames (B, F, ...) whose φ are ``low``, summed over chunks: (B, chunks, H, r, r),
+        (..., r, v); ``share`` (B, F, S or 1, H or 1) of each that is written; ``ones``: beside each value."""
         frames = tokens.shape[1]
         chunks = -(-frames // length)
-        low = self._low(self.address(tokens, place)).float()
         if self.address.beginning:  # as much weight for the first frame as for a hundred late ones
             share = share * torch.exp2(-place[..., -1:, None])
         value = self.value(tokens).float().unflatten(-1, (self.heads, self.size)).transpose(2, 3)
