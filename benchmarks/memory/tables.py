@@ -59,7 +59,7 @@ def tables(folder: Path) -> list[Table]:
         ("objects put back", (RETURN,), ROWS),
         ("the block of the colour that was shown first", (CUE,), ROWS),
     ):
-        lines = list(_lines(folder, *names, among=among))
+        lines = list(estimates(folder, *names, among=among))
         shown = {name: spec for name, spec in COLUMNS.items() if any(name in line for line in lines)}
         cells = [
             [span(line.get(name), digits, factor) for name, (_, factor, digits) in shown.items()] for line in lines
@@ -86,11 +86,11 @@ def data(folder: Path) -> dict[str, Any]:
 
     return {
         "out": str(folder),
-        "revisit": [plain(line) for line in _lines(folder, REVISIT, VIDEO)],
-        "ablation": [plain(line) for line in _lines(folder, REVISIT, VIDEO, among=ABLATION)],
-        "drift": [plain(line) for line in _lines(folder, DRIFT)],
-        "return": [plain(line) for line in _lines(folder, RETURN)],
-        "cue": [plain(line) for line in _lines(folder, CUE)],
+        "revisit": [plain(line) for line in estimates(folder, REVISIT, VIDEO)],
+        "ablation": [plain(line) for line in estimates(folder, REVISIT, VIDEO, among=ABLATION)],
+        "drift": [plain(line) for line in estimates(folder, DRIFT)],
+        "return": [plain(line) for line in estimates(folder, RETURN)],
+        "cue": [plain(line) for line in estimates(folder, CUE)],
         "cost": [asdict(row) for row in _costs(folder)],
         "comparisons": comparisons(folder),
     }
@@ -115,7 +115,7 @@ def comparisons(folder: Path) -> list[str]:
     return said
 
 
-def _lines(folder: Path, *names: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
+def estimates(folder: Path, *names: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
     """What the files of these names say of each row: an ``Estimate`` of every column that has values."""
     files = [MemoryRows(folder, name) for name in names]
     for row, kind, agent in _named(files, among):

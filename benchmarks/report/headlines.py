@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.fidelity import open_loop
-from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, MemoryRows
-from sfvgen_plan.benchmarks.memory.subjects import KINDS, NO_MEMORY
-from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, span
+from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT
+from sfvgen_plan.benchmarks.memory.tables import estimates
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable, span
+from sfvgen_plan.benchmarks.results.files import read_records
 from sfvgen_plan.benchmarks.results.merging import holds_episodes
 from sfvgen_plan.benchmarks.results.row import read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
-from sfvgen_plan.benchmarks.statistics import mean
 from sfvgen_plan.errors import UserError
 
 AGENTS = ("default", "prior", "random")
@@ -52,14 +51,13 @@ def _success(folder: Path) -> Iterator[Line]:
 
 
 def _open_loop(folder: Path) -> Iterator[Line]:
-    path = folder / "open_loop.csv"
-    if path.exists():
-        with path.open(newline="") as file:
-            own = [record for record in csv.DictReader(file) if record["f_g"] == "1"]
-        last = open_loop.last_decision(own)
-        at = [record for record in own if int(record["decision"]) == last]
-        db, hand = (mean([float(record[name]) for record in at]).mean for name in ("psnr_db", "hand_error_cm"))
-        yield f"{last} decisions imagined from one frame of a new scene", f"{db:.1f} dB, hand off by {hand:.1f} cm"
+    if own := [record for record in read_records(folder / "open_loop.csv") if record["f_g"] == "1"]:
+        found = open_loop.summarise(own)
+        db, hand = found["psnr_db"], found["hand_error_cm"]
+        yield (
+            f"{found['decision']} decisions imagined from one frame of a new scene",
+            f"{db:.1f} dB, hand off by {hand:.1f} cm",
+        )
 
 
 def _memory(folder: Path) -> Iterator[Line]:
@@ -68,25 +66,17 @@ def _memory(folder: Path) -> Iterator[Line]:
         (CUE, "success_5cm", "a colour needed forty decisions after it was shown, % right", 100, 0),
         (RETURN, "distance_m", "objects put back where they were, metres off", 1, 3),
     ):
-        rows = MemoryRows(folder, name)
-        found = {row: list(rows.values(row, column).values()) for row in dict.fromkeys(row for row, _ in rows.rows)}
         shown = [
-            f"`{row}` {span(mean(values), digits, factor)}"
-            for row, values in found.items()
-            if values and row.split()[0] in (*KINDS.values(), NO_MEMORY)
+            f"`{' '.join([line['row'], line.get('agent', '')]).strip()}` {span(line.get(column), digits, factor)}"
+            for line in estimates(folder, name)
         ]
         if shown:
             yield text, ", ".join(shown)
 
 
 def _speed(folder: Path) -> Iterator[Line]:
-    path = folder / "speed.csv"
-    if path.exists():
-        with path.open(newline="") as file:
-            found = {record["name"]: record for record in csv.DictReader(file)}
-        for name, text in SPEEDS.items():
-            if name in found:
-                record = found[name]
-                value = float(record["value"])
-                shown = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-                yield text, f"{shown} {record['unit']}, {record['device']}"
+    found = {record["name"]: record for record in read_records(folder / "speed.csv")}
+    for name, text in SPEEDS.items():
+        if name in found:
+            record = found[name]
+            yield text, f"{readable(float(record['value']))} {record['unit']}, {record['device']}"

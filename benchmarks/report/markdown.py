@@ -34,3 +34,8 @@ def span(estimate: Estimate | None, digits: int = 2, factor: float = 1, sign: st
 def percentage(estimate: Estimate) -> str:
     """Success rate in percent with its interval, such as ``95 [76, 99]``."""
     return span(estimate, 0, 100)
+
+
+def readable(value: float) -> str:
+    """A number as people write it, such as ``158,100`` or ``0.0562``."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
@@ -23,9 +22,9 @@ from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report.headlines import headlines
-from sfvgen_plan.benchmarks.report.markdown import markdown, percentage
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable
 from sfvgen_plan.benchmarks.report.standings import task_order
-from sfvgen_plan.benchmarks.results.files import write_text
+from sfvgen_plan.benchmarks.results.files import read_records, write_text
 from sfvgen_plan.benchmarks.results.merging import holds_episodes
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
@@ -78,10 +77,7 @@ def table(title: str, columns: Columns, items: Sequence[Any]) -> str:
 
 
 def _section_of(path: Path, section: Callable[[list[dict[str, str]]], str]) -> list[str]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        records = list(csv.DictReader(file))
+    records = read_records(path)
     try:
         return [section(records)] if records else []
     except (KeyError, ValueError, TypeError) as error:
@@ -191,14 +187,10 @@ def speed_section(records: Sequence[Record]) -> str:
     records = [record for record in records if record["name"] in MEASUREMENTS]
     columns: Columns = {
         "what": lambda record: record["name"],
-        "value": lambda record: f"{_readable(float(record['value']))} {record['unit']}",
+        "value": lambda record: f"{readable(float(record['value']))} {record['unit']}",
         "device": lambda record: record["device"],
     }
     return table("**Speed** (`python -m sfvgen_plan.benchmarks.speed`)", columns, records)
-
-
-def _readable(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {"headlines": headlines, "results": results_block}

@@ -35,6 +35,14 @@ def csv_text(lines: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
+def read_records(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file by their columns; none if it is missing."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def read_measurements(path: Path, kind: type[Row]) -> list[Row]:
     """The rows, dataclasses of text, of a CSV file; none if it is missing.
 
