@@ -6,17 +6,19 @@ memory layers either.
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from sfvgen_plan.benchmarks.memory.subjects import Subject
 from sfvgen_plan.benchmarks.results.files import merge_measurements
-from sfvgen_plan.benchmarks.speed.measurements import machine, without_memory
+from sfvgen_plan.benchmarks.speed.measurements import machine
+from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.replay import PATIENCE
 
 FILE = "memory_cost.csv"
@@ -54,7 +56,7 @@ def costs(subjects: Sequence[Subject], folder: Path) -> list[CostRow]:
 
 def _video(subject: Subject, sampler_steps: int) -> tuple[Callable[[], float], float]:
     """Function that makes one video and says how many seconds that took, and the 10**6 bytes of an episode's memory."""
-    checkpoint = subject.checkpoint if subject.remembers else without_memory(subject.checkpoint)
+    checkpoint = subject.checkpoint if subject.remembers else _without_memory(subject.checkpoint)
     simulator = checkpoint.simulator(sampler_steps, compiled=True)
     task, starts = next(iter(subject.checkpoint.starts.items()))
     state = simulator.begin_latents(starts[:1, None].to(simulator.device), [task], [0])
@@ -70,6 +72,15 @@ def _video(subject: Subject, sampler_steps: int) -> tuple[Callable[[], float], f
         return time.perf_counter() - start
 
     return make, kept / 1e6
+
+
+def _without_memory(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with a new network of its sizes that has no memory layers: what it costs, not what it makes."""
+    network = checkpoint.pipeline.transformer
+    plain = type(network).from_config({**network.config, "memory_blocks": (), "memory_beginning": ()})
+    pipeline = copy.copy(checkpoint.pipeline)
+    pipeline.register_modules(transformer=plain.to(network.embed.weight.device).eval())
+    return replace(checkpoint, pipeline=pipeline)
 
 
 def _peak_mb(video: Callable[[], float], device: str) -> str:

@@ -16,11 +16,11 @@ from typing import Any
 
 from sfvgen_plan.agents.registry import table_order
 from sfvgen_plan.arguments import exit_code
-from sfvgen_plan.benchmarks import experts
 from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.report import hardest
 from sfvgen_plan.benchmarks.report.headlines import headlines
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable
 from sfvgen_plan.benchmarks.report.standings import task_order
@@ -56,7 +56,7 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path)))
-    sections += _section_of(folder / experts.FILE, partial(experts.worst_tasks_section, agent=_hardest_for(folder)))
+    sections += _section_of(folder / hardest.FILE, partial(hardest.worst_tasks_section, agent=_hardest_for(folder)))
     sections += _section_of(folder / "open_loop.csv", open_loop_section)
     sections += fidelity_sections(folder / "fidelity")
     sections += memory_sections(folder)

@@ -6,16 +6,11 @@ A measurement's name says its size: ``imagined_4096x1`` is 4,096 episodes of one
 from __future__ import annotations
 
 import copy
-import os
 import platform
-import shlex
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +20,12 @@ import numpy as np
 from sfvgen_plan.benchmarks.speed.diamond import diamond_steps
 from sfvgen_plan.benchmarks.speed.training import training_step
 from sfvgen_plan.devices import cpu_cores, device_name
-from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
-EVAL = ("eval", "--task", "drawer-close-v3", "--episodes", "1")
 ENDLESS = 2**31
 """Decisions; longer than any measurement."""
 
@@ -69,13 +62,6 @@ class Bench:
         return self.checkpoint.simulator(self.sampler_steps, compiled=True)
 
     @cached_property
-    def evaluation(self) -> tuple[float, float]:
-        """Seconds and gigabytes of ``EVAL`` from the command line, imports included."""
-        options = ["--device", self.device, *(["--checkpoint", self.path] if self.path else [])]
-        with tempfile.TemporaryDirectory() as folder:
-            return run_program(*EVAL, *options, "--out", str(Path(folder) / "run"))
-
-    @cached_property
     def training(self) -> tuple[float, float]:
         """Seconds of a training step, and its share of the device's peak."""
         from sfvgen_plan.learning.recipe import Recipe, filled
@@ -93,11 +79,6 @@ class Bench:
             call()
             calls += 1
         return (time.perf_counter() - start) / calls
-
-
-def help_seconds(bench: Bench) -> float:
-    """``sfvgen-plan --help``, median of three."""
-    return statistics.median(run_program("--help")[0] for _ in range(3))
 
 
 def imagined(bench: Bench, episodes: int, decisions: int, simulator: LearnedSimulator | None = None) -> float:
@@ -151,35 +132,6 @@ def plan(bench: Bench, candidates: int, horizon: int) -> float:
     return bench.clock(lambda: agent.act([0], frame))
 
 
-def cold_start(bench: Bench, num_envs: int) -> float:
-    """Seconds from making so many imagined environments to their first step, compiled with nothing kept from earlier
-    times, in a process that has loaded the checkpoint."""
-    code = (
-        "import sys; from sfvgen_plan.benchmarks.speed.measurements import Bench, first_step; "
-        f"print(first_step(Bench({bench.path!r}, {bench.device!r}, sampler_steps={bench.sampler_steps}), {num_envs}))"
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": str(Path(folder) / "triton")}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | own, stdout=subprocess.PIPE, text=True, check=True
-        )
-    return float(done.stdout.split()[-1])
-
-
-def first_step(bench: Bench, num_envs: int) -> float:
-    """Seconds from making so many imagined environments to the end of their first step."""
-    from sfvgen_plan.envs.vector import ImaginedVectorEnv
-
-    checkpoint = bench.checkpoint
-    start = time.perf_counter()
-    env = ImaginedVectorEnv(
-        num_envs, checkpoint.tasks[0], checkpoint, obs_mode="latent", sampler_steps=bench.sampler_steps
-    )
-    env.reset(seed=0)
-    env.step(np.asarray(env.action_space.sample()))
-    return time.perf_counter() - start
-
-
 def diamond_ratio(bench: Bench) -> float:
     """Imagined decisions a second over the steps a second of DIAMOND, both at their best number of episodes and without
     anything between a frame of the model and its pixels: ours are latents, DIAMOND's are the pixels."""
@@ -187,28 +139,6 @@ def diamond_ratio(bench: Bench) -> float:
     return max(imagined(bench, count, 1) for count in (1024, 4096)) / diamond_steps(
         bench.diamond, bench.device, bench.clock
     )
-
-
-def without_memory(checkpoint: Checkpoint) -> Checkpoint:
-    """The same with a new network of its sizes that has no memory layers: what it costs, not what it makes."""
-    network = checkpoint.pipeline.transformer
-    plain = type(network).from_config({**network.config, "memory_blocks": (), "memory_beginning": ()})
-    pipeline = copy.copy(checkpoint.pipeline)
-    pipeline.register_modules(transformer=plain.to(network.embed.weight.device).eval())
-    return replace(checkpoint, pipeline=pipeline)
-
-
-def memory_bytes(bench: Bench) -> float:
-    """What an episode keeps as its memory, however long it is."""
-    memory = begun(bench, bench.simulator, 1).memory
-    assert memory is not None, "it is measured only where there is one"
-    return sum(part.nbytes for part in memory.tensors().values())
-
-
-def memory_overhead(bench: Bench, episodes: int, decisions: int) -> float:
-    """Share of time that a memory adds to imagining."""
-    without = without_memory(bench.checkpoint).simulator(bench.sampler_steps, compiled=True)
-    return imagined(bench, episodes, decisions, without) / imagined(bench, episodes, decisions) - 1
 
 
 def memory_speedup(bench: Bench, episodes: int, decisions: int) -> float:
@@ -226,10 +156,6 @@ def memory_speedup(bench: Bench, episodes: int, decisions: int) -> float:
     return imagined(bench, episodes, decisions) / imagined(bench, 1, decisions, single)
 
 
-def has_memory(bench: Bench) -> bool:
-    return bench.checkpoint.has_memory
-
-
 def has_temp_lora(bench: Bench) -> bool:
     return bench.checkpoint.has_memory and bench.checkpoint.pipeline.transformer.config.memory == "lora"
 
@@ -245,12 +171,8 @@ class Measurement:
 
 
 MEASUREMENTS: Mapping[str, Measurement] = {
-    "help_seconds": Measurement(help_seconds, "s", "cpu"),
-    "eval_seconds": Measurement(lambda bench: bench.evaluation[0], "s", "cpu"),
-    "eval_peak_memory": Measurement(lambda bench: bench.evaluation[1], "GB", "cpu"),
     "step_cpu_ms": Measurement(lambda bench: 1e3 / vector(bench, 1, "pixels"), "ms", "cpu"),
     "plan_cpu_seconds": Measurement(partial(plan, candidates=64, horizon=8), "s", "cpu"),
-    "cold_start": Measurement(partial(cold_start, num_envs=1024), "s", "cuda"),
     "plan_gpu_seconds": Measurement(partial(plan, candidates=200, horizon=10), "s", "cuda"),
     "imagined_4096x1": Measurement(partial(imagined, episodes=4096, decisions=1), "decisions/s", "cuda"),
     "imagined_1024x3": Measurement(partial(imagined, episodes=1024, decisions=3), "decisions/s", "cuda"),
@@ -260,38 +182,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "training_step": Measurement(lambda bench: 1e3 * bench.training[0], "ms", "cuda"),
     "training_peak_share": Measurement(lambda bench: bench.training[1], "ratio", "cuda"),
     "diamond_ratio": Measurement(diamond_ratio, "ratio", "cuda", lambda bench: bench.diamond is not None),
-    "memory_bytes": Measurement(memory_bytes, "bytes", "cuda", has_memory),
-    "memory_overhead": Measurement(partial(memory_overhead, episodes=64, decisions=8), "ratio", "cuda", has_memory),
     "memory_speedup_64": Measurement(partial(memory_speedup, episodes=64, decisions=8), "ratio", "cuda", has_temp_lora),
 }
-"""In this order: programs are started while this process is still small, since Linux counts the memory of the process
-that starts a program among the program's own peak."""
-
-
-def run_program(*arguments: str) -> tuple[float, float]:
-    """Run ``sfvgen-plan`` in a process of its own: wall seconds, and its largest resident memory in GB.
-
-    Raises:
-        UserError: it failed.
-    """
-    # The console script where there is one: it is what users start.
-    script = Path(sys.executable).with_name("sfvgen-plan")
-    command = [str(script)] if script.exists() else [sys.executable, "-m", "sfvgen_plan.cli"]
-    with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
-        process = subprocess.Popen([*command, *arguments], stdout=output, stderr=output)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:  # Ctrl-C must not leave it behind
-            process.kill()
-            raise
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        said = output.read().decode(errors="replace").strip() or "it said nothing"
-    if process.returncode:
-        raise UserError(f"command {shlex.join(['sfvgen-plan', *arguments])!r} failed ({said.splitlines()[-1]})")
-    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def machine(device: str) -> str:

@@ -1,4 +1,4 @@
-"""What a decision's length costs the experts, and the causes that are read from it."""
+"""The causes that are read from what the experts solve."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from stored_rows import ROW
 
-from sfvgen_plan.benchmarks.experts import CASES, COLUMNS, measured, worst_tasks_section
+from sfvgen_plan.benchmarks.report.hardest import CASES, worst_tasks_section
 from sfvgen_plan.benchmarks.results.summary import Summary
+
+COLUMNS = ("task", "action", "repeat", "episodes", "solved_200", "solved_500")
 
 
 def records(task: str, *solved: tuple[int, int]) -> list[dict[str, str]]:
@@ -16,11 +18,6 @@ def records(task: str, *solved: tuple[int, int]) -> list[dict[str, str]]:
         dict(zip(COLUMNS, map(str, (task, *case, 10, *counts)), strict=True))
         for case, counts in zip(CASES, solved, strict=True)
     ]
-
-
-def test_looking_through_a_decision_solves_what_a_held_action_does_not() -> None:
-    held, mean = (measured("handle-pull-side-v3", action, 5, episodes=1) for action in ("held", "mean"))
-    assert (held["solved_500"], mean["solved_500"], mean["repeat"]) == (0, 1, 5)
 
 
 def test_the_cause_follows_from_the_rows() -> None:
