@@ -24,11 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--suite", metavar="NAME", help="all tasks of a protocol, with its frames: memory, metaworld-10, …"
     )
     parser.add_argument(
-        "--from", type=Path, dest="source", metavar="DIR", help="play nothing: convert recorded RLBench episodes"
+        "--from",
+        dest="source",
+        metavar="DIR",
+        help="play nothing: convert recorded RLBench episodes, or with lerobot:DIR a LeRobot dataset v2 or v3",
     )
-    parser.add_argument(
-        "--split", choices=("train", "test"), default="train", help="of the recorded episodes (default: train)"
-    )
+    parser.add_argument("--split", default="train", help="of the recorded episodes (default: train)")
     parser.add_argument("--agent", default="", help="who plays, as in eval (default: experts, or nobody)")
     parser.add_argument("--checkpoint", metavar="PATH", action=CheckpointAction, help="of the agent, and its frames")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; <out>.partial while it goes on")
@@ -55,14 +56,11 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
-    tasks, frames = chosen(args)
     if args.source is not None:
-        from sfvgen_plan.data.rlbench import convert
-
-        with out.progress("episodes") as bar:
-            convert(args.source, args.out, tasks or None, args.split, args.camera or "front", on_episode=bar.advance)
+        convert(args, out)
         report(args.out, (), out)
         return 0
+    tasks, frames = chosen(args)
     if not tasks:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
     try:
@@ -77,6 +75,26 @@ def run(args: Namespace) -> int:
         raise
     report(args.out, tasks, out)
     return 0
+
+
+def convert(args: Namespace, out: Output) -> None:
+    """Turn recordings into a dataset.
+
+    Raises:
+        UserError: what the converter refuses.
+    """
+    from sfvgen_plan.data import lerobot, rlbench
+
+    with out.progress("episodes") as bar:
+        if args.source.startswith(lerobot.PREFIX):
+            frames = {
+                name: getattr(args, name) for name in ("camera", "size", "repeat") if getattr(args, name) is not None
+            }
+            folder = args.source.removeprefix(lerobot.PREFIX)
+            lerobot.convert(folder, args.out, args.task, args.split, on_episode=bar.advance, **frames)
+        else:
+            tasks, camera = chosen(args)[0] or None, args.camera or "front"
+            rlbench.convert(args.source, args.out, tasks, args.split, camera, on_episode=bar.advance)
 
 
 def chosen(args: Namespace) -> tuple[tuple[str, ...], dict[str, Any]]:

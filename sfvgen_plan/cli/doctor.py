@@ -17,6 +17,7 @@ OPTIONAL = {
     "stable-baselines3": "sb3",
     "gradio": "play",
     "ray": "ray",
+    "pyarrow": "lerobot",
     "tensorboard": "log",
     "torchmetrics": "metrics",
     "scenedetect-headless": "metrics",
