@@ -21,7 +21,7 @@ from sfvgen_plan.agents.collection import CollectionSettings, collect, gather, s
 from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.results.files import merge_measurements, read_measurements
+from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
 from sfvgen_plan.console import Output
@@ -92,15 +92,15 @@ class RoundSettings:
 
 @dataclass(frozen=True)
 class RoundRow:
-    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and imagined.
-    All as text."""
+    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and
+    imagined."""
 
     suite: str
-    round: str
-    real_episodes: str
-    real_decisions: str
-    success_real: str
-    success_imagined: str
+    round: int
+    real_episodes: int
+    real_decisions: int
+    success_real: float
+    success_imagined: float
 
 
 @dataclass
@@ -152,9 +152,9 @@ class Rounds:
             model = self._round(number, model)
         return model
 
-    def rows(self) -> list[RoundRow]:
+    def rows(self) -> Rows[RoundRow]:
         """Of the rounds played so far."""
-        return read_measurements(self.folder / "improve.csv", RoundRow)
+        return Rows(self.folder / "improve.csv", RoundRow, ("suite", "round"))
 
     def _begun(self) -> Path:
         """The first model."""
@@ -170,7 +170,7 @@ class Rounds:
         return self._trained(0, self.checkpoint, [])
 
     def _round(self, number: int, model: Path) -> Path:
-        if str(number) not in [row.round for row in self.rows()]:
+        if number not in [row.round for row in self.rows()]:
             self._meet(number, model)
         return self._trained(number, model, self.settings.going_on)
 
@@ -224,11 +224,11 @@ class Rounds:
         known = read_metadata(before) if before.exists() else {}
         imagined = np.mean([one["imagined_success"] for one in found])
         row = RoundRow(
-            self.suite, str(number), str(known.get("total_episodes", 0)), str(known.get("total_steps", 0)),
-            f"{solved.mean():.4f}", f"{imagined:.4f}",
+            self.suite, number, known.get("total_episodes", 0), known.get("total_steps", 0), float(solved.mean()),
+            float(imagined),
         )  # fmt: skip
-        merge_measurements(self.folder / "improve.csv", RoundRow, ("suite", "round"), [row])
-        self.out.note(f"round {number}: success real {row.success_real}, imagined {row.success_imagined}")
+        self.rows().add(row)
+        self.out.note(f"round {number}: success real {row.success_real:.2f}, imagined {row.success_imagined:.2f}")
 
     def _trained(self, number: int, start: Path | None, changes: Sequence[str]) -> Path:
         """The checkpoint trained on all episodes up to this round."""

@@ -11,15 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.fidelity.rows import ROWS, FidelityRow, read_rows
+from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, plain, span
 from sfvgen_plan.benchmarks.statistics import RESAMPLES, Estimate, agreement, wilson
-
-KINDS = ("policy", "planner")
-"""Rows of other kinds are passed over."""
-
-GAPS = "agents.csv"
-"""Rows of agents that were each trained for one task, so that they can't be compared over all of them."""
 
 COLOURS = ("#2563a8", "#c2530a", "#1b7f5c", "#9a3f86", "#8a6d00", "#3e7f9c", "#b3263a", "#5a5f6a")
 
@@ -58,7 +52,6 @@ def summarise(rows: Sequence[FidelityRow], resamples: int = RESAMPLES) -> Fideli
     Raises:
         ValueError: no episode that every policy has played.
     """
-    rows = [row for row in rows if row.kind in KINDS]
     of: dict[str, dict[tuple[str, int], FidelityRow]] = {}
     for row in rows:
         if not row.error:
@@ -137,29 +130,11 @@ def policies_table(found: Fidelity) -> str:
 
 
 def fidelity_sections(folder: Path) -> list[str]:
-    """Tables of the rows in ``folder``: of all policies under one protocol, and of agents that play a task each."""
-    sections = []
-    if (folder / ROWS).exists():
-        found = summarise(read_rows(folder / ROWS))
-        sections += [
-            "**Fidelity: success in imagination against success in the real simulator** "
-            f"({found.episodes_per_policy} start frames, {len(found.tasks)} tasks; "
-            "intervals: bootstrap, and Wilson for shares)\n\n" + agreement_table(found),
-            policies_table(found),
-        ]
-    if (folder / GAPS).exists():
-        sections.append(_gaps([row for row in read_rows(folder / GAPS) if not row.error]))
-    return sections
-
-
-def _gaps(rows: Sequence[FidelityRow]) -> str:
-    lines = []
-    for policy, task in dict.fromkeys((row.policy, row.task) for row in rows):
-        own = [row for row in rows if (row.policy, row.task) == (policy, task)]
-        real = wilson(sum(row.real_success for row in own), len(own))
-        imagined = wilson(sum(row.imagined_success for row in own), len(own))
-        gap = f"{100 * (imagined.mean - real.mean):+.0f}"
-        lines.append((f"`{policy}`", task, str(len(own)), percentage(real), percentage(imagined), gap))
-    header = ("agent", "task", "episodes", "real %", "imagined %", "gap")
-    title = "**Agents trained for one task: real and imagined success** (points of any-time success)"
-    return f"{title}\n\n" + markdown(header, lines)
+    """Tables of the rows in ``folder``, if there are any."""
+    rows = list(rows_in(folder))
+    if not rows:
+        return []
+    found = summarise(rows)
+    title = "**Fidelity: success in imagination against success in the real simulator**"
+    about = f"({found.episodes_per_policy} start frames, {len(found.tasks)} tasks; intervals: bootstrap, and Wilson)"
+    return [f"{title} {about}\n\n" + agreement_table(found), policies_table(found)]

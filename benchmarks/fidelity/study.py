@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.benchmarks.fidelity.policies import Named, Settings
 from sfvgen_plan.benchmarks.fidelity.report import page, scatter, summarise
-from sfvgen_plan.benchmarks.fidelity.rows import FidelityRun
+from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
-from sfvgen_plan.benchmarks.results.files import write_text
+from sfvgen_plan.benchmarks.results.files import Rows, write_text
 from sfvgen_plan.benchmarks.running.episodes import Job
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import cpu_cores
@@ -78,10 +78,12 @@ def study(
     kind = "cpu" if device == "cpu" else "other"
     lanes = lanes or (1 if kind == "cpu" else min(64, 4 * cpu_cores()))
     made = [named.made(checkpoint, device) for named in policies]
-    run = FidelityRun(folder or Path("runs") / f"fidelity-{checkpoint.hash}", record)
+    rows = rows_in(folder or Path("runs") / f"fidelity-{checkpoint.hash}")
+    rows.claim("", record)
     simulator = checkpoint.simulator(settings.sampler_steps)
     episodes = [(task, seed) for task in protocol.tasks for seed in protocol.seeds]
-    missing = [(policy, run.missing(policy.name, episodes)) for policy in made]
+    done = {(row.policy, row.task, row.seed) for row in rows if not row.error}
+    missing = [(policy, [episode for episode in episodes if (policy.name, *episode) not in done]) for policy in made]
     left, total = sum(len(found) for _, found in missing), len(made) * len(episodes)
     if left < total:
         out.note(f"{total - left} of {total} episodes are there already")
@@ -91,24 +93,25 @@ def study(
                 bar.describe(policy.name)
                 for start in range(0, len(found), BLOCKS[kind]):
                     jobs = [Job(task, seed) for task, seed in found[start : start + BLOCKS[kind]]]
-                    run.add(compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
+                    rows.add(*compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
                     bar.advance(len(jobs))
     finally:
-        if run.rows:
-            report(out, run, record)
+        if len(rows):
+            report(out, rows, record)
 
 
-def report(out: Output, run: FidelityRun, record: dict[str, Any]) -> None:
+def report(out: Output, rows: Rows[FidelityRow], record: dict[str, Any]) -> None:
     """Write the page and its picture, and show it."""
     from rich.markdown import Markdown
 
+    folder = rows.path.parent
     try:
-        found = summarise(run.rows)
+        found = summarise(list(rows))
     except ValueError as error:
-        out.note(f"no summary yet: {error}; rows: {run.folder}")
+        out.note(f"no summary yet: {error}; rows: {folder}")
         return
     text = page(found, record)
-    write_text(run.folder / "fidelity.md", text)
-    write_text(run.folder / "scatter.svg", scatter(found))
-    out.result({**record, **asdict(found), "folder": str(run.folder)}, Markdown(text))
-    out.note(f"rows, page and picture: {run.folder}")
+    write_text(folder / "fidelity.md", text)
+    write_text(folder / "scatter.svg", scatter(found))
+    out.result({**record, **asdict(found), "folder": str(folder)}, Markdown(text))
+    out.note(f"rows, page and picture: {folder}")

@@ -10,35 +10,20 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from sfvgen_plan.benchmarks.memory.rows import COST, CostRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import Subject
-from sfvgen_plan.benchmarks.results.files import merge_measurements
 from sfvgen_plan.benchmarks.speed.measurements import machine
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.replay import PATIENCE
 
-FILE = "memory_cost.csv"
 DECISIONS = 32
 STEPS = (3, 50)
 ROUNDS = 5
-
-
-@dataclass(frozen=True)
-class CostRow:
-    """One subject at so many sampler ``steps``: ``seconds`` of a video, what an episode keeps as its memory, however
-    long it is, and the most memory on a GPU while the video is made, both in 10**6 bytes; the last is empty on a CPU,
-    where it can't be told."""
-
-    steps: str
-    memory: str
-    seconds: str
-    episode_mb: str
-    peak_mb: str
-    device: str
 
 
 def costs(subjects: Sequence[Subject], folder: Path) -> list[CostRow]:
@@ -46,11 +31,11 @@ def costs(subjects: Sequence[Subject], folder: Path) -> list[CostRow]:
     device, rows = str(subjects[0].checkpoint.pipeline.device), []
     for steps in STEPS:
         videos = [_video(subject, steps) for subject in subjects]
-        kept = [(f"{episode:.3g}", _peak_mb(video, device)) for video, episode in videos]
+        kept = [(episode, _peak_mb(video, device)) for video, episode in videos]
         times = [[video() for video, _ in videos] for _ in range(ROUNDS)]
         for subject, sizes, own in zip(subjects, kept, zip(*times, strict=True), strict=True):
-            rows.append(CostRow(str(steps), subject.row, f"{statistics.median(own):.4g}", *sizes, machine(device)))
-    merge_measurements(folder / FILE, CostRow, ("steps", "memory", "device"), rows)
+            rows.append(CostRow(steps, subject.row, statistics.median(own), *sizes, machine(device)))
+    rows_in(folder, COST).add(*rows)
     return rows
 
 
@@ -83,10 +68,10 @@ def _without_memory(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, pipeline=pipeline)
 
 
-def _peak_mb(video: Callable[[], float], device: str) -> str:
+def _peak_mb(video: Callable[[], float], device: str) -> float | None:
     video()  # libraries choose their kernels
     if device == "cpu":
-        return ""
+        return None
     torch.cuda.reset_peak_memory_stats(device)
     video()
-    return f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"
+    return torch.cuda.max_memory_allocated(device) / 1e6

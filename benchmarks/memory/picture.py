@@ -45,7 +45,7 @@ def drawn(folder: Path, seed: int, gap: int) -> np.ndarray:
     videos = []
     for memory in (True, False):
         (dream,) = imagine(checkpoint.simulator(memory=memory), [episode])
-        videos.append(np.concatenate([episode.frames[: episode.seen + 1], dream.frames]))
+        videos.append(np.concatenate([episode.frames[: episode.seen + 1], dream]))
     columns = []
     for first, again in late[np.linspace(0, len(late) - 1, COLUMNS).astype(int)]:
         rows = {

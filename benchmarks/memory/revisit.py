@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from sfvgen_plan.benchmarks.memory.rows import DriftRow, RevisitRow
 from sfvgen_plan.envs.memory.family import OWN_CAMERA
 from sfvgen_plan.envs.memory.make import make_memory
 from sfvgen_plan.envs.memory.revisit_env import CAMERA, MemoryRevisitEnv
 from sfvgen_plan.envs.memory.revisit_task import NAME
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
-from sfvgen_plan.metrics.places import cosine
-from sfvgen_plan.metrics.readouts import error_cm
+from sfvgen_plan.metrics.encoder import VideoEncoder, cosine
+from sfvgen_plan.metrics.scenes import scene_cuts
 from sfvgen_plan.pool import Pool, each
 
 if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination
-    from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
@@ -47,7 +47,6 @@ class TrueEpisode:
         seed: of the layout.
         frames: (T + 1, H, W, 3) uint8.
         actions: (T, 4) float32.
-        estimates: (T + 1, D) float32, the true values of the read-outs.
         seen: decisions of the first way out, up to its turning point.
         first_visits: (T + 1,) the earliest frame that shows the same place, -1 where it is new.
         pairs: (K, 2) first visit and revisit, all that lie far enough apart; revisits of the imagined part.
@@ -56,7 +55,6 @@ class TrueEpisode:
     seed: int
     frames: np.ndarray
     actions: np.ndarray
-    estimates: np.ndarray
     seen: int
     first_visits: np.ndarray
     pairs: np.ndarray
@@ -65,14 +63,6 @@ class TrueEpisode:
     def known(self) -> np.ndarray:
         """(K', 2): those of the pairs whose first visit the model was shown."""
         return self.pairs[self.pairs[:, 0] <= self.seen]
-
-
-@dataclass(frozen=True)
-class Dream:
-    """What a model imagined after the part that it saw: ``frames`` (T - S, H, W, 3) and ``estimates`` (T - S, D)."""
-
-    frames: np.ndarray
-    estimates: np.ndarray
 
 
 def maker_of(checkpoint: Checkpoint) -> Callable[[], MemoryRevisitEnv]:
@@ -98,16 +88,12 @@ def away_of(checkpoint: Checkpoint) -> int:
 
 def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
     """The episode of ``seed``, its path followed to the end."""
-    frame, info = env.reset(seed=seed)
-    frames, estimates, actions = [frame], [info["estimates"]], env.path
-    for action in actions:
-        frame, *_, info = env.step(action)
-        frames.append(frame)
-        estimates.append(info["estimates"])
+    frames, actions = [env.reset(seed=seed)[0]], env.path
+    frames += [env.step(action)[0] for action in actions]
     first_visits, pairs = env.layout.first_visits, env.layout.revisits(away)
     seen = int((first_visits >= 0).argmax()) - 1  # then the path turns back
     pairs = pairs[pairs[:, 1] > seen]
-    return TrueEpisode(seed, np.stack(frames), actions, np.stack(estimates), seen, first_visits, pairs)
+    return TrueEpisode(seed, np.stack(frames), actions, seen, first_visits, pairs)
 
 
 def true_episodes(pool: Pool, seeds: Sequence[int], away: int) -> list[TrueEpisode]:
@@ -125,7 +111,7 @@ def walked_round(episode: TrueEpisode, away: int, decisions: int) -> TrueEpisode
     first = np.where(episode.first_visits[now] >= 0, episode.first_visits[now], now)
     pairs = np.column_stack([first, at])[(at - first >= away) & (at > episode.seen)]
     return replace(
-        episode, frames=episode.frames[now], actions=episode.actions[now[:-1]], estimates=episode.estimates[now],
+        episode, frames=episode.frames[now], actions=episode.actions[now[:-1]],
         first_visits=np.where(first < at, first, -1), pairs=pairs,
     )  # fmt: skip
 
@@ -135,9 +121,11 @@ Learn = Callable[["Imagination", torch.Tensor], "Imagination"]
 
 
 @torch.no_grad()
-def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn: Learn | None = None) -> list[Dream]:
-    """The rests of the episodes as the model imagines them after it has seen the first ways out, side by side: each
-    comes out as it would alone. ``learn`` is called after every frame, shown or imagined."""
+def imagine(
+    simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn: Learn | None = None
+) -> list[np.ndarray]:
+    """Frames (T - S, H, W, 3) uint8 of the rest of each episode as the model imagines it after it has seen the first
+    way out, side by side: each comes out as it would alone. ``learn`` is called after every frame, shown or not."""
     rests = [len(episode.actions) - episode.seen for episode in episodes]
     actions, shown = (
         torch.nn.utils.rnn.pad_sequence(list(parts), batch_first=True)
@@ -151,7 +139,7 @@ def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn:
     actions, first = actions.to(simulator.device), min(episode.seen for episode in episodes)
     if learn is not None:
         state = learn(state, torch.zeros_like(actions[:, :1]))
-    frames, estimates = [], []
+    frames = []
     made: list[torch.Tensor] = []
     for t, action in enumerate(actions.split(1, dim=1)):
         before = state
@@ -159,7 +147,6 @@ def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn:
             state, outcome = simulator.imagine(before, action)
             assert outcome.latents is not None, "the learned simulator always has them"
             made.append(outcome.latents)
-            estimates.append(outcome.estimates.float().cpu().numpy())
         seeing = [n for n, episode in enumerate(episodes) if t < episode.seen]
         if seeing:
             index = torch.tensor(seeing, device=simulator.device)
@@ -170,79 +157,34 @@ def imagine(simulator: LearnedSimulator, episodes: Sequence[TrueEpisode], learn:
         if len(made) == PART or t + 1 == actions.shape[1]:
             frames.append(simulator.decode(torch.cat(made, 1)))
             made = []
-    video, read = np.concatenate(frames, 1), np.concatenate(estimates, 1)
+    video = np.concatenate(frames, 1)
     starts = [episode.seen - first for episode in episodes]
-    return [
-        Dream(video[n, start : start + rest], read[n, start : start + rest])
-        for n, (start, rest) in enumerate(zip(starts, rests, strict=True))
-    ]
+    return [video[n, start : start + rest] for n, (start, rest) in enumerate(zip(starts, rests, strict=True))]
 
 
-def revisit_psnr(episode: TrueEpisode, dream: Dream) -> float:
+def revisit_psnr(episode: TrueEpisode, dream: np.ndarray) -> float:
     """Of the imagined frames of places that were shown, against the true ones; dB, mean over frames."""
-    again = episode.known[:, 1]
-    return float(psnr(dream.frames[again - episode.seen - 1], episode.frames[again]).mean())
+    return _psnr(episode, dream, episode.known[:, 1])
 
 
-def _kept_psnr(episode: TrueEpisode, of: np.ndarray) -> float:
-    """Of the last frame that was shown, kept up, against the frames numbered ``of``."""
-    truth = episode.frames[of]
-    return float(psnr(np.broadcast_to(episode.frames[episode.seen], truth.shape), truth).mean())
+def _psnr(episode: TrueEpisode, dream: np.ndarray, of: np.ndarray) -> float:
+    """Mean PSNR in dB of the imagined frames that stand for the episode's frames ``of``."""
+    return float(psnr(dream[of - episode.seen - 1], episode.frames[of]).mean())
 
 
-def drift_score(
-    episode: TrueEpisode, dream: Dream, toolbox: Toolbox, readouts: Sequence[str]
-) -> dict[str, float | int | None]:
-    """What a long dream (see ``walked_round``) is worth.
-
-    Returns:
-        psnr_db, hand_error_cm: means over the last ``LAST`` decisions; psnr_seen_db over those that show a place that
-            was shown, if any does; psnr_begin_db over the first decisions; copy_psnr_db: see ``score``.
-    """
-    end = len(episode.frames)
+def drift_row(row: str, episode: TrueEpisode, dream: np.ndarray) -> DriftRow:
+    """How good a long dream (see ``walked_round``) is."""
+    end, again = len(episode.frames), episode.known[:, 1]
     last, begin = np.arange(end - LAST, end), episode.seen + 1 + np.arange(LAST)
+    seen = again[again >= end - LAST]
+    late = _psnr(episode, dream, seen) if len(seen) else None
+    return DriftRow(row, episode.seed, _psnr(episode, dream, last), late, _psnr(episode, dream, begin))
+
+
+def revisit_row(row: str, episode: TrueEpisode, dream: np.ndarray, encoder: VideoEncoder) -> RevisitRow:
+    """How right a dream is; the cosine is one of the encoder's features."""
     again = episode.known[:, 1]
-    parts = {"psnr_db": last, "psnr_seen_db": again[again >= end - LAST], "psnr_begin_db": begin}
-    found: dict[str, float | int | None] = {
-        name: float(psnr(dream.frames[of - episode.seen - 1], episode.frames[of]).mean()) if len(of) else None
-        for name, of in parts.items()
-    }
-    hand = error_cm("hand", dream.estimates[-LAST:], episode.estimates[-LAST:], readouts)
-    return {**found, "copy_psnr_db": _kept_psnr(episode, last), "hand_error_cm": float(hand.mean())}
-
-
-def score(
-    episode: TrueEpisode, dream: Dream, toolbox: Toolbox, readouts: Sequence[str]
-) -> dict[str, float | int | None]:
-    """How right the dream is; ``readouts`` names what is read out of frames.
-
-    Returns:
-        psnr_revisit_db, cosine_revisit, ssim_revisit, lpips_revisit, src: means over the ``revisits`` of places that
-            were shown, imagined frame against true one; cosine on features of the video encoder.
-        copy_psnr_db: PSNR of the last frame that was shown, kept up: what a model has to beat.
-        self_psnr_db: over all revisits, imagined frame against the first visit as the video has it, imagined or shown.
-        scene_cuts: in the shown and imagined video; ``true_scene_cuts``: in the true one.
-        hand_error_cm, object_error_cm: of the read-outs, mean over the imagined decisions.
-        None for a metric that could not be had.
-    """
-    video = np.concatenate([episode.frames[: episode.seen + 1], dream.frames])
-    again = episode.known[:, 1]
-    imagined, truth = video[again], episode.frames[again]
-    true_estimates = episode.estimates[episode.seen + 1 :]
-    features, cuts = toolbox.frame_features, toolbox.scene_cuts
-    return {
-        "revisits": len(again),
-        "psnr_revisit_db": revisit_psnr(episode, dream),
-        "copy_psnr_db": _kept_psnr(episode, again),
-        "self_psnr_db": float(psnr(*(video[of] for of in episode.pairs.T)).mean()),
-        "cosine_revisit": float(cosine(features(imagined), features(truth)).mean()) if features else None,
-        "ssim_revisit": float(toolbox.ssim(imagined, truth).mean()) if toolbox.ssim else None,
-        "lpips_revisit": float(toolbox.lpips(imagined, truth).mean()) if toolbox.lpips else None,
-        "src": float(toolbox.src(truth, imagined).mean()) if toolbox.src else None,
-        "scene_cuts": cuts(video) if cuts else None,
-        "true_scene_cuts": cuts(episode.frames) if cuts else None,
-        **{
-            f"{thing}_error_cm": float(error_cm(thing, dream.estimates, true_estimates, readouts).mean())
-            for thing in ("hand", "object")
-        },
-    }
+    video = np.concatenate([episode.frames[: episode.seen + 1], dream])
+    features = (encoder.frame_features(frames[again]) for frames in (video, episode.frames))
+    found = float(cosine(*features).mean())
+    return RevisitRow(row, episode.seed, revisit_psnr(episode, dream), found, scene_cuts(video))

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sfvgen_plan.benchmarks.memory.cost import DECISIONS, FILE, CostRow
-from sfvgen_plan.benchmarks.memory.rows import CUE, DRIFT, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.cost import DECISIONS
+from sfvgen_plan.benchmarks.memory.rows import COST, CUE, DRIFT, RETURN, REVISIT, CostRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import ABLATION, NO_MEMORY, ROWS
 from sfvgen_plan.benchmarks.report.markdown import markdown, span
-from sfvgen_plan.benchmarks.results.files import read_measurements
+from sfvgen_plan.benchmarks.results.summary import grouped
 from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
 
 COLUMNS = {
@@ -19,15 +19,8 @@ COLUMNS = {
     "psnr_seen_db": ("of places that were shown", 1, 2),
     "psnr_begin_db": ("in the first hundred", 1, 2),
     "psnr_revisit_db": ("PSNR dB ↑", 1, 2),
-    "copy_psnr_db": ("of the last frame shown", 1, 2),
     "cosine_revisit": ("cosine % ↑", 100, 2),
     "scene_cuts": ("SCuts ↓", 1, 2),
-    "src": ("SRC ↑", 100, 2),
-    "ssim_revisit": ("SSIM % ↑", 100, 2),
-    "lpips_revisit": ("LPIPS % ↓", 100, 2),
-    "self_psnr_db": ("PSNR to itself dB ↑", 1, 2),
-    "hand_error_cm": ("hand cm ↓", 1, 2),
-    "object_error_cm": ("object cm ↓", 1, 2),
     "distance_m": ("distance m ↓", 1, 3),
     "success_5cm": ("within 5 cm % ↑", 100, 0),
 }
@@ -52,27 +45,29 @@ def memory_sections(folder: Path) -> list[str]:
 def tables(folder: Path) -> list[Table]:
     """Tables of the rows that are in the folder: revisits, returns, cues, cost."""
     made = []
-    for title, names, among in (
-        ("frames of places that were shown before", (REVISIT, VIDEO), ROWS),
-        ("the same, with parts of the method left out", (REVISIT, VIDEO), ABLATION),
-        ("the last hundred of 1,000 imagined decisions", (DRIFT,), ROWS),
-        ("objects put back", (RETURN,), ROWS),
-        ("the block of the colour that was shown first", (CUE,), ROWS),
+    for title, name, among in (
+        ("frames of places that were shown before", REVISIT, ROWS),
+        ("the same, with parts of the method left out", REVISIT, ABLATION),
+        ("the last hundred of 1,000 imagined decisions", DRIFT, ROWS),
+        ("objects put back", RETURN, ROWS),
+        ("the block of the colour that was shown first", CUE, ROWS),
     ):
-        lines = list(estimates(folder, *names, among=among))
-        shown = {name: spec for name, spec in COLUMNS.items() if any(name in line for line in lines)}
+        lines = list(estimates(folder, name, among))
+        shown = {column: spec for column, spec in COLUMNS.items() if any(column in line for line in lines)}
         cells = [
-            [span(line.get(name), digits, factor) for name, (_, factor, digits) in shown.items()] for line in lines
+            [span(line.get(column), digits, factor) for column, (_, factor, digits) in shown.items()] for line in lines
         ]
         keys = [key for key in ("agent", "row", "episodes") if any(key in line for line in lines)]
         named = [(*(str(line[key]) for key in keys), *own) for line, own in zip(lines, cells, strict=True)]
         made.append(Table(title, (*keys, *(heading for heading, *_ in shown.values())), named))
-    base = {(row.steps, row.device): float(row.seconds) for row in _costs(folder) if row.memory == NO_MEMORY}
+    base = {(row.steps, row.device): row.seconds for row in _costs(folder) if row.memory == NO_MEMORY}
     costs: list[tuple[str, ...]] = []
     for row in _costs(folder):
         without = base.get((row.steps, row.device))
-        more = f"{100 * (float(row.seconds) / without - 1):+.0f}" if without and row.memory != NO_MEMORY else ""
-        costs.append((row.memory, row.steps, row.seconds, more, row.episode_mb, row.peak_mb, row.device))
+        more = f"{100 * (row.seconds / without - 1):+.0f}" if without and row.memory != NO_MEMORY else ""
+        peak = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
+        numbers = (f"{row.seconds:.4g}", more, f"{row.episode_mb:.3g}", peak)
+        costs.append((row.memory, str(row.steps), *numbers, row.device))
     header = ("row", "steps", "seconds", "more %", "MB an episode", "peak MB", "device")
     made.append(Table(f"cost of a video of {DECISIONS} decisions", header, costs))
     return [table for table in made if table.lines]
@@ -86,8 +81,8 @@ def data(folder: Path) -> dict[str, Any]:
 
     return {
         "out": str(folder),
-        "revisit": [plain(line) for line in estimates(folder, REVISIT, VIDEO)],
-        "ablation": [plain(line) for line in estimates(folder, REVISIT, VIDEO, among=ABLATION)],
+        "revisit": [plain(line) for line in estimates(folder, REVISIT)],
+        "ablation": [plain(line) for line in estimates(folder, REVISIT, ABLATION)],
         "drift": [plain(line) for line in estimates(folder, DRIFT)],
         "return": [plain(line) for line in estimates(folder, RETURN)],
         "cue": [plain(line) for line in estimates(folder, CUE)],
@@ -105,9 +100,10 @@ def comparisons(folder: Path) -> list[str]:
         (RETURN, "distance_m", "metres from the objects' places"),
         (CUE, "success_5cm", "points of success in going to the block of the colour that was shown first"),
     ):
-        rows = MemoryRows(folder, name)
-        for row, kind, agent in _named([rows]):
-            own, base = (_keyed(rows, of, column) for of in (row, " ".join([NO_MEMORY, agent]).strip()))
+        found = _grouped(folder, name)
+        for row in found:
+            kind, _, agent = row.partition(" ")
+            own, base = (_column(found.get(of, []), column) for of in (row, " ".join([NO_MEMORY, agent]).strip()))
             if kind != NO_MEMORY and own.keys() & base.keys():
                 _, factor, digits = COLUMNS[column]
                 difference = span(paired_difference(own, base), digits, factor, sign="+")
@@ -115,31 +111,30 @@ def comparisons(folder: Path) -> list[str]:
     return said
 
 
-def estimates(folder: Path, *names: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
-    """What the files of these names say of each row: an ``Estimate`` of every column that has values."""
-    files = [MemoryRows(folder, name) for name in names]
-    for row, kind, agent in _named(files, among):
-        found = {name: list(file.values(row, name).values()) for file in files for name in file.columns[2:]}
-        line = {
-            name: wilson(int(sum(values)), len(values)) if name == "success_5cm" else mean(values)
-            for name, values in found.items()
-            if values and name in COLUMNS
-        }
-        if line:
-            named = {"row": kind, "episodes": max(map(len, found.values()))}
-            yield named | ({"agent": agent} if agent else {}) | line
+def estimates(folder: Path, name: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
+    """What a file says of each row: an ``Estimate`` of every column that has values."""
+    for row, own in _grouped(folder, name, among).items():
+        kind, _, agent = row.partition(" ")
+        line: dict[str, Any] = {"row": kind, "episodes": len(own)} | ({"agent": agent} if agent else {})
+        for column in COLUMNS:
+            if values := list(_column(own, column).values()):
+                line[column] = wilson(int(sum(values)), len(values)) if column == "success_5cm" else mean(values)
+        yield line
 
 
-def _named(files: Sequence[MemoryRows], among: Sequence[str] = ROWS) -> list[tuple[str, str, str]]:
-    """The rows of these files: names, which one of ``among`` they are of, and the agent that played, if any."""
-    names = dict.fromkeys(row for file in files for row, _ in file.rows)
-    split = [(name, *name.partition(" ")[::2]) for name in names]
-    return sorted((of for of in split if of[1] in among), key=lambda of: (of[2], among.index(of[1])))
+def _grouped(folder: Path, name: str, among: Sequence[str] = ROWS) -> dict[str, list[Any]]:
+    """Rows of a file by their names, agent by agent in the order of ``among``."""
+    groups = grouped(rows_in(folder, name), lambda row: row.row)
+    split = {
+        row: (row.partition(" ")[2], among.index(kind)) for row in groups if (kind := row.partition(" ")[0]) in among
+    }
+    return {row: groups[row] for row in sorted(split, key=lambda row: split[row])}
 
 
 def _costs(folder: Path) -> list[CostRow]:
-    return [row for row in read_measurements(folder / FILE, CostRow) if row.memory in ROWS]
+    return [row for row in rows_in(folder, COST) if row.memory in ROWS]
 
 
-def _keyed(rows: MemoryRows, row: str, column: str) -> dict[tuple[str, Hashable], float]:
-    return {("", episode): value for episode, value in rows.values(row, column).items()}
+def _column(rows: Sequence[Any], column: str) -> dict[tuple[str, Hashable], float]:
+    """Episode -> value, of the rows that have one."""
+    return {("", row.episode): value for row in rows if (value := getattr(row, column, None)) is not None}

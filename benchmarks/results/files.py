@@ -1,15 +1,16 @@
-"""Files of rows: CSV text, and measurements that replace earlier ones of the same key."""
+"""Files of rows: CSV text, and rows of one kind, of which the newest of a key counts."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.io import atomic
 
 if TYPE_CHECKING:
@@ -43,36 +44,79 @@ def read_records(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def read_measurements(path: Path, kind: type[Row]) -> list[Row]:
-    """The rows, dataclasses of text, of a CSV file; none if it is missing.
+class Rows(Generic[Row]):
+    """Rows of one kind in a CSV file, in their order; those on disk are read at once.
+
+    A file of the same name that ends in .json says what the rows of each name were made with, where that was claimed:
+    rows of another checkpoint, or measured otherwise, are never mixed in.
+
+    Args:
+        path: the CSV file, which may be missing.
+        kind: dataclass of plain values; its fields are the columns, and an empty cell stands for its field's default.
+        key: columns that tell rows apart; the first of them is a row's name.
 
     Raises:
         UserError: the file holds something else.
     """
-    if not path.exists():
-        return []
-    columns = tuple(field.name for field in fields(kind))
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or columns) != columns:
-            raise UserError(f"out={str(path)!r} holds no rows of {','.join(columns)}; give another file")
-        return [kind(**line) for line in reader]
+
+    def __init__(self, path: Path, kind: type[Row], key: Sequence[str]) -> None:
+        from pydantic import TypeAdapter, ValidationError
+
+        self.path, self._key, self.columns = path, tuple(key), tuple(item.name for item in fields(kind))
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            records = list(csv.DictReader(io.StringIO(text)))
+            if records and tuple(records[0]) != self.columns:
+                raise ValueError(f"its columns are {','.join(map(str, records[0]))}")
+            told = [{name: cell for name, cell in record.items() if cell != ""} for record in records]
+            found = TypeAdapter(list[kind]).validate_python(told)  # type: ignore[valid-type]
+            file = path.with_suffix(".json")
+            self._made_with: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        except (OSError, ValueError, ValidationError) as error:
+            raise UserError(f"out={str(path)!r} holds other rows ({reason(error)}); give another place") from None
+        self._rows: dict[tuple[Any, ...], Row] = {self._of(row): row for row in found}
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows.values())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, *key: Any) -> Row | None:
+        """The row of that key, if there is one."""
+        return self._rows.get(key)
+
+    def add(self, *rows: Row) -> None:
+        """Store rows, in place of those of the same keys; on disk when this returns."""
+        self._rows |= {self._of(row): row for row in rows}
+        lines = [[_cell(value) for value in astuple(row)] for row in self]
+        write_text(self.path, csv_text([self.columns, *lines]), "out")
+
+    def claim(self, name: str, made_with: Mapping[str, Any]) -> None:
+        """Say what the coming rows of ``name``, or all if it is empty, are made with, as JSON values.
+
+        Raises:
+            UserError: there are rows of it that were made with something else.
+        """
+        before, wanted = self._made_with.get(name, {}), json.loads(json.dumps(dict(made_with)))
+        other = [key for key in {**before, **wanted} if before.get(key) != wanted.get(key)]
+        if other and any(name in ("", self._of(row)[0]) for row in self):
+            found, asked = (", ".join(f"{key}={of.get(key)!r}" for key in other) for of in (before, wanted))
+            of = f"rows {name!r}" if name else "rows"
+            raise UserError(f"out={str(self.path)!r} has {of} with {found}, not {asked}; give another place")
+        self._made_with[name] = wanted
+        text = json.dumps(self._made_with, indent=1, sort_keys=True) + "\n"
+        write_text(self.path.with_suffix(".json"), text, "out")
+
+    def made_with(self, name: str) -> Mapping[str, Any]:
+        """What was claimed for ``name``; empty if nothing was."""
+        return self._made_with.get(name, {})
+
+    def _of(self, row: Row) -> tuple[Any, ...]:
+        return tuple(getattr(row, name) for name in self._key)
 
 
-def merge_measurements(
-    path: Path,
-    kind: type[Row],
-    key: Sequence[str],
-    rows: Iterable[Row],
-    stays: Callable[[Row], bool] = lambda row: True,
-) -> None:
-    """Put rows, dataclasses of text, into a CSV file, in place of those whose fields ``key`` are the same, and of those
-    that shall not stay.
-
-    Raises:
-        UserError: the file holds something else, or can't be written.
-    """
-    columns = tuple(field.name for field in fields(kind))
-    before = [row for row in read_measurements(path, kind) if stays(row)]
-    kept = {tuple(getattr(row, name) for name in key): row for row in [*before, *rows]}
-    write_text(path, csv_text([columns, *map(astuple, kept.values())]))
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return "" if value is None else f"{value:.7g}" if isinstance(value, float) else value

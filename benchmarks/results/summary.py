@@ -13,11 +13,12 @@ from sfvgen_plan.benchmarks.statistics import Estimate, wilson
 OVERALL = "all tasks"
 
 Name = TypeVar("Name")
+Row = TypeVar("Row")
 
 
-def grouped(rows: Iterable[EpisodeRow], by: Callable[[EpisodeRow], Name]) -> dict[Name, list[EpisodeRow]]:
+def grouped(rows: Iterable[Row], by: Callable[[Row], Name]) -> dict[Name, list[Row]]:
     """Rows by something of theirs, in the order in which it comes up."""
-    groups: dict[Name, list[EpisodeRow]] = {}
+    groups: dict[Name, list[Row]] = {}
     for row in rows:
         groups.setdefault(by(row), []).append(row)
     return groups

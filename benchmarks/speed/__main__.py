@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
-from sfvgen_plan.benchmarks.results.files import merge_measurements
+from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Bench, machine
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import resolve_device
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
                 continue
             value, command = measurement.measure(bench), shlex.join(["--only", name, "--device", kind, *options])
             rows.append(Row(name, machine(device), f"{value:.4g}", measurement.unit, f"{COMMAND} {command}"))
-            merge_measurements(args.out, Row, ("name", "device"), rows[-1:])
+            Rows(args.out, Row, ("name", "device")).add(rows[-1])
             bar.advance()
     lines = [f"{row.name:<20} {row.value:>9} {row.unit:<12} {row.device}" for row in rows]
     out.result([asdict(row) for row in rows], "\n".join(lines))

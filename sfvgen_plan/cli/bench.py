@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +39,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
-    parser.add_argument(
-        "--encoder", type=Path, metavar="DIR", help="video encoder, for cosines (default: the package's, if it has one)"
-    )
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="published weights of LPIPS and SRC")
     parser.add_argument("--agent", default="default", help="who plays return and cue (default: %(default)s)")
     parser.add_argument("--label", help="the agent's name in rows (default: with its settings)")
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
@@ -107,41 +102,39 @@ def run(args: Namespace) -> int:
 
     from sfvgen_plan.benchmarks.memory.bench import ablations, played, revisits
     from sfvgen_plan.benchmarks.memory.cost import costs
+    from sfvgen_plan.benchmarks.memory.rows import DRIFT, REVISIT
     from sfvgen_plan.benchmarks.memory.subjects import subjects_of
     from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
     from sfvgen_plan.console import Output, table
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.metrics import encoder
-    from sfvgen_plan.metrics.toolbox import Toolbox
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     out, device = Output.of(args), resolve_device(args.device)
     parts = [args.part] if args.part else PARTS
     lanes = args.lanes or (1 if device == "cpu" else LANES_ON_GPU)
     subjects = subjects_of([load_checkpoint(folder, device) for folder in folders])
-    bundled = encoder.BUNDLED if encoder.BUNDLED.is_dir() else None
-    toolbox = Toolbox.open(subjects[0].checkpoint.size, args.encoder or bundled, args.weights, device)
+    pace = (args.out, episodes, sampler_steps, lanes)
     work = []
     if "drift" in parts:
-        work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes, long=True))
+        work.append(revisits(subjects, *pace, DRIFT))
     if "ablation" in parts:
         other = load_checkpoint(untaught, device) if untaught else None
         taught = next((subject for subject in subjects if subject.row == "temp_lora"), subjects[0]).checkpoint
-        ablated = ablations(taught, other, args.out, sampler_steps)
-        work.append(revisits(ablated, args.out, toolbox, episodes, sampler_steps, lanes))
+        work.append(revisits(ablations(taught, other, args.out, sampler_steps), *pace, REVISIT))
     if "revisit" in parts:
-        work.append(revisits(subjects, args.out, toolbox, episodes, sampler_steps, lanes))
-    if {"revisit", "ablation"} & set(parts):
-        for name in sorted({"cosine", "lpips", "src"} & toolbox.left_out.keys()):
-            out.note(f"left out: {name}: {toolbox.left_out[name]}")
+        work.append(revisits(subjects, *pace, REVISIT))
     for part in BY_AGENT:
         if part in parts:
             work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, label, episodes, lanes))
     try:
         with out.progress("episodes") as bar:
-            for row, episode in chain(*work):
+
+            def tell(row: str, episode: int) -> None:
                 bar.describe(f"{row} seed {episode}")
                 bar.advance()
+
+            for measure in work:
+                measure(tell)
         if "cost" in parts:
             costs(subjects, args.out)
     finally:

@@ -19,7 +19,6 @@ OPTIONAL = {
     "ray": "ray",
     "pyarrow": "lerobot",
     "tensorboard": "log",
-    "torchmetrics": "metrics",
     "scenedetect-headless": "metrics",
 }
 """Packages of the extras, and the extra that installs them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,15 +103,14 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def show(out: Output, rows: Sequence[RoundRow], folder: Path, last: Path) -> None:
+def show(out: Output, rows: Iterable[RoundRow], folder: Path, last: Path) -> None:
     """The rounds, and what they led to."""
     from sfvgen_plan.console import table
 
     lines = []
     for row in rows:
-        gap = float(row.success_imagined) - float(row.success_real)
-        told = (row.real_episodes, row.real_decisions, row.success_real, row.success_imagined)
-        lines.append((row.round, *told, f"{gap:+.4f}"))
+        numbers = (row.success_real, row.success_imagined, row.success_imagined - row.success_real)
+        lines.append((row.round, row.real_episodes, row.real_decisions, *(f"{number:.2f}" for number in numbers)))
     columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
     out.result({"checkpoint": str(last), "rounds": [vars(row) for row in rows]}, table(None, columns, lines))
     out.note(f"rows: {folder / 'improve.csv'}; last checkpoint, to be scored by sfvgen-plan eval: {last}")

@@ -2,7 +2,7 @@
 
 Values depend on the encoder's weights, so compare them only where ``VideoEncoder.digest`` is the same. It was trained
 to find a shifted, recoloured and blurred frame again among others (van den Oord et al. 2018), and to tell the action
-between two: it knows a place in a blurred picture, too. PSNR and SSIM tell blur, it tells what is there.
+between two: it knows a place in a blurred picture, too. PSNR tells blur, it tells what is there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sfvgen_plan.errors import UserError, reason
 
 BUNDLED = Path(__file__).parents[1] / "checkpoints" / "video-encoder"
-"""Where the package holds an encoder, if it does."""
+"""Where the package holds its encoder."""
 
 SIDE = 128
 """Pixels that frames are resized to: one encoder serves all sizes."""
@@ -53,14 +53,12 @@ class VideoEncoder(ModelMixin, ConfigMixin):
         self.action_out = nn.Linear(dim, action_dim)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> VideoEncoder:
-        """The encoder in a folder that ``save_pretrained`` wrote.
+    def load(cls, path: str | Path = BUNDLED, device: str | torch.device = "cpu") -> VideoEncoder:
+        """The encoder in a folder that ``save_pretrained`` wrote; that of the package if none is given.
 
         Raises:
             UserError: there is none, or it is damaged.
         """
-        if not (Path(path) / "config.json").is_file():
-            raise UserError(f"encoder={str(path)!r} is no encoder's folder; leave it out to take the bundled one")
         try:
             encoder = cls.from_pretrained(
                 str(path), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
@@ -95,3 +93,9 @@ class VideoEncoder(ModelMixin, ConfigMixin):
 def as_input(frames: Tensor) -> Tensor:
     """Frames (B, H, W, 3) uint8 -> (B, 3, H, W) in [-1, 1]."""
     return frames.movedim(-1, 1).float() / 127.5 - 1
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine similarity (...) of features (..., D); 0 where one of them is zero."""
+    lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    return (first * second).sum(-1) / np.maximum(lengths, np.finfo(np.float32).tiny)

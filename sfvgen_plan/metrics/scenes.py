@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 
-from sfvgen_plan.metrics.weights import import_extra
 from sfvgen_plan.video import FRAMES_PER_SECOND
 
 
-def scene_cuts(video: np.ndarray) -> int:
+def scene_cuts(video: np.ndarray) -> int | None:
     """How many cuts PySceneDetect's ``ContentDetector`` with its own settings finds in frames (T, H, W, 3) uint8 RGB.
 
-    Cuts less than 15 frames apart count as one, which is its setting too.
-
-    Raises:
-        Unavailable: PySceneDetect is missing.
+    Cuts less than 15 frames apart count as one, which is its setting too. None where PySceneDetect is not installed.
     """
-    library = import_extra("scenedetect")
+    if find_spec("scenedetect") is None:
+        return None
+    import scenedetect as library
+
     detector = library.ContentDetector()
     found = []
     for number, frame in enumerate(video):

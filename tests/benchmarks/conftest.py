@@ -89,22 +89,8 @@ def short_episodes(monkeypatch: pytest.MonkeyPatch, played: dict[int, TrueEpisod
                 whole,
                 frames=whole.frames[: end + 1],
                 actions=whole.actions[:end],
-                estimates=whole.estimates[: end + 1],
                 pairs=whole.pairs[whole.pairs[:, 1] <= end],
             )
         return played[seed]
 
     monkeypatch.setattr(revisit, "true_episode", short)
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of an untrained encoder of videos."""
-    import torch
-
-    from sfvgen_plan.metrics.encoder import VideoEncoder
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("encoder") / "encoder"
-    VideoEncoder((8, 8), 16).save_pretrained(folder)
-    return folder

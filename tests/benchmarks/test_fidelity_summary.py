@@ -1,4 +1,4 @@
-"""What is made of fidelity rows: a file that survives kills, and figures with a known answer."""
+"""What is made of fidelity rows: figures with a known answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections, page, scatter, summarise
-from sfvgen_plan.benchmarks.fidelity.rows import RECORD, ROWS, FidelityRow, FidelityRun, read_rows
+from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.report.readme import results_block
-from sfvgen_plan.errors import UserError
 
 RATES = {"a": 0.0, "b": 0.3, "c": 0.6, "d": 0.9, "e": 0.1, "f": 0.8}
 MADE_WITH = {"checkpoint": "0123", "protocol": "metaworld-10", "max_decisions": 12, "threshold": 0.5}
@@ -45,7 +44,7 @@ def test_a_simulator_that_ignores_the_policy_is_found_out() -> None:
 
 def test_scores_are_compared_on_what_all_have_played() -> None:
     rows = [row for row in all_rows() if row.policy != "a" or row.seed < 4]
-    rows += [replace(rows_of("a", 0.0)[9], error="Boom"), *rows_of("flip", 0.5, "probe")]
+    rows += [replace(rows_of("a", 0.0)[9], error="Boom")]
     summary = summarise(rows)
     assert (summary.episodes_per_policy, summary.errors) == (8, 1)
     assert [item.policy for item in summary.policies] == list(RATES)
@@ -73,35 +72,12 @@ def test_page_and_picture_say_it_and_escape_names() -> None:
     assert "to its end" not in page(summarise(all_rows()), MADE_WITH)
 
 
-def test_a_run_goes_on_with_its_own_rows_only(tmp_path: Path) -> None:
-    rows = rows_of("a", 0.5)
-    run = FidelityRun(tmp_path / "run", MADE_WITH)
-    run.add([*rows[:3], replace(rows[3], error="Boom")])
-    again = FidelityRun(tmp_path / "run", MADE_WITH)
-    assert again.missing("a", [("reach-v3", 2), ("reach-v3", 3), ("reach-v3", 4)]) == [("reach-v3", 3), ("reach-v3", 4)]
-    assert again.missing("b", [("reach-v3", 2)]) == [("reach-v3", 2)]
-    again.add(rows[3:5])
-    assert read_rows(tmp_path / "run" / ROWS) == again.rows == rows[:5]
-    with pytest.raises(UserError, match=r"threshold=0\.5, not 0\.9"):
-        FidelityRun(tmp_path / "run", {**MADE_WITH, "threshold": 0.9})
-    (tmp_path / "run" / RECORD).unlink()
-    with pytest.raises(UserError, match=r"without a run\.json"):
-        FidelityRun(tmp_path / "run", MADE_WITH)
-    (tmp_path / "run" / ROWS).write_text((tmp_path / "run" / ROWS).read_text().replace("0.25", "nan"))
-    with pytest.raises(UserError, match="no rows of a fidelity run"):
-        FidelityRun(tmp_path / "run", MADE_WITH)
-
-
-def test_the_readme_shows_agreement_and_the_gap_of_agents_of_one_task(tmp_path: Path) -> None:
+def test_the_page_of_results_shows_agreement(tmp_path: Path) -> None:
     folder = tmp_path / "fidelity"
     assert fidelity_sections(folder) == []
-    FidelityRun(folder, {}).add([row for name in "bcd" for row in rows_of(name, RATES[name])])
-    agents = [replace(row, real_success=row.seed < 1, imagined_success=True) for row in rows_of("sac", 0, seeds=4)]
-    FidelityRun(tmp_path / "agents", {}).add([*agents, FidelityRow("sac", "policy", "push-v3", 4, error="broke off")])
-    (tmp_path / "agents" / ROWS).rename(folder / "agents.csv")
-    agreement, policies, gaps = fidelity_sections(folder)
+    rows_in(folder).add(*(row for name in "bcd" for row in rows_of(name, RATES[name])))
+    agreement, policies = fidelity_sections(folder)
     assert "20 start frames, 2 tasks" in agreement
     assert "| imagined | 1.000 [" in agreement
     assert "| c | policy | 60 [39, 78] | 60 [39, 78] |" in policies
-    assert "| `sac` | push-v3 | 4 | 25 [5, 70] | 100 [51, 100] | +75 |" in gaps
     assert agreement in results_block(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from sfvgen_plan.benchmarks.memory import ablation, bench, cost, revisit
 from sfvgen_plan.benchmarks.memory.ablation import RULES
-from sfvgen_plan.benchmarks.memory.rows import COLUMNS, CUE, DRIFT, RETURN, REVISIT, VIDEO, MemoryRows
+from sfvgen_plan.benchmarks.memory.rows import CUE, DRIFT, RETURN, REVISIT, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import ABLATION
 from sfvgen_plan.cli import main
 
@@ -18,11 +18,11 @@ def run(out, *options):
     return main(["bench", "memory", "--device", "cpu", "--out", str(out), *options])
 
 
-def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys, monkeypatch):
+def test_all_tables(memory_folder, make_memory_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cost, "DECISIONS", 2)
     monkeypatch.setattr(cost, "STEPS", (1, 2))
     checkpoints = ["--checkpoint", str(memory_folder), "--checkpoint", str(make_memory_folder("recall"))]
-    options = ["--episodes", "1", "--seed", "23", "--encoder", str(encoder), "--agent", "players:still", "--json"]
+    options = ["--episodes", "1", "--seed", "23", "--agent", "players:still", "--json"]
     assert run(tmp_path, *checkpoints, *options) == 0
     said = json.loads(capsys.readouterr().out)
     rows = ["recall", "temp_lora", "no_memory"]
@@ -30,34 +30,33 @@ def test_all_tables(memory_folder, make_memory_folder, encoder, tmp_path, capsys
         assert [line["row"] for line in said[part]] == rows
         assert all(line["episodes"] == 1 for line in said[part])
     assert {line["agent"] for line in said["return"] + said["cue"]} == {"players:still"}
-    assert [(line["steps"], line["memory"]) for line in said["cost"]] == [(s, row) for s in "12" for row in rows]
-    assert all(float(line["seconds"]) > 0 for line in said["cost"])
-    assert all((float(line["episode_mb"]) > 0) is (line["memory"] != "no_memory") for line in said["cost"])
+    assert [(line["steps"], line["memory"]) for line in said["cost"]] == [(s, row) for s in (1, 2) for row in rows]
+    assert all(line["seconds"] > 0 for line in said["cost"])
+    assert all((line["episode_mb"] > 0) is (line["memory"] != "no_memory") for line in said["cost"])
     assert len(said["comparisons"]) == 6
-    for name, by in ((REVISIT, ""), (RETURN, " players:still"), (CUE, " players:still"), (VIDEO, "")):
+    for name, by in ((REVISIT, ""), (RETURN, " players:still"), (CUE, " players:still")):
         with (tmp_path / f"{name}.csv").open() as file:
             lines = list(csv.DictReader(file))
-        assert tuple(lines[0]) == COLUMNS[name]
         assert [(line["row"], line["episode"]) for line in lines] == [(row + by, "23") for row in rows]
     with (tmp_path / "memory_revisit.csv").open() as file:
         assert all(cell for line in csv.DictReader(file) for cell in line.values())
 
 
 def test_the_ablation_chooses_its_rates_on_other_episodes_and_keeps_them(
-    memory_folder, make_memory_folder, encoder, tmp_path, capsys, monkeypatch
+    memory_folder, make_memory_folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(bench, "DEVELOPMENT", range(1000, 1001))
     monkeypatch.setattr(ablation, "RATES", (0.1,))
     monkeypatch.setattr(ablation, "STEPS", (1,))
     options = ["--part", "ablation", "--checkpoint", str(memory_folder), "--no-loop", str(make_memory_folder("lora"))]
-    options += ["--encoder", str(encoder), "--json"]
+    options += ["--json"]
     assert run(tmp_path, *options, "--episodes", "1", "--seed", "23") == 0
     lines = json.loads(capsys.readouterr().out)["ablation"]
     assert [line["row"] for line in lines] == list(ABLATION)
-    rows = MemoryRows(tmp_path, REVISIT)
-    measured = {rows.rows[row, 23]["psnr_revisit_db"] for row in ABLATION if row != "no_loop"}
+    rows = rows_in(tmp_path, REVISIT)
+    measured = {rows.get(row, 23).psnr_revisit_db for row in ABLATION if row != "no_loop"}
     assert len(measured) == len(ABLATION) - 1, "every rule gives other frames"
-    assert all((rows.settings(row)["rate"], rows.settings(row)["steps"]) == (0.1, 1) for row in RULES)
+    assert all((rows.made_with(row)["rate"], rows.made_with(row)["steps"]) == (0.1, 1) for row in RULES)
     monkeypatch.setattr(ablation.Ablated, "tuned", None)
     assert run(tmp_path, *options, "--episodes", "1", "--seed", "23") == 0
 
@@ -66,42 +65,40 @@ def test_long_dreams_are_scored_at_their_ends(memory_folder, tmp_path, monkeypat
     monkeypatch.setattr(revisit, "LONG", 120)
     options = ["--part", "drift", "--checkpoint", str(memory_folder), "--episodes", "1", "--seed", "23"]
     assert run(tmp_path, *options) == 0
-    rows = MemoryRows(tmp_path, DRIFT)
-    assert set(rows.rows) == {("temp_lora", 23), ("no_memory", 23)}
-    assert all(None not in found.values() for found in rows.rows.values())
+    rows = rows_in(tmp_path, DRIFT)
+    assert {(row.row, row.episode) for row in rows} == {("temp_lora", 23), ("no_memory", 23)}
+    assert all(None not in vars(row).values() for row in rows)
 
 
-def test_an_agent_without_memory_plays_once(memory_folder, tmp_path):
-    options = ["--checkpoint", str(memory_folder), "--part", "return", "--episodes", "1", "--agent", "random"]
-    assert run(tmp_path, *options) == 0
-    assert list(MemoryRows(tmp_path, RETURN).rows) == [("no_memory random", 0)]
+@pytest.mark.parametrize(("part", "agent"), [(RETURN, "random"), (RETURN, "expert"), (CUE, "expert")])
+def test_an_agent_without_memory_plays_once(part, agent, memory_folder, tmp_path):
+    options = ["--checkpoint", str(memory_folder), "--part", part.removeprefix("memory_"), "--agent", agent]
+    assert run(tmp_path, *options, "--episodes", "1", "--seed", "1") == 0
+    (row,) = rows_in(tmp_path, part)
+    assert (row.row, row.episode) == (f"no_memory {agent}", 1)
+    assert (row.distance_m < 0.02, row.success_5cm) == ((True, True) if agent == "expert" else (False, False))
 
 
 def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sfvgen_plan.metrics.encoder.BUNDLED", tmp_path / "nowhere")
     options = ("--checkpoint", str(memory_folder), "--part", "revisit", "--episodes", "2")
     assert run(tmp_path / "whole", *options) == 0
-    done, add = [], MemoryRows.add
+    done, score = [], revisit.revisit_row
 
-    def killed(self, *given):
-        done.append(given)
-        if len(done) == 5:  # two files: the third row's details are there
-            add(self, *given)
+    def killed(row, episode, dream, encoder):
+        done.append((row, episode.seed))
+        if len(done) == 3:
             raise KeyboardInterrupt
-        add(self, *given)
+        return score(row, episode, dream, encoder)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryRows, "add", killed)
+        patch.setattr(revisit, "revisit_row", killed)
         assert run(tmp_path / "stopped", *options) == 130
-    assert list(MemoryRows(tmp_path / "stopped", REVISIT).rows) == [("temp_lora", 0), ("no_memory", 0)]
+    assert [(row.row, row.episode) for row in rows_in(tmp_path / "stopped", REVISIT)] == done[:2]
     capsys.readouterr()
     assert run(tmp_path / "stopped", *options) == 0
-    captured = capsys.readouterr()
-    assert len(done) == 5 and "no video encoder was given" in captured.err
-    assert "shown before" in captured.out
-    for name in (REVISIT, VIDEO):
-        whole, stopped = (MemoryRows(tmp_path / folder, name).rows for folder in ("whole", "stopped"))
-        assert whole == stopped
+    assert "shown before" in capsys.readouterr().out
+    whole, stopped = (list(rows_in(tmp_path / folder, REVISIT)) for folder in ("whole", "stopped"))
+    assert whole == stopped
 
 
 @pytest.mark.parametrize(
@@ -109,7 +106,6 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     [
         (("foo=1",), "foo=1"),
         (("--seed", "99999"), "training data"),
-        (("--encoder", "nowhere"), "encoder='nowhere'"),
         (("--no-loop", "nowhere", "--part", "ablation"), "no-loop='nowhere'"),
         (("--no-loop", "metaworld50"), "--part ablation"),
         (("--no-loop", "metaworld50", "--part", "ablation"), "no Temp-LoRA"),

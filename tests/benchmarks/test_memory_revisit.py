@@ -1,7 +1,6 @@
 """Episodes of ``memory/revisit``: what is shown and counts as a revisit, what is imagined of it, and its scores."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,14 +8,12 @@ from PIL import Image
 
 from sfvgen_plan.benchmarks.memory import picture
 from sfvgen_plan.benchmarks.memory.ablation import Ablated
-from sfvgen_plan.benchmarks.memory.playing import real_env
-from sfvgen_plan.benchmarks.memory.revisit import Dream, drift_score, imagine, maker_of, score, walked_round
+from sfvgen_plan.benchmarks.memory.revisit import drift_row, imagine, maker_of, revisit_row, walked_round
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.envs.memory.make import make_memory
-from sfvgen_plan.envs.sawyer import READOUTS
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.metrics.frames import MAX_PSNR
-from sfvgen_plan.metrics.toolbox import Toolbox
+from sfvgen_plan.metrics import MAX_PSNR
+from sfvgen_plan.metrics.encoder import VideoEncoder
 from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.video import BAR_HEIGHT
 
@@ -36,9 +33,9 @@ def test_the_first_way_out_is_shown_and_revisits_of_it_are_known(episode):
         assert np.abs(episode.frames[first].astype(int) - episode.frames[again]).max() <= 3
 
 
-def test_a_path_that_is_walked_round_shows_the_same_again(episode, toolbox):
+def test_a_path_that_is_walked_round_shows_the_same_again(episode):
     walked, round_ = walked_round(episode, 10, 250), len(episode.actions)
-    assert len(walked.frames) == len(walked.actions) + 1 == len(walked.estimates) == episode.seen + 251
+    assert len(walked.frames) == len(walked.actions) + 1 == episode.seen + 251
     places = np.cumsum(walked.actions[:, :2].astype(float), axis=0)
     for first, again in walked.pairs:
         assert again - first >= 10 and np.allclose(places[first - 1] if first else 0, places[again - 1], atol=1e-5)
@@ -46,18 +43,16 @@ def test_a_path_that_is_walked_round_shows_the_same_again(episode, toolbox):
     assert np.array_equal(walked.pairs[walked.pairs[:, 1] < round_], episode.pairs[episode.pairs[:, 1] < round_])
     late = walked.pairs[walked.pairs[:, 1] > round_ + episode.seen]
     assert len(late) == 250 - round_, "all is known after the first round"
-    scores = drift_score(walked, perfect(walked), toolbox, READOUTS)
-    assert scores["psnr_db"] == scores["psnr_seen_db"] == scores["psnr_begin_db"] == MAX_PSNR
+    found = drift_row("row", walked, perfect(walked))
+    assert found.psnr_db == found.psnr_seen_db == found.psnr_begin_db == MAX_PSNR
 
 
 def test_other_tasks_and_a_camera_that_never_leaves_are_refused(memory_checkpoint, small_checkpoint):
     fixed = replace(memory_checkpoint, card=replace(memory_checkpoint.card, camera="corner4"))
     with pytest.raises(UserError, match="never leaves"):
         maker_of(fixed)
-    other = load_checkpoint(small_checkpoint)
-    for make, name in ((maker_of, "memory/revisit"), (partial(real_env, task="memory/return"), "memory/return")):
-        with pytest.raises(UserError, match=name):
-            make(other)
+    with pytest.raises(UserError, match="memory/revisit"):
+        maker_of(load_checkpoint(small_checkpoint))
 
 
 def test_rows_are_named_after_the_kind_of_memory(memory_checkpoint, make_memory_folder, small_checkpoint):
@@ -86,9 +81,8 @@ def test_episodes_in_one_batch_come_out_as_alone(memory_checkpoint, episode):
         simulator = subject.simulator(1)
         for one, dream in zip(episodes, imagine(simulator, episodes, subject.learning(4)), strict=True):
             (alone,) = imagine(simulator, [one], subject.learning(1))
-            assert len(dream.frames) == len(dream.estimates) == len(one.actions) - one.seen
-            assert np.abs(dream.frames.astype(int) - alone.frames).max() <= 1
-            np.testing.assert_allclose(dream.estimates, alone.estimates, atol=1e-3)
+            assert len(dream) == len(one.actions) - one.seen
+            assert np.abs(dream.astype(int) - alone).max() <= 1
 
 
 def test_what_was_seen_early_reaches_the_dream_only_through_memory(memory_checkpoint, episode):
@@ -99,7 +93,7 @@ def test_what_was_seen_early_reaches_the_dream_only_through_memory(memory_checkp
     other = replace(plain, frames=changed[:end])
     for subject in subjects_of([memory_checkpoint]):
         (first,), (second,) = (imagine(subject.simulator(), [seen]) for seen in (plain, other))
-        assert np.allclose(first.estimates, second.estimates, atol=1e-5) != subject.remembers
+        assert np.array_equal(first, second) != subject.remembers
 
 
 @pytest.mark.usefixtures("short_episodes")
@@ -118,49 +112,26 @@ def test_a_picture_of_what_memory_is_worth(memory_folder, tmp_path, capsys):
 
 def perfect(episode):
     """A dream that is the truth."""
-    after = slice(episode.seen + 1, None)
-    return Dream(episode.frames[after].copy(), episode.estimates[after].copy())
+    return episode.frames[episode.seen + 1 :].copy()
 
 
 @pytest.fixture(scope="module")
-def toolbox(encoder):
-    return Toolbox.open(32, encoder)
+def encoder():
+    return VideoEncoder.load()
 
 
-def test_the_truth_scores_perfectly_and_only_revisits_count(episode, toolbox):
+def test_the_truth_scores_perfectly_and_only_revisits_count(episode, encoder):
     dream = perfect(episode)
     again = set(episode.known[:, 1] - episode.seen - 1)
-    black = Dream(dream.frames.copy(), dream.estimates)
-    for number in range(len(dream.frames)):
-        if number not in again:
-            black.frames[number] = 0
-    scores, rest = score(episode, dream, toolbox, READOUTS), score(episode, black, toolbox, READOUTS)
-    for found in (scores, rest):
-        assert found["psnr_revisit_db"] == MAX_PSNR
-        assert found["cosine_revisit"] == pytest.approx(1.0, abs=1e-5)
-        assert found["ssim_revisit"] == pytest.approx(1.0, abs=1e-5)
-        assert found["hand_error_cm"] == found["object_error_cm"] == 0.0
-    assert scores["scene_cuts"] == scores["true_scene_cuts"]
-    assert scores["revisits"] == len(episode.known)
-    assert scores["copy_psnr_db"] < 40
+    black = dream.copy()
+    black[[number for number in range(len(dream)) if number not in again]] = 0
+    for found in (revisit_row("row", episode, frames, encoder) for frames in (dream, black)):
+        assert (found.row, found.episode, found.psnr_revisit_db) == ("row", episode.seed, MAX_PSNR)
+        assert found.cosine_revisit == pytest.approx(1.0, abs=1e-5)
 
 
-def test_known_errors(episode, toolbox):
-    dream = perfect(episode)
-    wrong = Dream(np.full_like(dream.frames, 7), dream.estimates + 0.01)
-    scores = score(episode, wrong, toolbox, READOUTS)
-    truth = episode.frames[episode.known[:, 1]].astype(float)
-    errors = np.square(truth - 7).mean((1, 2, 3))
-    assert scores["psnr_revisit_db"] == pytest.approx((10 * np.log10(255**2 / errors)).mean(), abs=1e-3)
-    assert scores["hand_error_cm"] == pytest.approx(3**0.5, rel=1e-3)
-    assert scores["cosine_revisit"] < 1.0
-
-
-def test_what_can_not_be_had_is_left_out(episode, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    toolbox = Toolbox.open(32)
-    scores = score(episode, perfect(episode), toolbox, READOUTS)
-    assert scores["cosine_revisit"] is scores["lpips_revisit"] is scores["src"] is None
-    assert "microsoft/resnet-18" in toolbox.left_out["src"]
-    assert "too small" in toolbox.left_out["lpips"]
-    assert "alexnet" in Toolbox.open(64).left_out["lpips"]
+def test_known_errors(episode, encoder):
+    found = revisit_row("row", episode, np.full_like(perfect(episode), 7), encoder)
+    errors = np.square(episode.frames[episode.known[:, 1]].astype(float) - 7).mean((1, 2, 3))
+    assert found.psnr_revisit_db == pytest.approx((10 * np.log10(255**2 / errors)).mean(), abs=1e-3)
+    assert found.cosine_revisit < 0.99

@@ -11,7 +11,7 @@ import pytest
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.fidelity.compare import imagine
 from sfvgen_plan.benchmarks.fidelity.policies import standard_policies
-from sfvgen_plan.benchmarks.fidelity.rows import read_rows
+from sfvgen_plan.benchmarks.fidelity.rows import rows_in
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 
 PLANNER = (
@@ -59,8 +59,13 @@ def test_a_run_has_rows_a_page_and_a_picture_and_is_gone_on_with(
     assert [item["policy"] for item in whole["policies"]] == names
     assert [item["kind"] for item in whole["policies"]] == ["policy", "planner", "policy", "policy"]
     assert (whole["episodes_per_policy"], whole["errors"]) == (2, 0)
-    assert {path.name for path in Path("run").iterdir()} == {"run.json", "fidelity.csv", "fidelity.md", "scatter.svg"}
-    rows = read_rows(Path("run/fidelity.csv"))
+    assert {path.name for path in Path("run").iterdir()} == {
+        "fidelity.json",
+        "fidelity.csv",
+        "fidelity.md",
+        "scatter.svg",
+    }
+    rows = list(rows_in(Path("run")))
     assert len(rows) == 2 * len(names)
     assert {row.real_decisions for row in rows} | {row.imagined_decisions for row in rows} <= {1, 2}
 
