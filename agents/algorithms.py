@@ -5,13 +5,10 @@ Nothing heavy is imported, so that a mistyped setting is told at once.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError, check_number, unknown_name
 from sfvgen_plan.settings import setting
-
-ONLY_IMAGINED = ("sampler_steps", "futures", "uncertainty_penalty")
 
 
 @dataclass(frozen=True)
@@ -19,39 +16,27 @@ class TrainingSettings:
     """How an agent is trained, its algorithm's own numbers apart.
 
     Raises:
-        UserError: ``real``, together with what only imagination has; a number that makes no sense.
+        UserError: ``real`` with sampler steps; a number that makes no sense.
     """
 
-    real: bool = setting(False, "learn in the real simulator instead, to compare with; begins anew if killed")
+    real: bool = setting(False, "learn in the real simulator instead, to compare with")
     obs_mode: str = setting("state", "what the agent sees: pixels, latent or state")
-    num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones in a process per core")
+    num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones at most one a core")
     decisions: int = setting(200_000, "taken in all, rounded up to what the algorithm collects at a time")
     horizon: int = setting(50, "decisions until an episode is cut off and begins anew")
     sampler_steps: int = setting(1, "denoising steps of an imagined decision")
     memory: bool | None = setting(None, "remember what an episode showed; null: if the checkpoint has memory layers")
     reward_scale: float | None = setting(None, "multiplies rewards; null: so that the largest is 1")
-    futures: int = setting(1, "futures imagined of each decision; above 1 their disagreement is the uncertainty")
-    uncertainty_penalty: float = setting(0.0, "reward lost per unit of uncertainty; needs futures of at least 2")
     policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")
-    save_every: int = setting(5000, "decisions between two states that a killed run goes on from; 0 saves none")
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "horizon", "decisions"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} is too small; give at least 1")
-        if self.save_every < 0:
-            raise UserError(f"save_every={self.save_every} makes no sense; give 0 to save no states, or more")
-        for name in ("reward_scale", "uncertainty_penalty"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
-                raise UserError(f"{name}={value} is no finite number; give one")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if self.real and field.name in ONLY_IMAGINED and value != field.default:
-                raise UserError(
-                    f"{field.name}={value} has no meaning with real=True, as only imagination has it; "
-                    f"leave it at {field.default}, or learn with real=False"
-                )
+        if self.reward_scale is not None:
+            check_number("reward_scale", self.reward_scale, 0, above=True)
+        if self.real and self.sampler_steps != 1:
+            raise UserError(f"sampler_steps={self.sampler_steps} has no meaning with real=True; leave it at 1")
 
 
 @dataclass(frozen=True)

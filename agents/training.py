@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,36 +15,35 @@ import numpy as np
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor
 
 from sfvgen_plan.agents.algorithms import TrainingSettings, check_algorithm
-from sfvgen_plan.agents.resume import SavedStates
+from sfvgen_plan.agents.branches import branches, trusted
 from sfvgen_plan.agents.sb3 import ORIGIN
+from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.observation import Observer
-from sfvgen_plan.envs.sb3 import ImaginedVecEnv
-from sfvgen_plan.envs.sb3_real import CheckpointVecEnv, RealVecEnv
+from sfvgen_plan.envs.sb3 import CheckpointVecEnv, ImaginedVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.nested import flat
 
-logger = logging.getLogger(__name__)
-
 MODELS = {"ppo": PPO, "sac": SAC, "td3": TD3}
 
-AGENT_FILE, RECORD_FILE, STATES_FOLDER = "agent.zip", "train.json", "agent.state"
-"""In the folder of an agent: its policy, how it was trained, and while that goes on, what a killed training needs."""
+AGENT_FILE, RECORD_FILE = "agent.zip", "train.json"
+"""In the folder of an agent: its policy, and how it was trained."""
 
 Progress = Callable[[int, dict[str, float]], None]
 """Told of the decisions taken so far, and of what the latest episodes were like."""
 
 
 def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) -> VecEnv:
-    """The environments, from the checkpoint's bank of real start frames; real ones from scenes of their own.
+    """The environments, from the checkpoint's bank of real start frames; real ones, at most one a core, from scenes of
+    their own.
 
     Raises:
         UserError: what the environments refuse.
@@ -59,8 +56,8 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
         observer = Observer(checkpoint.simulator(memory=settings.memory), settings.obs_mode)
         frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
         make = partial(family.make, task, **frames, max_decisions=settings.horizon)
-        real = RealVecEnv(make, settings.num_envs, cpu_cores(), scale)
-        return real if settings.obs_mode == "pixels" else CheckpointVecEnv(real, task, observer)
+        processes = SubprocVecEnv([make] * min(settings.num_envs, cpu_cores()), start_method="spawn")
+        return CheckpointVecEnv(processes, task, observer, scale)
     vector = ImaginedVectorEnv(
         settings.num_envs,
         task,
@@ -70,9 +67,8 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
         max_decisions=settings.horizon,
         sampler_steps=settings.sampler_steps,
         memory=settings.memory,
-        futures=settings.futures,
     )
-    return ImaginedVecEnv(vector, scale, settings.uncertainty_penalty)
+    return ImaginedVecEnv(vector, scale)
 
 
 def train(
@@ -84,22 +80,20 @@ def train(
     hyperparameters: Mapping[str, Any],
     seed: int = 0,
     progress: Progress | None = None,
-    command: str = "",
+    data: Path | None = None,
     start: Path | None = None,
 ) -> Path:
-    """Train an agent into ``folder``: ``agent.zip``, and ``train.json``, which says how it was trained.
-
-    What was learned is saved also when Ctrl-C ends it early. A run in imagination that was killed goes on from its last
-    state when it is called again, and ends as it would have without the kill, to the bit. A run in the real simulator,
-    whose scenes are none of those kept for evaluation, begins anew. An agent that is trained already is left as it is.
+    """Train an agent into ``folder``: ``agent.zip``, and ``train.json``, which says how it was trained. One that is
+    there already, trained in the same way, is left as it is.
 
     Args:
-        folder: made here, when nothing was refused and learning begins.
+        folder: made here, when the agent is trained.
         algorithm: one of ``sfvgen_plan.agents.algorithms.ALGORITHMS``.
         task: the checkpoint's name of it.
         hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
         seed: of the algorithm and of the first episodes.
-        command: what made it, for the record.
+        data: dataset whose states rollouts branch from, at most as long as the checkpoint is trusted there; None: they
+            begin as the checkpoint's episodes do.
         start: zip of an agent whose networks it begins with; None: new ones.
 
     Returns:
@@ -115,80 +109,47 @@ def train(
         "seed": seed,
         "checkpoint": checkpoint.hash,
         "settings": {**asdict(settings), "algo": dict(hyperparameters)},
-        "command": command,
     }
-    states = SavedStates(folder / STATES_FOLDER, 0 if settings.real else settings.save_every)
-    before = _checked_record(folder, record)
-    if is_trained(folder):
+    if (folder / AGENT_FILE).exists():
+        _check_same(folder, record)
         return folder / AGENT_FILE
+    if data is not None:
+        episodes = load_episodes(data, tasks=[task])
+        checkpoint = replace(checkpoint, starts={task: branches(checkpoint, episodes)})
+        settings = replace(settings, horizon=trusted(checkpoint, episodes, settings.horizon))
     with closing(VecMonitor(environments(settings, task, checkpoint))) as environment:
-        report = _Report(progress, states, environment)
-        if states.newest() is not None:
-            record = before  # the command that it began with, and its seconds
-            model = states.load(MODELS[algorithm], environment, settings.policy_device)
-            logger.info("going on with the training in %s at decision %d", states.folder, model.num_timesteps)
-        else:
-            model = _begun(algorithm, environment, settings, hyperparameters, seed, start)
-            seen = {"obs_mode": settings.obs_mode, "memory": settings.memory}
-            setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, **seen})
+        model = _begun(algorithm, environment, settings, hyperparameters, seed, start)
+        seen = {"obs_mode": settings.obs_mode, "memory": settings.memory}
+        setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, **seen})
         if settings.real:
             environment.seed(FIRST_TRAINING_SEED + seed * settings.num_envs)
-        _write_record(folder, record)
-        states.begin()
         started = time.monotonic()
-        try:
-            left = settings.decisions - model.num_timesteps
-            model.learn(left, callback=report, reset_num_timesteps=not model.num_timesteps)
-        finally:
-            with atomic(folder / AGENT_FILE, "out") as staged:
-                model.save(staged)
-            seconds = record.get("seconds", 0.0) + time.monotonic() - started
-            _write_record(folder, record | {"decisions": model.num_timesteps, "seconds": round(seconds, 1)})
-    states.finish()
+        model.learn(settings.decisions, callback=_Report(progress))
+    with atomic(folder, "out") as staged:
+        staged.mkdir()
+        model.save(staged / AGENT_FILE)
+        done = {"horizon": settings.horizon, "decisions": model.num_timesteps, "seconds": time.monotonic() - started}
+        (staged / RECORD_FILE).write_text(json.dumps(record | done, indent=1) + "\n", encoding="utf-8")
     return folder / AGENT_FILE
 
 
-def is_trained(folder: Path) -> bool:
-    """Whether ``folder`` has an agent whose training has come to its end."""
-    record = read_record(folder)
-    there = (folder / AGENT_FILE).exists() and not (folder / STATES_FOLDER).exists()
-    return there and record.get("decisions", 0) >= record.get("settings", {}).get("decisions", math.inf)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What ``train.json`` says of an agent's training; empty if there is none."""
-    try:
-        found = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    with atomic(folder / RECORD_FILE, "out") as staged:
-        staged.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _checked_record(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of the training in ``folder``, which has to be the same; empty if there is none.
+def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse an agent that was trained otherwise.
 
     Raises:
-        UserError: it is another one, or nobody knows which.
+        UserError: it was, or nobody knows how.
     """
-    if not (folder / AGENT_FILE).exists() and not (folder / STATES_FOLDER).exists():
-        return {}
-    there = read_record(folder)
-    if not there:
-        raise UserError(f"out={str(folder)!r} has an agent without a readable {RECORD_FILE}; give another folder")
-    names = ("algo", "task", "seed", "checkpoint", "settings")
-    theirs, ours = (flat(json.loads(json.dumps({name: of.get(name) for name in names}))) for of in (there, record))
+    try:
+        there = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        theirs, ours = (flat(json.loads(json.dumps({name: of[name] for name in record}))) for of in (there, record))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"out={str(folder)!r} has an agent without a readable {RECORD_FILE}; give another") from None
     for name in [*ours, *theirs]:
         if theirs.get(name) != ours.get(name):
             raise UserError(
-                f"{name.removeprefix('settings.')}={ours.get(name)!r}, but the training in {str(folder)!r} has "
-                f"{theirs.get(name)!r}; give that, another folder, or remove this one"
+                f"{name.removeprefix('settings.')}={ours.get(name)!r}, but the agent in {str(folder)!r} was trained "
+                f"with {theirs.get(name)!r}; give that, or another folder"
             )
-    return there
 
 
 def _begun(
@@ -221,14 +182,11 @@ def _begun(
 
 
 class _Report(BaseCallback):
-    """Passes progress on, with the means of the latest episodes, and has states saved between rollouts."""
+    """Passes progress on, with the means of the latest episodes."""
 
-    def __init__(self, progress: Progress | None, states: SavedStates, environment: VecMonitor) -> None:
+    def __init__(self, progress: Progress | None) -> None:
         super().__init__()
-        self._tell, self._states, self._environment = progress, states, environment
-
-    def _on_rollout_start(self) -> None:
-        self._states.save_if_due(self.model, self._environment)
+        self._tell = progress
 
     def _on_step(self) -> bool:
         if self._tell is not None:

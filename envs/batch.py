@@ -16,11 +16,9 @@ from sfvgen_plan.envs.loading import load_on
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imagination
-from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulation import Outcome, as_long
 
-FUTURES_STREAM = 21
 LARGEST_SCENE = 2**63
 
 
@@ -32,7 +30,6 @@ class Settings(TypedDict, total=False):
     max_decisions: int
     device: str
     obs_mode: str
-    futures: int
     exact: bool
     compiled: bool | None
 
@@ -105,8 +102,6 @@ class ImaginedBatch:
         max_decisions: decisions until truncation, the horizon.
         device: a torch device; "auto" is the GPU if there is one. A loaded checkpoint stays where it is.
         obs_mode: "pixels", "latent" or "state", see ``sfvgen_plan.envs.observation``.
-        futures: possible futures imagined of each decision, under different noise. The first is what happens; how far
-            the others' rewards lie apart is ``info["uncertainty"]``.
         exact: compute in float32 even where bfloat16 is faster.
         compiled: compile the step on a GPU; None: do.
 
@@ -124,11 +119,10 @@ class ImaginedBatch:
         max_decisions: int = 100,
         device: str = "auto",
         obs_mode: str = "pixels",
-        futures: int = 1,
         exact: bool = False,
         compiled: bool | None = None,
     ) -> None:
-        check_at_least_one(max_decisions=max_decisions, futures=futures, sampler_steps=sampler_steps)
+        check_at_least_one(max_decisions=max_decisions, sampler_steps=sampler_steps)
         for name, given in (("memory", memory), ("compiled", compiled)):
             if given is not None and not isinstance(given, bool):
                 raise UserError(f"{name}={given!r} is neither True nor False; give one of them, or leave it out")
@@ -140,7 +134,7 @@ class ImaginedBatch:
         self.checkpoint.task_index(self.task)
         self.instruction = card.tasks[self.task]
         self.simulator = self.checkpoint.simulator(sampler_steps, memory, exact, compiled=compiled is not False)
-        self.max_decisions, self.futures = max_decisions, futures
+        self.max_decisions = max_decisions
         self.observer = Observer(self.simulator, obs_mode)
         self.observation_space = self.observer.space
         self.actions = self.checkpoint.actions
@@ -170,14 +164,12 @@ class ImaginedBatch:
     def advance(self, episodes: Episodes, actions: np.ndarray) -> tuple[Episodes, Seen]:
         """Every episode after its action (N, A) in [-1, 1], as ``checked_actions`` gives them: one pass for all."""
         told = self.observer.told(episodes.imagination)
-        state, outcome, spread = self._imagine(told, torch.as_tensor(actions, dtype=torch.float32))
-        after = Episodes(state, episodes.decisions + 1, episodes.latched, episodes.over)
-        return self._seen(after, outcome, spread)
+        state, outcome = self.simulator.imagine(told, torch.as_tensor(actions, dtype=torch.float32)[:, None])
+        return self._seen(Episodes(state, episodes.decisions + 1, episodes.latched, episodes.over), outcome)
 
     def look(self, episodes: Episodes) -> Seen:
         """The newest moment again."""
-        outcome = self.simulator.read(episodes.imagination)
-        return self._seen(episodes, outcome, torch.zeros_like(outcome.reward[:, 0]))[1]
+        return self._seen(episodes, self.simulator.read(episodes.imagination))[1]
 
     def frames(self, episodes: Episodes) -> np.ndarray:
         """The newest frames (N, size, size, 3) uint8."""
@@ -192,22 +184,9 @@ class ImaginedBatch:
             )
         return starts
 
-    def _imagine(self, state: Imagination, actions: Tensor) -> tuple[Imagination, Outcome, Tensor]:
-        """The next states, what the heads say of them, and how far the rewards of possible futures lie apart (N,)."""
-        if self.futures == 1:
-            after, outcome = self.simulator.imagine(state, actions[:, None])
-            return after, outcome, torch.zeros_like(outcome.reward[:, 0])
-        others = noise.bits(state.seed, torch.zeros_like(state.seed), self.futures - 1, FUTURES_STREAM)
-        seeds = torch.cat([state.seed[:, None], others], dim=1).flatten()
-        many = self.simulator.reseed(self.simulator.fork(state, self.futures), seeds)
-        many, outcome = self.simulator.imagine(many, actions.repeat_interleave(self.futures, dim=0)[:, None])
-        spread = outcome.reward.view(len(state), self.futures).std(dim=1, correction=0)
-        happened = self.simulator.select(many, range(0, len(many), self.futures))
-        return happened, self.simulator.read(happened), spread
-
-    def _seen(self, episodes: Episodes, outcome: Outcome, spread: Tensor) -> tuple[Episodes, Seen]:
+    def _seen(self, episodes: Episodes, outcome: Outcome) -> tuple[Episodes, Seen]:
         """Before the first decision nothing counts as success, or as an end."""
-        observation, told = self.observer.seen(episodes.imagination, outcome, uncertainty=spread)
+        observation, told = self.observer.seen(episodes.imagination, outcome)
         success = (told["success"] > 0.5) & (episodes.decisions > 0)
         latched, over = episodes.latched | success, episodes.over
         if "termination" in told:
@@ -220,8 +199,6 @@ class ImaginedBatch:
             "value": told["value"],
             "instruction": np.full(len(episodes), self.instruction, dtype=object),
         }
-        if self.futures > 1:
-            info["uncertainty"] = told["uncertainty"]
         after = Episodes(episodes.imagination, episodes.decisions, latched, over)
         return after, Seen(observation, told["reward"], info)
 

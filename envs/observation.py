@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
 
 from sfvgen_plan.envs.memory.parts import text_at
 from sfvgen_plan.envs.memory.sub_goals import ALWAYS
@@ -78,20 +77,20 @@ class Observer:
         """Observations (N, ...) of the newest frames."""
         return self.seen(state, self.simulator.read(state))[0]
 
-    def seen(self, state: Imagination, outcome: Outcome, **more: Tensor) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def seen(self, state: Imagination, outcome: Outcome) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Observations (N, ...) of the newest frames, and what ``outcome`` says of them: reward, success, value
-        (N,) float64, termination where it is told, and estimates (N, D) float32; ``more`` (N,) besides. All numbers
-        leave the device in one copy."""
+        (N,) float64, termination where it is told, and estimates (N, D) float32. All numbers leave the device in one
+        copy."""
         parts = {"reward": outcome.reward, "success": outcome.success, "value": outcome.value}
         if outcome.termination is not None:
             parts["termination"] = outcome.termination
-        columns = [part[:, -1] for part in parts.values()] + list(more.values())
+        columns = [part[:, -1] for part in parts.values()]
         tensors = [torch.stack(columns, 1), outcome.estimates[:, -1]]
         if self.obs_mode == "latent":
             tensors.append(state.latents.flatten(1))
         numbers = torch.cat([tensor.float() for tensor in tensors], 1).cpu().numpy()
         first, last = len(columns), len(columns) + tensors[1].shape[1]
-        told = dict(zip([*parts, *more], np.array(numbers[:, :first].T, np.float64, order="C"), strict=True))
+        told = dict(zip(parts, np.array(numbers[:, :first].T, np.float64, order="C"), strict=True))
         estimates = told["estimates"] = numbers[:, first:last].copy()
         if self.obs_mode == "pixels":
             return self.frames(state), told

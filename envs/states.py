@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sfvgen_plan.envs.batch import Episodes, ImaginedBatch
+from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.io import atomic
@@ -33,7 +34,7 @@ class ImaginedState:
     Attributes:
         checkpoint: hash of the checkpoint that imagined them.
         task: name of the task.
-        settings: what else their future depends on: ``sampler_steps``, ``futures``, ``exact`` and ``memory``.
+        settings: what else their future depends on: ``sampler_steps``, ``exact`` and ``memory``.
         episodes: the imagined episodes and their counters.
         ended: (N,) bool, the episode was over, so a vector environment resets it next.
         generators: state of each environment's own random generator, which draws the scenes of later episodes.
@@ -50,18 +51,14 @@ class ImaginedState:
         return len(self.episodes)
 
     def select(self, index: Sequence[int] | np.ndarray) -> ImaginedState:
-        """The episodes named by ``index``, in that order; negative numbers count from the end.
-
-        Raises:
-            UserError: anything but numbers of episodes.
-        """
-        chosen = _checked_index(index, len(self))
+        """The episodes named by ``index``, in that order; negative numbers count from the end."""
+        chosen = np.arange(len(self))[np.asarray(index)]
         generators = tuple(self.generators[n] for n in chosen)
         return replace(self, episodes=self.episodes.select(chosen), ended=self.ended[chosen], generators=generators)
 
     def fork(self, copies: int) -> ImaginedState:
         """Each episode ``copies`` times, next to each other."""
-        _check_copies(copies)
+        check_at_least_one(copies=copies)
         return self.select(np.arange(len(self)).repeat(copies))
 
     def save(self, path: str | Path) -> None:
@@ -160,8 +157,8 @@ def fork_of(env: Env, copies: int, spaces: Sequence[str]) -> list[Env]:
     Raises:
         UserError: ``copies`` below 1.
     """
+    check_at_least_one(n=copies)
     state = env.get_state()
-    _check_copies(copies)
     forks = []
     for _ in range(copies):
         fork = copy.copy(env)
@@ -172,29 +169,11 @@ def fork_of(env: Env, copies: int, spaces: Sequence[str]) -> list[Env]:
     return forks
 
 
-def _check_copies(copies: int) -> None:
-    if isinstance(copies, bool) or not isinstance(copies, (int, np.integer)):
-        raise UserError(f"n={copies!r} is no whole number of forks; give 1 or more")
-    if copies < 1:
-        raise UserError(f"n={copies} forks make no sense; give 1 or more")
-
-
-def _checked_index(index: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
-    chosen = np.asarray(index)
-    if chosen.ndim != 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
-        raise UserError(f"index={index!r} is no list of whole numbers; give those of the episodes to select")
-    outside = chosen[(chosen < -count) | (chosen >= count)]
-    if outside.size:
-        raise UserError(f"index={outside[0]} is out of range; the state holds {count} episodes, give 0 to {count - 1}")
-    return chosen.astype(np.int64)
-
-
 def _settings(batch: ImaginedBatch) -> dict[str, Any]:
     """``ImaginedState.settings`` of its episodes."""
     simulator = batch.simulator
     return {
         "sampler_steps": int(simulator.sampler_steps),
-        "futures": int(batch.futures),
         "exact": bool(simulator.exact),
         "memory": bool(simulator.memory),
     }

@@ -13,13 +13,12 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from operator import itemgetter
 from typing import Any, Protocol
 
 from sfvgen_plan.errors import UserError
@@ -42,7 +41,7 @@ CLOSING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Lost:
-    """The answer to a call whose process died, with the objects of its slots."""
+    """The answer to a call whose process died, with the object of its slot."""
 
     reason: str
 
@@ -63,64 +62,58 @@ class Pool(Protocol):
         """Close the objects and end the processes; calls under way are dropped. Closing twice is fine."""
 
 
-def open_pool(make: Make, slots: int, threads: int = 1, processes: int | None = None) -> Pool:
-    """A pool in at most ``processes`` processes, or one for each slot, of ``threads`` threads each. A single one is
-    this process as it is, which starts faster and takes less memory."""
-    processes = min(slots if processes is None else processes, slots)
-    return ProcessPool(make, slots, processes, threads) if processes > 1 else LocalPool(make, slots)
+def open_pool(make: Make, slots: int, threads: int = 1) -> Pool:
+    """A pool with a process of ``threads`` threads for each slot. A single slot is in this process as it is, which
+    starts faster and takes less memory."""
+    return ProcessPool(make, slots, threads) if slots > 1 else LocalPool(make)
 
 
-class Objects:
-    """The objects of some slots, in whatever process has them."""
+class Holder:
+    """The object of a slot, in whatever process has it."""
 
     def __init__(self, make: Make) -> None:
-        self._make = make
-        self._made: dict[int, Any] = {}
+        self._make, self._made = make, None
 
-    def do(self, slot: int, call: Call) -> Any:
+    def do(self, call: Call) -> Any:
         """The result of ``call``, or the error as the one who asked is to raise it."""
         try:
-            if slot not in self._made:
-                self._made[slot] = self._make()
-            return call(self._made[slot])
+            self._made = self._make() if self._made is None else self._made
+            return call(self._made)
         except UserError as error:
             return error
         except Exception:
             return RuntimeError(f"a simulator failed:\n{traceback.format_exc()}")
 
     def close(self) -> None:
-        """Close all of them."""
-        for made in self._made.values():
-            getattr(made, "close", lambda: None)()
-        self._made.clear()
+        """Close it."""
+        getattr(self._made, "close", lambda: None)()
+        self._made = None
 
 
 class LocalPool:
-    """All slots in this process; a call is done when its answer is waited for."""
+    """One slot, in this process; a call is done when its answer is waited for."""
 
-    def __init__(self, make: Make, slots: int) -> None:
-        self.slots = slots
-        self._objects, self._calls = Objects(make), deque[tuple[int, Call]]()
+    slots = 1
+
+    def __init__(self, make: Make) -> None:
+        self._holder, self._calls = Holder(make), deque[Call]()
 
     def submit(self, slot: int, call: Call) -> None:
-        self._calls.append((slot, call))
+        self._calls.append(call)
 
     def wait(self, block: bool = True) -> list[tuple[int, Any]]:
-        if not self._calls:
-            return []
-        slot, call = self._calls.popleft()
-        return [(slot, self._objects.do(slot, call))]
+        return [(0, self._holder.do(self._calls.popleft()))] if self._calls else []
 
     def close(self) -> None:
         self._calls.clear()
-        self._objects.close()
+        self._holder.close()
 
 
 @dataclass(eq=False)
 class _Worker:
     process: SpawnProcess
     pipe: Connection
-    calls: deque[tuple[int, Call]] = field(default_factory=deque)
+    calls: deque[Call] = field(default_factory=deque)
 
     def send(self, message: object) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):  # It has died: reading will tell.
@@ -128,39 +121,39 @@ class _Worker:
 
 
 class ProcessPool:
-    """Slots dealt out to processes; those of one process take turns. A process that dies is replaced."""
+    """A process for each slot; one that dies is replaced."""
 
-    def __init__(self, make: Make, slots: int, processes: int, threads: int = 1) -> None:
+    def __init__(self, make: Make, slots: int, threads: int = 1) -> None:
         self.slots, self._make, self._threads = slots, make, threads
-        self._workers = [self._start() for _ in range(processes)]
+        self._workers = [self._start() for _ in range(slots)]
 
     def submit(self, slot: int, call: Call) -> None:
-        worker = self._workers[slot % len(self._workers)]
-        worker.calls.append((slot, call))
+        worker = self._workers[slot]
+        worker.calls.append(call)
         if len(worker.calls) == 1:  # One at a time, so that no pipe fills up from both ends.
-            worker.send(worker.calls[0])
+            worker.send(call)
 
     def wait(self, block: bool = True) -> list[tuple[int, Any]]:
-        workers: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.calls}
-        ready = wait(list(workers), None if block else 0)
-        return sorted((answer for pipe in ready for answer in self._receive(workers[pipe])), key=itemgetter(0))
+        slots: dict[Any, int] = {worker.pipe: slot for slot, worker in enumerate(self._workers) if worker.calls}
+        ready = sorted(slots[pipe] for pipe in wait(list(slots), None if block else 0))
+        return [(slot, answer) for slot in ready for answer in self._receive(slot)]
 
     def close(self) -> None:
         _end(self._workers)
         self._workers.clear()
 
-    def _receive(self, worker: _Worker) -> list[tuple[int, Any]]:
+    def _receive(self, slot: int) -> list[Any]:
+        worker = self._workers[slot]
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):  # the pipe's end, or half of a message
             _end([worker])
-            self._workers[self._workers.index(worker)] = self._start()
-            lost = Lost(f"its process ended with exit code {worker.process.exitcode}")
-            return [(slot, lost) for slot, _ in worker.calls]
-        slot, _ = worker.calls.popleft()
+            self._workers[slot] = self._start()
+            return [Lost(f"its process ended with exit code {worker.process.exitcode}")] * len(worker.calls)
+        worker.calls.popleft()
         if worker.calls:
             worker.send(worker.calls[0])
-        return [(slot, answer)]
+        return [answer]
 
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
@@ -189,10 +182,9 @@ def _serve(pipe: Connection, threads: int) -> None:
     """Main function of a process: do what comes through ``pipe`` until its other end is closed."""
     # Numeric libraries read these while they load, so before anything that was sent is unpickled.
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError), closing(Objects(pipe.recv())) as objects:
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError), closing(Holder(pipe.recv())) as holder:
         while True:  # until the parent is done, or gone
-            slot, call = pipe.recv()
-            pipe.send(objects.do(slot, call))
+            pipe.send(holder.do(pipe.recv()))
 
 
 @contextmanager
@@ -209,35 +201,12 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _result(answer: Any) -> Any:
-    """An answer of a pool, if it is a call's result; else it is raised."""
-    if isinstance(answer, Lost):
-        raise RuntimeError(f"a simulator is lost: {answer.reason}")
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def together(pool: Pool, calls: Mapping[int, Call]) -> dict[int, Any]:
-    """The results of one call to each of these slots, when all have come.
-
-    Raises:
-        UserError: a call met bad input. RuntimeError: it failed in another way, or its process died.
-    """
-    for slot, call in calls.items():
-        pool.submit(slot, call)
-    answers: dict[int, Any] = {}
-    while len(answers) < len(calls):
-        answers.update(pool.wait())
-    return {slot: _result(answers[slot]) for slot in calls}
-
-
 def each(pool: Pool, calls: Iterable[Call]) -> Iterator[Any]:
     """The results of ``calls`` as they come; whichever slot is free does the next. A call whose process died is done
     again, ``CHANCES`` times in all, so it must not depend on what its slot did before.
 
     Raises:
-        UserError, RuntimeError: see ``together``.
+        UserError: a call met bad input. RuntimeError: it failed in another way, or its processes died.
     """
     left = deque((call, CHANCES) for call in calls)
     free, busy = deque(range(pool.slots)), dict[int, tuple[Call, int]]()
@@ -251,5 +220,9 @@ def each(pool: Pool, calls: Iterable[Call]) -> Iterator[Any]:
             free.append(slot)
             if isinstance(answer, Lost) and chances > 1:
                 left.appendleft((call, chances - 1))
+            elif isinstance(answer, Lost):
+                raise RuntimeError(f"a simulator is lost: {answer.reason}")
+            elif isinstance(answer, Exception):
+                raise answer
             else:
-                yield _result(answer)
+                yield answer

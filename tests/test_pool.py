@@ -17,15 +17,15 @@ import pytest
 from odd import Odd, refused
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.pool import LocalPool, Lost, Pool, ProcessPool, each, open_pool, together
+from sfvgen_plan.pool import LocalPool, Lost, Pool, ProcessPool, each, open_pool
 
 COUNT = methodcaller("count")
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Pool]:
-    """Three slots in two processes, which no test kills."""
-    pool = open_pool(Odd, 3, 3, processes=2)
+    """Two slots in two processes, which no test kills."""
+    pool = open_pool(Odd, 2, 3)
     yield pool
     pool.close()
 
@@ -39,28 +39,26 @@ def answers(pool: Pool, slot: int, *methods: str) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_every_slot_has_an_object_of_its_own(shared: Pool, processes: int) -> None:
-    pool = shared if processes == 2 else open_pool(Odd, 3, processes=1)
-    before = together(pool, dict.fromkeys(range(3), COUNT))
-    assert together(pool, dict.fromkeys([2, 0], COUNT)) == {2: before[2] + 1, 0: before[0] + 1}
-    assert answers(pool, 1, "count", "count") == [before[1] + 1, before[1] + 2]
-    first, second, third = together(pool, dict.fromkeys(range(3), methodcaller("process"))).values()
-    assert first == third
-    assert (first == second == os.getpid()) == (processes == 1)
-    assert pool.wait(block=False) == []
+def test_every_slot_has_an_object_and_a_process_of_its_own(shared: Pool) -> None:
+    assert answers(shared, 0, "count", "count") == [1, 2]
+    assert answers(shared, 1, "count") == [1]
+    assert len({os.getpid(), *answers(shared, 0, "process"), *answers(shared, 1, "process")}) == 3
+    assert shared.wait(block=False) == []
+    local = open_pool(Odd, 1)
+    assert answers(local, 0, "count", "count", "process") == [1, 2, os.getpid()]
+    assert local.wait(block=False) == []
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_bad_input_is_an_error_of_its_own_and_all_else_comes_with_its_traceback(shared: Pool, processes: int) -> None:
-    pool = shared if processes == 2 else LocalPool(Odd, 1)
+    pool = shared if processes == 2 else LocalPool(Odd)
     with pytest.raises(UserError, match=r"^odd=1 is not even; give 2$"):
-        together(pool, {0: methodcaller("refuse")})
+        list(each(pool, [methodcaller("refuse")]))
     with pytest.raises(RuntimeError, match=r"odd\.py.*\n.*\n.*ZeroDivisionError"):
-        together(pool, {0: methodcaller("fail")})
-    assert together(pool, {0: COUNT})[0] > 0
+        list(each(pool, [methodcaller("fail")]))
+    assert answers(pool, 0, "count")[0] > 0
     with pytest.raises(UserError, match="odd=3"):
-        list(each(LocalPool(refused, 1), [COUNT]))
+        list(each(LocalPool(refused), [COUNT]))
 
 
 def test_threads_are_set_before_anything_reads_them_and_torch_stays_out(shared: Pool) -> None:
@@ -74,22 +72,19 @@ def test_signals_that_a_terminal_sends_to_all_are_left_to_the_parent(shared: Poo
 @pytest.mark.parametrize(("method", "code"), [("end", -9), ("tear", 3)])
 def test_a_process_that_dies_is_replaced(method: str, code: int) -> None:
     before = set(multiprocessing.active_children())
-    pool = ProcessPool(Odd, 3, 2)
-    together(pool, dict.fromkeys(range(3), COUNT))
+    pool = ProcessPool(Odd, 2)
+    assert [*answers(pool, 0, "count"), *answers(pool, 1, "count")] == [1, 1]
     pool.submit(0, methodcaller(method))
-    pool.submit(2, COUNT)
-    lost = Lost(f"its process ended with exit code {code}")
-    assert pool.wait() == [(0, lost), (2, lost)]
-    assert together(pool, dict.fromkeys(range(3), COUNT)) == {0: 1, 1: 2, 2: 1}  # what it held is gone
-    with pytest.raises(RuntimeError, match=f"exit code {code}"):
-        together(pool, {1: methodcaller(method)})
+    pool.submit(0, COUNT)
+    assert pool.wait() == [(0, Lost(f"its process ended with exit code {code}"))] * 2
+    assert [*answers(pool, 0, "count"), *answers(pool, 1, "count")] == [1, 2]  # what it held is gone
     pool.close()
     pool.close()
     assert set(multiprocessing.active_children()) <= before
 
 
 def test_jobs_are_done_once_each_and_again_after_a_death(tmp_path: Path) -> None:
-    pool = ProcessPool(Odd, 2, 2)
+    pool = ProcessPool(Odd, 2)
     names = [f"job {number}" for number in range(5)]
     done = list(each(pool, [methodcaller("end_once", tmp_path / name) for name in names]))
     assert sorted(done) == names
@@ -100,8 +95,8 @@ def test_jobs_are_done_once_each_and_again_after_a_death(tmp_path: Path) -> None
 
 def test_objects_are_closed() -> None:
     made = Odd()
-    pool = LocalPool(lambda: made, 1)
-    together(pool, {0: COUNT})
+    pool = LocalPool(lambda: made)
+    answers(pool, 0, "count")
     pool.close()
     assert made.calls == -1
 
@@ -111,10 +106,14 @@ def test_no_process_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     program.write_text(
         "from operator import methodcaller\n"
         "from odd import Odd\n"
-        "from sfvgen_plan.pool import ProcessPool, together\n"
+        "from sfvgen_plan.pool import ProcessPool\n"
         "if __name__ == '__main__':\n"
-        "    pool = ProcessPool(Odd, 2, 2)\n"
-        "    print(*together(pool, dict.fromkeys(range(2), methodcaller('process'))).values(), flush=True)\n"
+        "    pool = ProcessPool(Odd, 2)\n"
+        "    for slot in range(2):\n"
+        "        pool.submit(slot, methodcaller('process'))\n"
+        "    found = [*pool.wait()]\n"
+        "    found += pool.wait() if len(found) < 2 else []\n"
+        "    print(*(answer for _, answer in found), flush=True)\n"
         "    input()\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])

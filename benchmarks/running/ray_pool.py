@@ -16,7 +16,7 @@ from typing import Any
 from sfvgen_plan.benchmarks.running.runner import Opening
 from sfvgen_plan.envs.family import VARIABLE
 from sfvgen_plan.errors import UserError, install_command, reason
-from sfvgen_plan.pool import THREADS, Call, Lost, Make, Objects
+from sfvgen_plan.pool import THREADS, Call, Holder, Lost, Make
 
 LOCAL = "local"
 """Stands for a Ray of its own on this machine, which ends with it."""
@@ -41,13 +41,13 @@ class RayPool:
         self.slots = slots
         settings = dict.fromkeys(THREADS, str(threads)) | (variables or {})
         share = min(1.0, cluster_cpus() / slots)
-        remote = ray.remote(num_cpus=share, max_restarts=0, runtime_env={"env_vars": settings})(Objects)
+        remote = ray.remote(num_cpus=share, max_restarts=0, runtime_env={"env_vars": settings})(Holder)
         self._start = lambda: remote.remote(make)
         self._actors: dict[int, Any] = {slot: self._start() for slot in range(slots)}
         self._asked: dict[Any, int] = {}
 
     def submit(self, slot: int, call: Call) -> None:
-        self._asked[self._actors[slot].do.remote(slot, call)] = slot
+        self._asked[self._actors[slot].do.remote(call)] = slot
 
     def wait(self, block: bool = True) -> list[tuple[int, Any]]:
         if not self._asked:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.arguments import CheckpointAction, add_overrides, positive_int
 from sfvgen_plan.errors import UserError, need_package
@@ -145,15 +145,13 @@ def chosen_agent(
     need_package("stable_baselines3", "sb3")
 
     def agent(checkpoint: Checkpoint, folder: Path, before: Path) -> Policy:
-        from sfvgen_plan.agents.learner import Learner
-        from sfvgen_plan.agents.training import AGENT_FILE
+        from sfvgen_plan.agents.training import AGENT_FILE, train
         from sfvgen_plan.console import counter
 
-        learner = Learner(args.algo, tasks[0], settings, given)
-        last = before / "agent" / AGENT_FILE
+        data, last = (path if path.exists() else None for path in (before / "data", before / "agent" / AGENT_FILE))
         with out.progress(title := f"{args.algo} imagines", total=settings.decisions) as bar:
-            told = counter(bar, title)
-            file = learner.trained(checkpoint, before / "data", folder / "agent", last, told)
+            own: dict[str, Any] = {"progress": counter(bar, title), "data": data, "start": last}
+            file = train(folder / "agent", args.algo, tasks[0], checkpoint, settings, given, **own)
         return Named.of(f"sb3:{file}", noise=noise).made(checkpoint, device)
 
     return f"{args.algo} {given} {asdict(settings)}", agent

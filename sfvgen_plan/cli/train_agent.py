@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int
-from sfvgen_plan.errors import UserError, need_package
+from sfvgen_plan.errors import need_package
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
 
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=REAL_EPISODES,
         help=f"real episodes afterwards, from seed 0 (default: {REAL_EPISODES}; 0: train only)",
     )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="dataset whose states imagined episodes branch from")
     add_model_arguments(parser)
     add_overrides(parser, "algo")
 
@@ -46,11 +48,8 @@ def explain(args: Namespace) -> str:
 def run(args: Namespace) -> int:
     """Train, save ``agent.zip`` and ``train.json``, and evaluate like ``eval --agent sb3:agent.zip``.
 
-    The same command again goes on where it was killed: in the training, or in the real episodes after it. A training
-    that leaves no states, as one in the real simulator, begins anew.
+    The same command again takes an agent that is there as it is, and goes on with its real episodes.
     """
-    import shlex
-    import sys
     from dataclasses import asdict
 
     from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
@@ -68,7 +67,7 @@ def run(args: Namespace) -> int:
     check_covers(args.checkpoint, [task])
     need_package("stable_baselines3", "sb3")
 
-    from sfvgen_plan.agents.training import is_trained, train
+    from sfvgen_plan.agents.training import train
     from sfvgen_plan.benchmarks.results.recording import Recorder
     from sfvgen_plan.benchmarks.running.evaluation import Evaluation
     from sfvgen_plan.benchmarks.running.recorded import play_and_store
@@ -76,16 +75,12 @@ def run(args: Namespace) -> int:
 
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
     out = Output.of(args)
-    trained, played = is_trained(folder), _played(folder / REAL_FOLDER)
-    if played >= args.episodes if trained else played:
-        raise UserError(f"out={str(folder)!r} holds an agent already; give another folder")
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
-    command = shlex.join(["sfvgen-plan", *sys.argv[1:]])
     title = f"{args.algo} {'plays' if settings.real else 'imagines'}"
     with out.progress(title, total=settings.decisions) as bar:
-        told = counter(bar, title)
-        file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, args.seed, told, command)
-    out.note(f"{file} is trained; going on with its real episodes" if trained else f"agent: {file}")
+        given: dict[str, Any] = {"seed": args.seed, "progress": counter(bar, title), "data": args.data}
+        file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, **given)
+    out.note(f"agent: {file}")
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")
         return 0
@@ -94,14 +89,3 @@ def run(args: Namespace) -> int:
     evaluation = Evaluation.of(f"sb3:{file}", task=task, label=label, episodes=args.episodes, **model)
     rows = play_and_store(evaluation, Recorder(file.parent / REAL_FOLDER, evaluation.record), out)
     return 1 if all(row.error for row in rows) else 0
-
-
-def _played(folder: Path) -> int:
-    """Whole episodes in a run folder."""
-    from sfvgen_plan.benchmarks.results.merging import STORE
-    from sfvgen_plan.benchmarks.results.store import Store
-
-    if not (folder / STORE).exists():
-        return 0
-    with Store(folder / STORE, writable=False) as store:
-        return sum(not row.error for row in store.rows())

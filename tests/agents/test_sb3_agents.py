@@ -1,6 +1,7 @@
 """Stable-Baselines3 policies as agents, and their training in imagination."""
 
 import zipfile
+from dataclasses import replace
 from functools import wraps
 from itertools import pairwise
 
@@ -207,7 +208,7 @@ def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(
     assert torch.equal(told[True], told[None]) and not torch.allclose(told[True], told[False])
 
 
-SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4, futures=2, uncertainty_penalty=0.5)
+SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac", "td3"])
@@ -238,3 +239,19 @@ def test_the_same_seed_trains_the_same_agent(checkpoint, tmp_path):
         parameters.append(torch.cat([p.flatten() for p in load_policy(file).policy.parameters()]))
     assert torch.equal(parameters[0], parameters[1])
     assert not torch.equal(parameters[0], parameters[2])
+
+
+def test_an_agent_that_is_there_stays_and_another_training_is_refused_naming_both(checkpoint, tmp_path):
+    own = (tmp_path, "ppo", "reach-v3", checkpoint, SHORT, FEW["ppo"])
+    before = train(*own).stat().st_mtime_ns
+    assert train(*own).stat().st_mtime_ns == before
+    for message, given in (
+        (r"^num_envs=4, but the agent in .* with 2", (*own[:4], replace(SHORT, num_envs=4), FEW["ppo"])),
+        (r"algo='sac'.*'ppo'", (tmp_path, "sac", *own[2:])),
+        (r"algo.n_epochs=3.*with 1", (*own[:5], {**FEW["ppo"], "n_epochs": 3})),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(*given)
+    (tmp_path / "train.json").write_text("{")
+    with pytest.raises(UserError, match=r"without a readable train\.json"):
+        train(*own)

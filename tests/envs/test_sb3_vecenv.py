@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -13,20 +14,23 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonitor
 
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.sb3 import ImaginedVecEnv
+from sfvgen_plan.envs.metaworld.env import make_metaworld
+from sfvgen_plan.envs.observation import Observer
+from sfvgen_plan.envs.sb3 import CheckpointVecEnv, ImaginedVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 
 torch.set_num_threads(1)
+SCALE = 0.5
 
 
 @pytest.fixture
 def make(checkpoint):
-    def build(num_envs=2, reward_scale=1.0, uncertainty_penalty=0.0, **arguments):
+    def build(num_envs=2, **arguments):
         settings = {"obs_mode": "state", "autoreset_mode": "SameStep", **arguments}
-        vector = ImaginedVectorEnv(num_envs, "reach-v3", checkpoint, **settings)
-        return ImaginedVecEnv(vector, reward_scale, uncertainty_penalty)
+        return ImaginedVecEnv(ImaginedVectorEnv(num_envs, "reach-v3", checkpoint, **settings), SCALE)
 
     return build
 
@@ -51,10 +55,11 @@ def test_does_what_their_own_does_with_single_ones(make, checkpoint):
     np.testing.assert_allclose(ours.reset(), theirs.reset(), rtol=1e-4, atol=1e-4)
     assert [row.keys() for row in ours.reset_infos] == [row.keys() for row in theirs.reset_infos]
     for action in np.random.default_rng(0).uniform(-1, 1, (8, 2, 4)).astype(np.float32):
-        for mine, other in zip(ours.step(action), theirs.step(action), strict=True):
+        observations, rewards, *rest = theirs.step(action)
+        for mine, other in zip(ours.step(action), (observations, SCALE * rewards, *rest), strict=True):
             if isinstance(mine, list):
                 for row, wanted in zip(mine, other, strict=True):
-                    assert row.keys() - {"reward", "is_success"} == wanted.keys()
+                    assert row.keys() - {"is_success"} == wanted.keys()
                     for key in wanted:
                         if isinstance(wanted[key], (float, np.ndarray)):
                             np.testing.assert_allclose(row[key], wanted[key], rtol=1e-4, atol=1e-4)
@@ -63,20 +68,6 @@ def test_does_what_their_own_does_with_single_ones(make, checkpoint):
             else:
                 assert mine.dtype == other.dtype
                 np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
-
-
-def test_rewards_are_scaled_and_penalised(make):
-    plain, shaped = make(futures=3), make(2, 0.5, 2.0, futures=3)
-    for env in (plain, shaped):
-        env.seed(0)
-        env.reset()
-    _, rewards, _, infos = plain.step(np.zeros((2, 4), np.float32))
-    _, changed, _, told = shaped.step(np.zeros((2, 4), np.float32))
-    uncertainty = np.array([info["uncertainty"] for info in told])
-    assert (uncertainty > 0).all()
-    np.testing.assert_allclose(changed, 0.5 * (rewards - 2.0 * uncertainty), rtol=1e-4)
-    np.testing.assert_allclose([info["reward"] for info in told], rewards, rtol=1e-4)
-    assert all("reward" in info for info in infos)
 
 
 def test_an_agent_learns_saves_and_acts_in_it(make, tmp_path):
@@ -106,17 +97,40 @@ def test_methods_and_attributes(make):
     assert env.env_is_wrapped(gym.Wrapper) == [False] * 3
     env.set_attr("remark", "for all")
     assert env.get_attr("remark") == ["for all"] * 3
-    with pytest.raises(UserError, match="indices"):
-        env.set_attr("remark", "for one", indices=[0])
     env.close()
 
 
 def test_what_would_mislead_an_algorithm_is_refused(make):
     with pytest.raises(UserError, match=r"autoreset_mode='NextStep'.*SameStep"):
         make(autoreset_mode="NextStep")
-    with pytest.raises(UserError, match=r"uncertainty_penalty=1.*futures=1"):
-        make(uncertainty_penalty=1.0)
     env = make()
     env.set_options([{}, {"frames": np.zeros((32, 32, 3), np.uint8)}])
     with pytest.raises(UserError, match="options differ"):
         env.reset()
+
+
+@pytest.mark.parametrize("obs_mode", ["state", "pixels"])
+def test_real_environments_are_seen_through_a_checkpoint_in_one_batch(checkpoint, obs_mode):
+    """Observations, rewards, ends, terminal observations, past autoresets: as of single ones."""
+    make, few = partial(make_metaworld, "reach-v3"), {"size": 32, "max_decisions": 3}
+    theirs = DummyVecEnv([partial(make, obs_mode=obs_mode, checkpoint=checkpoint, **few)] * 2)
+    ours = CheckpointVecEnv(
+        DummyVecEnv([partial(make, **few)] * 2), "reach-v3", Observer(checkpoint.simulator(), obs_mode), SCALE
+    )
+    assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
+    for env in (ours, theirs):
+        env.seed(FIRST_TRAINING_SEED)
+    np.testing.assert_allclose(ours.reset(), theirs.reset(), rtol=1e-4, atol=1e-4)
+    for action in np.random.default_rng(0).uniform(-1, 1, (5, 2, 4)).astype(np.float32):
+        seen, rewards, dones, infos = ours.step(action)
+        wanted, rewarded, ended, told = theirs.step(action)
+        np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(rewards, SCALE * rewarded, rtol=1e-6)
+        np.testing.assert_array_equal(dones, ended)
+        for row, other in zip(infos, told, strict=True):
+            assert ("is_success" in row) == ("terminal_observation" in row) == ("terminal_observation" in other)
+            if "terminal_observation" in row:
+                last = (row["terminal_observation"], other["terminal_observation"])
+                np.testing.assert_allclose(*last, rtol=1e-4, atol=1e-4)
+    for env in (ours, theirs):
+        env.close()

@@ -140,19 +140,6 @@ def test_frames_for_all_or_for_each(make):
     assert not np.array_equal(each[0], each[1])
 
 
-def test_disagreement_of_futures_is_told_and_changes_nothing_else(make):
-    alone, with_futures = make(2), make(2, futures=3)
-    infos = []
-    for env in (alone, with_futures):
-        env.reset(seed=1)
-        infos.append([env.step(action) for action in actions_for(2, 3)])
-    for one, other in zip(*infos, strict=True):
-        np.testing.assert_allclose(one[1], other[1], **CLOSE)
-        assert "uncertainty" not in one[4]
-        assert other[4]["uncertainty"].shape == (2,)
-        assert (other[4]["uncertainty"] > 0).all()
-
-
 @pytest.mark.parametrize(
     "actions",
     [
@@ -188,7 +175,6 @@ def test_actions_of_environments_that_reset_are_not_looked_at(make):
         ({"num_envs": 2.5}, "num_envs=2.5 is no whole number"),
         ({"num_envs": 1, "autoreset_mode": "next"}, "autoreset_mode='next'.*NextStep"),
         ({"num_envs": 1, "obs_mode": "pixel"}, "obs_mode='pixel'.*pixels"),
-        ({"num_envs": 1, "futures": 0}, "futures=0"),
     ],
 )
 def test_bad_arguments_are_refused(checkpoint, arguments, message):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.learner import trusted
+from sfvgen_plan.agents.branches import trusted
 
 LENGTH, EPISODES = 12, 8
 
