@@ -10,7 +10,7 @@ from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT
 from sfvgen_plan.benchmarks.memory.tables import estimates
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable, span
 from sfvgen_plan.benchmarks.results.files import read_records
-from sfvgen_plan.benchmarks.results.merging import holds_episodes
+from sfvgen_plan.benchmarks.results.reading import holds_episodes
 from sfvgen_plan.benchmarks.results.row import read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
 from sfvgen_plan.errors import UserError

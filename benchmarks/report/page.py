@@ -9,10 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.benchmarks.report.clips import films
 from sfvgen_plan.benchmarks.report.markdown import percentage
 from sfvgen_plan.benchmarks.report.standings import Board, Standing
 from sfvgen_plan.benchmarks.report.tables import PUBLISHED
@@ -26,16 +24,13 @@ COLOURS = 8
 
 PROFILE_POINTS = 50
 
-CLIP_BYTES = 12_000_000
-"""Bytes of a page that videos may take; what does not fit is left out."""
-
 WIDTH, HEIGHT = 640, 330
 LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286
 """Size of a chart, and edges of the area within its axes, in SVG units."""
 
 
-def report(boards: Sequence[Board], when: str = "", stores: Sequence[Path] = ()) -> str:
-    """The whole page. ``when`` says when the rows were read; clips of their episodes lie beside ``stores``."""
+def report(boards: Sequence[Board], when: str = "") -> str:
+    """The whole page; ``when`` says when the rows were read."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -43,10 +38,7 @@ def report(boards: Sequence[Board], when: str = "", stores: Sequence[Path] = ())
     environment.globals |= {"percentage": percentage, "PUBLISHED": PUBLISHED}
     folder = resources.files(__package__)
     template = environment.from_string((folder / "report.html.jinja").read_text())
-    sections = [
-        (board, _profiles(board), _budgets(board.standings), *films(board, stores, CLIP_BYTES // len(boards)))
-        for board in boards
-    ]
+    sections = [(board, _profiles(board), _budgets(board.standings)) for board in boards]
     return template.render(style=(folder / "report.css").read_text(), when=when, sections=sections)
 
 

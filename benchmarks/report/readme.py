@@ -25,7 +25,7 @@ from sfvgen_plan.benchmarks.report.headlines import headlines
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable
 from sfvgen_plan.benchmarks.report.standings import task_order
 from sfvgen_plan.benchmarks.results.files import read_records, write_text
-from sfvgen_plan.benchmarks.results.merging import holds_episodes
+from sfvgen_plan.benchmarks.results.reading import holds_episodes
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS

@@ -1,37 +1,50 @@
-"""``python -m sfvgen_plan.benchmarks.results merge RUN... --into FILE``: rows of runs into one place.
-
-``--into benchmarks/rows/metaworld-10.csv`` adds the rows of finished runs (folders, stores or files) to committed ones,
-``--into all.sqlite`` adds them to a store.
-"""
+"""``python -m sfvgen_plan.benchmarks.results merge RUN... --into PROTOCOL.csv``: rows of finished runs (folders, stores
+or files) into a committed file."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sfvgen_plan.arguments import exit_code
-from sfvgen_plan.benchmarks.results.merging import merge_into_csv, merge_into_store
+from sfvgen_plan.benchmarks.results.reading import read
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, write_rows
+from sfvgen_plan.errors import UserError
+
+
+def merge(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
+    """Add the rows of ``sources``, oldest first, to the CSV file ``into``, and return all that it holds now.
+
+    Episodes are told apart by protocol, task, agent and seed, and the newest counts: committed rows show one checkpoint
+    for each agent.
+
+    Raises:
+        UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
+    """
+    rows = (read_rows(into) if into.exists() else []) + read(sources)
+    for row in rows:
+        if row.protocol != into.stem:
+            raise UserError(
+                f"into={str(into)!r} is for protocol {into.stem!r}, but a row is of {row.protocol!r}; merge those apart"
+            )
+    merged = {row.key[:4]: row for row in rows}
+    ordered = [merged[key] for key in sorted(merged)]
+    check_same_rules(ordered, f"into={str(into)!r}")
+    write_rows(into, ordered)
+    return ordered
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, or 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m sfvgen_plan.benchmarks.results", description="Keep results.")
     verbs = parser.add_subparsers(required=True, dest="verb", metavar="<verb>")
-    merging = verbs.add_parser("merge", help="add rows of runs to a committed CSV (the newest wins) or to a store")
+    merging = verbs.add_parser("merge", help="add rows of runs to a committed CSV; the newest of an episode wins")
     merging.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders, stores, files; oldest first")
-    merging.add_argument("--into", required=True, type=Path, metavar="FILE", help="PROTOCOL.csv or a .sqlite store")
+    merging.add_argument("--into", required=True, type=Path, metavar="PROTOCOL.csv")
     args = parser.parse_args(arguments)
-
-    def merge() -> None:
-        if args.into.suffix == ".csv":
-            text = f"{args.into}: {len(merge_into_csv(args.runs, args.into))} episodes"
-        else:
-            text = merge_into_store(args.runs, args.into)
-        sys.stdout.write(text + "\n")
-
-    return exit_code(merge)
+    return exit_code(lambda: sys.stdout.write(f"{args.into}: {len(merge(args.runs, args.into))} episodes\n"))
 
 
 if __name__ == "__main__":

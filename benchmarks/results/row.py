@@ -97,11 +97,6 @@ class EpisodeRow:
         """The episode, whatever came of it."""
         return EpisodeKey(self.protocol, self.task, self.agent, self.seed, self.checkpoint)
 
-    @property
-    def outcome(self) -> tuple[Any, ...]:
-        """What came of the episode, without times; the return with the digits that a CSV file keeps."""
-        return self.success_any, self.success_final, f"{self.return_:.4f}", self.decisions, self.first_success
-
     def values(self) -> dict[str, Any]:
         """Column -> value."""
         return dict(zip(COLUMNS, vars(self).values(), strict=True))
@@ -166,13 +161,6 @@ def settled(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
         if known is None or known.error:
             kept[row.key, row.protocol_hash] = row
     return list(kept.values())
-
-
-def conflicts(rows: Iterable[EpisodeRow]) -> int:
-    """How many rows tell another outcome of their episode than the row that counts."""
-    whole = [row for row in rows if not row.error]
-    counting = {(row.key, row.protocol_hash): row.outcome for row in settled(whole)}
-    return sum(row.outcome != counting[row.key, row.protocol_hash] for row in whole)
 
 
 def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:

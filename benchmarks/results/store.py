@@ -1,32 +1,27 @@
 """The result store: an SQLite file with a row per episode, which is on disk the moment the episode has ended.
 
-Rows are only ever added. An episode that broke off may be played again; its old row stays. A unique index keeps two
-processes that play the same episode from counting it twice. SQLite commits every row by itself to a write-ahead log
-with full synchronisation, so a process that is killed loses at most the row it was about to store.
+Any number of processes may write it at a time. A unique index keeps two that play the same episode from counting it
+twice; one that broke off may be played again, and its new row takes the place of the old. SQLite commits every row by
+itself with full synchronisation, so a process that is killed loses at most the row that it was about to store.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
 from typing import Any
-from uuid import uuid4
 
-from pydantic.dataclasses import dataclass
-
-from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, settled
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow
+from sfvgen_plan.errors import UserError, reason
 
 STORES = (".sqlite", ".db")
 """How the names of stores end."""
 
-VERSION = 2
-APPLICATION_ID = 0x5F6E0001
+APPLICATION_ID, VERSION = 0x5F6E0001, 3
 """Header fields that tell a result store from other SQLite files, and from those of other versions."""
 
 BUSY_SECONDS = 60.0
@@ -34,37 +29,21 @@ BUSY_SECONDS = 60.0
 
 _COLUMNS = ", ".join(f'"{column}"' for column in COLUMNS)
 _EPISODE = "protocol, protocol_hash, agent, checkpoint, task, seed"
-_SCHEMA = f"""
-PRAGMA journal_mode = WAL;
-CREATE TABLE runs (id PRIMARY KEY, protocol, agent, checkpoint, record);
-CREATE TABLE episodes ({_COLUMNS});
-CREATE UNIQUE INDEX played ON episodes ({_EPISODE}) WHERE error = '';
-CREATE UNIQUE INDEX broken ON episodes ({_EPISODE}, error, run) WHERE error <> '';
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-"""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One evaluation: what was played, by whom, and everything else that its rows may depend on.
-
-    ``record`` are JSON values; of them ``settings`` decides whether two runs are by the same agent.
-    """
-
-    id: str
-    protocol: str
-    agent: str
-    checkpoint: str
-    record: Mapping[str, Any]
-
-    @classmethod
-    def new(cls, agent: str, protocol: str, checkpoint: str, record: Mapping[str, Any]) -> Run:
-        return cls(uuid4().hex[:16], protocol, agent, checkpoint, dict(record))
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS runs (id PRIMARY KEY, record)",
+    f"CREATE TABLE IF NOT EXISTS episodes ({_COLUMNS}, UNIQUE ({_EPISODE}))",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+_INSERT = (
+    f"INSERT INTO episodes ({_COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO UPDATE SET "
+    + ", ".join(f'"{column}" = excluded."{column}"' for column in COLUMNS)
+    + " WHERE episodes.error <> ''"
+)
 
 
 class Store:
-    """Rows of any number of runs in one SQLite file, which any number of processes may write at a time.
+    """Rows of any number of runs in one SQLite file.
 
     Args:
         path: the file.
@@ -80,11 +59,11 @@ class Store:
         if not path.exists() and not create:
             raise UserError(f"store={str(path)!r} doesn't exist; give the file of a result store")
         with self._explained():
-            if not path.exists():
-                _make(path)
-            self._db = _connect(path, writable)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            address = f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw' if writable else 'ro'}"
+            self._db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
             try:
-                self._check()
+                self._check(create)
                 self._db.execute("PRAGMA synchronous = FULL")
             except BaseException:
                 self._db.close()
@@ -97,51 +76,41 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the last process to do so folds the write-ahead log into it."""
-        # A disk that is full can't take the log in; the log stays beside the file and nothing is lost.
-        with suppress(sqlite3.Error):
-            self._db.close()
+        """Close the file."""
+        self._db.close()
 
-    def append(self, row: EpisodeRow) -> bool:
-        """Store a row; on disk when this returns. False: that episode is there already, and stays as it is.
+    def add(self, rows: Iterable[EpisodeRow], run: str = "", record: Mapping[str, Any] | None = None) -> int:
+        """Store rows, all or none, with what is known of their run, if that is given; how many rows were new. An
+        episode that is there already, and didn't break off, stays as it is.
 
         Raises:
             UserError: the disk is full, or the file can't be written.
         """
-        return self.extend([row]) == 1
-
-    def extend(self, rows: Iterable[EpisodeRow], runs: Iterable[Run] = ()) -> int:
-        """Store rows and their runs, all or none; how many rows were new."""
-        stored_rows = [tuple(row.values().values()) for row in rows]
-        stored_runs = [(run.id, run.protocol, run.agent, run.checkpoint, json.dumps(run.record)) for run in runs]
-        with self._explained(), self._db:
-            self._db.executemany("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?)", stored_runs)
+        stored = [tuple(row.values().values()) for row in rows]
+        with self._explained(), self._transaction():
+            if record is not None:
+                self._db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (run, json.dumps(record)))
             before = self._db.total_changes
-            marks = ", ".join("?" * len(COLUMNS))
-            self._db.executemany(f"INSERT OR IGNORE INTO episodes VALUES ({marks})", stored_rows)
+            self._db.executemany(_INSERT, stored)
             return self._db.total_changes - before
 
     def rows(self) -> list[EpisodeRow]:
-        """Of each episode the row that counts, oldest first."""
-        return settled(self.attempts())
-
-    def attempts(self) -> list[EpisodeRow]:
-        """All rows, oldest first, also of episodes that were played again after they broke off."""
+        """All rows, in the order in which their episodes were first played."""
         with self._explained():
             found = self._db.execute(f"SELECT {_COLUMNS} FROM episodes ORDER BY rowid")
             return [EpisodeRow.of(dict(zip(COLUMNS, values, strict=True))) for values in found]
 
-    def runs(self) -> list[Run]:
+    def records(self) -> list[dict[str, Any]]:
         """What is known of the runs, in the order in which they began."""
         with self._explained():
-            found = self._db.execute("SELECT id, protocol, agent, checkpoint, record FROM runs ORDER BY rowid")
-            return [
-                Run(name, protocol, agent, checkpoint, json.loads(record))
-                for name, protocol, agent, checkpoint, record in found
-            ]
+            return [json.loads(record) for (record,) in self._db.execute("SELECT record FROM runs ORDER BY rowid")]
 
-    def _check(self) -> None:
-        """UserError unless this is a store, of this version, and whole."""
+    def _check(self, create: bool) -> None:
+        """UserError unless this is a store, of this version, and whole; an empty file becomes one if it may."""
+        if create and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            with self._transaction():
+                for statement in _SCHEMA:
+                    self._db.execute(statement)
         header = tuple(self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if header != (APPLICATION_ID, VERSION):
             raise UserError(
@@ -150,6 +119,17 @@ class Store:
         problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite has rolled it back by itself
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -165,38 +145,28 @@ class Store:
             ) from error
         except (sqlite3.DatabaseError, ValueError) as error:
             raise UserError(
-                f"store={str(self.path)!r} is damaged, or no result store ({' '.join(str(error).split())}); nothing "
-                "was changed: put a copy in its place, or play the episodes again into another file"
+                f"store={str(self.path)!r} is damaged, or no result store ({reason(error)}); nothing was changed: put "
+                "a copy in its place, or play the episodes again into another file"
             ) from error
-
-
-def _make(path: Path) -> None:
-    """Make an empty store. It appears complete or not at all, and one that another process makes meanwhile stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=path.parent, prefix=".making-") as folder:
-        staged = Path(folder) / path.name
-        with closing(sqlite3.connect(staged)) as db:
-            db.executescript(_SCHEMA)
-        with suppress(FileExistsError):
-            os.link(staged, path)
-
-
-def _connect(path: Path, writable: bool) -> sqlite3.Connection:
-    mode = "mode=rw"
-    if not writable:
-        # In a folder that can't be written to SQLite can't coordinate with writers, which there can't be either.
-        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-        mode = "immutable=1" if alone else "mode=ro"
-    address = f"{path.resolve().as_uri()}?{mode}"
-    return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level="IMMEDIATE")
 
 
 def is_store(path: Path) -> bool:
     """Whether the file is SQLite's, or is called so."""
-    if path.suffix in STORES:
-        return True
+    if path.suffix in STORES or not path.is_file():
+        return path.suffix in STORES
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
+def check_writable(path: Path) -> None:
+    """UserError unless ``path`` can be made or changed."""
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
     try:
-        with path.open("rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False
+        with TemporaryFile(dir=folder):
+            pass
+        if path.exists():
+            path.open("r+b").close()
+    except OSError as error:
+        raise UserError(f"out={str(path)!r} can't be written to ({error.strerror}); give another place") from None

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.registry import settings_of
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.recording import Recorder
-from sfvgen_plan.benchmarks.running.evaluation import Evaluation, checkpoint_for
+from sfvgen_plan.benchmarks.running.evaluation import Evaluation
 from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
 from sfvgen_plan.console import Bar, Output
-from sfvgen_plan.devices import cpu_cores, resolve_device
+from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.pool import open_pool
@@ -24,7 +24,6 @@ from sfvgen_plan.pool import open_pool
 if TYPE_CHECKING:
     import numpy as np
 
-    from sfvgen_plan.benchmarks.report.clips import ClipMaker
     from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 
 logger = logging.getLogger(__name__)
@@ -42,10 +41,8 @@ def play_and_store(
     recorder: Recorder,
     out: Output,
     lanes: int | None = None,
-    workers: int | None = None,
     ray: str | None = None,
     video: Path | None = None,
-    clips: int | None = None,
 ) -> list[EpisodeRow]:
     """Play what is missing and show all rows, also of earlier runs, and also when it ends early; returns them.
 
@@ -54,10 +51,8 @@ def play_and_store(
         recorder: where rows go; it is closed.
         out: where progress and the result are shown.
         lanes: episodes side by side; None: as the machine allows.
-        workers: processes with an agent each, instead.
         ray: address of a cluster, or "local", to play there.
         video: file for the first episode of each task.
-        clips: successes and failures of each task to keep for the report.
 
     Raises:
         UserError: what graphics, model, device or the first episode refuse.
@@ -66,11 +61,9 @@ def play_and_store(
     if video or not settings_of(evaluation.agent).acts_on_env:
         family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
     contestant = evaluation.contestant()
-    if workers:
-        contestant = contestant.in_every_slot(evaluation.contestant)
     key = EpisodeKey(protocol.id, "", evaluation.label, 0, contestant.checkpoint)
     jobs = {
-        key._replace(task=job.task, seed=job.seed): replace(job, record=job.record or bool(clips))
+        key._replace(task=job.task, seed=job.seed): job
         for job in jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)
     }
     played = recorder.played(jobs, rules)
@@ -78,13 +71,11 @@ def play_and_store(
     if len(pending) < len(jobs):
         out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
     watch = _Watch(recorder, evaluation)
-    if clips:
-        watch.clips = _clip_maker(evaluation, recorder, key, clips, list(played.values()))
     finished = False
     try:
         place = connected(ray) if ray and pending else nullcontext(open_pool)
         with out.progress("episodes", total=len(pending)) as watch.bar, place as opening:
-            slots = lanes or workers or (cluster_cpus() if ray and pending else default_lanes(contestant))
+            slots = lanes or (cluster_cpus() if ray and pending else default_lanes(contestant))
             evaluate(protocol, pending, contestant, slots, watch, opening)
         finished = True
     finally:
@@ -112,7 +103,6 @@ class _Watch(Observer):
     recorder: Recorder
     evaluation: Evaluation
     bar: Bar | None = None
-    clips: ClipMaker | None = None
     filmed: list[Recording] = field(default_factory=list)
 
     def decided(self, job: Job, decisions: int) -> None:
@@ -123,8 +113,6 @@ class _Watch(Observer):
     def recorded(self, recording: Recording) -> None:
         if recording.job.seed == self.evaluation.protocol.first_seed:
             self.filmed.append(recording)
-        if self.clips is not None:
-            self.clips.add(recording)
 
     def failed(self, job: Job, details: str) -> None:
         self.recorder.log_failure(f"{job.task} seed {job.seed}", details)
@@ -133,23 +121,6 @@ class _Watch(Observer):
         assert self.bar is not None
         self.recorder.append(row)
         self.bar.advance()
-
-
-def _clip_maker(
-    evaluation: Evaluation, recorder: Recorder, key: EpisodeKey, count: int, rows: Sequence[EpisodeRow]
-) -> ClipMaker:
-    """What keeps clips; it imagines with the given checkpoint, or with the bundled one if that fits."""
-    from sfvgen_plan.benchmarks.report.clips import ClipMaker
-
-    simulator, protocol = None, evaluation.protocol
-    try:
-        device = resolve_device(evaluation.device)
-        simulator = checkpoint_for(protocol, evaluation.tasks, evaluation.checkpoint, device).simulator()
-    except UserError as error:
-        if evaluation.checkpoint:
-            raise
-        logger.warning("clips show the real episodes alone: %s", error)
-    return ClipMaker(recorder.path, (key, protocol.rules_hash), simulator, count, rows)
 
 
 def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, finished: bool) -> None:

@@ -6,14 +6,14 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from operator import methodcaller
 from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
+from sfvgen_plan.agents.base import BatchAgent, PlanCost
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.running.episodes import AgentFactory, Awaiting, Ended, Job, Player, Recording
@@ -43,16 +43,6 @@ class Contestant:
     env_agent: AgentFactory | None = None
     checkpoint: str = ""
     device: str = ""
-
-    def in_every_slot(self, make: Callable[[], Contestant]) -> Contestant:
-        """The same with an agent of its own in every slot, as ``make``, which is picklable, makes it there. For agents
-        that think on the CPU; one GPU is better fed by one agent for all slots."""
-        return replace(self, agent=None, env_agent=partial(_agent_of, make))
-
-
-def _agent_of(make: Callable[[], Contestant]) -> BatchAgent | EnvAgent:
-    contestant = make()
-    return contestant.agent if contestant.env_agent is None else contestant.env_agent()  # type: ignore[return-value]
 
 
 class Observer:

@@ -27,11 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the first episode (default: 0)")
     parser.add_argument("--max-decisions", type=positive_int, help="limit of an episode (default: the protocol's)")
     add_model_arguments(parser)
-    pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
-    pace.add_argument(
-        "--workers", type=positive_int, help="processes with an agent each, for agents that plan on a CPU"
-    )
+    parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="play on Ray: host:port of a cluster, or local; one agent here decides for all"
     )
@@ -43,9 +39,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--store", type=Path, metavar="FILE", help="a store for many agents; only what is missing there is played"
     )
     parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write the first episode of each task")
-    parser.add_argument(
-        "--clips", type=positive_int, metavar="N", help="keep N successes and N failures of each task for the report"
-    )
     add_overrides(parser, "agent")
 
 
@@ -65,8 +58,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.console import Output
     from sfvgen_plan.video import check_video_path
 
-    if args.ray and args.workers:
-        raise UserError(f"ray={args.ray!r} and workers={args.workers} are two ways to spread out; give one")
     if args.video:
         check_video_path(args.video)
     evaluation = Evaluation.of(
@@ -85,5 +76,5 @@ def run(args: Namespace) -> int:
         raise UserError(f"store={str(args.store)!r} should end in {' or '.join(STORES)}; for a folder give --out")
     recorder = Recorder(args.store or args.out or evaluation.new_folder(), evaluation.record)
     out = Output.of(args)
-    rows = play_and_store(evaluation, recorder, out, args.lanes, args.workers, args.ray, args.video, args.clips)
+    rows = play_and_store(evaluation, recorder, out, args.lanes, args.ray, args.video)
     return 1 if all(row.error for row in rows) else 0

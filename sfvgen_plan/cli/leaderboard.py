@@ -35,8 +35,8 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.report.standings import boards
     from sfvgen_plan.benchmarks.report.tables import page, terminal
     from sfvgen_plan.benchmarks.results.files import write_text
-    from sfvgen_plan.benchmarks.results.merging import files_of, read_settled
     from sfvgen_plan.benchmarks.results.provenance import now
+    from sfvgen_plan.benchmarks.results.reading import read_settled
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -50,7 +50,7 @@ def run(args: Namespace) -> int:
         write_text(args.markdown, page(found), "markdown")
     if args.html:
         shown = [board.top(args.top or TOP) for board in every]
-        write_text(args.html, report(shown, f"Rows as of {now()}.", files_of(sources)), "html")
+        write_text(args.html, report(shown, f"Rows as of {now()}."), "html")
     out.result({"boards": [board.to_dict() for board in every]}, terminal(found))
     for path in filter(None, (args.markdown, args.html)):
         out.note(f"written: {path}")

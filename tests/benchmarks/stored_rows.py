@@ -56,7 +56,7 @@ def rows_of(agent: str, solved: int, tasks: Sequence[str] = PROTOCOL.tasks, **ch
 
 def store_with(path: Path, rows: list[EpisodeRow]) -> Path:
     with Store(path, create=True) as store:
-        store.extend(rows)
+        store.add(rows)
     return path
 
 

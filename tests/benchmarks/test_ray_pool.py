@@ -91,7 +91,7 @@ def processes() -> list[int]:
                 title = (entry / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            if title.startswith("ray::Objects"):
+            if title.startswith("ray::Holder"):
                 found.append(int(entry.name))
     return found
 

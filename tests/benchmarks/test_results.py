@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_rows import BROKEN, COMMITTED, ROW, all_rows, seeds, store_with
+from stored_rows import BROKEN, COMMITTED, ROW, seeds, store_with
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.results.__main__ import main
-from sfvgen_plan.benchmarks.results.merging import files_of, merge_into_csv, read, read_settled
-from sfvgen_plan.benchmarks.results.row import COLUMNS, conflicts, read_rows, settled, write_rows
+from sfvgen_plan.benchmarks.results.__main__ import main, merge
+from sfvgen_plan.benchmarks.results.reading import read
+from sfvgen_plan.benchmarks.results.row import COLUMNS, read_rows, settled, write_rows
 from sfvgen_plan.errors import UserError
 
 SHORT = replace(ROW, return_=101.25, plan_seconds=0.125)
@@ -84,44 +84,27 @@ def test_of_an_episode_played_twice_one_row_counts() -> None:
     other = replace(ROW, decisions=20, run="r2")
     assert settled([BROKEN, ROW, other]) == [ROW]
     assert settled([BROKEN, replace(BROKEN, run="r2")]) == [replace(BROKEN, run="r2")]
-    assert conflicts([BROKEN, ROW, replace(ROW, plan_seconds=9.0)]) == 0
-    assert conflicts([ROW, other, replace(other, protocol_hash="x")]) == 1
 
 
 def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_path: Path) -> None:
     into, run = tmp_path / "metaworld-10.csv", tmp_path / "run.csv"
     write_rows(into, [SHORT, replace(SHORT, seed=1)])
     write_rows(run, [replace(SHORT, agent="cem"), replace(SHORT, success_final=True, checkpoint="def")])
-    rows = merge_into_csv([run], into)
+    rows = merge([run], into)
     found = [(row.agent, row.seed, row.checkpoint) for row in rows]
     assert found == [("cem", 3, "abc"), ("default", 1, "abc"), ("default", 3, "def")]
-    assert read_rows(into) == merge_into_csv([run], into) == rows
+    assert read_rows(into) == merge([run], into) == rows
 
 
 def test_rows_of_other_rules_are_not_merged(tmp_path: Path) -> None:
     run, into = tmp_path / "run.csv", tmp_path / "metaworld-50.csv"
     write_rows(run, [ROW])
     with pytest.raises(UserError, match="metaworld-10"):
-        merge_into_csv([run], into)
+        merge([run], into)
     write_rows(run, [ROW, replace(ROW, seed=4, protocol_hash="other")])
     with pytest.raises(UserError, match="other rules of the same name"):
-        merge_into_csv([run], tmp_path / "metaworld-10.csv")
+        merge([run], tmp_path / "metaworld-10.csv")
     assert not into.exists()
-
-
-def test_stores_merge_without_doubling_and_say_what_differs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    first = store_with(tmp_path / "a.sqlite", [*seeds(3), replace(BROKEN, seed=9)])
-    other = [replace(row, run="elsewhere") for row in seeds(3, start=2)]
-    second = store_with(tmp_path / "b" / "results.sqlite", [replace(other[0], decisions=99), *other[1:]])
-    into = tmp_path / "all.sqlite"
-    for said in ("6 rows added; 1 were there already, 1 of them", "0 rows added; 7 were there already, 1 of them"):
-        assert main(["merge", str(first), str(second.parent), "--into", str(into)]) == 0
-        assert said in capsys.readouterr().out
-    assert len(all_rows(into)) == 6
-    assert sorted(row.seed for row in read_settled([tmp_path / "b", first])) == [0, 1, 2, 3, 4, 9]
-    assert "1 episodes have another outcome" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -135,7 +118,7 @@ def test_stores_merge_without_doubling_and_say_what_differs(
 def test_sources_of_something_else_are_one_line_and_add_nothing(
     name: str, content: bytes, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good, into = store_with(tmp_path / "good.sqlite", seeds(2)), tmp_path / "all.sqlite"
+    good, into = store_with(tmp_path / "good.sqlite", seeds(2)), tmp_path / "metaworld-10.csv"
     (tmp_path / name).write_bytes(content)
     assert main(["merge", str(good), str(tmp_path / name), "--into", str(into)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -149,7 +132,6 @@ def test_a_folder_of_results_is_everything_in_it(tmp_path: Path) -> None:
     write_rows(tmp_path / "metaworld-10.csv", seeds(1, start=6))
     (tmp_path / "speed.csv").write_text("name,value\n")
     (tmp_path / "notes").mkdir()
-    assert [path.name for path in files_of([tmp_path])] == ["metaworld-10.csv", "episodes.csv", "results.sqlite"]
-    assert [row.seed for row in read([tmp_path])[0]] == [6, 5, 0, 1]
+    assert [row.seed for row in read([tmp_path])] == [6, 5, 0, 1]
     with pytest.raises(UserError, match="holds no rows"):
-        files_of([tmp_path / "notes"])
+        read([tmp_path / "notes"])

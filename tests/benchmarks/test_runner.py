@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +91,7 @@ def test_a_success_that_is_undone_is_not_final() -> None:
     assert (row.success_any, row.success_final) == (True, False)
 
 
-def test_rows_do_not_depend_on_slots_and_where_the_agent_is() -> None:
+def test_rows_do_not_depend_on_slots() -> None:
     short, jobs = rules(), [*JOBS, Job("toy/right", 0)]
     alone = episodes(evaluate(short, jobs, dancing()))
     assert [(row.task, row.seed) for row in alone] == sorted((job.task, job.seed) for job in jobs)
@@ -107,7 +106,7 @@ def test_rows_do_not_depend_on_slots_and_where_the_agent_is() -> None:
             recordings.append(recording)
 
     jobs[1] = dataclasses.replace(jobs[1], record=True)
-    rows = evaluate(short, jobs, dancing().in_every_slot(dancing), 2, Watch())
+    rows = evaluate(short, jobs, dancing(), 2, Watch())
     assert episodes(rows) == alone
     assert [(item.job, item.frames.shape) for item in recordings] == [(jobs[1], (5, 32, 32, 3))]
 
@@ -120,7 +119,7 @@ def test_an_error_beside_the_environment_becomes_a_row_and_the_run_goes_on() -> 
 
 
 def test_an_episode_that_kills_its_processes_becomes_a_row() -> None:
-    rows = play(by(Dying).in_every_slot(partial(by, Dying)), 2, decisions=12)
+    rows = play(by(Dying), 2, decisions=12)
     assert [row.error for row in rows] == ["", "WorkerDied: its process ended with exit code 3", ""]
     assert [row.success_any for row in rows] == [True, False, True]
 

@@ -14,45 +14,40 @@ from pathlib import Path
 import pytest
 from stored_rows import BROKEN, ROW, all_rows, seeds, store_with
 
-from sfvgen_plan.benchmarks.results.store import VERSION, Run, Store
+from sfvgen_plan.benchmarks.results.store import VERSION, Store
 from sfvgen_plan.errors import UserError
 
 
-def test_a_row_comes_back_as_it_was_as_soon_as_it_is_appended(tmp_path: Path) -> None:
+def test_a_row_comes_back_as_it_was_as_soon_as_it_is_added(tmp_path: Path) -> None:
     rows = [*seeds(2), replace(BROKEN, seed=4)]
     with Store(tmp_path / "new" / "all.sqlite", create=True) as store:
         for row in rows:
-            assert store.append(row)
+            assert store.add([row]) == 1
             assert all_rows(store.path)[-1] == row
     assert all_rows(store.path) == rows
 
 
 def test_an_episode_counts_once(tmp_path: Path) -> None:
     with Store(tmp_path / "all.sqlite", create=True) as store:
-        assert store.append(ROW)
-        assert not store.append(replace(ROW, run="r2", return_=5.0))
+        assert store.add([ROW, replace(ROW, run="r2", return_=5.0)]) == 1
         assert store.rows() == [ROW]
-        assert store.append(replace(ROW, checkpoint="def"))
-        assert store.append(replace(ROW, protocol_hash="other"))
-        assert len(store.attempts()) == 3
+        assert store.add([replace(ROW, checkpoint="def"), replace(ROW, protocol_hash="other")]) == 2
 
 
-def test_an_episode_that_broke_off_may_be_played_again_and_its_error_stays(tmp_path: Path) -> None:
+def test_an_episode_that_broke_off_may_be_played_again(tmp_path: Path) -> None:
     again = replace(BROKEN, run="r2")
     with Store(tmp_path / "all.sqlite", create=True) as store:
-        assert [store.append(row) for row in (BROKEN, BROKEN, again)] == [True, False, True]
-        assert store.rows() == [again]
-        store.append(ROW)
-        assert store.rows() == [ROW]
-        assert store.attempts() == [BROKEN, again, ROW]
+        for row, kept in ((BROKEN, BROKEN), (again, again), (ROW, ROW), (again, ROW)):
+            store.add([row])
+            assert store.rows() == [kept]
 
 
 def test_runs_are_kept_with_their_record(tmp_path: Path) -> None:
-    run = Run.new("default", "metaworld-10", "abc", {"settings": {"futures": 4}, "git_commit": None})
+    record = {"agent": "default", "settings": {"futures": 4}, "git_commit": None}
     with Store(tmp_path / "all.sqlite", create=True) as store:
-        store.extend([replace(ROW, run=run.id)], [run])
-        store.extend([], [run])
-        assert store.runs() == [run]
+        store.add([replace(ROW, run="r1")], "r1", record)
+        store.add([], "r1", record)
+        assert store.records() == [record]
 
 
 @pytest.mark.parametrize(
@@ -99,13 +94,13 @@ def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path: Path) -> Non
 
 def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path: Path) -> None:
     with Store(tmp_path / "all.sqlite", create=True) as store:
-        store.extend(seeds(20))
+        store.add(seeds(20))
         store._db.execute("PRAGMA max_page_count = 16")
         with pytest.raises(UserError, match=r"full.*its rows are kept"):
-            store.extend(seeds(5000, start=20))
+            store.add(seeds(5000, start=20))
         assert store.rows() == seeds(20)
         store._db.execute("PRAGMA max_page_count = 100000")  # There is room again.
-        assert store.append(replace(ROW, seed=20))
+        assert store.add([replace(ROW, seed=20)])
 
 
 def test_several_writers_make_and_fill_one_store(tmp_path: Path) -> None:
@@ -114,7 +109,7 @@ def test_several_writers_make_and_fill_one_store(tmp_path: Path) -> None:
     def write(first: int) -> None:
         with Store(path, create=True) as store:
             for row in seeds(30, start=first):  # Half of the episodes are played by two of them.
-                store.append(row)
+                store.add([row])
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(write, range(0, 90, 15)))
@@ -129,7 +124,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from stored_rows import ROW, Store
 with Store(Path(sys.argv[1]), create=True) as store:
     for seed in range(1_000_000):
-        store.append(replace(ROW, seed=seed))
+        store.add([replace(ROW, seed=seed)])
         print(seed, flush=True)
 """
 
@@ -142,9 +137,8 @@ def test_a_writer_that_is_killed_loses_at_most_the_row_in_flight(tmp_path: Path)
     os.kill(writer.pid, signal.SIGKILL)
     told += [line for line in writer.stdout.readlines() if line.endswith("\n")]
     writer.communicate()
-    assert path.with_name("all.sqlite-wal").exists(), "it was killed in the middle"
     kept = [row.seed for row in all_rows(path)]
     assert kept == list(range(len(kept)))
     assert len(kept) in (len(told), len(told) + 1), "the kill may fall between storing a row and telling of it"
     with Store(path) as store:
-        assert store.append(replace(ROW, seed=len(kept)))
+        assert store.add([replace(ROW, seed=len(kept))])

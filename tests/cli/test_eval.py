@@ -77,7 +77,7 @@ def test_rows_under_other_rules_of_the_same_name_are_played_again_and_not_counte
     known = ("--task", "reach-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1", "--label", "[/x]")
     (played,) = report(capsys, *known, "--store", "new.sqlite")["episodes"]
     with Store(Path("new.sqlite")) as new, Store(Path("all.sqlite"), create=True) as store:
-        store.extend(replace(row, protocol_hash="ffffffffffff", success_any=False, success_final=False,
+        store.add(replace(row, protocol_hash="ffffffffffff", success_any=False, success_final=False,
                              first_success=None) for row in new.rows())  # fmt: skip
     (again,) = report(capsys, *known, "--store", "all.sqlite")["episodes"]
     assert (again["success_any"], again["decisions"]) == (True, played["decisions"])
@@ -121,8 +121,8 @@ def test_resuming_plays_only_what_is_missing(capsys: pytest.CaptureFixture[str])
     data = report(capsys, *options, "--episodes", "4")
     with Store(Path("run/results.sqlite")) as store:
         # Seed 3 is new, seed 1 broke off, and does so again.
-        assert [row.seed for row in store.attempts()] == [0, 1, 2, 1, 3]
-        assert len(store.runs()) == 2
+        assert len({row.run for row in store.rows() if row.seed in (1, 3)}) == 1
+        assert len({row.run for row in store.rows()}) == len(store.records()) == 2
     assert sorted(episode["seed"] for episode in data["episodes"]) == [0, 1, 2, 3]
     assert sorted(row.seed for row in read_rows(Path("run/episodes.csv"))) == [0, 1, 2, 3]
 
@@ -134,27 +134,16 @@ def test_a_store_holds_many_agents_and_only_what_is_missing_is_played(capsys: py
     data = report(capsys, *options, "--agent", "expert", "--episodes", "3")
     assert [episode["seed"] for episode in data["episodes"]] == [0, 1, 2]
     with Store(Path("all.sqlite")) as store:
-        assert [(row.agent, row.seed) for row in store.attempts()] == [
+        assert [(row.agent, row.seed) for row in store.rows()] == [
             *(("expert", 0), ("expert", 1)),
             *(("random", 0), ("random", 1)),
             ("expert", 2),
         ]
-        (run, *_) = store.runs()
-    assert run.record["versions"]["metaworld"] == "3.1.1"
-    assert run.record["rules"]["camera"] == "corner4"
-    assert {"git_commit", "started", "device", "settings", "command"} <= run.record.keys()
+        (record, *_) = store.records()
+    assert record["versions"]["metaworld"] == "3.1.1"
+    assert record["rules"]["camera"] == "corner4"
+    assert {"git_commit", "started", "device", "settings", "command"} <= record.keys()
     assert not Path("runs").exists()
-
-
-def test_workers_store_the_rows_of_a_single_process(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--task", "reach-v3", "--agent", "random", "--episodes", "4", "--max-decisions", "3")
-    seen = []
-    for pace in (("--workers", "2"), ("--lanes", "1")):
-        report(capsys, *options, *pace, "--out", pace[0].strip("-"))
-        seen.append(
-            [{**vars(row), "plan_seconds": 0, "run": ""} for row in read_rows(Path(pace[0].strip("-"), "episodes.csv"))]
-        )
-    assert sorted(seen[0], key=lambda row: row["seed"]) == seen[1]
 
 
 def test_other_settings_under_the_same_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +170,6 @@ def test_other_settings_under_the_same_name_are_refused(capsys: pytest.CaptureFi
         (["--task", "reach-v3", "--agent", "random", "--video", "x.gif"], ".mp4"),
         (["--task", "reach-v3", "--agent", "random", "--out", "/proc/run"], "can't be written"),
         (["--task", "reach-v3", "--agent", "random", "--store", "/proc/all.sqlite"], "can't be written"),
-        (["--task", "reach-v3", "--agent", "random", "--workers", "2", "--lanes", "2"], "not allowed with"),
         (["--task", "reach-v3", "--agent", "random", "--store", "x.sqlite", "--out", "x"], "not allowed with"),
         (["--task", "reach-v3", "--agent", "prior", "--checkpoint", "nowhere"], "nowhere"),
         (["--task", "reach-v3", "--agent", "prior", "--device", "warp"], "device='warp'"),
@@ -228,11 +216,10 @@ def test_interruption_keeps_finished_episodes_and_shows_them(
 ) -> None:
     append = Recorder.append
 
-    def interrupted(self: Recorder, row: EpisodeRow) -> bool:
-        done = append(self, row)
+    def interrupted(self: Recorder, row: EpisodeRow) -> None:
+        append(self, row)
         if row.seed == 2:
             signal.raise_signal(sent)
-        return done
 
     monkeypatch.setattr(Recorder, "append", interrupted)
     options = ("--task", "reach-v3", "--agent", "random", "--max-decisions", "2", "--lanes", "1", "--out", "run")
@@ -266,14 +253,5 @@ def test_a_terminal_that_interrupts_all_processes_at_once_loses_nothing() -> Non
     assert "Traceback" not in errors
 
 
-def test_clips_are_kept_for_the_report(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--task", "drawer-close-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--clips", "1")
-    report(capsys, *options, "--checkpoint", str(tiny_checkpoint), "--store", "all.sqlite")
-    assert len(list(Path("all.clips").glob("*.mp4"))) == 1
-    assert cli.main(["leaderboard", "--store", "all.sqlite", "--html", "board.html"]) == 0
-    assert Path("board.html").read_text(encoding="utf-8").count("<video ") == 1
-
-
-def test_ray_and_workers_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "two ways" in refusal(capsys, "--task", "reach-v3", "--ray", "local", "--workers", "2")
+def test_a_ray_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nonsense" in refusal(capsys, "--task", "reach-v3", "--agent", "random", "--ray", "nonsense:1")

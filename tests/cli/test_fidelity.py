@@ -77,7 +77,7 @@ def test_a_run_has_rows_a_page_and_a_picture_and_is_gone_on_with(
     for name in ("policies", "agreement", "episodes_per_policy"):
         assert again[name] == whole[name]
     assert fidelity(tiny_checkpoint, *tasks, *short, "threshold=0.9", "--agent", "random") == 2
-    assert "threshold=0.5, not 0.9" in capsys.readouterr().err
+    assert "threshold=0.5, not threshold=0.9" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

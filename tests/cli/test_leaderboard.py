@@ -10,7 +10,6 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.results import read_rows, write_rows
-from sfvgen_plan.benchmarks.results.merging import merge_into_store
 from sfvgen_plan.benchmarks.results.store import Store
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
@@ -36,7 +35,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    merge_into_store([COMMITTED / "metaworld-10.csv"], tmp_path / "all.sqlite")
+    with Store(tmp_path / "all.sqlite", create=True) as store:
+        store.add(read_rows(COMMITTED / "metaworld-10.csv"))
     return "all.sqlite"
 
 
