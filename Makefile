@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format type bench tables
+.PHONY: help setup demo test docs lint format type bench tables
 
 help:  ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ demo: $(STAMP)  ## a film of imagined beside real frames, with the bundled check
 # Two processes, each with half of the tests; who is done first takes some of the other's.
 test: $(STAMP)  ## the default tests (see tests/conftest.py for the slow ones)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+docs: $(STAMP)  ## the pages of docs/ as a site, in build/site
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/site
+	@echo built: build/site/index.html
 
 lint: $(STAMP)  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -153,7 +153,7 @@ def resolve(entry: Entry) -> Callable[..., Any]:
 _registered: dict[str, Family] = {}
 
 
-def register(family: Family) -> None:
+def register_family(family: Family) -> None:
     """Make a family known in this process; one registered before under the same name is replaced."""
     _registered[family.name] = family
 

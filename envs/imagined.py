@@ -59,8 +59,8 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
 
     @property
     def state(self) -> Imagination:
-        """The imagined episode, a value that steps don't change: newest latents, what is kept of earlier frames, random
-        state.
+        """The imagined episode, a value that steps don't change. It holds the newest latents, what is kept of earlier
+        frames, and the random state.
 
         Raises:
             gymnasium.error.ResetNeeded: no episode was started.

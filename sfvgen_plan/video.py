@@ -1,4 +1,4 @@
-"""Videos of episodes: enlarged frames with captions, written as mp4."""
+"""Videos of episodes: enlarged frames with captions, written as mp4, or as WebP pictures that move, for pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from sfvgen_plan.io import atomic
 
 BAR_HEIGHT = 32
 """Pixels of a caption bar; a multiple of 16, which video codecs like."""
+
+SUFFIXES = (".mp4", ".webp")
 
 FRAMES_PER_SECOND = 8
 """Half of real time at 5 raw steps of 1/80 s per frame: slow enough to follow."""
@@ -36,25 +38,44 @@ def caption(frame: np.ndarray, text: str, highlight: bool = False) -> np.ndarray
 
 def check_video_path(path: Path, argument: str = "video") -> None:
     """UserError for a name that can't become a video, before time is spent on its frames."""
-    if path.suffix.lower() != ".mp4":
-        raise UserError(f"{argument}={str(path)!r} is no .mp4 file; give a name that ends in .mp4")
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"{argument}={str(path)!r} is no video; give a name that ends in .mp4, or in .webp for a picture that moves"
+        )
     try:
         path.exists()
     except OSError as error:  # a name that is too long
         raise UserError(f"{argument}={str(path)!r} can't be written to ({error.strerror}); give another path") from None
 
 
-def write_mp4(
+def write_video(
     path: Path, frames: Iterable[np.ndarray], frames_per_second: int = FRAMES_PER_SECOND, quality: int = 8
 ) -> None:
-    """Write frames (H, W, 3) uint8 of one size as H.264; ``path`` appears when it is complete. ``quality`` up to 10."""
+    """Write frames (H, W, 3) uint8 of one size, as H.264, or as WebP where ``path`` ends so; it appears when it is
+    complete. ``quality`` up to 10."""
+    with atomic(path, "video") as staged:
+        if path.suffix.lower() == ".webp":
+            _write_webp(staged, frames, frames_per_second, quality)
+        else:
+            _write_mp4(staged, frames, frames_per_second, quality)
+
+
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], frames_per_second: int, quality: int) -> None:
     import imageio.v2 as imageio
 
-    with atomic(path, "video") as staged:
-        # imageio would resize frames to multiples of 16; the codec itself only needs even sides.
-        writer: Any = imageio.get_writer(staged, fps=frames_per_second, macro_block_size=2, quality=quality)
-        try:  # As a context manager it would stay open after an error.
-            for frame in frames:
-                writer.append_data(frame)
-        finally:
-            writer.close()
+    # imageio would resize frames to multiples of 16; the codec itself only needs even sides.
+    writer: Any = imageio.get_writer(path, fps=frames_per_second, macro_block_size=2, quality=quality)
+    try:  # As a context manager it would stay open after an error.
+        for frame in frames:
+            writer.append_data(frame)
+    finally:
+        writer.close()
+
+
+def _write_webp(path: Path, frames: Iterable[np.ndarray], frames_per_second: int, quality: int) -> None:
+    from PIL import Image
+
+    first, *others = map(Image.fromarray, frames)
+    moving: Any = {"save_all": True, "append_images": others, "duration": 1000 // frames_per_second, "loop": 0}
+    # Pages should load fast, and half of the codec's scale, which goes up to 100, looks as good.
+    first.save(path, "webp", **moving, quality=6 * quality, method=4)

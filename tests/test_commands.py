@@ -15,7 +15,7 @@ from sfvgen_plan.cli import VERBS, import_module, parse_arguments
 from sfvgen_plan.settings import compose, of_group
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/*.md", "benchmarks/fidelity.md", "benchmarks/protocols/*.md", "benchmarks/reproduce.sh")
+PAGES = ("README.md", "docs/*.md", "benchmarks/protocols/*.md", "benchmarks/reproduce.sh")
 COMMAND = re.compile(rf"(?:sfvgen-plan (?:{'|'.join(VERBS)})|python -m sfvgen_plan|make [a-z]+)\b[^`\n#|;)]*")
 CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
 VARIABLE = re.compile(r"\$(\w+|@|\{[^}]*\})")

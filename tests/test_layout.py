@@ -78,6 +78,8 @@ def test_imports_point_one_way() -> None:
     wrong = []
     for folder in FOLDERS.values():
         for path in sources(folder):
+            if path == ROOT / "sfvgen_plan" / "__init__.py":
+                continue  # names the public parts of all, and imports them when they are asked for
             inside = path.relative_to(ROOT).with_suffix("").parts
             package = package_of(".".join(inside if inside[0] == "sfvgen_plan" else ("sfvgen_plan", *inside)))
             for module in imported_modules(path):

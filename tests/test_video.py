@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.video import BAR_HEIGHT, caption, check_video_path, write_mp4
+from sfvgen_plan.video import BAR_HEIGHT, caption, check_video_path, write_video
 
 FRAME = np.full((128, 128, 3), 200, np.uint8)
 
 
-def test_a_video_has_the_frames_that_were_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp"])
+def test_a_video_has_the_frames_that_were_written(name: str, tmp_path: Path) -> None:
     pictures = [np.full((96, 64, 3), level, np.uint8) for level in (0, 120, 240)]
-    write_mp4(tmp_path / "a.mp4", pictures)
-    frames = list(imageio.get_reader(tmp_path / "a.mp4").iter_data())
+    write_video(tmp_path / name, pictures)
+    frames = list(imageio.get_reader(tmp_path / name).iter_data())
     assert [frame.shape for frame in frames] == [(96, 64, 3)] * 3
     assert [frame.mean() for frame in frames] == pytest.approx([0, 120, 240], abs=6)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.data.sources import Source
-from sfvgen_plan.envs.family import Family, register
+from sfvgen_plan.envs.family import Family, register_family
 
 STEP, NEAR = 0.25, 0.15
 READOUTS = ("x", "y", "goal_x", "goal_y", "gap_x", "gap_y", "distance", "action_x", "action_y", "time")
@@ -114,6 +114,6 @@ FAMILY = Family(
     decisions=12,
     expert=ToyExpert,
 )
-register(FAMILY)
+register_family(FAMILY)
 if FAMILY.env_id not in gym.registry:
     gym.register(FAMILY.env_id, f"{__name__}:ToyEnv")

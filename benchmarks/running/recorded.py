@@ -82,9 +82,9 @@ def play_and_store(
         rows = list(recorder.played(jobs, rules).values())
         _show(out, evaluation, rows, recorder, finished)
         if video and watch.filmed:
-            from sfvgen_plan.video import write_mp4
+            from sfvgen_plan.video import write_video
 
-            write_mp4(video, captioned(watch.filmed, evaluation.tasks))
+            write_video(video, captioned(watch.filmed, evaluation.tasks))
             out.note(f"video: {video}")
     return rows
 

@@ -90,14 +90,14 @@ def quality(real: np.ndarray, seen: np.ndarray) -> list[dict[str, float]]:
 
 
 def pictures(job: Job, real: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
-    """Frames of a video: real above, imagined below."""
+    """Frames of a video: real on the left, imagined on the right."""
     from sfvgen_plan.metrics import psnr
     from sfvgen_plan.video import caption, enlarge
 
-    for decision, (above, below) in enumerate(zip(real, seen, strict=True)):
-        likeness = f"PSNR {psnr(above, below):.1f} dB" if decision else "starts from the real frame"
+    for decision, (left, right) in enumerate(zip(real, seen, strict=True)):
+        likeness = f"PSNR {psnr(left, right):.1f} dB" if decision else "starts from the real frame"
         title = f"{job.task}   seed {job.seed}   decision {decision}   real"
-        yield np.concatenate([caption(enlarge(above), title), caption(enlarge(below), f"imagined   {likeness}")])
+        yield np.concatenate([caption(enlarge(left), title), caption(enlarge(right), f"imagined   {likeness}")], axis=1)
 
 
 def read_actions(path: Path, decisions: int | None, numbers: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=non_negative_int, default=0, help="scene, and random state of the imagination")
     add_model_arguments(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("imagine.mp4"), metavar="FILE.mp4", help="default: imagine.mp4"
+        "--out", type=Path, default=Path("imagine.mp4"), metavar="FILE.mp4|.webp", help="default: imagine.mp4"
     )
     add_overrides(parser, "agent")
 
@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
-    from sfvgen_plan.video import check_video_path, write_mp4
+    from sfvgen_plan.video import check_video_path, write_video
 
     out = Output.of(args)
     agent, own = of_group(args.overrides, "agent")
@@ -71,7 +71,7 @@ def run(args: Namespace) -> int:
     recording = side_by_side.real_episode(evaluation, checkpoint, decisions, actions)
     seen = side_by_side.imagined(recording, learned)
     scores = side_by_side.quality(recording.frames, seen)
-    write_mp4(args.out, side_by_side.pictures(recording.job, recording.frames, seen))
+    write_video(args.out, side_by_side.pictures(recording.job, recording.frames, seen))
     data = {"task": task, "seed": args.seed, "checkpoint": checkpoint.hash, "video": str(args.out), "spans": scores}
     lines = [
         (f"{s['first_decision']:.0f}-{s['last_decision']:.0f}", f"{s['psnr_db']:.1f}", f"{s['copy_psnr_db']:.1f}")

@@ -92,8 +92,8 @@ def test_modules_that_the_environment_names_bring_their_families(
     monkeypatch.setattr(registry, "_registered", {})
     built_in = [item.name for item in families()]
     (tmp_path / "pebbles.py").write_text(
-        "import dataclasses\nfrom sfvgen_plan.envs.family import family, register\n"
-        "register(dataclasses.replace(family('memory'), name='pebbles', tasks={'pebbles/throw': 'throw it'}))\n"
+        "import dataclasses\nfrom sfvgen_plan.envs.family import family, register_family\n"
+        "register_family(dataclasses.replace(family('memory'), name='pebbles', tasks={'pebbles/throw': 'throw it'}))\n"
     )
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)  # a module in the current folder is found

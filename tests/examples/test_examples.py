@@ -39,6 +39,12 @@ def test_torchrl(run: Run) -> None:
     assert "2 decisions, return" in run("torchrl_env.py", "--decisions", "2")[-1]
 
 
+@pytest.mark.skipif(find_spec("stable_worldmodel") is None, reason="needs pip install stable-worldmodel")
+def test_solvers_of_stable_worldmodel(run: Run) -> None:
+    said = [line for line in run("stable_worldmodel_solvers.py", "--decisions", "2") if "reward of 2 planned" in line]
+    assert [line.partition(":")[0] for line in said] == ["CEMSolver", "GradientSolver"]
+
+
 def test_a_callable(run: Run) -> None:
     imagined, real = run("callable_agent.py", "--decisions", "2")
     assert imagined.startswith("sfvgen/Imagined-v0: solved")

@@ -22,7 +22,7 @@ SMALLER = {
 
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (shell,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    shell = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0]
     for line in shell.splitlines():
         verb, *words = shlex.split(line)[1:]
         given = [word for word in words if not word.startswith("train")]

@@ -1,0 +1,57 @@
+"""The site is made without a warning, asks nothing of other machines, and shows code that runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import sfvgen_plan
+from sfvgen_plan.benchmarks.protocols import protocol_names
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+LOADED = re.compile(r"""<(?:script|link|img|iframe|video|source)\b[^>]*?(?:src|href)="([^"]*)""")
+
+
+@pytest.mark.filterwarnings("ignore")  # of what Sphinx 11 will bring
+def test_the_site_is_made_and_stands_by_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    build = pytest.importorskip("sphinx.cmd.build", reason="needs pip install '.[docs]'")
+    assert build.main(["-q", "-W", "--keep-going", str(ROOT / "docs"), str(tmp_path)]) == 0, capfd.readouterr().err
+    pages = {path.stem: path.read_text() for path in tmp_path.glob("*.html")}
+    assert {page.stem for page in PAGES[1:]} <= set(pages)
+    for name, page in pages.items():
+        for file in (file.partition("?")[0].partition("#")[0] for file in LOADED.findall(page)):
+            assert not file or (tmp_path / file).is_file(), f"{name}: {file}"
+    sheets = "".join(path.read_text() for path in tmp_path.rglob("*.css"))
+    assert not re.search(r"url\(['\"]?(?:https?:)?//|@import ['\"]?http", sheets)
+    for public in sfvgen_plan.__all__:
+        assert f'id="sfvgen_plan.{public}"' in pages["api"], public
+    for protocol in protocol_names():
+        assert f'id="{protocol}"' in pages["protocols"], protocol
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if CODE.search(page.read_text())], ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs(
+    page: Path, small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if page.stem == "own_environment":
+        pytest.skip("its commands come first: tests/examples/test_own_environment_page.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sfvgen_plan.catalogue.BUNDLED", small_checkpoint)
+    known: dict[str, object] = {}
+    for code in CODE.findall(page.read_text()):
+        exec(compile(code, page.name, "exec"), known)
+
+
+def test_the_readme_is_short_and_its_picture_moves_and_loads_fast() -> None:
+    from PIL import Image
+
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.splitlines()) <= 150
+    (picture,) = re.findall(r"\]\((benchmarks/pictures/[^)]*)\)", readme)
+    assert os.path.getsize(ROOT / picture) <= 400_000
+    assert Image.open(ROOT / picture).n_frames == 36
