@@ -22,6 +22,22 @@ def _note_fork() -> None:
 os.register_at_fork(after_in_child=_note_fork)
 
 
+def wake_torch(device: str) -> None:
+    """Make torch safe to use in this process: in a forked child its threads are gone, and whoever waits for them waits
+    for ever, so that there is one. Does nothing elsewhere.
+
+    Raises:
+        UserError: a forked child on a GPU, which only a process that is started anew can use.
+    """
+    if TORCH not in _inherited:
+        return
+    if not device.startswith("cpu"):
+        opening(TORCH)
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def opening(what: str) -> None:
     """Note that this process opens ``what``, such as "an OpenGL context", for the rest of its life.
 

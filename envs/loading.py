@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from sfvgen_plan.devices import resolve_device
+from sfvgen_plan.envs.forks import wake_torch
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
 
@@ -15,9 +16,11 @@ def load_on(checkpoint: str | Path | Checkpoint | None, device: str = "auto") ->
     """The checkpoint, loaded on ``device``; one that is loaded already stays where it is.
 
     Raises:
-        UserError: an unusable device, one other than the loaded checkpoint's, a missing or damaged checkpoint.
+        UserError: an unusable device, one other than the loaded checkpoint's, a missing or damaged checkpoint, a GPU in
+            a process forked from one with torch.
     """
     chosen = resolve_device(device)
+    wake_torch(chosen)
     if not isinstance(checkpoint, Checkpoint):
         return load_checkpoint(checkpoint, chosen)
     there = checkpoint.pipeline.device

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.envs.forks import TORCH, opening
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ def observed(
         exact: compute in float32 even where bfloat16 is faster.
 
     Raises:
-        UserError: what ``make`` refuses, an unknown mode, a checkpoint for other tasks or frames, a process
-            forked from one with torch.
+        UserError: what ``make`` refuses, an unknown mode, a checkpoint for other tasks or frames, what ``load_on``
+            refuses.
     """
     if obs_mode == "pixels":
         return make(task, **arguments)
@@ -52,7 +51,6 @@ def observed(
         raise unknown_name("obs_mode", obs_mode, OBS_MODES)
     if not arguments.get("pixels", True):
         raise UserError(f"pixels=False leaves nothing to compute obs_mode={obs_mode!r} from; leave pixels out")
-    opening(TORCH)
     from sfvgen_plan.envs.loading import load_on
     from sfvgen_plan.envs.observation import CheckpointObservation
 

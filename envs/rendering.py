@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -127,9 +128,7 @@ class FrameRenderer:
         raw = size * SUPERSAMPLING
         opening("an OpenGL context")
         self._gl = _gl_context(backend, raw)
-        # EGL shuts down at exit before the garbage collector gets here, and then complains about every open context.
-        self._close_at_exit = functools.partial(_close_if_alive, weakref.ref(self))
-        atexit.register(self._close_at_exit)
+        self._stays_open = close_at_exit(self)
         self._gl.make_current()
         self._context = _render_context(mujoco, model, raw)
         self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
@@ -158,17 +157,25 @@ class FrameRenderer:
     def close(self) -> None:
         """Free the OpenGL context. Closing twice is fine."""
         if self._gl is not None:
-            atexit.unregister(self._close_at_exit)
+            atexit.unregister(self._stays_open)
             self._gl.make_current()
             self._context.free()
             self._gl.free()
             self._gl = None
 
 
-def _close_if_alive(reference: weakref.ref[FrameRenderer]) -> None:
-    renderer = reference()
-    if renderer is not None:
-        renderer.close()
+def close_at_exit(drawing: Any) -> Callable[[], None]:
+    """Have what draws closed when the process ends: EGL shuts down before the garbage collector gets there, and then
+    complains about every open context. What is returned undoes it: ``atexit.unregister(it)``."""
+    close = functools.partial(_close_if_alive, weakref.ref(drawing))
+    atexit.register(close)
+    return close
+
+
+def _close_if_alive(reference: weakref.ref[Any]) -> None:
+    drawing = reference()
+    if drawing is not None:
+        drawing.close()
 
 
 def _gl_context(backend: str, size: int) -> Any:

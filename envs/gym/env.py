@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +17,9 @@ from sfvgen_plan.actions import Actions
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.checks import checked_actions
 from sfvgen_plan.envs.decisions import check_at_least_one
+from sfvgen_plan.envs.forks import opening
 from sfvgen_plan.envs.gym.making import CAMERA, PREFIX, make
-from sfvgen_plan.envs.rendering import gl_backend
+from sfvgen_plan.envs.rendering import close_at_exit, gl_backend
 from sfvgen_plan.errors import UserError
 
 MOST_NUMBERS = 64
@@ -64,6 +68,7 @@ class GymEnv(gym.Env[np.ndarray, Any]):
             with suppress(UserError):  # most environments draw without OpenGL
                 gl_backend()
         self.own = make(task, camera, "rgb_array")
+        self._stays_open: Callable[[], None] | None = None
         self.instruction = instruction(task)
         self.actions = Actions(self.own.action_space)
         self.action_space = self.actions.space
@@ -108,6 +113,8 @@ class GymEnv(gym.Env[np.ndarray, Any]):
 
     def close(self) -> None:
         """Close the environment."""
+        if self._stays_open:
+            atexit.unregister(self._stays_open)
         self.own.close()
 
     def __reduce__(self) -> Any:
@@ -120,7 +127,12 @@ class GymEnv(gym.Env[np.ndarray, Any]):
     def _frame(self, wanted: bool) -> np.ndarray:
         if not wanted:
             return np.zeros((self.size, self.size, 3), np.uint8)
+        opens = self._stays_open is None and "OpenGL" in sys.modules  # which is loaded by what draws with it
+        if opens:
+            opening("an OpenGL context")
         drawn: Any = self.own.render()
+        if opens:
+            self._stays_open = close_at_exit(self)
         if not isinstance(drawn, np.ndarray) or drawn.dtype != np.uint8 or drawn.ndim != 3 or drawn.shape[2] != 3:
             raise UserError(f"task={self.task!r} renders no frames (H, W, 3) uint8; mend its render()")
         # The mean of the pixels that fall into one: thin lines stay.

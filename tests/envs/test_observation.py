@@ -137,7 +137,7 @@ def test_a_copy_sees_what_the_original_sees(checkpoint):
     other.close()
 
 
-def test_a_child_forked_from_a_process_with_torch_is_told_the_remedy(checkpoint, monkeypatch):
+def test_a_child_forked_from_a_process_with_torch_is_told_the_remedy_on_a_gpu(monkeypatch):
     monkeypatch.setattr(forks, "_inherited", {forks.TORCH})
     with pytest.raises(UserError, match="'context': 'spawn'"):
-        make("sfvgen/Metaworld-v0", checkpoint, "state")
+        forks.wake_torch("cuda")
