@@ -45,7 +45,7 @@ agents() {
 }
 
 few() {
-    for agent in prior10 default10; do play metaworld-50 "$agent" --episodes 10; done
+    play metaworld-50 prior10 --episodes 10
 }
 
 open_loop() {

@@ -70,7 +70,6 @@ class Family:
         expert: ``expert(task)`` makes an ``EnvAgent`` that solves the task.
         play: ``play(env, seed, decisions)`` plays one training episode and returns a ``StagedEpisode``.
         unplayed: tasks that no training episodes can be played of.
-        state_of: ``state_of(estimates)`` gives the state as far as read-outs tell it, for experts that act on states.
         true_simulator: ``true_simulator(task, repeat)`` makes the ``Simulator`` that the oracle plans in.
         examine: ``examine()`` says what the simulator needs on this machine: (name, whether it is there,
             detail, and False for what it can do without).
@@ -97,7 +96,6 @@ class Family:
     expert: Entry = ""
     play: Entry = "sfvgen_plan.agents.behaviour:play_scripted"
     unplayed: tuple[str, ...] = ()
-    state_of: Entry = ""
     true_simulator: Entry = ""
     examine: Entry = ""
     drawing: Entry = ""

@@ -31,13 +31,3 @@ def estimates_of(state: np.ndarray) -> np.ndarray:
     values = np.concatenate([state[: LAYOUT.object.stop], state[LAYOUT.goal]])
     values[3] = np.clip(values[3], 0.0, 1.0)
     return values.astype(np.float32)
-
-
-def state_of(estimates: np.ndarray) -> np.ndarray:
-    """The state (39,) as far as ``READOUTS`` (10,) tell it, standing still; what they don't tell is zero."""
-    now = estimates[: LAYOUT.object.stop].astype(np.float64)
-    now[3] = np.clip(now[3], 0.0, 1.0)
-    state = np.zeros(STATE_SIZE)
-    state[: len(now)] = state[HALF_STATE : HALF_STATE + len(now)] = now
-    state[LAYOUT.goal] = estimates[LAYOUT.object.stop :]
-    return state

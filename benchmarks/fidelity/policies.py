@@ -53,8 +53,7 @@ class Named:
         """
         if settings_of(agent).acts_on_env:
             raise UserError(
-                f"agent={agent!r} acts on the true state, which imagination doesn't have; give readout, the scripted "
-                "policies on what the checkpoint reads out of frames"
+                f"agent={agent!r} acts on the true state, which imagination doesn't have; give one that sees frames"
             )
         settings, name = agent_settings(agent, overrides)
         name += "".join(f"+{key}={value:g}" for key, value in (("noise", noise), ("random", random)) if value)
@@ -89,12 +88,12 @@ def standard_policies() -> list[Named]:
         Named.of("prior", noise=1.0),
         Named.of("prior", random=0.5),
         Named.of("prior10"),
-        Named.of("readout"),
-        Named.of("readout", noise=1.0),
+        Named.of("prior", random=0.25),
+        Named.of("prior10", noise=0.5),
         Named.of("random"),
         Named.of("cem", ["agent.candidates=16", "agent.elites=4"]),
         Named.of("default", few),
-        Named.of("default10", few),
+        Named.of("default", [*few, "agent.prior=prior10"]),
     ]
 
 

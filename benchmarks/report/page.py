@@ -13,11 +13,7 @@ from typing import Any
 
 from sfvgen_plan.benchmarks.report.markdown import percentage
 from sfvgen_plan.benchmarks.report.standings import Board, Standing
-from sfvgen_plan.benchmarks.report.tables import PUBLISHED
 from sfvgen_plan.benchmarks.statistics import wilson
-
-TOP = 40
-"""Agents of each protocol that a report shows unless told otherwise; more columns than that nobody reads."""
 
 COLOURS = 8
 """Colours of the page, ``--c0`` to ``--c7``; more lines than that can't be told apart."""
@@ -35,7 +31,7 @@ def report(boards: Sequence[Board], when: str = "") -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
-    environment.globals |= {"percentage": percentage, "PUBLISHED": PUBLISHED}
+    environment.globals |= {"percentage": percentage}
     folder = resources.files(__package__)
     template = environment.from_string((folder / "report.html.jinja").read_text())
     sections = [(board, _profiles(board), _budgets(board.standings)) for board in boards]

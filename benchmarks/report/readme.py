@@ -35,7 +35,7 @@ from sfvgen_plan.errors import UserError
 
 PAGES = (Path("README.md"), Path("docs/results.md"))
 
-PAIRS = (("default", "prior"), ("default10", "prior10"))
+PAIRS = (("default", "prior"),)
 """Agents whose difference is reported: with planning, and without."""
 
 SHORT_LIMIT = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -43,12 +43,6 @@ class Board:
     tasks: Sequence[str]
     limit: int
     standings: Sequence[Standing]
-    hidden: int = 0
-
-    def top(self, count: int | None) -> Board:
-        """The board of the first ``count`` agents; the others are ``hidden``."""
-        shown = self.standings[:count]
-        return replace(self, standings=shown, hidden=len(self.standings) - len(shown))
 
     @property
     def title(self) -> str:
@@ -57,12 +51,11 @@ class Board:
 
     @property
     def caveat(self) -> str:
-        """What the figures mean, and who is not shown."""
-        text = (
+        """What the figures mean."""
+        return (
             "95 % Wilson intervals. An episode that broke off counts as a failure. Controls and agents that have not "
             "played every task have no rank."
         )
-        return text + (f" {self.hidden} more agents are not shown." if self.hidden else "")
 
     @property
     def published(self) -> list[dict[str, Any]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sfvgen_plan.agents.adapters import CallableAgent, LanesOfAgents
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.benchmarks.running.evaluation import Evaluation
-from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
-from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.benchmarks.running.runner import Observer, evaluate
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
@@ -36,26 +34,16 @@ class _Recorded(Observer):
         self.recording = recording
 
 
-def real_episode(
-    evaluation: Evaluation, checkpoint: Checkpoint, decisions: int, actions: np.ndarray | None = None
-) -> Recording:
-    """The first episode of an evaluation in frames of the checkpoint, of so many decisions whether solved or not.
-
-    Args:
-        evaluation: who plays what; its checkpoint is the one given.
-        actions: (N, A) in [-1, 1] that are played instead of the agent's.
+def real_episode(evaluation: Evaluation, checkpoint: Checkpoint, decisions: int) -> Recording:
+    """The first episode of an evaluation in frames of the checkpoint, which its agent is given, of so many decisions
+    whether solved or not.
 
     Raises:
         UserError: what broke the episode off.
     """
     own: Any = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
     protocol = replace(evaluation.protocol, max_decisions=decisions, linger=decisions, **own)
-    if actions is None:
-        contestant = replace(evaluation, protocol=protocol, checkpoint=checkpoint).contestant()
-    else:
-        contestant = Contestant(
-            "actions", LanesOfAgents(lambda: CallableAgent(lambda frame: actions), actions.shape[1])
-        )
+    contestant = replace(evaluation, protocol=protocol, checkpoint=checkpoint).contestant()
     watch = _Recorded()
     job = Job(evaluation.tasks[0], protocol.first_seed, record=True)
     (row,) = evaluate(protocol, [job], contestant, 1, watch)
@@ -98,27 +86,3 @@ def pictures(job: Job, real: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarra
         likeness = f"PSNR {psnr(left, right):.1f} dB" if decision else "starts from the real frame"
         title = f"{job.task}   seed {job.seed}   decision {decision}   real"
         yield np.concatenate([caption(enlarge(left), title), caption(enlarge(right), f"imagined   {likeness}")], axis=1)
-
-
-def read_actions(path: Path, decisions: int | None, numbers: int) -> np.ndarray:
-    """The first ``decisions`` actions (N, numbers) of a NumPy file.
-
-    Raises:
-        UserError: unreadable, wrong shape, not finite, outside of [-1, 1], or too few.
-    """
-    try:
-        actions = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"actions={str(path)!r} can't be read ({reason(error)}); give a file written by numpy.save"
-        ) from None
-    shape: Sequence[int] = getattr(actions, "shape", ())
-    if len(shape) != 2 or shape[1] != numbers or not shape[0]:
-        raise UserError(
-            f"actions={str(path)!r} has shape {shape}; give (N, {numbers}): an action of {numbers} numbers per decision"
-        )
-    if not np.issubdtype(actions.dtype, np.number) or not np.isfinite(actions).all() or np.abs(actions).max() > 1:
-        raise UserError(f"actions={str(path)!r} has values that are no finite numbers in [-1, 1]; mend the file")
-    if decisions is not None and decisions > len(actions):
-        raise UserError(f"decisions={decisions} is more than the {len(actions)} actions of {str(path)!r}; give fewer")
-    return actions[:decisions].astype(np.float32)

@@ -92,5 +92,4 @@ FAMILY = replace(
     objective=f"{__name__}:score_of",
     expert="",
     unplayed=tuple(GOALS),
-    state_of="",
 )

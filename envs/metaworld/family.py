@@ -73,7 +73,6 @@ FAMILY = Family(
     decisions=50,
     linger=12,
     expert="sfvgen_plan.agents.metaworld_expert:MetaworldExpert",
-    state_of="sfvgen_plan.envs.sawyer:state_of",
     true_simulator="sfvgen_plan.agents.true_simulator:TrueSimulator",
     examine="sfvgen_plan.envs.rendering:examine",
     drawing="sfvgen_plan.envs.rendering:gl_backend",

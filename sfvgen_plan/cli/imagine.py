@@ -16,13 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--task", required=True, help="a task of the checkpoint, such as reach-v3 or memory/return")
     parser.add_argument("--agent", default="expert", help="who acts in the real environment (default: expert)")
-    parser.add_argument(
-        "--actions",
-        type=Path,
-        metavar="FILE.npy",
-        help="actions (N, A) in [-1, 1] instead of an agent; RLBench's A is 7",
-    )
-    parser.add_argument("--decisions", type=positive_int, help=f"how many (default: all of FILE.npy, or {DECISIONS})")
+    parser.add_argument("--decisions", type=positive_int, default=DECISIONS, help=f"how many (default: {DECISIONS})")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="scene, and random state of the imagination")
     add_model_arguments(parser)
     parser.add_argument(
@@ -47,7 +41,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output, table
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
     from sfvgen_plan.video import check_video_path, write_video
 
@@ -58,17 +51,13 @@ def run(args: Namespace) -> int:
     (task,) = evaluation.tasks
     check_video_path(args.out, "out")
     check_covers(args.checkpoint, [task])
-    actions = None
-    if args.actions is not None:
-        actions = side_by_side.read_actions(args.actions, args.decisions, family_of(task).action_dim)
-    decisions = args.decisions or DECISIONS if actions is None else len(actions)
 
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     learned = checkpoint.simulator(settings.sampler_steps)
-    out.note(f"{decisions} decisions of {task}, real and imagined")
-    recording = side_by_side.real_episode(evaluation, checkpoint, decisions, actions)
+    out.note(f"{args.decisions} decisions of {task}, real and imagined")
+    recording = side_by_side.real_episode(evaluation, checkpoint, args.decisions)
     seen = side_by_side.imagined(recording, learned)
     scores = side_by_side.quality(recording.frames, seen)
     write_video(args.out, side_by_side.pictures(recording.job, recording.frames, seen))

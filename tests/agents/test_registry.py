@@ -86,8 +86,6 @@ def test_an_agent_is_named_after_what_differs_from_its_defaults():
     settings, label = agent_settings("math:sin", ["agent.gain=2", "agent.net.widths=[4,8]", "agent.net.deep=true"])
     assert settings == {"gain": 2, "net": {"widths": [4, 8], "deep": True}}  # from outside, and so any
     assert label == "math:sin+gain=2+net.widths=[4, 8]+net.deep=True"
-    default, default10 = (agent_settings(name)[0] for name in ("default", "default10"))
-    assert default10 == {**default, "prior": "prior10"}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ REFUSED = {
     "train --data . train.video.fit.steps=-1": "train.video.fit.steps=-1 must be at least 0",
     "train train=nope": "train='nope' is unknown",
     "fidelity --agent nope": "agent='nope' is unknown",
-    "fidelity --agent expert": "give readout",
+    "fidelity --agent expert": "acts on the true state",
     "fidelity --agent prior agent.candidates=3": "names no setting",
     "fidelity --task memory/return": "task='memory/return' is not covered by checkpoint='metaworld50'",
     "play --task memory/return": "play needs a simulator that can go back, unlike the memory tasks",

@@ -48,14 +48,14 @@ def test_a_run_has_rows_a_page_and_a_picture_and_is_gone_on_with(
 ) -> None:
     tasks = ("--task", "reach-v3")
     short = ("--episodes", "2", "--max-decisions", "2", "--out", "run", "--json")
-    options = (*tasks, *short, "--agent", "readout", "--agent", "random")
+    options = (*tasks, *short, "--agent", "prior10", "--agent", "random")
     # Agents of other settings go into the same folder, and into its report.
     assert fidelity(tiny_checkpoint, *tasks, *short, "--agent", "prior", "noise=0.5", "random=0.2") == 0
     assert fidelity(tiny_checkpoint, *tasks, *short, "--agent", "cem", *PLANNER) == 0
     capsys.readouterr()
     assert fidelity(tiny_checkpoint, *options) == 0
     whole = json.loads(capsys.readouterr().out)
-    names = ["prior+noise=0.5+random=0.2", NAMED, "readout", "random"]
+    names = ["prior+noise=0.5+random=0.2", NAMED, "prior10", "random"]
     assert [item["policy"] for item in whole["policies"]] == names
     assert [item["kind"] for item in whole["policies"]] == ["policy", "planner", "policy", "policy"]
     assert (whole["episodes_per_policy"], whole["errors"]) == (2, 0)
@@ -82,7 +82,7 @@ def test_a_run_has_rows_a_page_and_a_picture_and_is_gone_on_with(
 
 def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, named in (
-        (("--agent", "expert"), "readout"),
+        (("--agent", "expert"), "acts on the true state"),
         (("--agent", "priro"), "prior"),
         (("--agent", "prior", "agent.candidates=3"), "names no setting"),
         (("--agent", "prior", "noise=loud"), "noise takes a number"),

@@ -40,39 +40,27 @@ def test_writes_a_video_and_scores_it(agent: str, tiny_checkpoint: Path, capsys:
     assert np.abs(frames[0][32:, :384].astype(int) - frames[0][32:, 384:].astype(int)).mean() < 3
 
 
-def test_given_actions_are_played_and_the_result_is_reproducible(
-    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    np.save("actions.npy", np.random.default_rng(0).uniform(-1, 1, (4, 4)))
-    data = imagine(capsys, tiny_checkpoint, "--actions", "actions.npy", "--seed", "3")
-    assert spans(data) == [(1, 4)]
-    assert imagine(capsys, tiny_checkpoint, "--actions", "actions.npy", "--seed", "3") == data
-    assert imagine(capsys, tiny_checkpoint, "--actions", "actions.npy", "--decisions", "3")["spans"] != data["spans"]
+def test_the_result_is_reproducible(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, again, other = (
+        imagine(capsys, tiny_checkpoint, "--decisions", "3", "--seed", seed)["spans"] for seed in ("3", "3", "4")
+    )
+    assert first == again != other
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "named"),
+    ("options", "named"),
     [
-        (None, ["--task", "raech-v3"], "reach-v3"),
-        (None, ["--task", "memory/return"], "not covered by checkpoint"),
-        (None, ["--task", "reach-v3", "--agent", "exprt"], "expert"),
-        (None, ["--task", "reach-v3", "--decisions", "0"], "--decisions"),
-        (None, ["--task", "reach-v3", "--out", "x.avi"], ".mp4"),
-        (None, ["--task", "reach-v3", "--actions", "missing.npy"], "missing.npy"),
-        (None, ["--task", "reach-v3", "--checkpoint", "nowhere"], "nowhere"),
-        (np.zeros((3, 5)), ["--task", "reach-v3", "--actions", "a.npy"], "(3, 5)"),
-        (np.full((3, 4), np.nan), ["--task", "reach-v3", "--actions", "a.npy"], "finite"),
-        (np.full((3, 4), 1.5), ["--task", "reach-v3", "--actions", "a.npy"], "[-1, 1]"),
-        (np.array(["x"]), ["--task", "reach-v3", "--actions", "a.npy"], "shape"),
-        (np.array([None]), ["--task", "reach-v3", "--actions", "a.npy"], "can't be read"),
-        (np.zeros((3, 4)), ["--task", "reach-v3", "--actions", "a.npy", "--decisions", "4"], "decisions=4"),
+        (["--task", "raech-v3"], "reach-v3"),
+        (["--task", "memory/return"], "not covered by checkpoint"),
+        (["--task", "reach-v3", "--agent", "exprt"], "expert"),
+        (["--task", "reach-v3", "--decisions", "0"], "--decisions"),
+        (["--task", "reach-v3", "--out", "x.avi"], ".mp4"),
+        (["--task", "reach-v3", "--checkpoint", "nowhere"], "nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    content: np.ndarray | None, options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if content is not None:
-        np.save("a.npy", content)
     assert cli.main(["imagine", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line

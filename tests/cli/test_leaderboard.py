@@ -48,10 +48,9 @@ def test_the_committed_rows_are_ranked_by_default(capsys: pytest.CaptureFixture[
     assert "expert · control" in output
 
 
-def test_files_are_written_and_named(store: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert leaderboard("--store", store, "--markdown", "board.md", "--html", "board.html") == 0
-    assert "written: board.md\nwritten: board.html" in capsys.readouterr().err
-    assert Path("board.md").read_text().startswith("# Leaderboard\n")
+def test_the_report_is_written_and_named(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leaderboard("--store", store, "--html", "board.html") == 0
+    assert "written: board.html" in capsys.readouterr().err
     assert Path("board.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert not list(Path().glob("*.tmp"))
 
@@ -87,8 +86,7 @@ def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -
         (("--store", store, "--protocol", "metaworld10"), "metaworld-10"),
         (("--store", store, "--protocol", "metaworld-10,metaworld-50"), "never ranked together"),
         (("--store", store, "--html", "empty"), "html='empty' can't be written to"),
-        (("--store", store, "--markdown", f"{'long' * 80}.md"), "can't be written to"),
-        (("--store", store, "--top", "0"), "--top"),
+        (("--store", store, "--html", f"{'long' * 80}.html"), "can't be written to"),
     ):
         assert named in refusal(capsys, *options), options
 

@@ -72,7 +72,7 @@ def test_protocols_play_tasks_that_there_are_with_their_simulators_environment()
 
 @pytest.mark.parametrize("item", families(), ids=lambda item: item.name)
 def test_whatever_a_family_names_is_there(item: registry.Family) -> None:
-    for entry in (item.expert, item.play, item.state_of, item.true_simulator, item.examine):
+    for entry in (item.expert, item.play, item.true_simulator, item.examine):
         assert not entry or callable(resolve(entry))
     assert set(item.unplayed) <= set(item.tasks)
     assert len(item.source.readouts) == len(set(item.source.readouts))
