@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.memory import cue_task
 from sfvgen_plan.envs.memory.base import MemoryEnv
 from sfvgen_plan.envs.memory.cue_task import CueLayout, draw_layout
@@ -32,7 +34,8 @@ class MemoryCueEnv(MemoryEnv):
     Frames, actions and ``info`` are ``MetaworldEnv``'s. The goal in ``state`` and ``estimates`` is where the current
     sub-goal wants the hand; the object is the right block from the last sub-goal on, before that the lamp, so that
     nothing names the colour early. Reward: 10 exp(-d / 0.1 m), d from the hand to that goal. Truncates when the last
-    sub-goal's time is up; ``success`` means that the hand is above the right block then.
+    sub-goal's time is up; ``success`` means that the hand is above the right block then. In every second training episode
+    (odd seeds) the lamp stays lit: what its colour means is learnt there, and elsewhere to remember it.
 
     ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``, ``distance``
     (metres to the side, from the hand to the right block), and ``blocks`` (their names, the right one first). See
@@ -58,8 +61,13 @@ class MemoryCueEnv(MemoryEnv):
         layout: CueLayout = self.layout
         return float(np.linalg.norm(self.scene.hand[:2] - layout.blocks[layout.right].place))
 
+    def _build(self, seed: int) -> np.ndarray:
+        self._stays_lit = seed >= FIRST_TRAINING_SEED and seed % 2 == 1
+        return super()._build(seed)
+
     def _draw(self, generator: np.random.Generator) -> CueLayout:
-        return draw_layout(generator)
+        layout = draw_layout(generator)
+        return replace(layout, lit=cue_task.DECISIONS + 1) if self._stays_lit else layout
 
     def _place(self) -> None:
         layout: CueLayout = self._layout
@@ -70,7 +78,7 @@ class MemoryCueEnv(MemoryEnv):
 
     def _picture(self) -> np.ndarray:
         if self._layout is not None:
-            colour = self._layout.colour if self._decisions < cue_task.LIT else _GREY
+            colour = self._layout.colour if self._decisions < self._layout.lit else _GREY
             self.scene.model.geom("lamp").rgba = (*colour, 1.0)
         return super()._picture()
 

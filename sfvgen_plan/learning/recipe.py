@@ -98,8 +98,13 @@ class VideoSettings:
         gamma: discount per decision of the value.
         expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
         success_share: progress is that share of success, and the rest of reward; reward alone where nothing succeeded.
+        steady: weight in the prior's loss of a decision that goes on as the last one did, where one of a new direction
+            has 1. Who imitates both alike learns to repeat itself, and rests where it rested (Wen et al. 2021, "Keyframe-
+            focused visual imitation learning").
         estimates, reward, success, termination, value, prior, inverse: weights of the heads' losses beside the
             denoising loss.
+        beginning: weight of the error of the first frame as it is known when it has left the window; of networks with
+            memory layers of the beginning.
 
     Raises:
         UserError: a number that makes no sense. The message begins with the setting's name.
@@ -119,6 +124,7 @@ class VideoSettings:
     gamma: float = 0.95
     expectile: float = 0.8
     success_share: float = 0.5
+    steady: float = 0.1
     estimates: float = 0.5
     reward: float = 1.0
     success: float = 0.1
@@ -126,13 +132,14 @@ class VideoSettings:
     value: float = 1.0
     prior: float = 1.0
     inverse: float = 0.1
+    beginning: float = 2.0
 
     def __post_init__(self) -> None:
         check_number("frames", self.frames, 2)
         check_number("shown", self.shown, 1)
-        for name in ("drop_action", "drop_text", "dream", "rarity", "gamma", "expectile", "success_share"):
+        for name in ("drop_action", "drop_text", "dream", "rarity", "gamma", "expectile", "success_share", "steady"):
             check_number(name, getattr(self, name), 0, 1)
-        heads = ("estimates", "reward", "success", "termination", "value", "prior", "inverse")
+        heads = ("estimates", "reward", "success", "termination", "value", "prior", "inverse", "beginning")
         for name in ("context_noise", "dream_from", *heads):
             check_number(name, getattr(self, name), 0)
 

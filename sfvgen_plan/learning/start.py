@@ -20,6 +20,7 @@ from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, hide_progre
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.text import fit_text_encoder
+from sfvgen_plan.model.transformer import VideoTransformer
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,10 @@ def checked_start(config: Mapping[str, Any], recipe: Recipe, device: torch.devic
             f"checkpoint={folder!r} was trained from ModelScope's weights and has no video transformer to go on from; "
             "give another one"
         )
+    own_sizes = start.pipeline.transformer.config
     for name, wanted in recipe.model.transformer.chosen().items():
-        own = start.pipeline.transformer.config[name]
-        if own != wanted:
+        own = own_sizes[name]
+        if own != wanted and not (name.startswith("memory") and not own_sizes.memory_blocks):
             raise UserError(
                 f"train.model.transformer.{name}={wanted}, but checkpoint={str(folder)!r} has {own}, and its networks "
                 "keep their sizes; choose the recipe that it was trained with"
@@ -66,7 +68,7 @@ def first_pipeline(
         return _modelscope_pipeline(recipe.base, card.action_dim)
     texts = [*card.tasks.values(), *card.sub_goals]
     if start is not None:
-        pipeline = _going_on(start, card)
+        pipeline = _going_on(start, card, recipe)
         if set(texts) <= {*start.card.tasks.values(), *start.card.sub_goals}:
             return pipeline
         dim = pipeline.text_encoder.config.hidden_size
@@ -99,8 +101,9 @@ def _modelscope_pipeline(base: str, action_dim: int) -> SlowFastVGenPipeline:
     return pipeline
 
 
-def _going_on(start: Checkpoint, card: CheckpointCard) -> SlowFastVGenPipeline:
-    """The networks of ``start``, which learn again; the units of their numbers and latents stay as they are."""
+def _going_on(start: Checkpoint, card: CheckpointCard, recipe: Recipe) -> SlowFastVGenPipeline:
+    """The networks of ``start``, which learn again, with new memory layers if the recipe has them and ``start`` has none;
+    the units of their numbers and latents stay as they are."""
     for name in ("size", "action_dim", "readouts"):
         theirs, ours = getattr(start.card, name), getattr(card, name)
         if theirs != ours:
@@ -108,6 +111,14 @@ def _going_on(start: Checkpoint, card: CheckpointCard) -> SlowFastVGenPipeline:
                 f"checkpoint={str(start.path)!r} was trained with {name}={theirs!r}, but the data has {ours!r}; start "
                 "from another one, or from new networks"
             )
+    without = start.pipeline.transformer
+    changes = recipe.model.transformer.chosen()
+    if changes.get("memory_blocks") and not without.config.memory_blocks:
+        remembering = VideoTransformer.from_config({**without.config, **changes}).to(without.device)
+        weights = remembering.state_dict()
+        for name, weight in without.state_dict().items():
+            weights[name][: len(weight)] = weight  # a block's numbers for its memory stand behind the others
+        start.pipeline.register_modules(transformer=remembering)
     for network in (start.pipeline.vae, start.pipeline.transformer):
         network.requires_grad_(True)
     return start.pipeline

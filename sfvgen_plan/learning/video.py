@@ -17,6 +17,10 @@ from sfvgen_plan.model.edm import target
 from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
 
+TURN = 0.5
+"""Difference of one number of two successive actions from which on the second is a new direction."""
+
+
 class VideoObjective(nn.Module):
     """Eq. 2 for every frame of a window at once (see ``VideoTransformer.training_pass``), and the heads' losses on the
     clean frames' features."""
@@ -55,6 +59,8 @@ class VideoObjective(nn.Module):
         gap = self._value_target(said.value, progress, ends, terminated) - said.value
         lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
         follows = real * torch.maximum(ends, F.pad(real[:, 1:], (0, 1)))
+        turns = (expert - actions * given[..., None]).abs().amax(-1).div(TURN).clamp_max(1)
+        telling = s.steady + (1 - s.steady) * turns
         proposed = network.prior(features).float()
         few_proposed = network.prior10(features.detach()).float()
         between = network.between(features[:, :-1], features[:, 1:])
@@ -66,14 +72,19 @@ class VideoObjective(nn.Module):
             "success": mean(cross_entropy(said.success, success, reduction="none"), real * led),
             "termination": mean(cross_entropy(said.termination, terminated, reduction="none"), real * led),
             "value": mean(lean * gap.square(), follows),
-            "prior": mean((proposed - expert).square().mean(-1), real * has_expert),
-            "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * few),
+            "prior": mean((proposed - expert).square().mean(-1), real * has_expert * telling),
+            "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * telling * few),
             "inverse": mean((between - actions[:, 1:]).square().mean(-1), unknown),
         }
+        if network.config.memory_beginning:
+            since = network.config.window + 1
+            remembered = network.recollect(tokens[:, since:])
+            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), real[:, since:])
         loss = (
             losses["denoising"] + s.estimates * losses["state"] + s.reward * losses["reward"]
             + s.success * losses["success"] + s.termination * losses["termination"] + s.value * losses["value"]
             + s.prior * losses["prior"] + losses["prior10"] + s.inverse * losses["inverse"]
+            + s.beginning * losses.get("beginning", 0.0)
         )  # fmt: skip
         return {"loss": loss, **losses}
 

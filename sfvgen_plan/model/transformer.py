@@ -143,6 +143,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             self.blocks.append(Block(dim, heads, conditioning, layer))
         self.out = nn.Linear(dim, values)
         nn.init.zeros_(self.out.weight)
+        if memory_beginning:
+            self.beginning = nn.Linear(dim, values)
         self.squeeze = nn.Linear(dim, squeezed)
         features = self.tokens * squeezed
         self.reader = mlp(features, 512, 4 + readouts)
@@ -306,6 +308,11 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     def propose(self, features: Tensor, few: bool = False) -> Tensor:
         """The policy prior's actions (..., A) for frames; ``few``: of the one that ten demonstrations a task taught."""
         return (self.prior10 if few else self.prior)(self._typed(features)).float()
+
+    def recollect(self, tokens: Tensor) -> Tensor:
+        """The tokens of an episode's first frame (..., S, V), as they are still known in later clean frames' (..., S, D);
+        of a network with memory layers of the beginning."""
+        return self.beginning(F.layer_norm(tokens, tokens.shape[-1:])).float()
 
     def between(self, before: Tensor, after: Tensor) -> Tensor:
         """Inverse dynamics: the action (..., A) that leads from one frame's features to the next one's."""

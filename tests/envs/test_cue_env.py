@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.agents.memory_expert import MemoryExpert, towards
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.memory import cue_task
 from sfvgen_plan.envs.memory.cue_env import ABOVE, MemoryCueEnv, draw_layout
 from sfvgen_plan.envs.memory.return_task import COLOURS
@@ -118,3 +119,13 @@ def test_a_copy_has_the_lamp_as_it_is_then():
         assert np.array_equal(env.render(), other.render())
         other.close()
     env.close()
+
+
+def test_the_lamp_stays_lit_in_every_second_training_episode_and_in_none_of_evaluation():
+    env = MemoryCueEnv(pixels=False)
+    lit = {}
+    for seed in (0, 1, FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 1):
+        env.reset(seed=seed)
+        lit[seed] = env.layout.lit > cue_task.DECISIONS
+    env.close()
+    assert lit == {0: False, 1: False, FIRST_TRAINING_SEED: False, FIRST_TRAINING_SEED + 1: True}

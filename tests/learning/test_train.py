@@ -127,6 +127,18 @@ def test_training_goes_on_from_a_checkpoint_on_other_tasks(
     assert other.pipeline.tokenizer.tokenize("shove it") == ["shove</w>", "it</w>"]
 
 
+def test_a_checkpoint_without_memory_is_given_one_and_keeps_what_it_knows(
+    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path
+) -> None:
+    still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
+    layers = ("train.model.transformer.memory_blocks=[0,1]", "train.model.transformer.memory_beginning=[1]")
+    options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still, *layers)
+    before, after = load_checkpoint(trained[0]), load_checkpoint(train_in_steps(*options))
+    assert after.has_memory and not before.has_memory
+    old, new = (loaded.pipeline.transformer.state_dict() for loaded in (before, after))
+    assert all(torch.allclose(new[key][: len(value)], value, atol=1e-4) for key, value in old.items())
+
+
 def test_another_run_does_not_go_on_in_the_same_folder(
     trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path
 ) -> None:

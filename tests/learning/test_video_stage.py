@@ -59,7 +59,7 @@ def stage_of(data: TrainingData, memory_blocks: Sequence[int] = (), **settings: 
     network = VideoTransformer(
         height=4, width=4, latent_channels=2, action_dim=2, text_dim=3, readouts=2, window=FRAMES - 1, dim=32,
         depth=2, heads=2, conditioning=16, squeezed=4, estimate_mean=[0.0, 0.0], estimate_std=[0.5, 0.5],
-        memory_blocks=memory_blocks, memory_rank=8,
+        memory_blocks=memory_blocks, memory_rank=8, memory_beginning=memory_blocks,
     )  # fmt: skip
     chosen = VideoSettings(**{"frames": FRAMES, "dream_from": 0, "dream": 0.0, **settings})  # type: ignore[arg-type]
     return VideoStage(data, VideoObjective(network, chosen), torch.randn(2, 3), chosen)
@@ -150,3 +150,22 @@ def test_nothing_follows_the_end_of_a_task_and_of_cut_off_ones_nothing_is_known(
 def test_episodes_of_one_frame_are_refused() -> None:
     with pytest.raises(UserError, match="no episode of two frames"):
         stage_of(world(decisions=0))
+
+
+def test_decisions_that_go_on_as_before_weigh_little_in_the_priors_loss() -> None:
+    stage = stage_of(world(), steady=0.0)
+    inputs = batch(stage)
+    inputs["given"] = torch.ones_like(inputs["given"])
+    repeated = {**inputs, "expert": inputs["actions"]}
+    turned = {**inputs, "expert": -inputs["actions"].sign()}
+    with torch.no_grad():
+        assert stage.objective(**repeated)["prior"] == 0
+        assert stage.objective(**turned)["prior"] > 0.1
+        assert stage_of(world(), steady=1.0).objective(**repeated)["prior"] > 0.1
+
+
+def test_layers_of_the_beginning_are_taught_what_the_first_frame_was(tmp_path: Path) -> None:
+    stage = stage_of(world(decisions=11), memory_blocks=(1,), frames=12)
+    logs, _ = fit(stage, StageSettings(60, 16, 3e-3, warmup=5), Accelerator(cpu=True), tmp_path, seed=0)
+    untaught = stage_of(world(decisions=11), memory_blocks=(1,), frames=12)
+    assert logs["beginning"] < 0.5 * untaught.objective(**batch(untaught))["beginning"].item()
