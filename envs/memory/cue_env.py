@@ -34,8 +34,8 @@ class MemoryCueEnv(MemoryEnv):
     Frames, actions and ``info`` are ``MetaworldEnv``'s. The goal in ``state`` and ``estimates`` is where the current
     sub-goal wants the hand; the object is the right block from the last sub-goal on, before that the lamp, so that
     nothing names the colour early. Reward: 10 exp(-d / 0.1 m), d from the hand to that goal. Truncates when the last
-    sub-goal's time is up; ``success`` means that the hand is above the right block then. In every second training episode
-    (odd seeds) the lamp stays lit: what its colour means is learnt there, and elsewhere to remember it.
+    sub-goal's time is up; ``success`` means that the hand is above the right block then. In every second training
+    episode (odd seeds) the lamp stays lit: what its colour means is learnt there, and elsewhere to remember it.
 
     ``info`` also has ``sub_goals`` (all texts), ``sub_goal`` (the current text), ``sub_goal_index``, ``distance``
     (metres to the side, from the hand to the right block), and ``blocks`` (their names, the right one first). See

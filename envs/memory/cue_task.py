@@ -45,8 +45,8 @@ LOW, HIGH = (-0.2, 0.48), (0.22, 0.7)
 
 @dataclass(frozen=True)
 class CueLayout:
-    """One episode: four ``blocks`` where they stand, which of them has the lamp's colour, ``right``, and the decisions in
-    which the lamp is ``lit``."""
+    """One episode: four ``blocks`` where they stand, which of them has the lamp's colour, ``right``, and the
+    decisions in which the lamp is ``lit``."""
 
     blocks: tuple[Thing, ...]
     right: int

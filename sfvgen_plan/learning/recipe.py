@@ -99,8 +99,8 @@ class VideoSettings:
         expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
         success_share: progress is that share of success, and the rest of reward; reward alone where nothing succeeded.
         steady: weight in the prior's loss of a decision that goes on as the last one did, where one of a new direction
-            has 1. Who imitates both alike learns to repeat itself, and rests where it rested (Wen et al. 2021, "Keyframe-
-            focused visual imitation learning").
+            has 1. Who imitates both alike learns to repeat itself, and rests where it rested (Wen et al. 2021,
+            "Keyframe-focused visual imitation learning").
         estimates, reward, success, termination, value, prior, inverse: weights of the heads' losses beside the
             denoising loss.
         beginning: weight of the error of the first frame as it is known when it has left the window; of networks with

@@ -102,8 +102,8 @@ def _modelscope_pipeline(base: str, action_dim: int) -> SlowFastVGenPipeline:
 
 
 def _going_on(start: Checkpoint, card: CheckpointCard, recipe: Recipe) -> SlowFastVGenPipeline:
-    """The networks of ``start``, which learn again, with new memory layers if the recipe has them and ``start`` has none;
-    the units of their numbers and latents stay as they are."""
+    """The networks of ``start``, which learn again, with new memory layers if the recipe has them and ``start`` has
+    none; the units of their numbers and latents stay as they are."""
     for name in ("size", "action_dim", "readouts"):
         theirs, ours = getattr(start.card, name), getattr(card, name)
         if theirs != ours:

@@ -16,7 +16,6 @@ from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.edm import target
 from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
-
 TURN = 0.5
 """Difference of one number of two successive actions from which on the second is a new direction."""
 

@@ -310,8 +310,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         return (self.prior10 if few else self.prior)(self._typed(features)).float()
 
     def recollect(self, tokens: Tensor) -> Tensor:
-        """The tokens of an episode's first frame (..., S, V), as they are still known in later clean frames' (..., S, D);
-        of a network with memory layers of the beginning."""
+        """The tokens of an episode's first frame (..., S, V), as they are still known in later clean frames'
+        (..., S, D); of a network with memory layers of the beginning."""
         return self.beginning(F.layer_norm(tokens, tokens.shape[-1:])).float()
 
     def between(self, before: Tensor, after: Tensor) -> Tensor:
