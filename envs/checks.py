@@ -43,9 +43,9 @@ def checked_actions(
     return kind.inside(values)
 
 
-def checked_frames(options: Mapping[str, Any], size: int, episodes: int) -> np.ndarray | None:
-    """Start frames (episodes, P, size, size, 3) uint8 of the reset options, or None. Frames (P, size, size, 3) or
-    (size, size, 3) in the options are those of all episodes.
+def checked_frames(options: Mapping[str, Any], shape: tuple[int, int, int], episodes: int) -> np.ndarray | None:
+    """Start frames (episodes, P, H, W, 3) uint8 of the reset options, or None; (H, W, 3) is the ``shape``. Frames
+    (P, H, W, 3) or (H, W, 3) in the options are those of all episodes.
 
     Raises:
         UserError: an unknown option, or frames of another shape or type.
@@ -57,10 +57,11 @@ def checked_frames(options: Mapping[str, Any], size: int, episodes: int) -> np.n
         return None
     frames = np.asarray(options["frames"])
     known = frames.ndim in (3, 4) or (frames.ndim == 5 and len(frames) == episodes)
-    if not known or frames.shape[-3:] != (size, size, 3) or not frames.size:
+    if not known or frames.shape[-3:] != shape or not frames.size:
+        sides = f"{shape[0]}, {shape[1]}"
         raise UserError(
-            f"frames have shape {frames.shape}; the checkpoint's are ({size}, {size}, 3), (P, {size}, {size}, 3) or "
-            f"({episodes}, P, {size}, {size}, 3)"
+            f"frames have shape {frames.shape}; the checkpoint's are ({sides}, 3), (P, {sides}, 3) or "
+            f"({episodes}, P, {sides}, 3)"
         )
     if frames.dtype != np.uint8:
         raise UserError(f"frames have type {frames.dtype}; give uint8 in [0, 255]")

@@ -82,7 +82,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: an unknown option, frames of another shape or type, no start frame in the checkpoint.
         """
-        frames = checked_frames(options or {}, self.checkpoint.size, 1)
+        frames = checked_frames(options or {}, self.checkpoint.frame_shape, 1)
         seed = None if seed is None else checked_seed(seed)
         super().reset(seed=seed)
         self._episodes, seen = self.batch.begin([scene_number(seed, self.np_random)], frames)

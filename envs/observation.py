@@ -111,7 +111,7 @@ def observation_space(checkpoint: Checkpoint, obs_mode: str) -> gym.spaces.Box:
         UserError: no such mode.
     """
     if obs_mode == "pixels":
-        return gym.spaces.Box(0, 255, (checkpoint.size, checkpoint.size, 3), np.uint8)
+        return gym.spaces.Box(0, 255, checkpoint.frame_shape, np.uint8)
     if obs_mode == "latent":
         config = checkpoint.pipeline.transformer.config
         count = config.latent_channels * config.height * config.width

@@ -99,7 +99,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         wanted = dict(options or {})
         mask = self._checked_mask(wanted.pop("reset_mask", None))
         index = np.flatnonzero(mask)
-        frames = checked_frames(wanted, self.checkpoint.size, len(index))
+        frames = checked_frames(wanted, self.checkpoint.frame_shape, len(index))
         seeds = self._checked_seeds(seed)
         if self._episodes is None and not mask.all():
             raise gym.error.ResetNeeded("no episode yet; call reset without reset_mask first")

@@ -67,7 +67,7 @@ class LearnedSimulator(Imaginer):
         seeds: Sequence[int] | Tensor,
         texts: Sequence[str] | None = None,
     ) -> Imagination:
-        """Start N episodes from frames (N, P, H, W, 3) uint8 of the checkpoint's size and camera, oldest first.
+        """Start N episodes from frames (N, P, H, W, 3) uint8 of the checkpoint's ``frame_shape``, oldest first.
 
         ``texts``: what is to be done, sub-goals for example; None: the tasks' instructions.
 
@@ -181,12 +181,12 @@ class LearnedSimulator(Imaginer):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda" and not self.exact)
 
     def _check_frames(self, frames: np.ndarray, count: int) -> None:
-        size = self.checkpoint.size
-        fits = frames.ndim == 5 and frames.shape[2:] == (size, size, 3) and frames.shape[1] > 0
+        shape = self.checkpoint.frame_shape
+        fits = frames.ndim == 5 and frames.shape[2:] == shape and frames.shape[1] > 0
         if not fits or len(frames) != count or frames.dtype != np.uint8:
             raise UserError(
                 f"frames of shape {frames.shape} and type {frames.dtype} don't fit {count} episodes of the "
-                f"checkpoint's size: give ({count}, P, {size}, {size}, 3) uint8 from camera "
+                f"checkpoint's size: give ({count}, P, {shape[0]}, {shape[1]}, 3) uint8 from camera "
                 f"{self.checkpoint.camera!r}"
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.cameras import beside
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 
@@ -21,7 +22,9 @@ FRAMES_PER_SECOND = 8
 
 
 def enlarge(frame: np.ndarray, side: int = 384) -> np.ndarray:
-    """Frame (H, W, 3) uint8 with every pixel repeated, to about ``side`` pixels, never smaller than it was."""
+    """Frame (H, W, 3) uint8 with every pixel repeated, to about ``side`` pixels, never smaller than it was; pictures of
+    several cameras next to each other."""
+    frame = beside(frame)
     factor = max(1, side // frame.shape[0])
     return frame.repeat(factor, axis=0).repeat(factor, axis=1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -18,17 +19,18 @@ def grey(task: int, frame: int) -> int:
     return 30 + 100 * task + 5 * frame
 
 
-def write_recording(folder: Path, task: str, number: int, difference: float = 0.0) -> None:
-    """Four episodes, the last of them for testing; every number tells its row."""
+def write_recording(
+    folder: Path, task: str, number: int, difference: float = 0.0, cameras: tuple[str, ...] = ("front",), **more: Any
+) -> None:
+    """Four episodes, the last of them for testing; every number tells its row. ``more`` arrays replace these."""
     lengths = np.array(LENGTHS, np.int32)
     frame_ends, action_ends = np.cumsum(lengths + 1), np.cumsum(lengths)
     frames, actions = int(frame_ends[-1]), int(action_ends[-1])
     rows = np.arange(frames, dtype=np.float32)
     turns = Rotation.from_euler("z", rows[:, None] / 10).as_quat()
-    np.savez_compressed(
-        folder / f"{task}.npz",
+    arrays: dict[str, Any] = dict(
         task=task,
-        cameras=np.array(["front"]),
+        cameras=np.array(cameras),
         lengths=lengths,
         frame_ends=frame_ends,
         action_ends=action_ends,
@@ -45,17 +47,20 @@ def write_recording(folder: Path, task: str, number: int, difference: float = 0.
         split=np.array(["train", "train", "train", "test"]),
         descriptions=np.array([json.dumps([f"{task}, variation {n}", task]) for n in range(4)]),
         reset_state_difference=np.array([0, 0, difference, 0], np.float32),
+        episode_success=np.array([True, True, True, False]),
     )
-    writer = imageio_ffmpeg.write_frames(
-        str(folder / f"{task}_front.mp4"),
-        (SIZE, SIZE),
-        fps=10,
-        pix_fmt_out="yuv444p",
-        quality=None,
-        output_params=["-crf", "1"],
-        macro_block_size=1,
-    )
-    writer.send(None)
-    for frame in range(frames):
-        writer.send(np.full((SIZE, SIZE, 3), grey(number, frame), np.uint8))
-    writer.close()
+    np.savez_compressed(folder / f"{task}.npz", **{**arrays, **more})
+    for place, camera in enumerate(cameras):
+        writer = imageio_ffmpeg.write_frames(
+            str(folder / f"{task}_{camera}.mp4"),
+            (SIZE, SIZE),
+            fps=10,
+            pix_fmt_out="yuv444p",
+            quality=None,
+            output_params=["-crf", "1"],
+            macro_block_size=1,
+        )
+        writer.send(None)
+        for frame in range(frames):
+            writer.send(np.full((SIZE, SIZE, 3), grey(number, frame) + 20 * place, np.uint8))
+        writer.close()

@@ -33,8 +33,11 @@ from sfvgen_plan.metrics.readouts import error_cm
 if TYPE_CHECKING:
     from sfvgen_plan.simulator import LearnedSimulator
 
-MEASURES = ("psnr_db", "copy_psnr_db", "object_error_cm", "hand_error_cm", "success_accuracy", "solved", "solved_seen")
-"""Of every decision of a rollout: ``success_accuracy`` is 1 where the success head says what is true, ``solved`` where
+QUALITY = ("psnr_db", "copy_psnr_db", "further_psnr_db", "object_error_cm", "hand_error_cm")
+HEAD = ("success_accuracy", "solved", "solved_seen")
+MEASURES = (*QUALITY, *HEAD)
+"""Of every decision of a rollout: PSNR is that of the first camera, ``further_psnr_db`` the mean of the others',
+``success_accuracy`` is 1 where the success head says what is true, ``solved`` where
 the episode is solved, ``solved_seen`` where it is and the head says so."""
 
 COLUMNS = ("task", "f_g", "decision", "episodes", *MEASURES)
@@ -49,6 +52,7 @@ class RealEpisodes:
     Attributes:
         task: its name.
         seeds: (E,) int64; the noise of a rollout depends on them alone.
+        descriptions: (E,) str, what each episode is about.
         frames: (E, T+1, H, W, 3) uint8.
         actions: (E, T, A) float32 in [-1, 1].
         estimates: (E, T+1, D) float32, true values of the read-outs.
@@ -58,6 +62,7 @@ class RealEpisodes:
 
     task: str
     seeds: np.ndarray
+    descriptions: np.ndarray
     frames: np.ndarray
     actions: np.ndarray
     estimates: np.ndarray
@@ -82,7 +87,7 @@ def choose(
         moments = episodes.episode_start[own][:, None] + np.minimum(np.arange(decisions + 1), lengths[:, None])
         steps = episodes.action_start[own][:, None] + np.minimum(np.arange(decisions), lengths[:, None] - 1)
         flat = (episodes.frames[moments], episodes.actions[steps], episodes.estimates[moments], episodes.success[steps])
-        found.append(RealEpisodes(task, episodes.seed[own], *flat, lengths))
+        found.append(RealEpisodes(task, episodes.seed[own], episodes.descriptions[own], *flat, lengths))
     if max((real.lengths.max(initial=0) for real in found), default=0) < decisions:
         raise UserError(
             f"decisions={decisions}: the data has no {'held-out ' if held_out_only else ''}episode of that length "
@@ -93,7 +98,8 @@ def choose(
 
 def roll_out(simulator: LearnedSimulator, real: RealEpisodes) -> dict[str, np.ndarray]:
     """Each of ``MEASURES`` (E, T) after every decision; NaN where it can't be measured."""
-    state = simulator.begin(real.frames[:, :1], [real.task] * len(real.seeds), real.seeds.tolist())
+    texts = [simulator.checkpoint.told(real.task, description) for description in real.descriptions]
+    state = simulator.begin(real.frames[:, :1], [real.task] * len(real.seeds), real.seeds.tolist(), texts)
     _, outcome = simulator.imagine(state, torch.as_tensor(real.actions, device=simulator.device))
     assert outcome.latents is not None, "the learned simulator always has them"
     truth, names = real.frames[:, 1:], simulator.checkpoint.card.readouts
@@ -104,9 +110,12 @@ def roll_out(simulator: LearnedSimulator, real: RealEpisodes) -> dict[str, np.nd
             return np.full(said.shape, np.nan)
         return error_cm(thing, estimates, real.estimates[:, 1:], names)
 
+    seen = by_picture(simulator.decode(outcome.latents), truth)
+    copied = by_picture(np.broadcast_to(real.frames[:, :1], truth.shape), truth)
     return {
-        "psnr_db": psnr(simulator.decode(outcome.latents), truth),
-        "copy_psnr_db": psnr(np.broadcast_to(real.frames[:, :1], truth.shape), truth),
+        "psnr_db": seen[:, :, 0],
+        "copy_psnr_db": copied[:, :, 0],
+        "further_psnr_db": seen[:, :, 1:].mean(-1) if seen.shape[2] > 1 else np.full(said.shape, np.nan),
         "object_error_cm": error("object"),
         "hand_error_cm": error("hand"),
         "success_accuracy": said == real.success,
@@ -115,15 +124,28 @@ def roll_out(simulator: LearnedSimulator, real: RealEpisodes) -> dict[str, np.nd
     }
 
 
+def by_picture(seen: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """PSNR (E, T, K) of each of the K pictures in frames (E, T, K S, S, 3); NaN of those that no camera filmed."""
+    size = truth.shape[-2]
+    apart = [frames.reshape(*truth.shape[:2], -1, size, size, 3) for frames in (seen, truth)]
+    return np.where(apart[1].any((-3, -2, -1)), psnr(*apart), np.nan)
+
+
 def measure(simulator: LearnedSimulator, real: RealEpisodes) -> list[dict[str, Any]]:
     """A row for every decision."""
     rows, values = [], roll_out(simulator, real)
     for decision in range(real.lengths.max()):
         going_on = real.lengths > decision
-        means = {name: round(float(values[name][going_on, decision].mean()), 3) for name in MEASURES}
+        means = {name: _mean(values[name][going_on, decision]) for name in MEASURES}
         told = {name: "" if np.isnan(mean) else mean for name, mean in means.items()}
         rows.append({"task": real.task, "f_g": 1, "decision": decision + 1, "episodes": int(going_on.sum()), **told})
     return rows
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of those that could be measured."""
+    known = values[~np.isnan(values)]
+    return round(float(known.mean()), 3) if len(known) else np.nan
 
 
 def last_decision(rows: Iterable[Mapping[str, Any]]) -> int:
@@ -144,12 +166,12 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     last = last_decision(rows)
     at_end = [row for row in rows if int(row["decision"]) == last]
     found: dict[str, float] = {"decision": last}
-    for name in MEASURES[:4]:
-        if all(row[name] != "" for row in at_end):
+    for name in QUALITY:
+        if all(row.get(name, "") != "" for row in at_end):
             found[name] = sum(float(row[name]) for row in at_end) / len(at_end)
     if all(row["success_accuracy"] != "" for row in rows):
         counts = np.array([float(row["episodes"]) for row in rows])
-        right, solved, seen = (counts @ np.array([float(row[name]) for row in rows]) for name in MEASURES[4:])
+        right, solved, seen = (counts @ np.array([float(row[name]) for row in rows]) for name in HEAD)
         found |= {"success_accuracy": right / counts.sum(), "never_accuracy": 1 - solved / counts.sum()}
         found |= {"solved_known": seen / solved} if solved else {}
     return found
@@ -158,6 +180,7 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 HEADINGS = {
     "psnr_db": ("PSNR dB", 1, 1),
     "copy_psnr_db": ("PSNR dB, copying the start", 1, 1),
+    "further_psnr_db": ("PSNR dB, further cameras", 1, 1),
     "object_error_cm": ("object cm", 1, 1),
     "hand_error_cm": ("hand cm", 1, 1),
     "success_accuracy": ("success head right, % of frames", 100, 1),

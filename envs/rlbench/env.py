@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.cameras import cameras_of, frame_shape
 from sfvgen_plan.data.rlbench_state import estimates_of, pack_state
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.decisions import check_at_least_one
@@ -26,7 +27,8 @@ DRAWN_VARIATIONS = 5
 class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     """One RLBench task: a decision is one action, executed until the arm has arrived, and leads to one video frame.
 
-    Observation: (size, size, 3) uint8 RGB. Action: (7,) in [-1, 1]: displacement of the gripper's tip along the world's
+    Observation: (H, size, 3) uint8 RGB, the cameras' pictures one above the other. Action: (7,) in [-1, 1]:
+    displacement of the gripper's tip along the world's
     axes (5 cm at 1), rotation vector about them (0.25 rad at 1), gripper (above 0 open, else closed). Reward: 1 after a
     decision that leaves the task solved, else 0. Success does not terminate; the task's own fail condition does, and
     steps after that change nothing. Truncates after ``max_decisions``.
@@ -43,8 +45,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
 
     Args:
         task: an RLBench task, with or without the "rlbench/" prefix.
-        size: height and width of the frames in pixels.
-        camera: front, wrist, overhead, left_shoulder or right_shoulder.
+        size: height and width of the pictures in pixels.
+        camera: front, wrist, overhead, left_shoulder or right_shoulder, or several, such as "front+wrist".
         repeat: 1; a decision takes as many simulator steps as it needs.
         max_decisions: decisions until truncation.
         render_mode: "rgb_array" or None.
@@ -66,7 +68,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self,
         task: str,
         size: int = 128,
-        camera: str = "front",
+        camera: str = FAMILY.camera,
         repeat: int = 1,
         max_decisions: int = 100,
         render_mode: str | None = "rgb_array",
@@ -77,7 +79,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         worker: WorkerSettings | None = None,
     ) -> None:
         check_at_least_one(size=size, repeat=repeat, max_decisions=max_decisions)
-        for name in (camera, *views):
+        filmed = cameras_of(camera)
+        for name in (*filmed, *views):
             if name not in CAMERAS:
                 raise unknown_name("camera", name, CAMERAS)
         self.task = FAMILY.canonical(task)
@@ -88,10 +91,10 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             raise UserError(f"repeat={repeat} has no meaning for RLBench; give 1")
         self.size, self.camera, self.repeat, self.max_decisions = size, camera, repeat, max_decisions
         self.render_mode, self.pixels, self.variation = render_mode, pixels, variation
-        self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self.observation_space = gym.spaces.Box(0, 255, frame_shape(size, camera), np.uint8)
         self.action_space = BOX
         self.settings = worker or WorkerSettings()
-        self._cameras = list(dict.fromkeys([camera, *views])) if pixels else []
+        self._cameras = list(dict.fromkeys([*filmed, *views])) if pixels else []
         self._launch = {"task": plain, "cameras": self._cameras, "size": size}
         self._fresh = plain in NEEDS_FRESH_PROCESS
         self._process: WorkerProcess | None = None
@@ -185,7 +188,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._observe(), reward, self._over, truncated, self._info()
 
     def render(self) -> np.ndarray | None:
-        """The current frame (size, size, 3) uint8; None without a render mode; black without pixels."""
+        """The current frame (H, size, 3) uint8; None without a render mode; black without pixels."""
         return self._observe() if self.render_mode == "rgb_array" else None
 
     def __reduce__(self) -> Any:
@@ -264,7 +267,8 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         self._state = pack_state(np.array(answer["pose"]), answer["open"], np.array(answer["joints"]), self._low_dim)
 
     def _observe(self) -> np.ndarray:
-        return self._frames[0].copy() if self._cameras else np.zeros((self.size, self.size, 3), np.uint8)
+        shape = frame_shape(self.size, self.camera)
+        return self._frames.reshape(-1, *shape[1:])[: shape[0]].copy() if self._cameras else np.zeros(shape, np.uint8)
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -276,7 +280,11 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
             "reward_terms": {},
             "descriptions": tuple(self._descriptions),
             "variation": self._variation_now,
-            "views": {name: self._frames[place].copy() for place, name in enumerate(self._cameras) if place},
+            "views": {
+                name: picture.copy()
+                for name, picture in zip(self._cameras, self._frames, strict=True)
+                if name not in cameras_of(self.camera)
+            },
             "clipped": self._clipped,
             "clips": self._clips,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sfvgen_plan.cameras import SEPARATOR
 from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, instruction_of
 from sfvgen_plan.envs.family import Family
 from sfvgen_plan.envs.memory import return_task
@@ -49,7 +50,7 @@ FAMILY = Family(
     },
     source=SOURCE,
     action_dim=7,
-    camera="front",
+    camera=f"front{SEPARATOR}wrist",
     decisions=50,
     fixed_repeat=True,
     expert="sfvgen_plan.agents.rlbench_return_expert:rlbench_expert",

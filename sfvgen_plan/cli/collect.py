@@ -25,9 +25,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--from",
+        action="append",
         dest="source",
         metavar="DIR",
-        help="play nothing: convert recorded RLBench episodes, or with lerobot:DIR a LeRobot dataset v2 or v3",
+        help="play nothing: convert recorded RLBench episodes, of several folders if given several times; or with "
+        "lerobot:DIR a LeRobot dataset v2 or v3",
     )
     parser.add_argument("--split", default="train", help="of the recorded episodes (default: train)")
     parser.add_argument("--agent", default="", help="who plays, as in eval (default: experts, or nobody)")
@@ -86,14 +88,16 @@ def convert(args: Namespace, out: Output) -> None:
     from sfvgen_plan.data import lerobot, rlbench
 
     with out.progress("episodes") as bar:
-        if args.source.startswith(lerobot.PREFIX):
+        if any(source.startswith(lerobot.PREFIX) for source in args.source):
+            if len(args.source) > 1:
+                raise UserError(f"from={', '.join(args.source)}: give one lerobot:DIR, or several folders of RLBench's")
             frames = {
                 name: getattr(args, name) for name in ("camera", "size", "repeat") if getattr(args, name) is not None
             }
-            folder = args.source.removeprefix(lerobot.PREFIX)
+            folder = args.source[0].removeprefix(lerobot.PREFIX)
             lerobot.convert(folder, args.out, args.task, args.split, on_episode=bar.advance, **frames)
         else:
-            tasks, camera = chosen(args)[0] or None, args.camera or "front"
+            tasks, camera = chosen(args)[0] or None, args.camera or rlbench.CAMERA
             rlbench.convert(args.source, args.out, tasks, args.split, camera, on_episode=bar.advance)
 
 

@@ -49,15 +49,16 @@ class EpisodeArrays:
         estimates: (F, D) float32, the true values of ``source.readouts``.
         state: (F, S) float32, the simulator's own numbers.
         task: (E,) int64, index into ``tasks``.
-        kind: (E,) str, one of ``KINDS`` or ``OWN``; in recorded RLBench episodes also "noise0.6".
+        kind: (E,) str, one of ``KINDS`` or ``OWN``; in recorded RLBench episodes also "noise0.6" and "recover".
         seed: (E,) int64.
         tasks: task names.
         instructions: their instructions, in the same order.
         descriptions: (E,) str, what each episode was about, in the simulator's words. Tasks of RLBench have variations,
             of which their instructions say nothing.
-        camera, size, repeat: how the frames were made: size in pixels, raw steps per decision.
+        camera, size, repeat: how the frames were made: by which camera, or several as in "front+wrist", whose pictures
+            then lie one above the other in a frame; their side in pixels, raw steps per decision.
         source: what the numbers mean: names of the estimates, scale of the reward, licence.
-        sub_goals: texts of parts of episodes.
+        sub_goals: texts of parts of episodes, or of a whole one where its description says more than the instruction.
         sub_goal: (A,) int64, index into ``sub_goals`` of what the decision worked on, -1 where there is but the
             instruction; None for all of them.
         terminated: (E,) bool, the task ended by itself, rather than being cut off; None: all were cut off.
@@ -267,12 +268,16 @@ def _read_arrays(
 
 
 def _read_sub_goals(file: h5py.File, chosen: list[_Entry]) -> tuple[list[str], np.ndarray]:
-    """All texts, sorted, and which of them each decision worked on, -1 for none."""
+    """All texts, sorted, and which of them each decision worked on, -1 for none. An episode without sub-goals has one
+    where its description says more than the task's instruction."""
     told: list[tuple[list[str], np.ndarray]] = []
     for entry in chosen:
         group = file[f"episode_{entry.index}"]
         texts = json.loads(group.attrs.get("sub_goals", "[]"))
-        told.append((texts, group["infos/sub_goal"][:-1] if texts else np.full(entry.decisions, -1)))
+        index = group["infos/sub_goal"][:-1] if texts else np.full(entry.decisions, -1)
+        if not texts and entry.description != entry.instruction:
+            texts, index = [entry.description], np.zeros(entry.decisions, np.int64)
+        told.append((texts, index))
     known = sorted({text for texts, _ in told for text in texts})
     place = {text: number for number, text in enumerate(known)}
     # The last row, which -1 finds, stands for no text.

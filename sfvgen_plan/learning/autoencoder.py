@@ -6,8 +6,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from sfvgen_plan.cameras import pictures
 from sfvgen_plan.learning.data import TrainingData, pick, spread
 from sfvgen_plan.learning.recipe import AutoencoderLoss
+from sfvgen_plan.model.pipeline import apart, stacked
 
 
 class Readout(nn.Module):
@@ -38,16 +40,16 @@ class AutoencoderObjective(nn.Module):
 
     def forward(self, frames: Tensor, background: Tensor, estimates: Tensor, eps: Tensor) -> dict[str, Tensor]:
         """frames, background (B, 3, H, W) uint8; unit-scale estimates (B, D); eps: latent-shaped noise."""
-        weights = self.weights
-        pixels = frames.float() / 127.5 - 1
-        differs = (pixels - (background.float() / 127.5 - 1)).abs().amax(1, keepdim=True) > 0.1
+        weights, count = self.weights, pictures(*frames.shape[-2:])
+        pixels = apart(frames, count).float() / 127.5 - 1
+        differs = (pixels - (apart(background, count).float() / 127.5 - 1)).abs().amax(1, keepdim=True) > 0.1
         posterior = self.vae.encode(pixels, return_dict=False)[0]
-        decoded = self.vae.decode(posterior.mean + posterior.std * eps, return_dict=False)[0].float()
+        decoded = self.vae.decode(posterior.mean + posterior.std * apart(eps, count), return_dict=False)[0].float()
         error = decoded - pixels
         each = error.abs() + error.square() + weights.large * error.pow(4)
         reconstruction = ((1 + weights.foreground * differs) * each).mean()
         divergence = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).float().mean()
-        gap = self.readout(posterior.mean).float()[:, : estimates.shape[1]] - estimates
+        gap = self.readout(stacked(posterior.mean, count)).float()[:, : estimates.shape[1]] - estimates
         state = gap.square().sum() / max(1, gap.numel())
         return {
             "loss": reconstruction + weights.kl * divergence + weights.readout * state,
@@ -107,9 +109,10 @@ def task_backgrounds(data: TrainingData, samples: int = 101) -> Tensor:
 def set_latent_scale(vae: AutoencoderKL, data: TrainingData, samples: int = 4096) -> None:
     """Store per-channel mean and standard deviation of the latents in the autoencoder's config."""
     chosen = spread(data.indices(~data.held_out), samples)
+    frames = data.frames[chosen].movedim(-1, 1)
     parts = [
-        vae.encode(part.movedim(-1, 1).to(vae.dtype) / 127.5 - 1, return_dict=False)[0].mode()
-        for part in data.frames[chosen].split(256)
+        vae.encode(part.to(vae.dtype) / 127.5 - 1, return_dict=False)[0].mode()
+        for part in apart(frames, pictures(*frames.shape[-2:])).split(256)
     ]
     latents = torch.cat(parts).float().movedim(1, -1).flatten(0, -2)
     vae.register_to_config(latents_mean=latents.mean(0).tolist(), latents_std=latents.std(0).clamp_min(1e-4).tolist())

@@ -95,6 +95,8 @@ class VideoSettings:
             written while training.
         rarity: how much more often windows begin in states that the data has little of: 0 not at all, 1 so that all
             states are seen as often.
+        success_rarity: how much more solved frames weigh in the success head's loss: 0 as much as others, 1 so that
+            all of them together weigh as much as all others together.
         gamma: discount per decision of the value.
         expectile: above 0.5 the value leans to the better of the actions seen in a state (IQL, Kostrikov et al. 2022).
         success_share: progress is that share of success, and the rest of reward; reward alone where nothing succeeded.
@@ -121,6 +123,7 @@ class VideoSettings:
     shown: int = 4
     loop: bool = True
     rarity: float = 0.0
+    success_rarity: float = 0.0
     gamma: float = 0.95
     expectile: float = 0.8
     success_share: float = 0.5
@@ -137,7 +140,8 @@ class VideoSettings:
     def __post_init__(self) -> None:
         check_number("frames", self.frames, 2)
         check_number("shown", self.shown, 1)
-        for name in ("drop_action", "drop_text", "dream", "rarity", "gamma", "expectile", "success_share", "steady"):
+        shares = ("drop_action", "drop_text", "dream", "rarity", "success_rarity", "gamma", "expectile", "success_share")
+        for name in (*shares, "steady"):
             check_number(name, getattr(self, name), 0, 1)
         heads = ("estimates", "reward", "success", "termination", "value", "prior", "inverse", "beginning")
         for name in ("context_noise", "dream_from", *heads):

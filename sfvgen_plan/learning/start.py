@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from sfvgen_plan.cameras import cameras_of
 from sfvgen_plan.catalogue import find_checkpoint
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.learning.recipe import Recipe
@@ -76,7 +77,8 @@ def first_pipeline(
         pipeline.register_modules(tokenizer=tokenizer, text_encoder=encoder)
     else:
         sizes = {**asdict(recipe.model), "transformer": recipe.model.transformer.chosen()}
-        pipeline = build_pipeline(texts, card.size, card.action_dim, readouts, **sizes)
+        cameras = len(cameras_of(card.camera))
+        pipeline = build_pipeline(texts, card.size, card.action_dim, readouts, **sizes, cameras=cameras)
         pipeline.set_progress_bar_config(disable=True)
     cosine = fit_text_encoder(pipeline.tokenizer, pipeline.text_encoder, texts, recipe.text_steps, seed)
     logger.info("text encoder: largest cosine between two texts %.3f", cosine)
@@ -104,7 +106,7 @@ def _modelscope_pipeline(base: str, action_dim: int) -> SlowFastVGenPipeline:
 def _going_on(start: Checkpoint, card: CheckpointCard, recipe: Recipe) -> SlowFastVGenPipeline:
     """The networks of ``start``, which learn again, with new memory layers if the recipe has them and ``start`` has
     none; the units of their numbers and latents stay as they are."""
-    for name in ("size", "action_dim", "readouts"):
+    for name in ("frame_shape", "action_dim", "readouts"):
         theirs, ours = getattr(start.card, name), getattr(card, name)
         if theirs != ours:
             raise UserError(

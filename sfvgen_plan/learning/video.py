@@ -27,6 +27,8 @@ class VideoObjective(nn.Module):
     def __init__(self, network: VideoTransformer, settings: VideoSettings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
+        self.solved = 1.0
+        """Weight of solved frames in the success head's loss."""
 
     def forward(
         self,
@@ -64,11 +66,12 @@ class VideoObjective(nn.Module):
         few_proposed = network.prior10(features.detach()).float()
         between = network.between(features[:, :-1], features[:, 1:])
         unknown = (real * led * (1 - given))[:, 1:]
+        weighed = real * led * (1 + (self.solved - 1) * success)
         losses = {
             "denoising": denoising,
             "state": mean((said.estimates - estimates).square().sum(-1) / max(1, estimates.shape[-1]), real),
             "reward": mean((said.reward - reward).square(), real * led),
-            "success": mean(cross_entropy(said.success, success, reduction="none"), real * led),
+            "success": mean(cross_entropy(said.success, success, reduction="none"), weighed),
             "termination": mean(cross_entropy(said.termination, terminated, reduction="none"), real * led),
             "value": mean(lean * gap.square(), follows),
             "prior": mean((proposed - expert).square().mean(-1), real * has_expert * telling),
@@ -124,6 +127,9 @@ class VideoStage:
         mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
         self.units = (data.estimates - mean_) / std
         reward = data.reward / config.reward_scale
+        solved = data.success[(data.labelled > 0) & ~data.held_out]
+        rareness = max(1.0, len(solved) / max(1.0, float(solved.sum())) - 1)
+        objective.solved = rareness**settings.success_rarity
         share = settings.success_share if bool(data.success.any()) else 0.0
         progress = share * data.success + (1 - share) * reward
         number = torch.arange(len(data.task), device=data.task.device)

@@ -45,15 +45,16 @@ def build_pipeline(
     latent_channels: int = 16,
     text_dim: int = 64,
     transformer: Mapping[str, Any] | None = None,
+    cameras: int = 1,
 ) -> SlowFastVGenPipeline:
     """An untrained pipeline; the defaults are those of the bundled checkpoint.
 
-    ``transformer``: what its ``VideoTransformer`` differs in from the defaults.
+    ``transformer``: what its ``VideoTransformer`` differs in from the defaults. ``cameras``: pictures in a frame.
     """
     tokenizer, text_encoder = text_networks(instructions, text_dim)
     side = size // 2 ** (len(autoencoder_widths) - 1)
     sizes: dict[str, Any] = {
-        "height": side,
+        "height": side * cameras,
         "width": side,
         "latent_channels": latent_channels,
         "action_dim": action_dim,

@@ -16,8 +16,8 @@ def model_card(card: CheckpointCard) -> str:
     lines = [
         "# SlowFast-VGen checkpoint",
         "",
-        f"Frames of {card.size} x {card.size} pixels from the camera `{card.camera}`; one decision is one action held "
-        f"for {card.repeat} raw simulator steps.",
+        f"Pictures of {card.size} x {card.size} pixels from the camera `{card.camera}`; one decision is one action "
+        f"held for {card.repeat} raw simulator steps.",
         f"Heads read reward, success, value and these numbers out of a frame: {', '.join(card.readouts)}."
         if card.readouts
         else "A plain video model, without heads that agents could plan with.",

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfvgen_plan.actions import Actions
+from sfvgen_plan.cameras import frame_shape
 from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint
 from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.card import model_card
@@ -35,7 +36,8 @@ class CheckpointCard:
 
     Attributes:
         tasks: task name -> instruction, in training order.
-        size, camera, repeat: the frames' side in pixels, the camera, raw simulator steps per decision.
+        size, camera, repeat: side of the pictures in pixels, the camera, or several as in "front+wrist", raw simulator
+            steps per decision.
         raw_steps_per_second: of the simulator.
         action_dim: numbers in an action.
         reward_scale: the largest size of a decision's reward.
@@ -58,6 +60,11 @@ class CheckpointCard:
     sub_goals: list[str] = field(default_factory=list)
     actions: dict[str, Any] | None = None
     terminates: bool = False
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3); the pictures of several cameras lie one above the other."""
+        return frame_shape(self.size, self.camera)
 
 
 @dataclass(frozen=True)
@@ -83,13 +90,18 @@ class Checkpoint:
 
     @property
     def size(self) -> int:
-        """Side of the frames in pixels."""
+        """Side of the pictures in pixels."""
         return self.card.size
 
     @property
     def camera(self) -> str:
-        """Camera that the frames come from."""
+        """Camera that the frames come from, or several: "front+wrist"."""
         return self.card.camera
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of its frames."""
+        return self.card.frame_shape
 
     @property
     def repeat(self) -> int:
@@ -124,6 +136,11 @@ class Checkpoint:
                 "choose one of those, another checkpoint, or train one on it with sfvgen-plan train"
             )
         return self.tasks.index(task)
+
+    def told(self, task: str, description: str) -> str:
+        """What an episode of a task is told: its own ``description`` if that is known from training, else the task's
+        instruction."""
+        return description if description in self.card.sub_goals else self.card.tasks[task]
 
     def check_fits(self, tasks: Iterable[str], frames: Any, named: str, remedy: str) -> None:
         """Refuse what it was not trained for.

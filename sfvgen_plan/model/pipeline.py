@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, UNet3DConditionModel
 from torch import Tensor
 
+from sfvgen_plan.cameras import pictures
 from sfvgen_plan.model import diffusion
 from sfvgen_plan.model.noise import normal
 from sfvgen_plan.model.text import encode_text
@@ -78,29 +79,31 @@ class SlowFastVGenPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def encode(self, frames: np.ndarray | Tensor, batch: int = 256) -> Tensor:
-        """Frames (..., H, W, 3) uint8 -> standardised latents (..., C, h, w) float32."""
+        """Frames (..., H, W, 3) uint8 -> standardised latents (..., C, h, w) float32. Each of several square pictures
+        one above the other is encoded by itself."""
         frames = torch.as_tensor(frames)
-        lead = frames.shape[:-3]
+        lead, (height, width) = frames.shape[:-3], frames.shape[-3:-1]
+        count = pictures(height, width)
         parts = []
-        for part in frames.reshape(-1, *frames.shape[-3:]).split(batch):
+        for part in frames.reshape(-1, height // count, width, 3).split(batch):
             pixels = part.to(self.vae.device).movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
             parts.append(self.vae.encode(pixels, return_dict=False)[0].mode().float())
-        latents = self.standardise(torch.cat(parts))
+        latents = stacked(self.standardise(torch.cat(parts)), count)
         return latents.reshape(*lead, *latents.shape[1:])
 
     @torch.no_grad()
     def decode(self, latents: Tensor, batch: int = 512) -> np.ndarray:
         """Standardised latents (..., C, h, w) -> frames (..., H, W, 3) uint8."""
-        lead = latents.shape[:-3]
+        lead, count = latents.shape[:-3], pictures(*latents.shape[-2:])
         parts = []
-        for part in latents.reshape(-1, *latents.shape[-3:]).split(batch):
+        for part in apart(latents.reshape(-1, *latents.shape[-3:]), count).split(batch):
             pixels = self.vae.decode(self.standardise(part, inverse=True).to(self.vae.dtype), return_dict=False)[0]
             bytes_ = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
             parts.append(bytes_.movedim(1, -1).contiguous())
         frames = torch.cat(parts)
         if frames.is_cuda:  # pinned memory is given again by its allocator, where fresh pages cost more than the copy
             frames = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=True).copy_(frames)
-        return frames.reshape(*lead, *frames.shape[1:]).numpy()
+        return frames.reshape(*lead, count * frames.shape[1], *frames.shape[2:]).numpy()
 
     def standardise(self, latents: Tensor, inverse: bool = False) -> Tensor:
         """Autoencoder latents (B, C, h, w) to unit variance per channel, or back."""
@@ -179,3 +182,13 @@ class SlowFastVGenPipeline(DiffusionPipeline):
         video = imaginer.imagine(state, actions)[1].latents
         assert video is not None, "a transformer always tells them"
         return self.decode(video)
+
+
+def apart(images: Tensor, count: int) -> Tensor:
+    """(B, C, K H, W) -> (B K, C, H, W): ``count`` pictures that lie one above the other, each by itself."""
+    return images.unflatten(2, (count, -1)).movedim(2, 1).flatten(0, 1)
+
+
+def stacked(images: Tensor, count: int) -> Tensor:
+    """(B K, C, H, W) -> (B, C, K H, W): the reverse of ``apart``."""
+    return images.unflatten(0, (-1, count)).movedim(1, 2).flatten(2, 3)

@@ -132,7 +132,7 @@ def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path: Path, c
     np.testing.assert_array_equal(one.actions, two.actions)
     assert said["decisions"] == len(one.actions)
     assert one.actions.shape[1] == 7
-    assert (one.camera, one.repeat, one.tasks) == ("front", 1, ["rlbench/reach_target"])
+    assert (one.camera, one.repeat, one.tasks) == ("front+wrist", 1, ["rlbench/reach_target"])
     assert one.seed.tolist() == [100_000, 100_001, 100_002, 100_003]
     clean = np.flatnonzero(one.kind == "clean")
     ends = one.action_start[clean] + one.lengths[clean] - 1

@@ -11,8 +11,10 @@ from recordings import write_recording
 
 from sfvgen_plan.benchmarks.fidelity.open_loop import (
     COLUMNS,
+    HEAD,
     MEASURES,
     RealEpisodes,
+    by_picture,
     choose,
     held_out_data,
     lines,
@@ -49,11 +51,12 @@ class Omniscient:
 
     def __init__(self, real, offset=0.0, names=READOUTS):
         self.real, self.offset = real, offset
-        self.checkpoint = SimpleNamespace(card=SimpleNamespace(readouts=list(names)))
+        self.checkpoint = SimpleNamespace(card=SimpleNamespace(readouts=list(names)), told="{0}: {1}".format)
 
-    def begin(self, frames, tasks, seeds):
+    def begin(self, frames, tasks, seeds, texts):
         assert (frames[:, 0] == self.real.frames[:, 0]).all()
         assert (tasks, seeds) == ([self.real.task] * len(frames), self.real.seeds.tolist())
+        assert texts == [f"{self.real.task}: {description}" for description in self.real.descriptions]
 
     def imagine(self, state, actions):
         assert (actions.numpy() == self.real.actions).all()
@@ -88,13 +91,26 @@ def test_episodes_that_end_early_count_as_far_as_they_go():
     frames, actions, estimates = (random.uniform(0, 1, shape).astype(np.float32) for shape in shapes)
     estimates[:, 2, 0] = 0.7, 0.2  # said to be solved, and not
     solved = np.array([[0, 1, 1, 1], [0, 0, 0, 1]], bool)
-    lengths = np.array([2, 4])
-    real = RealEpisodes("rlbench/a", np.arange(2), (255 * frames).astype(np.uint8), actions, estimates, solved, lengths)
+    lengths, pictures = np.array([2, 4]), (255 * frames).astype(np.uint8)
+    about = np.array(["one", "two"])
+    real = RealEpisodes("rlbench/a", np.arange(2), about, pictures, actions, estimates, solved, lengths)
     rows = measure(Omniscient(real, names=("hand_x", "hand_y", "hand_z", "joint_1", "joint_2")), real)
     assert [(row["decision"], row["episodes"]) for row in rows] == [(1, 2), (2, 2), (3, 1), (4, 1)]
     assert tuple(rows[0]) == COLUMNS
     assert {(row["f_g"], row["object_error_cm"], row["hand_error_cm"] == "") for row in rows} == {(1, "", False)}
-    assert [rows[1][name] for name in MEASURES[4:]] == [1.0, 0.5, 0.5]
+    assert [rows[1][name] for name in HEAD] == [1.0, 0.5, 0.5]
+
+
+def test_pictures_of_two_cameras_are_compared_each_by_itself():
+    truth = np.full((1, 2, 16, 8, 3), 100, np.uint8)
+    truth[0, 1, 8:] = 0  # this one was not filmed
+    seen = truth.copy()
+    seen[:, :, :8] += 10
+    seen[:, :, 8:] += 20
+    apart = by_picture(seen, truth)
+    assert apart.shape == (1, 2, 2)
+    np.testing.assert_allclose(apart[0, 0], [20 * np.log10(255 / 10), 20 * np.log10(255 / 20)], rtol=1e-5)
+    assert np.isnan(apart[0, 1, 1])
 
 
 def test_a_learned_simulator_is_measured_alike_alone_and_with_others(episodes, small_checkpoint):
@@ -127,8 +143,8 @@ def test_all_episodes_of_a_test_split_are_played(tmp_path):
     recordings = tmp_path / "recordings"
     recordings.mkdir()
     write_recording(recordings, "close_box", 0)
-    convert(recordings, tmp_path / "set", split="test")
-    convert(recordings, tmp_path / "training")
+    convert([recordings], tmp_path / "set", split="test")
+    convert([recordings], tmp_path / "training")
     found, held_out_only = held_out_data(tmp_path / "set", None, False)
     assert found.lengths.tolist() == [4]  # the last of four
     assert not held_out_only

@@ -21,14 +21,14 @@ from sfvgen_plan.errors import UserError
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     write_recording(folder, "close_box", 0, difference=0.5)
-    write_recording(folder, "take_lid_off_saucepan", 1, difference=0.5)
+    write_recording(folder, "take_lid_off_saucepan", 1, difference=0.5, cameras=("front", "wrist"))
     return folder
 
 
 @pytest.fixture(scope="module")
 def converted(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sets") / "set"
-    assert convert(recordings, out) == 5
+    assert convert([recordings], out, camera="front") == 6
     return out
 
 
@@ -36,16 +36,13 @@ def test_the_training_split_is_a_dataset_that_minari_reads(converted: Path):
     episodes = load_episodes(converted)
     assert episodes.tasks == ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
     assert episodes.instructions == ["close box", "take lid off saucepan"]
-    assert episodes.descriptions.tolist()[:3] == [
-        "close_box, variation 0",
-        "close_box, variation 1",
-        "take_lid_off_saucepan, variation 0",
-    ]
-    # The third episode of close_box is another scene than its expert solved; the lid's order of objects means nothing.
-    assert episodes.lengths.tolist() == [3, 5, 3, 5, 2]
-    assert episodes.task.tolist() == [0, 0, 1, 1, 1]
-    assert episodes.kind.tolist() == ["clean", "noise0.3", "clean", "noise0.3", "noise0.6"]
-    assert episodes.actions.shape == (18, 7)
+    told = [f"{task}, variation {n}" for task in ("close_box", "take_lid_off_saucepan") for n in range(3)]
+    assert episodes.descriptions.tolist() == told
+    assert [episodes.sub_goals[n] for n in episodes.sub_goal[episodes.action_start]] == told
+    assert episodes.lengths.tolist() == [3, 5, 2, 3, 5, 2]
+    assert episodes.task.tolist() == [0, 0, 0, 1, 1, 1]
+    assert episodes.kind.tolist() == 2 * ["clean", "noise0.3", "noise0.6"]
+    assert episodes.actions.shape == (20, 7)
     assert (episodes.camera, episodes.size, episodes.repeat) == ("front", SIZE, 1)
     assert "non-commercial" in read_metadata(converted)["collection"]["source"]["licence"]
     first = minari.MinariDataset(converted)[0]
@@ -64,8 +61,51 @@ def test_frames_and_numbers_of_a_moment_belong_together(converted: Path):
         first = episodes.actions[steps][0, 0] * 100  # row of the file, without the frames that lead nowhere
         earlier = [length for length in LENGTHS if sum(LENGTHS[: LENGTHS.index(length) + 1]) <= first + 0.5]
         assert round(float(first)) + len(earlier) == places[start]
-    np.testing.assert_allclose(episodes.expert_actions, 2 * episodes.actions, rtol=1e-6)
-    assert np.flatnonzero(episodes.success).tolist() == [2, 10]
+    # The third episode of close_box is another scene than its expert solved; the lid's order of objects means nothing.
+    advised = np.delete(np.arange(20), [8, 9])
+    assert np.isnan(episodes.expert_actions[8:10]).all()
+    np.testing.assert_allclose(episodes.expert_actions[advised], 2 * episodes.actions[advised], rtol=1e-6)
+    assert np.flatnonzero(episodes.success).tolist() == [2, 12]
+
+
+def test_pictures_of_both_cameras_lie_one_above_the_other(recordings: Path, tmp_path: Path):
+    assert convert([recordings], tmp_path / "set") == 6
+    episodes = load_episodes(tmp_path / "set")
+    assert episodes.camera == "front+wrist"
+    assert episodes.frames.shape[1:] == (2 * SIZE, SIZE, 3)
+    front, wrist = (half.mean((1, 2, 3)) for half in np.split(episodes.frames, 2, axis=1))
+    task = np.repeat(episodes.task, episodes.lengths + 1)
+    np.testing.assert_allclose(wrist[task == 1], front[task == 1] + 20, atol=2)
+    assert not wrist[task == 0].any()  # which nobody filmed
+
+
+def test_recordings_of_several_folders_are_one_dataset(recordings: Path, tmp_path: Path):
+    more = tmp_path / "more"
+    more.mkdir()
+    write_recording(more, "close_box", 0)
+    assert convert([recordings, more], tmp_path / "set", camera="front") == 9
+    episodes = load_episodes(tmp_path / "set")
+    assert episodes.tasks == ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
+    assert episodes.lengths.tolist() == [3, 5, 2, 3, 5, 2, 3, 5, 2]
+
+
+def test_advice_that_is_no_solution_is_left_out(tmp_path: Path):
+    """Of episodes of 3, 5, 2 and 4 decisions, whose things move in the second, third, never and at once."""
+    places = np.concatenate([[0, 0, 1, 1], [0, 0, 0, 1, 1, 0], [0, 0, 0], [0, 1, 1, 1, 1]])
+    write_recording(
+        tmp_path,
+        "close_box",
+        0,
+        task_low_dim_state=np.stack([places, np.resize([1, -1], len(places))], 1).astype(np.float32),
+        episode_success=np.array([False, True, False, True]),
+        split=np.array(["train"] * 4),
+        kind=np.array(["clean", "recover", "random", "recover"]),
+        recover_noise_start=np.array([-1, 0, -1, 1]),
+        recover_replan=np.array([-1, 4, -1, 3]),
+    )
+    convert([tmp_path], tmp_path / "set")
+    advised = np.isfinite(load_episodes(tmp_path / "set").expert_actions).all(1)
+    assert advised.astype(int).tolist() == [*[1, 1, 0], *[1, 1, 1, 0, 1], *[1, 1], *[1, 0, 0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +118,7 @@ def test_frames_and_numbers_of_a_moment_belong_together(converted: Path):
 )
 def test_what_there_is_not_is_named(recordings: Path, tmp_path: Path, arguments: dict, message: str):
     with pytest.raises(UserError, match=message):
-        convert(recordings, tmp_path / "set", **arguments)
+        convert([recordings], tmp_path / "set", **arguments)
 
 
 def test_damaged_files_are_named_and_leave_nothing(recordings: Path, tmp_path: Path):
@@ -86,12 +126,12 @@ def test_damaged_files_are_named_and_leave_nothing(recordings: Path, tmp_path: P
     for file in recordings.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: -2000 if file.name == "close_box_front.mp4" else None])
     with pytest.raises(UserError, match=r"close_box_front\.mp4"):
-        convert(tmp_path, out, tasks=["close_box"])
+        convert([tmp_path], out, tasks=["close_box"])
     (tmp_path / "close_box.npz").write_bytes(b"PK nonsense")
     with pytest.raises(UserError, match=r"close_box\.npz' is damaged"):
-        convert(tmp_path, out, tasks=["close_box"])
+        convert([tmp_path], out, tasks=["close_box"])
     with pytest.raises(UserError, match="no RLBench recordings"):
-        convert(tmp_path / "nothing", out)
+        convert([tmp_path / "nothing"], out)
     assert not out.exists()
 
 

@@ -117,6 +117,11 @@ def test_motion_out_of_the_workspace_is_cut_and_counted(reach: RLBenchEnv):
 
 
 def test_further_cameras_and_no_camera_at_all(fake_rlbench: pytest.MonkeyPatch):
+    both = RLBenchEnv("reach_target", size=64)
+    pair, info = both.reset(seed=3)
+    assert both.observation_space.contains(pair)
+    assert pair.shape == (128, 64, 3) and info["views"] == {}
+    both.close()
     env = RLBenchEnv("reach_target", size=64, camera="wrist", views=["front"])
     frame, info = env.reset(seed=0)
     assert set(info["views"]) == {"front"}

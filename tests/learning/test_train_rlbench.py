@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, SOURCE, estimates_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
 from sfvgen_plan.settings import compose
 
@@ -24,9 +26,10 @@ def episode(seed: int) -> StagedEpisode:
     pose = np.concatenate([random.uniform(0, 1, (count, 3)), np.tile([0, 0, 0, 1.0], (count, 1))], axis=1)
     state = pack_state(pose, np.ones(count), np.zeros((count, 7)), np.zeros((count, 3)))
     return StagedEpisode.from_frames(
-        random.integers(0, 256, (count, 32, 32, 3), np.uint8),
+        random.integers(0, 256, (count, 64, 32, 3), np.uint8),
         task=TASK,
         instruction="reach target",
+        description="reach the red target",
         kind="clean",
         seed=seed,
         state=state,
@@ -41,7 +44,7 @@ def episode(seed: int) -> StagedEpisode:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, train_in_steps: Callable[..., Path]) -> Checkpoint:
     folder = tmp_path_factory.mktemp("rlbench")
-    settings = {"camera": "front", "size": 32, "repeat": 1, "split": "train", "source": SOURCE.as_dict()}
+    settings = {"camera": "front+wrist", "size": 32, "repeat": 1, "split": "train", "source": SOURCE.as_dict()}
     write_dataset(folder / "data", "recorded", [episode(1001 + n) for n in range(4)], settings)
     return load_checkpoint(train_in_steps(folder / "data", folder / "out", "train.mirror=true"))
 
@@ -52,6 +55,29 @@ def test_the_numbers_are_rlbenchs(checkpoint: Checkpoint) -> None:
     assert card.raw_steps_per_second == SOURCE.raw_steps_per_second
     mean = dict(zip(ESTIMATE_NAMES, checkpoint.pipeline.transformer.config.estimate_mean, strict=True))
     assert mean["hand_y"] == pytest.approx(0, abs=1e-6) and mean["hand_x"] > 0.2  # as in a mirror, too
+
+
+def test_both_cameras_are_seen_encoded_alike_and_imagined(checkpoint: Checkpoint) -> None:
+    assert checkpoint.frame_shape == (64, 32, 3)
+    simulator = checkpoint.simulator(exact=True)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 1, 64, 32, 3), np.uint8)
+    latents = simulator.encode(frames)
+    exchanged = simulator.encode(np.concatenate([frames[:, :, 32:], frames[:, :, :32]], 2))
+    side = latents.shape[-1]
+    assert latents.shape[-2] == 2 * side
+    torch.testing.assert_close(exchanged[..., :side, :], latents[..., side:, :])
+    state = simulator.begin(frames, [TASK], [0], ["reach the red target"])
+    state, outcome = simulator.imagine(state, torch.zeros(1, 2, 7))
+    assert simulator.decode(outcome.latents).shape == (1, 2, 64, 32, 3)
+    simulator.observe(state, frames, torch.zeros(1, 1, 7))
+    with pytest.raises(UserError, match=r"\(1, P, 64, 32, 3\) uint8 from camera 'front\+wrist'"):
+        simulator.begin(frames[:, :, :32], [TASK], [0])
+
+
+def test_an_episodes_own_description_is_known(checkpoint: Checkpoint) -> None:
+    assert checkpoint.card.sub_goals == ["reach the red target"]
+    assert checkpoint.told(TASK, "reach the red target") == "reach the red target"
+    assert checkpoint.told(TASK, "reach the pink target") == "reach target"
 
 
 def test_the_card_carries_the_licence_of_the_data(checkpoint: Checkpoint) -> None:
