@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, Stateless
+from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, Stateless, tell
 from sfvgen_plan.errors import UserError
 
 Kind = Literal["single", "batch", "env"]
@@ -166,6 +166,10 @@ class SingleAgent:
 
     def reset(self, task: str, seed: int) -> None:
         self.batch.reset([0], [task], [seed])
+
+    def told(self, text: str) -> None:
+        """What the new episode is about."""
+        tell(self.batch, [0], [text])
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         return self.batch.act([0], np.asarray(observation)[None])

@@ -69,6 +69,13 @@ class EnvAgent(Protocol):
         """Cost of the episode so far."""
 
 
+def tell(agent: Any, lanes: Sequence[int], texts: Sequence[str]) -> None:
+    """What the new episodes in ``lanes`` are about, in the simulator's words, for agents that can be ``told`` of it."""
+    told = getattr(agent, "told", None)
+    if told is not None:
+        told(lanes, texts)
+
+
 class Stateless:
     """What agents have in common that keep nothing of an episode and plan nothing: they need but ``act``."""
 

@@ -37,7 +37,8 @@ def trusted(checkpoint: Checkpoint, episodes: EpisodeArrays, longest: int) -> in
     steps = np.stack([episodes.action_start[e] + t + np.arange(longest) for e, t in chosen])
     simulator = checkpoint.simulator()
     tasks = [episodes.tasks[episodes.task[e]] for e, _ in chosen]
-    state = simulator.begin(frames, tasks, list(range(len(chosen))))
+    texts = [checkpoint.told(task, episodes.descriptions[e]) for task, (e, _) in zip(tasks, chosen, strict=True)]
+    state = simulator.begin(frames, tasks, list(range(len(chosen))), texts)
     actions = torch.from_numpy(episodes.actions[steps]).to(simulator.device)
     imagined = simulator.imagine(state, actions)[1].reward.float().cpu().numpy()
     real = episodes.reward[steps]

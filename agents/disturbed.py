@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sfvgen_plan.agents.base import BatchAgent, PlanCost
+from sfvgen_plan.agents.base import BatchAgent, PlanCost, tell
 from sfvgen_plan.agents.lanes import FollowingAgent
 from sfvgen_plan.agents.noise import Stream, generator
 from sfvgen_plan.errors import UserError
@@ -38,6 +38,9 @@ class DisturbedAgent:
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         self.agent.reset(lanes, tasks, seeds)
         self._next.update({int(lane): (int(seed), 0) for lane, seed in zip(lanes, seeds, strict=True)})
+
+    def told(self, lanes: Sequence[int], texts: Sequence[str]) -> None:
+        tell(self.agent, lanes, texts)
 
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         answered = np.asarray(self.agent.act(lanes, frames), np.float32)

@@ -78,6 +78,12 @@ class Lanes:
                 raise UserError(f"seed={seed} must be at least 0")
             self._lanes[int(lane)] = Lane(task, int(seed))
 
+    def told(self, lanes: Sequence[int], texts: Sequence[str]) -> None:
+        """What the new episodes in ``lanes`` are about, which is followed where the model knows the text."""
+        for lane, text in zip(lanes, texts, strict=True):
+            if text in getattr(self.sub_goals, "known", ()):
+                self[lane].schedule = ((text, 1),)
+
     def __getitem__(self, lane: int) -> Lane:
         try:
             return self._lanes[int(lane)]
@@ -163,6 +169,10 @@ class FollowingAgent:
     def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Start new episodes in ``lanes``."""
         self.lanes.reset(lanes, tasks, seeds)
+
+    def told(self, lanes: Sequence[int], texts: Sequence[str]) -> None:
+        """What the new episodes in ``lanes`` are about, in the simulator's words."""
+        self.lanes.told(lanes, texts)
 
     def executed(self, lanes: Sequence[int], actions: np.ndarray) -> None:
         """Say that actions (E, A) are executed in these lanes instead of those that ``act`` answered last."""

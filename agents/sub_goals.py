@@ -34,10 +34,12 @@ def checked(schedule: Schedule, task: str) -> Schedule:
 
 
 class RuleSubGoals:
-    """Those of ``tasks`` are split as the environment's ``info`` says, too. Others: their one instruction."""
+    """Those of ``tasks`` are split as the environment's ``info`` says, too. Others: their one instruction, or an
+    episode's own description, if it is ``known``."""
 
     def __init__(self, checkpoint: Checkpoint, tasks: Collection[str] = TASKS) -> None:
         self.card, self.tasks = checkpoint.card, tasks
+        self.known = frozenset(checkpoint.card.sub_goals)
 
     def split(self, task: str, seed: int, picture: Callable[[], np.ndarray]) -> Schedule:
         """See ``SubGoals``."""

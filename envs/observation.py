@@ -48,9 +48,13 @@ class Observer:
         self._mean = np.asarray(config.estimate_mean, np.float32)
         self._std = np.asarray(config.estimate_std, np.float32)
 
-    def begin(self, frames: np.ndarray, tasks: Sequence[str]) -> Imagination:
-        """Follow E real episodes from their first frames (E, H, W, 3) uint8 on."""
-        return self.simulator.begin(frames[:, None], tasks, [0] * len(frames), self.texts(tasks, [0] * len(frames)))
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], about: Sequence[str]) -> Imagination:
+        """Follow E real episodes from their first frames (E, H, W, 3) uint8 on; ``about``: their instructions in the
+        simulator's words."""
+        texts = self.texts(tasks, [0] * len(frames))
+        if texts is None:
+            texts = [self.simulator.checkpoint.told(task, text) for task, text in zip(tasks, about, strict=True)]
+        return self.simulator.begin(frames[:, None], tasks, [0] * len(frames), texts)
 
     def observe(self, state: Imagination, frames: np.ndarray, actions: np.ndarray) -> Imagination:
         """The same episodes after actions (E, ...) of the environment, which led to frames (E, H, W, 3) uint8."""
@@ -150,7 +154,7 @@ class CheckpointObservation(gym.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.n
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         frame, info = self.env.reset(seed=seed, options=options)
-        self._state = self._observer.begin(frame[None], [self._task])
+        self._state = self._observer.begin(frame[None], [self._task], [str(info.get("instruction", ""))])
         return self._observer.of(self._state)[0], info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, Any, bool, bool, dict]:

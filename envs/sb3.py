@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.simulation import as_long
 
 _LAID_OUT = ("final_obs", "final_info")
@@ -129,7 +130,7 @@ class CheckpointVecEnv(VecEnvWrapper):
         frames: Any = self.venv.reset()
         if self._observer.obs_mode == "pixels":
             return frames
-        self._state = self._observer.begin(frames, [self._task] * len(frames))
+        self._state = self._begun(frames, range(len(frames)))
         return self._observer.of(self._state)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -154,7 +155,12 @@ class CheckpointVecEnv(VecEnvWrapper):
         if len(ended):
             for n in ended:
                 infos[n]["terminal_observation"] = seen[n].copy()
-            begun = self._observer.begin(frames[ended], [self._task] * len(ended))
+            begun = self._begun(frames[ended], ended.tolist())
             seen[ended] = self._observer.of(begun)
             self._state = self._state.replaced(as_long(ended.tolist(), self._state.seed.device), begun)
         return seen, rewards, dones, infos
+
+    def _begun(self, frames: np.ndarray, which: Sequence[int]) -> Imagination:
+        """Episodes that begin with ``frames`` in the environments of these numbers."""
+        about = [str(self.venv.reset_infos[n].get("instruction", "")) for n in which]
+        return self._observer.begin(frames, [self._task] * len(frames), about)

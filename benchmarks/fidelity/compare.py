@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sfvgen_plan.agents.base import BatchAgent
+from sfvgen_plan.agents.base import BatchAgent, tell
 from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
@@ -91,9 +91,11 @@ def imagine(
     the limit, side by side. Start frames have been through the autoencoder, too, so all that it sees is what the model
     sees."""
     tasks, seeds = [start.job.task for start in starts], [start.job.seed for start in starts]
-    state = simulator.begin(np.stack([start.frames[:1] for start in starts]), tasks, seeds)
+    texts = [simulator.checkpoint.told(start.job.task, start.about) for start in starts]
+    state = simulator.begin(np.stack([start.frames[:1] for start in starts]), tasks, seeds, texts)
     lanes = np.arange(len(starts))
     agent.reset(lanes.tolist(), tasks, seeds)
+    tell(agent, lanes.tolist(), [start.about for start in starts])
     rewards: list[list[float]] = [[] for _ in starts]
     chances: list[list[float]] = [[] for _ in starts]
     for _ in range(limit):

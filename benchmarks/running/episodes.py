@@ -54,12 +54,19 @@ class Recording:
     terminated: bool = False
     advice: np.ndarray | None = None
 
+    @property
+    def about(self) -> str:
+        """What the episode was about, in the simulator's words."""
+        return str(self.infos[0].get("instruction", "")) if self.infos else ""
+
 
 @dataclass(frozen=True)
 class Awaiting:
-    """The episode goes on when it is given an action for ``frame`` (H, W, 3) uint8."""
+    """The episode goes on when it is given an action for ``frame`` (H, W, 3) uint8; ``about``, of the first one: what
+    the episode is about, in the simulator's words."""
 
     frame: np.ndarray
+    about: str = ""
 
 
 @dataclass
@@ -131,7 +138,8 @@ class Player:
                 self._advice.append(self._expert.act(env.unwrapped))
             if job.record:
                 self._seen.append((frame, False, info))
-            return Awaiting(frame) if self._agent is None else self._play(env, frame)
+            about = str(info.get("instruction", ""))
+            return Awaiting(frame, about) if self._agent is None else self._play(env, frame, about)
         except Exception as error:
             return self._fail(error)
 
@@ -149,8 +157,10 @@ class Player:
             self._env.close()
         self._env = self._built = None
 
-    def _play(self, env: gymnasium.Env, frame: np.ndarray) -> Ended:
+    def _play(self, env: gymnasium.Env, frame: np.ndarray, about: str) -> Ended:
         self._agent.reset(self._job.task, self._job.seed)
+        if isinstance(self._agent, SingleAgent):
+            self._agent.told(about)
         while not self._over:
             action = self._agent.act(frame)[0] if self._sees_frames else self._agent.act(env.unwrapped)
             frame = self._step(env, action)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.base import BatchAgent, PlanCost
+from sfvgen_plan.agents.base import BatchAgent, PlanCost, tell
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.running.episodes import AgentFactory, Awaiting, Ended, Job, Player, Recording
@@ -111,6 +111,7 @@ class _Episode:
     job: Job
     alone: bool
     frame: np.ndarray | None = None
+    about: str = ""
     decisions: int = 0
 
 
@@ -162,7 +163,8 @@ class _Run:
     def _take(self, answers: Sequence[tuple[int, Any]]) -> None:
         for slot, answer in answers:
             if isinstance(answer, Awaiting):
-                self.episodes[slot].frame = answer.frame
+                episode = self.episodes[slot]
+                episode.frame, episode.about = answer.frame, answer.about or episode.about
             elif isinstance(answer, Lost):
                 self._play_again(slot, answer)
             else:
@@ -201,9 +203,11 @@ class _Run:
     def _ask_agent(self, slots: list[int], episodes: list[_Episode]) -> np.ndarray:
         agent = self.contestant.agent
         assert agent is not None
-        fresh = [(slot, episode.job) for slot, episode in zip(slots, episodes, strict=True) if not episode.decisions]
+        fresh = [(slot, episode) for slot, episode in zip(slots, episodes, strict=True) if not episode.decisions]
         if fresh:
-            agent.reset([slot for slot, _ in fresh], [job.task for _, job in fresh], [job.seed for _, job in fresh])
+            new, jobs = [slot for slot, _ in fresh], [episode.job for _, episode in fresh]
+            agent.reset(new, [job.task for job in jobs], [job.seed for job in jobs])
+            tell(agent, new, [episode.about for _, episode in fresh])
         actions = np.asarray(agent.act(slots, np.stack([episode.frame for episode in episodes])))  # type: ignore[misc]
         if actions.ndim != 2 or len(actions) != len(slots):
             raise ValueError(f"the agent returned actions of shape {actions.shape} for {len(slots)} episodes")

@@ -56,7 +56,8 @@ def imagined(recording: Recording, simulator: Any) -> np.ndarray:
     """Frames (F, H, W, 3) uint8 of the episode's actions, imagined from its first frame, which is the first of them."""
     import torch
 
-    state = simulator.begin(recording.frames[None, :1], [recording.job.task], [recording.job.seed])
+    text = simulator.checkpoint.told(recording.job.task, recording.about)
+    state = simulator.begin(recording.frames[None, :1], [recording.job.task], [recording.job.seed], [text])
     _, outcome = simulator.imagine(state, torch.from_numpy(recording.actions[None]).to(simulator.device))
     return np.concatenate([recording.frames[:1], simulator.decode(outcome.latents)[0]])
 
