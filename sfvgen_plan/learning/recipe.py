@@ -140,8 +140,8 @@ class VideoSettings:
     def __post_init__(self) -> None:
         check_number("frames", self.frames, 2)
         check_number("shown", self.shown, 1)
-        shares = ("drop_action", "drop_text", "dream", "rarity", "success_rarity", "gamma", "expectile", "success_share")
-        for name in (*shares, "steady"):
+        drops = ("drop_action", "drop_text", "dream")
+        for name in (*drops, "rarity", "success_rarity", "gamma", "expectile", "success_share", "steady"):
             check_number(name, getattr(self, name), 0, 1)
         heads = ("estimates", "reward", "success", "termination", "value", "prior", "inverse", "beginning")
         for name in ("context_noise", "dream_from", *heads):
