@@ -78,8 +78,8 @@ class VideoObjective(nn.Module):
             "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * telling * few),
             "inverse": mean((between - actions[:, 1:]).square().mean(-1), unknown),
         }
-        if network.config.memory_beginning:
-            since = network.config.window + 1
+        since = network.config.window + 1
+        if network.config.memory_beginning and truth.shape[1] > since:
             remembered = network.recollect(tokens[:, since:])
             losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), real[:, since:])
         loss = (
