@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import check_writable
 
 BAD_INPUT = 2
 
@@ -63,6 +64,17 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
+def check_outputs(args: Namespace) -> None:
+    """Refuse what can't be written to before anything slow.
+
+    Raises:
+        UserError: it is named with its option.
+    """
+    for name in ("out", "video", "markdown", "html"):
+        if path := getattr(args, name, None):
+            check_writable(path, name)
+
+
 def exit_code(program: Callable[[], object]) -> int:
     """Run a program that is no verb of ``sfvgen-plan``: 0, or 2 and one line on stderr for bad input."""
     try:
@@ -79,4 +91,10 @@ def run_script(
     """Parse ``arguments`` (None: those of the process) with the options of the output added, and ``run`` with them; the
     exit code. For programs beside the verbs."""
     add_output_arguments(parser)
-    return exit_code(lambda: run(parser.parse_intermixed_args(arguments)))
+
+    def program() -> None:
+        args = parser.parse_intermixed_args(arguments)
+        check_outputs(args)
+        run(args)
+
+    return exit_code(program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -10,6 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sfvgen_plan.errors import UserError
+
+
+def check_writable(path: str | Path, argument: str = "path") -> None:
+    """Refuse what ``atomic`` could not write to, before time is spent on what is to be written. Makes nothing.
+
+    Raises:
+        UserError: no permission, a name too long, a file where a folder should be.
+    """
+    target = Path(path).absolute()
+    try:
+        target.exists()  # raises for a name that is too long
+        folder = next(parent for parent in target.parents if parent.exists())
+        if not folder.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(path, argument, error) from None
+
+
+def _unwritable(path: str | Path, argument: str, error: OSError) -> UserError:
+    return UserError(f"{argument}={str(path)!r} can't be written to ({error.strerror or error}); give another path")
 
 
 @contextmanager
@@ -36,5 +59,4 @@ def atomic(path: str | Path, argument: str = "path") -> Iterator[Path]:
                 shutil.move(target, Path(staging) / "replaced-by-it")
             os.replace(staged, target)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{argument}={str(path)!r} can't be written to ({reason}); give another path") from error
+        raise _unwritable(path, argument, error) from error

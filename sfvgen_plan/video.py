@@ -10,7 +10,7 @@ import numpy as np
 
 from sfvgen_plan.cameras import beside
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.io import atomic
+from sfvgen_plan.io import atomic, check_writable
 
 BAR_HEIGHT = 32
 """Pixels of a caption bar; a multiple of 16, which video codecs like."""
@@ -45,10 +45,7 @@ def check_video_path(path: Path, argument: str = "video") -> None:
         raise UserError(
             f"{argument}={str(path)!r} is no video; give a name that ends in .mp4, or in .webp for a picture that moves"
         )
-    try:
-        path.exists()
-    except OSError as error:  # a name that is too long
-        raise UserError(f"{argument}={str(path)!r} can't be written to ({error.strerror}); give another path") from None
+    check_writable(path, argument)
 
 
 def write_video(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.io import atomic
+from sfvgen_plan.io import atomic, check_writable
 
 
 def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -36,3 +37,13 @@ def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path, name: str) -
     (tmp_path / "file").write_text("a file, no folder")
     with pytest.raises(UserError, match=r"out=.*can't be written to"), atomic(tmp_path / name, "out") as staged:
         staged.write_text("text")
+    with pytest.raises(UserError, match=r"out=.*can't be written to"):
+        check_writable(tmp_path / name, "out")
+    check_writable(tmp_path / "file", "out"), check_writable(tmp_path / "new" / "folder", "out")
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_for_reading_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match="Permission denied"):
+        check_writable(tmp_path / "file")

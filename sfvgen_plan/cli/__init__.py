@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from sfvgen_plan.arguments import BAD_INPUT
+from sfvgen_plan.arguments import BAD_INPUT, check_outputs
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
 
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _sigterm_unwinds():
             modules = {verb: import_module(f"{__name__}.{verb.replace('-', '_')}") for verb in VERBS}
             args = parse_arguments(sys.argv[1:] if argv is None else argv, modules)
+            check_outputs(args)
             return int(modules[args.verb].run(args))
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -13,6 +13,7 @@ from sfvgen_plan import cli
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.arguments import run_script
 
+LONG = "x" * 300
 REFUSED = {
     "eval --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
     "imagine --task reach-v3 --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
@@ -31,6 +32,15 @@ REFUSED = {
     "bench memory": "required: --checkpoint",
     "bench memory --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
     "bench memory --checkpoint metaworld50 foo=1": "override 'foo=1' names no setting",
+    f"eval --task reach-v3 --out {LONG}": "File name too long",
+    "eval --task reach-v3 --video /dev/null/v.mp4": "video='/dev/null/v.mp4' can't be written to (Not a directory)",
+    "imagine --task reach-v3 --out /dev/null/v.mp4": "out='/dev/null/v.mp4' can't be written to (Not a directory)",
+    f"collect --task reach-v3 --out {LONG}/set": "File name too long",
+    "collect --task reach-v3 --out /dev/null/set": "out='/dev/null/set' can't be written to (Not a directory)",
+    "train --data . --out /dev/null/trained": "out='/dev/null/trained' can't be written to (Not a directory)",
+    "train-agent --task reach-v3 --out /dev/null/ppo": "out='/dev/null/ppo' can't be written to (Not a directory)",
+    "improve --task reach-v3 --out /dev/null/rounds": "out='/dev/null/rounds' can't be written to (Not a directory)",
+    "leaderboard --html /dev/null/page.html": "html='/dev/null/page.html' can't be written to (Not a directory)",
 }
 """Command lines, and what is said of them."""
 
