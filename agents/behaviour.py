@@ -172,7 +172,7 @@ def staged(
         actions=actions,
         rewards=rewards,
         success=[info["success"] for info in infos],
-        description=infos[0]["instruction"],
+        description=infos[0].get("instruction", ""),
         sub_goals=tuple(infos[0].get("sub_goals", ())),
         sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
         **values,

@@ -197,7 +197,6 @@ class ImaginedBatch:
             "success_probability": told["success"],
             "estimates": told["estimates"],
             "value": told["value"],
-            "instruction": np.full(len(episodes), self.instruction, dtype=object),
         }
         after = Episodes(episodes.imagination, episodes.decisions, latched, over)
         return after, Seen(observation, told["reward"], info)

@@ -182,7 +182,6 @@ class DecisionEnv(gym.Env[np.ndarray, np.ndarray]):
             "success_latched": self._latched,
             "state": self.state,
             "estimates": self.estimates,
-            "instruction": self.instruction,
             "reward_terms": terms,
         }
 

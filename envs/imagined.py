@@ -26,7 +26,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
 
     ``info``: ``success_probability`` that the task is solved at this decision, ``success`` (probability above 0.5;
     False after reset, as nothing was decided yet), ``success_latched`` (at any decision so far), ``estimates`` (D,)
-    float32 in the order of the checkpoint's ``card.readouts``, ``value`` in [0, 1], ``instruction``.
+    float32 in the order of the checkpoint's ``card.readouts``, ``value`` in [0, 1].
 
     The same seed gives the same start frame and the same noise. Seeds go through the checkpoint's start frames in turn.
 

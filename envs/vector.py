@@ -32,9 +32,10 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         task, checkpoint, settings: see ``sfvgen_plan.envs.batch.ImaginedBatch``.
         autoreset_mode: of ``gymnasium.vector.AutoresetMode``: NEXT_STEP, SAME_STEP or DISABLED, or its value.
         render_mode: "rgb_array" or None.
+        max_episode_steps: Gymnasium's own limit, beside ``max_decisions``.
 
     Raises:
-        UserError: ``num_envs`` below 1, an unknown autoreset mode, what ``ImaginedBatch`` refuses.
+        UserError: a number below 1, an unknown autoreset mode, what ``ImaginedBatch`` refuses.
     """
 
     metadata = ImaginedEnv.metadata
@@ -46,11 +47,14 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         checkpoint: str | Path | Checkpoint | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = "rgb_array",
+        max_episode_steps: int | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        check_at_least_one(num_envs=num_envs)
+        limit = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
+        check_at_least_one(num_envs=num_envs, **limit)
         self.autoreset_mode = _mode(autoreset_mode)
         self.batch = ImaginedBatch(task, checkpoint, **settings)
+        self.batch.max_decisions = min([self.batch.max_decisions, *limit.values()])
         self.num_envs, self.render_mode = num_envs, render_mode
         self.metadata = {
             **self.metadata,
@@ -255,7 +259,7 @@ def _masked(info: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
     for key, values in info.items():
         array = values
         if len(values) < len(mask):
-            array = np.full((len(mask), *values.shape[1:]), None if values.dtype == object else 0, values.dtype)
+            array = np.zeros((len(mask), *values.shape[1:]), values.dtype)
             array[mask] = values
         laid_out[key], laid_out[f"_{key}"] = array, mask.copy()
     return laid_out

@@ -81,7 +81,6 @@ class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
             "success_latched": self.latched,
             "state": state,
             "estimates": state.astype(np.float32),
-            "instruction": self.instruction,
         }
 
 

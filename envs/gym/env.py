@@ -33,7 +33,7 @@ class GymEnv(gym.Env[np.ndarray, Any]):
     the environment ends, or is cut off by its own limit or after ``max_decisions``.
 
     ``info``: ``success`` (the environment's ``is_success`` or ``success``, else False), ``success_latched``,
-    ``estimates`` and ``state`` (its observation, if that is a vector of a few numbers; else empty), ``instruction``.
+    ``estimates`` and ``state`` (its observation, if that is a vector of a few numbers; else empty).
 
     Args:
         task: "gym:" and the id, which may begin with the module that registers it.
@@ -147,7 +147,6 @@ class GymEnv(gym.Env[np.ndarray, Any]):
             "success_latched": self._latched,
             "state": state,
             "estimates": state.astype(np.float32),
-            "instruction": self.instruction,
         }
 
 

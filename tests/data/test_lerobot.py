@@ -149,8 +149,8 @@ def test_what_was_collected_can_be_trained_on_and_imagined(
     import gymnasium as gym
 
     env = gym.make("sfvgen_plan:sfvgen/Imagined-v0", task="lerobot/open a drawer", checkpoint="trained")
-    frame, info = env.reset(seed=0)
-    assert frame.shape == (32, 32, 3) and info["instruction"] == "open a drawer"
+    frame, _ = env.reset(seed=0)
+    assert frame.shape == (32, 32, 3) and env.unwrapped.instruction == "open a drawer"
     assert env.action_space == gym.spaces.Box(np.array([0, -190], np.float32), np.array([19, 0], np.float32))
     assert env.step(env.action_space.sample())[4]["estimates"].shape == (3,)
 

@@ -67,7 +67,7 @@ def test_a_decision_is_what_the_simulator_imagines(make, checkpoint):
     assert info["success"] is (outcome.success.item() > 0.5)
     assert np.array_equal(info["estimates"], outcome.estimates[0, 0].numpy())
     assert (info["estimates"].shape, info["estimates"].dtype) == ((10,), np.float32)
-    assert info["instruction"] == checkpoint.card.tasks["reach-v3"]
+    assert env.instruction == checkpoint.card.tasks["reach-v3"]
     assert (terminated, truncated) == (False, False)
 
 

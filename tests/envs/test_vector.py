@@ -67,6 +67,24 @@ def test_make_vec_gives_the_native_one_without_a_warning(checkpoint):
     assert env.closed
 
 
+def test_gymnasiums_own_limit_is_kept_and_libraries_of_tensors_find_nothing_but_numbers(checkpoint):
+    arguments = {"task": "reach-v3", "checkpoint": checkpoint.path, "max_episode_steps": 2}
+    env = gym.make_vec("sfvgen/Imagined-v0", 2, **arguments)
+    told = [env.reset(seed=0)[1]]
+    for ended in (False, True, False):
+        *_, truncated, info = env.step(env.action_space.sample())
+        assert truncated.tolist() == [ended] * 2
+        told.append(info)
+    assert all(len(torch.from_dlpack(value)) == 2 for info in told for value in info.values())
+    libraries = pytest.importorskip("torchrl.envs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own
+        wrapped = libraries.GymWrapper(gym.make_vec("sfvgen/Imagined-v0", 2, autoreset_mode="SameStep", **arguments))
+        assert wrapped.rollout(3, break_when_any_done=False).batch_size == (2, 3)
+    with pytest.raises(UserError, match="max_episode_steps=0"):
+        gym.make_vec("sfvgen/Imagined-v0", 2, **{**arguments, "max_episode_steps": 0})
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("obs_mode", ["pixels", "state"])
 def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mode):
