@@ -70,6 +70,7 @@ class Family:
         expert: ``expert(task)`` makes an ``EnvAgent`` that solves the task.
         play: ``play(env, seed, decisions)`` plays one training episode and returns a ``StagedEpisode``.
         unplayed: tasks that no training episodes can be played of.
+        controls: ``controls(env)`` gives the ``Controls`` that play it by hand; where there are none it can't be.
         true_simulator: ``true_simulator(task, repeat)`` makes the ``Simulator`` that the oracle plans in.
         examine: ``examine()`` says what the simulator needs on this machine: (name, whether it is there,
             detail, and False for what it can do without).
@@ -96,6 +97,7 @@ class Family:
     expert: Entry = ""
     play: Entry = "sfvgen_plan.agents.behaviour:play_scripted"
     unplayed: tuple[str, ...] = ()
+    controls: Entry = ""
     true_simulator: Entry = ""
     examine: Entry = ""
     drawing: Entry = ""

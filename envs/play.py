@@ -1,6 +1,7 @@
 """A task played by hand, real and imagined side by side: the game, and the page that shows it, made with Gradio.
 
-Each action moves the real environment and the imagined one, and can be taken back.
+Each action moves the real environment and the imagined one, and can be taken back: by going back where a simulator can,
+else by playing again what came before.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from sfvgen_plan.envs.decisions import DecisionEnv
-from sfvgen_plan.envs.family import family_of
+from sfvgen_plan.actions import Actions
+from sfvgen_plan.envs.controls import REWIND, Controls
+from sfvgen_plan.envs.family import family_of, resolve
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.rendering import ROTATED_CAMERAS
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -26,40 +27,18 @@ from sfvgen_plan.model.checkpoint import Checkpoint
 ENDLESS = 2**31 - 1
 """Nothing is cut off: who plays decides when it is over."""
 
-OPEN, CLOSED = -1.0, 1.0
-"""The gripper's effort, last number of an action."""
-
-BUTTONS = {
-    "left": "← left", "away": "↑ away", "near": "↓ near", "right": "right →", "up": "⤒ up", "down": "⤓ down",
-    "stay": "● stay", "grip": "gripper", "rewind": "⟲ rewind",
-}  # fmt: skip
-KEYS = {
-    "KeyW": "away", "ArrowUp": "away", "KeyS": "near", "ArrowDown": "near", "KeyA": "left", "ArrowLeft": "left",
-    "KeyD": "right", "ArrowRight": "right", "KeyE": "up", "KeyQ": "down", "KeyX": "stay", "Space": "grip",
-    "Backspace": "rewind",
-}  # fmt: skip
-"""Keys by their place on the keyboard, and the buttons that they press."""
-
-HELP = "`W` `A` `S` `D` or arrows move the hand, `E` `Q` up and down, `X` stays, `Space` grips, `Backspace` takes back"
-
-LISTEN = f"""() => document.addEventListener("keydown", (event) => {{
-  const name = {KEYS}[event.code];
-  if (!name || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
-  event.preventDefault();
-  document.getElementById(`play-${{name}}`).click();
-}})"""
-
 
 @dataclass(frozen=True)
 class Moment:
     """Both worlds after the same actions, and all that is needed to go on from here.
 
     Attributes:
-        action: (4,) that led here; zeros at the start.
+        action: (A,) in [-1, 1] that led here.
         real, imagined: frames (H, W, 3) uint8.
         rewards: of the decision that led here, real and imagined.
         solved: whether the real task is solved now; ``chance``: the imagined probability.
-        states: exact states of the two environments.
+        over: whether the real episode has ended by itself, or was cut off by its own limit.
+        states: exact states of the two environments, of the real one if it has any.
     """
 
     action: np.ndarray
@@ -68,6 +47,7 @@ class Moment:
     rewards: tuple[float, float]
     solved: bool
     chance: float
+    over: bool
     states: tuple[Any, Any]
 
 
@@ -75,7 +55,7 @@ class Session:
     """The game. Not for several threads: frames are drawn in the thread that made it.
 
     Args:
-        task: one on MuJoCo that the checkpoint lists.
+        task: one that the checkpoint lists, of a family with ``controls``.
         checkpoint: folder, or a loaded checkpoint; None is the bundled one.
         seed: of the real scene, whose first frame both worlds begin with.
         settings: of ``ImaginedEnv``, such as ``sampler_steps`` and ``memory``.
@@ -92,10 +72,13 @@ class Session:
         self.imagined = ImaginedEnv(self.task, checkpoint, max_decisions=ENDLESS, **settings)
         loaded = self.imagined.checkpoint
         frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
-        self.real: DecisionEnv = family.make(self.task, **frames, max_decisions=ENDLESS).unwrapped
+        self.real: Any = family.make(self.task, **frames, max_decisions=ENDLESS).unwrapped
+        self.actions = Actions(self.real.action_space)
         self.moments: list[Moment] = []
         try:
-            self.reset(seed)
+            frame, _ = self.real.reset(seed=seed)
+            self.controls: Controls = resolve(family.controls)(self.real)
+            self._begin(seed, frame)
         except BaseException:
             self.close()
             raise
@@ -107,68 +90,56 @@ class Session:
 
     def reset(self, seed: int) -> Moment:
         """Begin a new game with the scene of ``seed``."""
-        frame, _ = self.real.reset(seed=seed)
+        return self._begin(seed, self.real.reset(seed=seed)[0])
+
+    def _begin(self, seed: int, frame: np.ndarray) -> Moment:
         seen, info = self.imagined.reset(seed=seed, options={"frames": frame})
         self.seed, self.moments = seed, []
-        start = np.array([0.0, 0.0, 0.0, OPEN], np.float32)
-        return self._stand_at(start, (frame, seen), (0.0, 0.0), False, info)
+        return self._stand_at(self.controls.start, (frame, seen), (0.0, 0.0), (False, False), info)
 
     def move(self, name: str) -> Moment:
-        """Take the action that one of ``BUTTONS`` means, at full strength; "grip" closes or opens the gripper, and
-        "rewind" takes the last action back, unless there is none."""
-        if name == "rewind":
+        """Take the action that a button means; "rewind" takes the last action back, unless there is none."""
+        if name == REWIND:
             self.moments = self.moments[:-1] or self.moments
             return self._restored()
-        grip = self.moment.action[3]
-        if name == "grip":
-            grip = OPEN if grip == CLOSED else CLOSED
-        right, away = directions(self.real)
-        ways = {"left": -right, "right": right, "away": away, "near": -away}
-        x, y = ways.get(name, np.zeros(2))
-        z = {"up": 1.0, "down": -1.0}.get(name, 0.0)
-        # The largest number is 1, so that a diagonal takes no longer than it must.
-        largest = max(abs(x), abs(y), abs(z)) or 1.0
-        return self.step(np.array([x / largest, y / largest, z / largest, grip], np.float32))
+        return self.step(self.controls.action(name, self.moment.action))
 
     def step(self, action: np.ndarray) -> Moment:
-        """Take an action (4,) in [-1, 1] in both worlds."""
+        """Take an action (A,) in [-1, 1] in both worlds.
+
+        Raises:
+            UserError: the real episode is over.
+        """
+        if self.moment.over:
+            raise UserError("the episode is over; take the last action back, or start again")
+        held = self.actions.outside(action)
         try:
-            frame, reward, _, _, real = self.real.step(action)
-            seen, expected, _, _, told = self.imagined.step(action)
+            frame, reward, ended, cut, real = self.real.step(held)
+            seen, expected, _, _, told = self.imagined.step(held)
         except BaseException:
             self._restored()  # one world may have moved without the other
             raise
-        return self._stand_at(action, (frame, seen), (float(reward), float(expected)), bool(real["success"]), told)
+        rewards, flags = (float(reward), float(expected)), (bool(real["success"]), bool(ended or cut))
+        return self._stand_at(action, (frame, seen), rewards, flags, told)
 
     def close(self) -> None:
         """Free the renderer. Closing twice is fine."""
         self.real.close()
 
-    def _stand_at(self, action: np.ndarray, frames: Any, rewards: Any, solved: bool, told: Any) -> Moment:
-        states = self.real.snapshot(), self.imagined.get_state()
+    def _stand_at(self, action: np.ndarray, frames: Any, rewards: Any, flags: tuple[bool, bool], told: Any) -> Moment:
+        states = self.real.snapshot() if hasattr(self.real, "snapshot") else None, self.imagined.get_state()
         chance = float(told.get("success_probability", 0.0))
-        self.moments.append(Moment(action, frames[0], frames[1], rewards, solved, chance, states))
+        self.moments.append(Moment(action, frames[0], frames[1], rewards, flags[0], chance, flags[1], states))
         return self.moment
 
     def _restored(self) -> Moment:
         """Put both environments where the game stands."""
-        self.real.restore(self.moment.states[0])
+        if self.moment.states[0] is not None:
+            self.real.restore(self.moment.states[0])
+        else:
+            self.real.replay(self.seed, [self.actions.outside(moment.action) for moment in self.moments[1:]])
         self.imagined.set_state(self.moment.states[1])
         return self.moment
-
-
-def directions(env: DecisionEnv) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal unit vectors (2,), x and y: which way the hand goes to go right and away in the picture."""
-    simulation = env._simulation
-    camera = simulation.model.camera(env.camera).id
-    axes = np.asarray(simulation.data.cam_xmat[camera]).reshape(3, 3)  # columns: right, up, backwards
-    right = -axes[:2, 0] if env.camera in ROTATED_CAMERAS else axes[:2, 0]
-    length = float(np.linalg.norm(right))
-    # A camera that lies on its side has no horizontal right; any pair of axes will do.
-    right = right / length if length > 0.1 else np.array([1.0, 0.0])
-    away = np.array([-right[1], right[0]])
-    # Turned with the picture, this way is away from the camera, unless it hangs upside down.
-    return right, away if away @ -axes[:2, 2] >= 0 else -away
 
 
 class Player:
@@ -202,17 +173,19 @@ class Player:
 def build(player: Player) -> gr.Blocks:
     """The page: two frames, what is known of them, buttons. Reloading it keeps the game; two tabs show the same one."""
     with gr.Blocks(title=f"{player.session.task} · sfvgen-plan", analytics_enabled=False) as page:
+        controls = player.session.controls
         gr.Markdown(f"### {player.session.task}: {player.session.imagined.instruction}")
         with gr.Row():
             real = gr.Image(label="Real", format="png", buttons=[])
             imagined = gr.Image(label="Imagined", format="png", buttons=[])
         said = gr.Markdown()
         with gr.Row():
-            buttons = {name: gr.Button(text, elem_id=f"play-{name}", min_width=70) for name, text in BUTTONS.items()}
+            labels = {**controls.buttons, REWIND: "⟲ rewind"}
+            buttons = {name: gr.Button(text, elem_id=f"play-{name}", min_width=70) for name, text in labels.items()}
         with gr.Row():
             seed = gr.Number(player.session.seed, label="Seed of the scene", precision=0, minimum=0)
             restart = gr.Button("Start again")
-        gr.Markdown(HELP)
+        gr.Markdown(f"{controls.help}, `Backspace` takes back")
 
         def on(event: Callable[..., Any], act: Callable[..., Any], *inputs: Any) -> None:
             """Let an event call ``act(session, *values)`` and show what came of it. Every one counts, in order."""
@@ -239,16 +212,29 @@ def shown(session: Session) -> list[Any]:
     """Both frames, and what is known of them."""
     moment, decisions = session.moment, len(session.moments) - 1
     sums = [sum(past.rewards[world] for past in session.moments) for world in (0, 1)]
+    flags = "".join(f" · **{word}**" for word, holds in (("solved", moment.solved), ("over", moment.over)) if holds)
     text = (
         f"decision {decisions} · reward real {moment.rewards[0]:.2f}, imagined {moment.rewards[1]:.2f} (so far "
-        f"{sums[0]:.1f}, {sums[1]:.1f}){' · **solved**' if moment.solved else ''} · imagined success "
-        f"{100 * moment.chance:.0f} % · {float(psnr(moment.real, moment.imagined)):.1f} dB PSNR to the real frame"
+        f"{sums[0]:.1f}, {sums[1]:.1f}){flags} · imagined success {100 * moment.chance:.0f} % · "
+        f"{float(psnr(moment.real, moment.imagined)):.1f} dB PSNR to the real frame"
     )
     return [moment.real, moment.imagined, text]
 
 
-def serve(page: gr.Blocks, host: str, port: int | None, browser: bool) -> str:
-    """Show the page at ``http://host:port`` until ``page.close()``; ``browser`` opens it there. Returns its address.
+def listening(controls: Controls) -> str:
+    """JavaScript that has keys press their buttons."""
+    keys = {**controls.keys, "Backspace": REWIND}
+    return f"""() => document.addEventListener("keydown", (event) => {{
+  const name = {keys}[event.code];
+  if (!name || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
+  event.preventDefault();
+  document.getElementById(`play-${{name}}`).click();
+}})"""
+
+
+def serve(page: gr.Blocks, js: str, host: str, port: int | None, browser: bool) -> str:
+    """Show the page, which runs ``js``, at ``http://host:port`` until ``page.close()``; ``browser`` opens it there.
+    Returns its address.
 
     Raises:
         UserError: something else has the port.
@@ -256,7 +242,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, browser: bool) -> str:
     quiet: dict[str, Any] = {"quiet": True, "share": False, "footer_links": [], "enable_monitoring": False}
     try:
         address = page.launch(
-            server_name=host, server_port=port, inbrowser=browser, prevent_thread_lock=True, js=LISTEN, **quiet
+            server_name=host, server_port=port, inbrowser=browser, prevent_thread_lock=True, js=js, **quiet
         )[1]
     except OSError as error:
         raise UserError(f"port={port} can't be used ({error}); give another with --port") from error

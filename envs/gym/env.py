@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -106,6 +106,16 @@ class GymEnv(gym.Env[np.ndarray, Any]):
         self._latched |= success
         truncated = bool(truncated) or (self.max_decisions is not None and self.decisions >= self.max_decisions)
         return self._frame(self.pixels), total, bool(terminated), truncated, self._info(success)
+
+    def replay(self, seed: int, actions: Sequence[Any]) -> None:
+        """Go to where ``actions`` lead from the scene of ``seed``. Nothing is drawn on the way."""
+        drawn, self.pixels = self.pixels, False
+        try:
+            self.reset(seed=seed)
+            for action in actions:
+                self.step(action)
+        finally:
+            self.pixels = drawn
 
     def render(self) -> np.ndarray | None:
         """The current frame (size, size, 3) uint8; None without a render mode."""

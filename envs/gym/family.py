@@ -47,6 +47,7 @@ def family_for(task: str) -> Family:
             camera=CAMERA,
             size=64,
             decisions=limit or DECISIONS,
+            controls="sfvgen_plan.envs.controls:of_actions",
             play="sfvgen_plan.agents.wandering:play_wandering",
         )
     finally:

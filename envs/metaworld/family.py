@@ -73,6 +73,7 @@ FAMILY = Family(
     decisions=50,
     linger=12,
     expert="sfvgen_plan.agents.metaworld_expert:MetaworldExpert",
+    controls="sfvgen_plan.envs.controls:of_hand",
     true_simulator="sfvgen_plan.agents.true_simulator:TrueSimulator",
     examine="sfvgen_plan.envs.rendering:examine",
     drawing="sfvgen_plan.envs.rendering:gl_backend",

@@ -11,7 +11,9 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 from sfvgen_plan.errors import UserError, need_package
 from sfvgen_plan.settings import configured, explained, setting
 
-HELP = "step a task of Metaworld by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
+HELP = (
+    "step a task of Metaworld or gym:ID by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
+)
 
 HOST = "127.0.0.1"
 """Only this machine: whoever opens the page moves the one game behind it."""
@@ -27,7 +29,7 @@ class Settings:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--task", required=True, help="a task of Metaworld that the checkpoint lists, such as reach-v3")
+    parser.add_argument("--task", required=True, help="a task that the checkpoint lists, such as reach-v3")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the scene (default: 0)")
     parser.add_argument("--port", type=positive_int, help="of the page (default: the first free one from 7860 on)")
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, don't open it")
@@ -52,15 +54,15 @@ def run(args: Namespace) -> int:
     settings = asdict(configured(Settings, args.overrides))
     family = family_of(args.task)
     task = family.canonical(args.task)
-    if not family.true_simulator:
+    if not family.controls:
         raise UserError(
-            f"task={task!r}: play needs a simulator that can go back, unlike {family.title}; give a task like reach-v3"
+            f"task={task!r}: {family.title} can't be played by hand; give a task of Metaworld, like reach-v3, or gym:ID"
         )
     need_package("gradio", "play")
     check_covers(args.checkpoint, [task])
     family.check_drawing()
 
-    from sfvgen_plan.envs.play import Player, Session, build, serve
+    from sfvgen_plan.envs.play import Player, Session, build, listening, serve
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     out = Output.of(args)
@@ -68,7 +70,7 @@ def run(args: Namespace) -> int:
     player = Player(lambda: Session(task, checkpoint, args.seed, **settings))
     try:
         page = build(player)
-        address = serve(page, HOST, args.port, browser=not args.no_browser)
+        address = serve(page, listening(player.session.controls), HOST, args.port, browser=not args.no_browser)
         try:
             data = {"url": address, "task": task, "seed": args.seed, "checkpoint": checkpoint.hash}
             out.result(data, f"playing at {address}; Ctrl-C ends it")

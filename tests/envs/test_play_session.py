@@ -12,7 +12,8 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint
 
 pytest.importorskip("gradio")
-from sfvgen_plan.envs.play import BUTTONS, CLOSED, OPEN, Player, Session, build, directions, shown
+from sfvgen_plan.envs.controls import CLOSED, OPEN, directions
+from sfvgen_plan.envs.play import Player, Session, build, listening, shown
 
 torch.set_num_threads(1)
 
@@ -65,7 +66,11 @@ def test_what_was_taken_back_comes_out_the_same_again(game: Session) -> None:
 def test_every_button_of_the_page_moves_the_game(checkpoint: Checkpoint) -> None:
     player = Player(lambda: Session("reach-v3", checkpoint))
     loaded, *pressed, _ = build(player).fns.values()
-    assert len(pressed) == len(BUTTONS)
+    controls = player.session.controls
+    assert len(pressed) == len(controls.buttons) + 1
+    assert {(f.trigger_mode, f.concurrency_id, f.concurrency_limit) for f in pressed} == {("multiple", "game", 1)}
+    assert set(controls.keys.values()) == set(controls.buttons)
+    assert all(key in listening(controls) for key in (*controls.keys, "Backspace"))
     decisions = [function.fn()[2].split(" ·")[0] for function in (loaded, *pressed)]
     assert decisions == [f"decision {n}" for n in (*range(9), 7)]  # the last one takes back
     player.close()
