@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, Stateless, tell
+from sfvgen_plan.agents.base import Agent, PlanCost, Stateless
 from sfvgen_plan.errors import UserError
 
 Kind = Literal["single", "batch", "env"]
@@ -156,23 +156,3 @@ class LanesOfAgents:
             who = self.name or type(agent).__name__
             self._pending[lane].extend(check_actions(answer, self.action_dim, who))
         return self._pending[lane].popleft()
-
-
-class SingleAgent:
-    """A ``BatchAgent`` that plays one episode, as an ``Agent``."""
-
-    def __init__(self, batch: BatchAgent) -> None:
-        self.batch = batch
-
-    def reset(self, task: str, seed: int) -> None:
-        self.batch.reset([0], [task], [seed])
-
-    def told(self, text: str) -> None:
-        """What the new episode is about."""
-        tell(self.batch, [0], [text])
-
-    def act(self, observation: np.ndarray) -> np.ndarray:
-        return self.batch.act([0], np.asarray(observation)[None])
-
-    def stats(self) -> PlanCost:
-        return self.batch.stats(0)

@@ -57,7 +57,12 @@ class BatchAgent(Protocol):
 
 @runtime_checkable
 class EnvAgent(Protocol):
-    """An agent with access to the real environment (scripted expert, oracle): it runs beside it, in its process."""
+    """An agent with access to the real environment (scripted expert, oracle): it runs beside it, in its process.
+
+    Those that play training episodes may also have ``begin(env)``, which resets the environment and returns what that
+    does; ``advise(env, info)``, the best action in a state, which is asked before ``act``; ``over(info)``, whether to
+    stop; and ``kind`` and ``scene``, how the episode was played and the seed of its scene.
+    """
 
     def reset(self, task: str, seed: int) -> None:
         """Start an episode of ``task``; ``seed`` decides all that the agent draws."""

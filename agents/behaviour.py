@@ -8,17 +8,15 @@ priors of few demonstrations do, and noise hardly ever: a model that has not see
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from itertools import count
 from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.actions import Actions
+from sfvgen_plan.agents.base import Stateless
 from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.data.episodes import KINDS
-from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.envs.family import StateLayout, family_of
 
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM, MISLED = KINDS
@@ -88,95 +86,41 @@ class Behaviour:
         return np.clip(expert_action + noise, -1.0, 1.0).astype(np.float32)
 
 
-def play_scripted(env: Any, seed: int, decisions: int) -> StagedEpisode:
-    """Play a training episode of at most ``decisions`` decisions with the expert of the environment's task, disturbed
-    as the seed has it, until it has lingered after a success. The result depends on nothing else."""
-    real = env.unwrapped
-    family, expert = family_of(real.task), expert_of(real.task)
-    expert.reset(real.task, seed)
-    started = env.reset(seed=seed)
-    length = min(decisions, getattr(real, "length", decisions))
-    # Experts that are led by their task's layout, not by the state, can't be misled.
-    act_misled = getattr(expert, "act_misled", None)
-    mislead = partial(act_misled, real) if act_misled else None
-    behaviour = Behaviour(real.task, seed, length, family.layout, mislead, family.action_dim)
-    since_success = count()
+class Scripted(Stateless):
+    """Plays training episodes (an ``EnvAgent``): the task's expert, disturbed as the seed has it. An episode depends on
+    nothing but the environment and the seed."""
 
-    def lingered(info: dict[str, Any]) -> bool:
-        return family.linger is not None and info["success_latched"] and next(since_success) >= family.linger
+    acts_on_env = True
 
-    return record(
-        env,
-        started,
-        length,
-        advise=lambda info: expert.act(real),
-        act=lambda info, advice: behaviour.act(info["state"], advice),
-        over=lingered,
-        kind=behaviour.kind,
-        seed=seed,
-    )
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode.
 
+        Raises:
+            UserError: unknown task, or one without an expert.
+        """
+        self._seed, self._expert = seed, expert_of(task)
+        self._expert.reset(task, seed)
 
-def record(
-    env: Any,
-    started: tuple[np.ndarray, dict[str, Any]],
-    decisions: int,
-    advise: Callable[[dict[str, Any]], np.ndarray],
-    act: Callable[[dict[str, Any], np.ndarray], np.ndarray],
-    over: Callable[[dict[str, Any]], bool] = lambda info: False,
-    **values: Any,
-) -> StagedEpisode:
-    """Play an episode of at most ``decisions`` decisions.
+    def begin(self, env: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reset the environment; what that returns."""
+        started, real = env.reset(seed=self._seed), env.unwrapped
+        family = family_of(real.task)
+        # Experts that are led by their task's layout, not by the state, can't be misled.
+        act_misled = getattr(self._expert, "act_misled", None)
+        mislead = partial(act_misled, real) if act_misled else None
+        length = getattr(real, "length", real.max_decisions)
+        self._behaviour = Behaviour(real.task, self._seed, length, family.layout, mislead, family.action_dim)
+        self.kind = self._behaviour.kind
+        return started
 
-    Args:
-        env: what plays, ``started`` being what its reset returned.
-        advise: the expert's action (A,) in the state of an info.
-        act: the action (A,) in [-1, 1] to execute, given the info and the advice.
-        over: whether to stop at a state where the environment doesn't end the episode.
-        values: what else ``StagedEpisode`` has to know.
-    """
-    frame, info = started
-    frames, infos, rewards, advice, actions = [frame], [info], [], [advise(info)], []
-    space = Actions(env.action_space)
-    for _ in range(decisions):
-        actions.append(act(info, advice[-1]))
-        frame, reward, terminated, truncated, info = env.step(space.outside(actions[-1]))
-        frames.append(frame)
-        infos.append(info)
-        rewards.append(reward)
-        advice.append(advise(info))
-        if terminated or truncated or over(info):
-            break
-    task = env.unwrapped.task
-    return staged(
-        task, np.stack(frames), infos, actions, rewards, expert_actions=advice, terminated=bool(terminated), **values
-    )
+    def advise(self, env: Any, info: dict[str, Any]) -> np.ndarray:
+        """The expert's action (A,) in a state of the unwrapped environment."""
+        self._state, self._advice = info["state"], self._expert.act(env)
+        return self._advice
 
-
-def staged(
-    task: str,
-    frames: np.ndarray,
-    infos: Sequence[dict[str, Any]],
-    actions: Sequence[np.ndarray],
-    rewards: Sequence[float],
-    **values: Any,
-) -> StagedEpisode:
-    """An episode of frames (T + 1, H, W, 3) and as many infos of the environment, as it is saved; ``values``: what else
-    ``StagedEpisode`` has to know."""
-    return StagedEpisode.from_frames(
-        frames,
-        task=task,
-        instruction=family_of(task).tasks[task],
-        state=[info["state"] for info in infos],
-        estimates=[info["estimates"] for info in infos],
-        actions=actions,
-        rewards=rewards,
-        success=[info["success"] for info in infos],
-        description=infos[0].get("instruction", ""),
-        sub_goals=tuple(infos[0].get("sub_goals", ())),
-        sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
-        **values,
-    )
+    def act(self, env: Any) -> np.ndarray:
+        """The action (A,) to execute there, in [-1, 1]."""
+        return self._behaviour.act(self._state, self._advice)
 
 
 class SmoothRandom:

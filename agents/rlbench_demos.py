@@ -14,9 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.agents.base import Stateless
-from sfvgen_plan.agents.behaviour import record
 from sfvgen_plan.data.rlbench import KINDS
-from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.errors import SimulatorError
@@ -48,8 +46,6 @@ LINGER = 9
 
 ATTEMPTS, STRIDE = 10, 10_000_000
 """For a seed that RLBench finds no solution of, the seeds ``STRIDE`` apart are tried, so many of them."""
-CRASHES = 3
-"""Failures of the simulator in one episode before collecting stops."""
 
 
 class Waypoint(NamedTuple):
@@ -190,41 +186,47 @@ def kind_of(seed: int) -> str:
     return _MIXTURE[seed % len(_MIXTURE)]
 
 
-def play_demonstrated(env: Any, seed: int, decisions: int) -> StagedEpisode:
-    """A training episode of at most ``decisions`` decisions; ends at success, at the task's own end, or some decisions
-    after the end of the path. A simulator that fails is started again.
+class Demonstrated(Stateless):
+    """Plays training episodes (an ``EnvAgent``) along RLBench's own solutions, disturbed as the seed has it. They end
+    at success, at the task's own end, or some decisions after the end of the path."""
 
-    Raises:
-        SimulatorError: it kept failing, or RLBench solves none of the scenes tried.
-    """
-    env = env.unwrapped  # whose episodes may begin with a demonstration
-    for crash in range(CRASHES):
-        try:
-            for attempt in range(ATTEMPTS):
-                scene = seed + attempt * STRIDE
-                found = env.demonstrate(scene)
-                if found is not None:
-                    return _follow(env, found, scene, seed, decisions)
-            break
-        except SimulatorError:
-            if crash == CRASHES - 1:
-                raise
-    raise SimulatorError(f"RLBench solves none of {ATTEMPTS} scenes of {env.task}, the first {seed}")
+    acts_on_env = True
 
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode."""
+        self._task, self._seed, self._decisions = task, seed, 0
+        self._behaviour = RLBenchBehaviour(task, seed)
+        self.kind = self._behaviour.kind
 
-def _follow(env: RLBenchEnv, found: tuple[Any, ...], scene: int, seed: int, decisions: int) -> StagedEpisode:
-    follower, behaviour = follower_of(env.task, *found[2:]), RLBenchBehaviour(env.task, seed)
-    wanders = behaviour.kind == RANDOM
-    return record(
-        env,
-        found[:2],
-        min(decisions, LONGEST_RANDOM) if wanders else decisions,
-        advise=lambda info: follower.act(info["state"][:7]),
-        act=lambda info, advice: behaviour.act(advice, follower.distance_to_change(info["state"][:7])),
-        over=lambda info: info["success"] or (follower.decisions_after > LINGER and not wanders),
-        kind=behaviour.kind,
-        seed=scene,
-    )
+    def begin(self, env: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Have RLBench solve the scene, or another one if it can't; what a reset returns.
+
+        Raises:
+            SimulatorError: it solves none of the scenes tried.
+        """
+        for attempt in range(ATTEMPTS):
+            self.scene = self._seed + attempt * STRIDE
+            found = env.unwrapped.demonstrate(self.scene)
+            if found is not None:
+                self._follower = follower_of(self._task, *found[2:])
+                return found[:2]
+        raise SimulatorError(f"RLBench solves none of {ATTEMPTS} scenes of {self._task}, the first {self._seed}")
+
+    def advise(self, env: RLBenchEnv, info: dict[str, Any]) -> np.ndarray:
+        """The follower's action (7,)."""
+        self._advice = self._follower.act(env.state[:7])
+        return self._advice
+
+    def act(self, env: RLBenchEnv) -> np.ndarray:
+        """The action (7,) to execute, in [-1, 1]."""
+        self._decisions += 1
+        return self._behaviour.act(self._advice, self._follower.distance_to_change(env.state[:7]))
+
+    def over(self, info: dict[str, Any]) -> bool:
+        """Whether to stop where the environment doesn't."""
+        if self.kind == RANDOM and self._decisions >= LONGEST_RANDOM:
+            return True
+        return info["success"] or (self._follower.decisions_after > LINGER and self.kind != RANDOM)
 
 
 def follower_of(task: str, poses: np.ndarray, opening: np.ndarray) -> DemoFollower:

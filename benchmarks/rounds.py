@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from sfvgen_plan.agents.behaviour import staged
-from sfvgen_plan.agents.collection import CollectionSettings, collect, gather, staged_path
 from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
-from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import Rows
+from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
+from sfvgen_plan.benchmarks.running.runner import Contestant
 from sfvgen_plan.console import Output
 from sfvgen_plan.data.episodes import OWN, read_metadata
 from sfvgen_plan.data.joined import join_datasets
@@ -45,6 +43,9 @@ AgentOfRound = Callable[["Checkpoint", Path, Path], "Policy"]
 
 LINGER = 5
 """Decisions that an episode goes on after its first success: what comes then is learnt, too."""
+
+WANDERING = "sfvgen_plan.agents.wandering:Wandering"
+"""Who plays before anything is learnt."""
 
 THRESHOLD = 0.5
 BLOCK = 64
@@ -158,15 +159,10 @@ class Rounds:
 
     def _begun(self) -> Path:
         """The first model."""
-        rules, count = self.protocol, self.settings.episodes
         if self.data is None and self.checkpoint is not None:
             return self.checkpoint
         if self.data is None:
-            with self.out.progress("random play", total=len(rules.tasks) * count) as bar:
-                made = (rules.size, rules.camera, rules.repeat)
-                limit, seed, workers = rules.max_decisions, self._seed(0), min(self.lanes, cpu_cores())
-                out = self._of(0) / "played"
-                collect(out, rules.tasks, count, limit, seed, workers, *made, random=True, on_episode=bar.advance)
+            self._collected(0, "random play", None)
         return self._trained(0, self.checkpoint, [])
 
     def _round(self, number: int, model: Path) -> Path:
@@ -180,7 +176,8 @@ class Rounds:
 
         checkpoint = load_checkpoint(model, self.device)
         policy = self.agent(checkpoint, self._of(number), self._of(number - 1))
-        self._score(number, policy, checkpoint, self._play(number, policy))
+        played = self._collected(number, f"round {number}: play", policy)
+        self._score(number, policy, checkpoint, played)
 
     def _of(self, number: int) -> Path:
         return self.folder / str(number)
@@ -189,24 +186,19 @@ class Rounds:
         """Of the round's first episode of each task."""
         return self.settings.seed + number * self.settings.episodes
 
-    def _play(self, number: int, policy: Policy) -> Path:
-        """The dataset of the round's real episodes."""
-        rules, count, seed = self.protocol, self.settings.episodes, self._seed(number)
-        frames = {"size": rules.size, "camera": rules.camera, "repeat": rules.repeat}
-        settings = CollectionSettings(rules.tasks, count, rules.max_decisions, seed, **frames)  # type: ignore[arg-type]
-        with self.out.progress(f"round {number}: play", total=len(settings.plan)) as bar:
-
-            def play(missing: Sequence[tuple[str, int]], staging: Path) -> None:
-                keep = _Keep(settings, staging, bar.advance)
-                jobs = [Job(task, seed + n, record=True, advise=self.settings.advice) for task, n in missing]
-                evaluate(rules, jobs, Contestant(policy.name, policy.agent), self.lanes, keep)
-                if keep.broken:
-                    raise UserError(
-                        f"{len(keep.broken)} of {len(jobs)} episodes broke off ({keep.broken[0]}); the others are "
-                        "kept, and the same command goes on from there"
-                    )
-
-            return gather(self._of(number) / "played", settings, play, bar.advance)
+    def _collected(self, number: int, title: str, policy: Policy | None) -> Path:
+        """The dataset of a round's real episodes, played by ``policy``; None: at random."""
+        rules = self.protocol
+        frames: Any = {"size": rules.size, "camera": rules.camera, "repeat": rules.repeat}
+        count, seed = self.settings.episodes, self._seed(number)
+        agent = WANDERING if policy is None else OWN
+        settings = CollectionSettings(rules.tasks, count, rules.max_decisions, seed, **frames, agent=agent)
+        own: dict[str, Any] = {"lanes": min(self.lanes, cpu_cores())}
+        if policy is not None:
+            who = Contestant(policy.name, policy.agent)
+            own = {"lanes": self.lanes, "contestant": who, "rules": rules, "advise": self.settings.advice}
+        with self.out.progress(title, total=len(settings.plan)) as bar:
+            return collect(self._of(number) / "played", settings, on_episode=bar.advance, **own)
 
     def _score(self, number: int, policy: Policy, checkpoint: Checkpoint, played: Path) -> None:
         """The row of the round."""
@@ -249,32 +241,6 @@ class Rounds:
         training.accelerator.end_training()
         shutil.rmtree(partial / "training")
         return partial.rename(done)
-
-
-class _Keep(Observer):
-    """Saves every episode as it ends."""
-
-    def __init__(self, settings: CollectionSettings, staging: Path, on_episode: Callable[[], None]) -> None:
-        self.settings, self.staging, self.on_episode = settings, staging, on_episode
-        self.broken: list[str] = []
-        self._last: Recording | None = None
-
-    def recorded(self, recording: Recording) -> None:
-        self._last = recording
-
-    def ended(self, row: EpisodeRow) -> None:
-        if row.error:
-            self.broken.append(row.error)
-            return
-        of = self._last
-        assert of is not None and (of.job.task, of.job.seed) == (row.task, row.seed)
-        advice = of.advice
-        if advice is None:
-            advice = np.full((len(of.frames), of.actions.shape[1]), np.nan, np.float32)
-        about = {"kind": OWN, "seed": row.seed, "expert_actions": advice, "terminated": of.terminated}
-        episode = staged(row.task, of.frames, of.infos, list(of.actions), of.rewards, **about)
-        episode.save(staged_path(self.staging, row.task, row.seed - self.settings.seed))
-        self.on_episode()
 
 
 def first_frames(played: Path) -> tuple[list[Recording], np.ndarray]:

@@ -68,7 +68,7 @@ class Family:
         linger: decisions that such an episode goes on after its first success; None: to its end.
         layout: of the state; None where it has no object and goal.
         expert: ``expert(task)`` makes an ``EnvAgent`` that solves the task.
-        play: ``play(env, seed, decisions)`` plays one training episode and returns a ``StagedEpisode``.
+        play: the agent that usually plays training episodes, by its name in ``agents.registry``.
         unplayed: tasks that no training episodes can be played of.
         controls: ``controls(env)`` gives the ``Controls`` that play it by hand; where there are none it can't be.
         true_simulator: ``true_simulator(task, repeat)`` makes the ``Simulator`` that the oracle plans in.
@@ -95,7 +95,7 @@ class Family:
     linger: int | None = None
     layout: StateLayout | None = None
     expert: Entry = ""
-    play: Entry = "sfvgen_plan.agents.behaviour:play_scripted"
+    play: str = "sfvgen_plan.agents.behaviour:Scripted"
     unplayed: tuple[str, ...] = ()
     controls: Entry = ""
     true_simulator: Entry = ""

@@ -130,7 +130,7 @@ def load_protocol(name: str) -> Protocol:
     if name not in protocol_names():
         for item in families():
             if item.name == name:
-                return _protocol_of(item)
+                return protocol_of(item)
         raise unknown_name("suite", name, protocol_names())
     text = (resources.files(__package__) / f"{name}.yaml").read_text()
     values: dict[str, Any] = yaml.safe_load(text)
@@ -150,11 +150,12 @@ def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protoc
         protocol = load_protocol(name)
         if task in protocol.tasks:
             return protocol
-    usual = _protocol_of(family_of(task))
+    usual = protocol_of(family_of(task))
     return usual.variant(**frames_of(find_checkpoint(checkpoint))) if checkpoint else usual
 
 
-def _protocol_of(family: Family) -> Protocol:
+def protocol_of(family: Family) -> Protocol:
+    """All tasks of a simulator, played as they are collected."""
     return Protocol(
         id=family.name,
         env_id=family.env_id,

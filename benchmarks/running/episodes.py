@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.agents.adapters import SingleAgent, kind_of
-from sfvgen_plan.agents.base import BatchAgent, EnvAgent, PlanCost
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
-from sfvgen_plan.envs.family import families
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.data.episodes import OWN
+from sfvgen_plan.envs.family import family_of
+from sfvgen_plan.errors import SimulatorError, UserError
 
-AgentFactory = Callable[[], EnvAgent | BatchAgent]
-"""Makes an agent that acts beside the environment, in the environment's process; picklable for that."""
+AgentFactory = Callable[[], Any]
+"""Makes an ``EnvAgent``, in the environment's process; picklable for that."""
+
+TRIES = 3
+"""Of an episode that is kept, if the simulator fails."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Recording:
     """What an episode looked like: frames (F, H, W, 3) uint8, and whether the task was solved in each, (F,) bool.
 
     ``actions`` (F - 1, A) led from each to the next, and earned ``rewards``; ``infos`` are the environment's, one a
-    frame; ``terminated``: the task ended by itself; ``advice``: the expert's actions (F, A), where they were asked for.
+    frame; ``terminated``: the task ended by itself; ``advice``: the best actions (F, A), where they were asked for;
+    ``kind``: how it was played; ``seed``: of its scene, which an agent may have chosen.
     """
 
     job: Job
@@ -53,6 +57,8 @@ class Recording:
     infos: tuple[dict[str, Any], ...] = ()
     terminated: bool = False
     advice: np.ndarray | None = None
+    kind: str = OWN
+    seed: int = 0
 
     @property
     def about(self) -> str:
@@ -62,8 +68,8 @@ class Recording:
 
 @dataclass(frozen=True)
 class Awaiting:
-    """The episode goes on when it is given an action for ``frame`` (H, W, 3) uint8; ``about``, of the first one: what
-    the episode is about, in the simulator's words."""
+    """The episode goes on when it is given an action for ``frame`` (H, W, 3) uint8; ``about``: what the episode is
+    about, in the simulator's words."""
 
     frame: np.ndarray
     about: str = ""
@@ -102,53 +108,106 @@ class Ended:
 Event = Awaiting | Ended
 
 
+def episode(
+    env: gymnasium.Env, job: Job, protocol: Protocol, agent: Any, stands: Ended
+) -> Generator[Awaiting, np.ndarray]:
+    """Play an episode, and note in ``stands`` how it goes.
+
+    Args:
+        env: the task's environment.
+        protocol: when it is over: its limit, and how long an episode lingers after its first success.
+        agent: an ``EnvAgent``; None: what awaits an action is yielded, and actions (A,) are sent.
+    """
+    real, space = env.unwrapped, Actions(env.action_space)
+    advise = getattr(agent, "advise", None)
+    if job.advise:
+        expert = expert_of(job.task)
+        expert.reset(job.task, job.seed)
+        advise = lambda real, info: expert.act(real)  # noqa: E731
+    if agent is not None:
+        agent.reset(job.task, job.seed)
+    begin, over = getattr(agent, "begin", None), getattr(agent, "over", None)
+    frame, info = begin(env) if begin else env.reset(seed=job.seed)
+    frames, infos, flags = [frame], [info], [False]
+    advice: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
+    ended = terminated = False
+    while not ended:
+        if advise is not None:
+            advice.append(advise(real, info))
+        awaiting = Awaiting(frame, str(info.get("instruction", "")))
+        action = (yield awaiting) if agent is None else agent.act(real)
+        frame, earned, terminated, truncated, info = env.step(space.outside(action))
+        reward = float(earned)
+        if not math.isfinite(reward):
+            raise ValueError(f"the environment's reward is {reward}")
+        stands.decisions += 1
+        stands.return_ += reward
+        stands.success_final = bool(info["success"])
+        if stands.success_final and stands.first_success is None:
+            stands.first_success = stands.decisions
+        if job.record:
+            actions.append(space.played(action))
+            rewards.append(reward)
+            frames.append(frame)
+            infos.append(info)
+            flags.append(stands.success_final)
+        lingered = stands.first_success is not None and stands.decisions >= stands.first_success + protocol.linger
+        limit = stands.decisions >= protocol.max_decisions
+        ended = bool(terminated or truncated or lingered or limit or (over is not None and over(info)))
+    stands.cost = agent.stats() if agent is not None else None
+    if job.record:
+        if advise is not None:
+            advice.append(advise(real, info))
+        stands.recording = Recording(
+            job, np.stack(frames), np.array(flags), np.array(actions, np.float32), tuple(rewards),
+            tuple(infos), bool(terminated), np.array(advice, np.float32) if advice else None,
+            getattr(agent, "kind", OWN), getattr(agent, "scene", job.seed),
+        )  # fmt: skip
+
+
 class Player:
     """Plays episodes under a protocol; keeps one environment at a time.
 
     Args:
         protocol: the rules.
         make_agent: makes the agent that acts here, beside the environment; None: actions come through ``act``.
+        keep: is given the recordings here, instead of those who play; such an episode is played again, ``TRIES`` times
+            in all, if the simulator fails.
     """
 
-    def __init__(self, protocol: Protocol, make_agent: AgentFactory | None = None) -> None:
-        self._protocol = protocol
-        self._make_agent = make_agent
+    def __init__(
+        self,
+        protocol: Protocol,
+        make_agent: AgentFactory | None = None,
+        keep: Callable[[Recording], None] | None = None,
+    ) -> None:
+        self._protocol, self._make_agent, self._keep = protocol, make_agent, keep
         self._agent: Any = None
-        self._sees_frames = make_agent is None
         self._env: gymnasium.Env | None = None
         self._built: tuple[str, bool] | None = None
 
     def start(self, job: Job) -> Event:
         """Begin the episode of ``job``; one that goes on is dropped."""
-        self._job, self._stands = job, Ended()
-        self._over = self._terminated = False
-        self._seen: list[tuple[np.ndarray, bool, dict[str, Any]]] = []
-        self._done: list[tuple[np.ndarray, float]] = []
-        self._advice: list[np.ndarray] = []
-        self._expert = ExpertAgent() if job.advise else None
-        try:
-            if self._make_agent is not None and self._agent is None:
-                made = self._make_agent()
-                self._sees_frames = kind_of(made) == "batch"
-                self._agent = SingleAgent(cast("BatchAgent", made)) if self._sees_frames else made
-            env = self._environment(job.task, pixels=self._sees_frames or job.record)
-            frame, info = env.reset(seed=job.seed)
-            if self._expert is not None:
-                self._expert.reset(job.task, job.seed)
-                self._advice.append(self._expert.act(env.unwrapped))
-            if job.record:
-                self._seen.append((frame, False, info))
-            about = str(info.get("instruction", ""))
-            return Awaiting(frame, about) if self._agent is None else self._play(env, frame, about)
-        except Exception as error:
-            return self._fail(error)
+        self._stands, left = Ended(), TRIES if self._keep is not None else 1
+        while True:
+            try:
+                if self._make_agent is not None and self._agent is None:
+                    self._agent = self._make_agent()
+                env = self._environment(job.task, pixels=self._agent is None or job.record)
+                self._episode = episode(env, job, self._protocol, self._agent, self._stands)
+                return self._next(None)
+            except Exception as error:
+                ended, left = self._fail(error), left - 1
+                if not left or not isinstance(error, SimulatorError):
+                    return ended
+                self._stands = Ended()
 
     def act(self, action: np.ndarray) -> Event:
         """Execute one decision (A,) of the episode that awaits it."""
         try:
-            assert self._env is not None, "no episode has been started"
-            frame = self._step(self._env, action)
-            return self._ended() if self._over else Awaiting(frame)
+            return self._next(action)
         except Exception as error:
             return self._fail(error)
 
@@ -157,46 +216,15 @@ class Player:
             self._env.close()
         self._env = self._built = None
 
-    def _play(self, env: gymnasium.Env, frame: np.ndarray, about: str) -> Ended:
-        self._agent.reset(self._job.task, self._job.seed)
-        if isinstance(self._agent, SingleAgent):
-            self._agent.told(about)
-        while not self._over:
-            action = self._agent.act(frame)[0] if self._sees_frames else self._agent.act(env.unwrapped)
-            frame = self._step(env, action)
-        self._stands.cost = self._agent.stats()
-        return self._ended()
-
-    def _step(self, env: gymnasium.Env, action: np.ndarray) -> np.ndarray:
-        space = Actions(env.action_space)
-        frame, reward, terminated, truncated, info = env.step(space.outside(action))
-        reward, stands, protocol = float(reward), self._stands, self._protocol
-        if not math.isfinite(reward):
-            raise ValueError(f"the environment's reward is {reward}")
-        stands.decisions += 1
-        stands.return_ += reward
-        stands.success_final = bool(info["success"])
-        if stands.success_final and stands.first_success is None:
-            stands.first_success = stands.decisions
-        if self._job.record:
-            self._done.append((np.array(space.played(action), np.float32), reward))
-            self._seen.append((frame, stands.success_final, info))
-        if self._expert is not None:
-            self._advice.append(self._expert.act(env.unwrapped))
-        self._terminated = bool(terminated)
-        solved = stands.first_success is not None and stands.decisions >= stands.first_success + protocol.linger
-        self._over = bool(terminated or truncated) or solved or stands.decisions >= protocol.max_decisions
-        return frame
-
-    def _ended(self) -> Ended:
-        if self._seen:
-            frames, flags, infos = zip(*self._seen, strict=True)
-            actions, rewards = zip(*self._done, strict=True) if self._done else ((), ())
-            led = np.stack(actions) if actions else np.zeros((0, 0), np.float32)
-            flags, ended = np.array(flags), self._terminated
-            advice = np.stack(self._advice).astype(np.float32) if self._advice else None
-            self._stands.recording = Recording(self._job, np.stack(frames), flags, led, rewards, infos, ended, advice)
-        return self._stands
+    def _next(self, action: np.ndarray | None) -> Event:
+        try:
+            return self._episode.send(action)  # type: ignore[arg-type]
+        except StopIteration:
+            stands = self._stands
+            if self._keep is not None and stands.recording is not None:
+                self._keep(stands.recording)
+                stands.recording = None
+            return stands
 
     def _fail(self, error: Exception) -> Ended:
         self._stands = Ended.broken(error, self._stands.decisions, self._stands.return_)
@@ -204,22 +232,14 @@ class Player:
             self.close()  # An environment that broke an episode isn't trusted with the next one.
         except Exception:
             self._env = self._built = None
-        return self._ended()
+        return self._stands
 
     def _environment(self, task: str, pixels: bool) -> gymnasium.Env:
         """The real environment under the protocol; without ``pixels`` its frames are blank and cost nothing."""
         if self._env is None or self._built != (task, pixels):
             self.close()
-            families()  # whose modules register their environments
             protocol, self._built = self._protocol, (task, pixels)
-            self._env = gymnasium.make(
-                protocol.env_id,
-                disable_env_checker=True,  # It is checked in the tests; here its warnings would come once per worker.
-                task=task,
-                size=protocol.size,
-                camera=protocol.camera,
-                repeat=protocol.repeat,
-                max_decisions=protocol.max_decisions,
-                pixels=pixels,
-            )
+            frames = {"size": protocol.size, "camera": protocol.camera, "repeat": protocol.repeat}
+            limit = protocol.max_decisions
+            self._env = family_of(task).make(task, **frames, max_decisions=limit, pixels=pixels)
         return self._env

@@ -74,6 +74,7 @@ def evaluate(
     slots: int = 1,
     observer: Observer | None = None,
     opening: Opening = open_pool,
+    keep: Callable[[Recording], None] | None = None,
 ) -> list[EpisodeRow]:
     """Play ``jobs`` and return their rows in the order in which the episodes ended.
 
@@ -89,6 +90,7 @@ def evaluate(
         slots: episodes played side by side; 1 plays in this process, more in a process each.
         observer: told of each row as soon as its episode has ended, among other things.
         opening: where else to play, such as on Ray.
+        keep: takes the recordings in the processes that play, instead of ``observer``; see ``Player``.
 
     Raises:
         UserError: what broke the very first episode to end; once there are rows, it goes into one.
@@ -98,7 +100,7 @@ def evaluate(
         return []
     slots = max(1, min(slots, len(jobs)))
     threads = 1 if contestant.env_agent is None else max(1, cpu_cores() // slots)
-    with closing(opening(partial(Player, protocol, contestant.env_agent), slots, threads)) as pool:
+    with closing(opening(partial(Player, protocol, contestant.env_agent, keep), slots, threads)) as pool:
         run = _Run(protocol, contestant, pool, observer or Observer(), deque((job, False) for job in jobs))
         run.play()
     return run.rows

@@ -54,7 +54,7 @@ FAMILY = Family(
     decisions=50,
     fixed_repeat=True,
     expert="sfvgen_plan.agents.rlbench_return_expert:rlbench_expert",
-    play="sfvgen_plan.agents.rlbench_demos:play_demonstrated",
+    play="sfvgen_plan.agents.rlbench_demos:Demonstrated",
     unplayed=tuple(TASK_PREFIX + task for task in MADE),
     examine="sfvgen_plan.envs.rlbench.diagnosis:examine",
 )

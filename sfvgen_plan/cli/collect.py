@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.arguments import CheckpointAction
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.errors import SimulatorError, UserError
+from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.console import Output
@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
-    from sfvgen_plan.agents.collection import collect, kept
+    from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect, kept
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -65,13 +65,11 @@ def run(args: Namespace) -> int:
     tasks, frames = chosen(args)
     if not tasks:
         raise UserError("task is missing; add --task NAME, --suite NAME, or --from DIR")
+    who = {"agent": args.agent, "checkpoint": args.checkpoint}
+    settings = CollectionSettings(tasks, args.episodes, seed=args.seed, **who, **frames)
     try:
-        with out.progress("episodes", total=len(tasks) * args.episodes) as bar:
-            who = {"agent": args.agent, "checkpoint": args.checkpoint}
-            own = {"seed": args.seed, "workers": args.workers, "on_episode": bar.advance}
-            collect(args.out, tasks, args.episodes, **own, **who, **frames)
-    except SimulatorError as error:
-        raise UserError(f"the simulator keeps failing ({error}); {kept(args.out)}") from error
+        with out.progress("episodes", total=len(settings.plan)) as bar:
+            collect(args.out, settings, args.workers, bar.advance)
     except (KeyboardInterrupt, SystemExit):
         out.note(f"stopped; {kept(args.out)}")
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.adapters import LanesOfAgents, SingleAgent, as_agent, check_actions, kind_of
+from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, check_actions, kind_of
 from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost
 from sfvgen_plan.agents.oracle import OracleAgent
 from sfvgen_plan.agents.players.random import RandomAgent
@@ -60,16 +60,6 @@ def test_callables_and_models_with_predict_are_agents():
     assert as_agent(Model()).act(FRAME).tolist() == [0.5] * 4  # as the policy does most of all
     with pytest.raises(UserError, match="agent of type int"):
         as_agent(3)
-
-
-def test_a_batch_agent_plays_a_single_episode():
-    single = SingleAgent(RandomAgent(action_dim=4, seed=1))
-    single.reset("t", 5)
-    batch = RandomAgent(action_dim=4, seed=1)
-    batch.reset([3], ["t"], [5])
-    np.testing.assert_array_equal(single.act(FRAME), batch.act([3], FRAME[None]))
-    assert single.stats() == PlanCost()
-    assert kind_of(single) == "single"
 
 
 def test_kinds_of_agents_are_told_apart():

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from sfvgen_plan.agents.collection import collect
 from sfvgen_plan.agents.rlbench_demos import (
     KINDS,
     DemoFollower,
+    Demonstrated,
     RLBenchBehaviour,
     difference,
     kind_of,
-    play_demonstrated,
     step_towards,
     waypoints,
 )
+from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
@@ -166,25 +166,24 @@ def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypat
     env = RLBenchEnv("reach_target", size=16)
     tried: list[int] = []
     monkeypatch.setattr(env, "demonstrate", tried.append)  # None: no solution
+    agent = Demonstrated()
+    agent.reset(env.task, 3)
     with pytest.raises(SimulatorError, match="solves none of 10 scenes of rlbench/reach_target, the first 3"):
-        play_demonstrated(env, 3, 5)
+        agent.begin(env)
     assert len(tried) == len(set(tried)) == 10
 
 
 @pytest.mark.usefixtures("fake_rlbench")
-def test_random_motion_is_cut_short():
-    env = RLBenchEnv("pick_and_lift", size=16)
-    lengths = {}
-    for seed in (100_000, 100_002):
-        episode = play_demonstrated(env, seed, 50)
-        lengths[episode.kind] = len(episode.actions)
-    env.close()
+def test_random_motion_is_cut_short(tmp_path: Path):
+    settings = CollectionSettings(("rlbench/pick_and_lift",), 3, 50, size=16, camera="front", repeat=1)
+    data = load_episodes(collect(tmp_path / "set", settings, 1))
+    lengths = dict(zip(data.kind, data.lengths, strict=True))
     assert lengths["random"] == 40
     assert lengths["clean"] < 40  # solved
 
 
-def test_two_simulators_dont_mix_in_a_dataset(tmp_path: Path):
+def test_two_simulators_dont_mix_in_a_dataset():
     with pytest.raises(UserError, match="two simulators"):
-        collect(tmp_path / "set", ["rlbench/reach_target", "reach-v3"], 1)
+        CollectionSettings(("rlbench/reach_target", "reach-v3"), 1)
     with pytest.raises(UserError, match="repeat=5"):
-        collect(tmp_path / "set", ["rlbench/reach_target"], 1)
+        CollectionSettings(("rlbench/reach_target",), 1)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from sfvgen_plan.agents.collection import collect
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.agents.rlbench_return_expert import downwards
+from sfvgen_plan.benchmarks.running.collection import CollectionSettings
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
 from sfvgen_plan.errors import UserError
 
@@ -44,6 +44,6 @@ def test_a_joint_near_its_limit_is_turned_back():
     assert angle % (2 * np.pi) == pytest.approx(np.pi / 2)
 
 
-def test_there_is_nothing_to_collect(tmp_path):
+def test_there_is_nothing_to_collect():
     with pytest.raises(UserError, match="no demonstrations"):
-        collect(tmp_path / "out", ["rlbench/return"], 1, 10)
+        CollectionSettings(("rlbench/return",), 1)

@@ -214,11 +214,11 @@ def test_processes_do_not_import_torch(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from sfvgen_plan.agents.collection import CollectionSettings, EpisodePlayer\n"
+        "from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect\n"
         "from sfvgen_plan.benchmarks.running.episodes import Job, Player\n"
         "from sfvgen_plan.benchmarks.protocols import load_protocol\n"
         "Player(load_protocol('metaworld-10')).start(Job('reach-v3', 0))\n"
-        "EpisodePlayer(CollectionSettings(('reach-v3',), 1, 1, size=16), Path(sys.argv[1])).play('reach-v3', 0)\n"
+        "collect(Path(sys.argv[1]) / 'set', CollectionSettings(('reach-v3',), 1, 1, size=16), 1)\n"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

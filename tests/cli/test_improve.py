@@ -12,6 +12,7 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks import rounds
+from sfvgen_plan.benchmarks.running import collection
 from sfvgen_plan.cli.train import StageBars
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
@@ -77,12 +78,12 @@ def test_killed_in_play_and_in_training_it_ends_the_same(
             patch.setattr(where, name, method)
             assert improve(out, "rounds=1") == cli.INTERRUPTED
 
-    killed(rounds._Keep, "ended", lambda keep, row: row.seed % 2 == 1 and "1" in keep.staging.parts)
+    killed(collection._Progress, "ended", lambda told, row: row.seed % 2 == 1 and row.agent == "prior+noise=0.1")
     kept = {file: file.stat().st_mtime_ns for file in (out / "1" / "played.partial").glob("*.npz")}
     assert kept and not (out / "1" / "played").exists() and not (out / "improve.csv").exists()
     played: list[Any] = []
-    original = rounds.evaluate
-    monkeypatch.setattr(rounds, "evaluate", lambda *all: played.extend(all[1]) or original(*all))
+    original = collection.evaluate
+    monkeypatch.setattr(collection, "evaluate", lambda *all, **own: played.extend(all[1]) or original(*all, **own))
     killed(StageBars, "update", lambda bars, stage, *_: stage == "video")
     assert len(played) == 4 - len(kept)
     assert (out / "1" / "checkpoint.partial").exists() and (out / "improve.csv").exists()

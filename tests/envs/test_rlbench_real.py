@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.rlbench_demos import play_demonstrated
 from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
+from sfvgen_plan.benchmarks.running.collection import CollectionSettings
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.runner import evaluate
 from sfvgen_plan.envs.rlbench.diagnosis import examine
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
@@ -47,11 +49,10 @@ def test_the_tip_moves_by_what_was_asked(reach: RLBenchEnv):
 
 @pytest.mark.parametrize("task", ["reach_target", "push_button", "take_lid_off_saucepan"])
 def test_a_demonstration_followed_without_noise_solves_the_task(task: str):
-    env = RLBenchEnv(task)
-    episode = play_demonstrated(env, 100_000, 60)  # a clean one
-    assert episode.kind == "clean"
-    assert episode.success[-1]
-    env.close()
+    settings = CollectionSettings((f"rlbench/{task}",), 1, 60, camera="front", repeat=1)
+    kept: list[Recording] = []
+    evaluate(settings.rules, [Job(settings.tasks[0], 100_000, True)], settings.contestant(), keep=kept.append)
+    assert kept[0].kind == "clean" and kept[0].success[-1]
 
 
 def test_the_return_task_is_made_on_the_table():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.collection import collect
 from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.memory.family import OWN_CAMERA, TASKS
 from sfvgen_plan.envs.memory.make import make_memory
@@ -12,13 +12,14 @@ from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 
 EPISODES = 4
-SMALL = {"size": 16, "camera": OWN_CAMERA, "repeat": 5, "workers": 1}
+SMALL = {"size": 16, "camera": OWN_CAMERA, "repeat": 5}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     """All tasks, four episodes each: two clean, one noisy, one random."""
-    return collect(tmp_path_factory.mktemp("data") / "memory", tuple(TASKS), EPISODES, decisions=200, **SMALL)
+    settings = CollectionSettings(tuple(TASKS), EPISODES, decisions=200, **SMALL)
+    return collect(tmp_path_factory.mktemp("data") / "memory", settings, 1)
 
 
 def test_the_tasks_share_a_dataset(dataset):
@@ -70,7 +71,9 @@ def test_episodes_are_shorter_if_asked_and_the_id_takes_each_task_and_a_limit(tm
 
     import sfvgen_plan.envs  # noqa: F401 - registers the environments
 
-    arrays = load_episodes(collect(tmp_path / "set", ["memory/revisit"], 1, decisions=5, **SMALL))
+    arrays = load_episodes(
+        collect(tmp_path / "set", CollectionSettings(("memory/revisit",), 1, decisions=5, **SMALL), 1)
+    )
     assert arrays.lengths.tolist() == [5]
     env = gym.make("sfvgen/Memory-v0", task="memory/revisit", size=16, max_decisions=2)
     assert env.unwrapped.camera == "carried"

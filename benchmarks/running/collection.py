@@ -1,35 +1,40 @@
-"""Collects training episodes in parallel; may be killed at any time, and still gives the same data."""
+"""Collects training episodes in parallel; may be killed at any time, and still gives the same data.
+
+Finished episodes lie in ``<out>.partial`` until all are there; then they become ``out`` in one rename.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-from sfvgen_plan.agents.registry import make_agent, needs_checkpoint
-from sfvgen_plan.agents.wandering import play_agent
+import numpy as np
+
+from sfvgen_plan.agents.registry import make_agent, needs_checkpoint, settings_of
+from sfvgen_plan.benchmarks.protocols import Protocol, protocol_of
+from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
 from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.devices import cpu_cores
-from sfvgen_plan.envs.family import Family, canonical, family_of, resolve
-from sfvgen_plan.errors import SimulatorError, UserError
+from sfvgen_plan.envs.family import Family, canonical, family_of
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
-from sfvgen_plan.pool import each, open_pool
 
 logger = logging.getLogger(__name__)
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
-WANDERING = "sfvgen_plan.agents.wandering:play_wandering"
-FORMAT = 2
+FORMAT = 3
 """Of the collected data; raised whenever the same settings would give other episodes."""
 
 
@@ -43,12 +48,11 @@ class CollectionSettings:
         decisions: of every episode; of tasks that end by themselves at most.
         seed: first seed, at least ``FIRST_TRAINING_SEED``.
         size, camera, repeat: of the simulator's environment.
-        random: whether all episodes are random motion, without an expert's advice.
-        agent: who plays, as in ``sfvgen_plan.agents.registry``; empty for what the simulator's family has.
+        agent: who plays, as in ``sfvgen_plan.agents.registry``; empty for who usually does in the simulator's family.
         checkpoint: of an agent that needs one.
 
     Raises:
-        UserError: unknown task or agent, a checkpoint that doesn't cover the tasks, a number that is too small.
+        UserError: unknown task, tasks of two simulators, a number that is too small.
     """
 
     tasks: tuple[str, ...]
@@ -58,7 +62,6 @@ class CollectionSettings:
     size: int = 128
     camera: str = "corner4"
     repeat: int = 5
-    random: bool = False
     agent: str = ""
     checkpoint: str | None = None
     format: int = FORMAT
@@ -69,11 +72,10 @@ class CollectionSettings:
             raise UserError("tasks is empty; name at least one task")
         if len({family_of(task).name for task in self.tasks}) > 1:
             raise UserError(f"tasks={', '.join(self.tasks)} are of two simulators; collect a dataset of each")
-        if self.agent and needs_checkpoint(self.agent):
-            check_covers(self.checkpoint, self.tasks)
         for task in self.tasks:
-            if task in self.family.unplayed and not (self.random or self.agent):
+            if task in self.family.unplayed and not self.agent:
                 raise UserError(f"task={task!r} has no demonstrations to collect; choose another task")
+        object.__setattr__(self, "agent", self.agent or self.family.play)
         if self.family.fixed_repeat and self.repeat != self.family.repeat:
             raise UserError(f"repeat={self.repeat} has no meaning for {self.family.title}; give {self.family.repeat}")
         for name in ("episodes", "decisions", "size", "repeat"):
@@ -94,6 +96,25 @@ class CollectionSettings:
         """All (task, number of the episode), in the dataset's order."""
         return [(task, number) for task in self.tasks for number in range(self.episodes)]
 
+    @property
+    def rules(self) -> Protocol:
+        """When episodes are over, and what their frames are."""
+        frames = {"size": self.size, "camera": self.camera, "repeat": self.repeat}
+        linger = self.decisions if self.family.linger is None else self.family.linger
+        return replace(protocol_of(self.family), **frames, max_decisions=self.decisions, linger=linger)  # type: ignore[arg-type]
+
+    def contestant(self) -> Contestant:
+        """Who plays.
+
+        Raises:
+            UserError: an unknown agent, or a checkpoint that doesn't cover the tasks.
+        """
+        if needs_checkpoint(self.agent):
+            check_covers(self.checkpoint, self.tasks)
+        make: Any = partial(make_agent, self.agent, self.checkpoint, action_dim=self.family.action_dim)
+        beside = settings_of(self.agent).acts_on_env
+        return Contestant(self.agent, env_agent=make) if beside else Contestant(self.agent, agent=make())
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; with what training has to know of the simulator."""
         family = self.family
@@ -102,64 +123,36 @@ class CollectionSettings:
 
 def collect(
     out: str | Path,
-    tasks: Sequence[str],
-    episodes_per_task: int,
-    decisions: int = 40,
-    seed: int = FIRST_TRAINING_SEED,
-    workers: int | None = None,
-    size: int = 128,
-    camera: str = "corner4",
-    repeat: int = 5,
-    random: bool = False,
-    agent: str = "",
-    checkpoint: str | None = None,
+    settings: CollectionSettings,
+    lanes: int | None = None,
     on_episode: Callable[[], None] = lambda: None,
+    contestant: Contestant | None = None,
+    rules: Protocol | None = None,
+    advise: bool = False,
 ) -> Path:
     """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
 
-    Finished episodes lie in ``<out>.partial`` until all are there; then they become ``out`` in one rename. Calling
-    again with the same settings goes on where it was stopped, at whatever moment; the number of workers may change. An
-    episode whose file is damaged is played again; without a finished episode nothing stays.
+    Calling again with the same settings goes on where it was stopped, at whatever moment; the number of lanes may
+    change. An episode whose file is damaged is played again; without a finished episode nothing stays.
 
     Args:
         out: folder to make. If it is this very dataset already, nothing is done.
-        tasks: of one simulator.
-        episodes_per_task: per task.
-        decisions, seed, size, camera, repeat, random, agent, checkpoint: see ``CollectionSettings``.
-        workers: processes; default one per usable core, at most one per missing episode; 1 is this process itself.
+        settings: what is collected.
+        lanes: episodes side by side; None: one per usable core. 1 plays in this process itself.
         on_episode: called for each episode, those found finished included.
+        contestant, rules: who plays, and when episodes are over, instead of what the settings say.
+        advise: record what the task's expert would do in every state.
 
     Returns:
         ``out``.
 
     Raises:
-        UserError: bad settings; ``out`` or its partial folder is there with other settings, or is something else, or
-            is damaged.
-        SimulatorError: the simulator kept failing. Finished episodes are kept.
+        UserError: ``out`` is something else, holds or began a collection with other settings, can't be written; an
+            episode broke off.
     """
-    settings = CollectionSettings(
-        tuple(tasks), episodes_per_task, decisions, seed, size, camera, repeat, random, agent, checkpoint
-    )
-    if workers is not None and workers < 1:
-        raise UserError(f"workers={workers} is too small; give at least 1")
-
-    def play(missing: Sequence[tuple[str, int]], staging: Path) -> None:
-        slots = min(workers or cpu_cores(), len(missing))
-        with closing(open_pool(partial(EpisodePlayer, settings, staging), slots)) as pool:
-            for _ in each(pool, [methodcaller("play", task, number) for task, number in missing]):
-                on_episode()
-
-    return gather(Path(out), settings, play, on_episode)
-
-
-def gather(
-    out: Path,
-    settings: CollectionSettings,
-    play: Callable[[Sequence[tuple[str, int]], Path], None],
-    on_episode: Callable[[], None] = lambda: None,
-) -> Path:
-    """``collect``, whoever plays: ``play`` is given the (task, number) of the episodes that are missing, and saves each
-    at its ``staged_path`` in the folder that it is given, too."""
+    if lanes is not None and lanes < 1:
+        raise UserError(f"workers={lanes} is too small; give at least 1")
+    out = Path(out)
     if out.is_file():
         raise UserError(f"out={str(out)!r} is a file; choose another folder")
     if out.is_dir() and any(out.iterdir()):
@@ -169,17 +162,21 @@ def gather(
         for _ in settings.plan:
             on_episode()
         return out
-    staging = _staging_of(out)
+    staging, who = _staging_of(out), contestant or settings.contestant()
     _begin(staging, settings)
     try:
-        missing = [episode for episode in settings.plan if not _is_whole(staged_path(staging, *episode))]
+        missing = [episode for episode in settings.plan if not _is_whole(_staged(staging, *episode))]
         for _ in range(len(settings.plan) - len(missing)):
             on_episode()
-        play(missing, staging)
+        jobs = [Job(task, settings.seed + number, record=True, advise=advise) for task, number in missing]
+        own = partial(keep, settings, staging)
+        evaluate(rules or settings.rules, jobs, who, lanes or cpu_cores(), _Progress(on_episode), keep=own)
         _assemble(out, staging, settings)
-    except BaseException:  # Ctrl-C, too
+    except BaseException as error:  # Ctrl-C, too
         if not _has_episodes(staging):
             _remove_staging(staging)
+        if isinstance(error, _BrokeOffError):
+            raise UserError(f"{error}; {kept(out)}") from None
         raise
     return out
 
@@ -193,50 +190,62 @@ def kept(out: Path) -> str:
     return f"{done} finished episodes are kept in {staging}, and the same command goes on from there"
 
 
-def staged_path(staging: Path, task: str, number: int) -> Path:
-    """Where episode ``number`` of ``task`` is kept until all are there."""
-    return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
+def keep(settings: CollectionSettings, staging: Path, recording: Recording) -> None:
+    """Save an episode until all are there, in whatever process has played it."""
+    # One whose parent was killed plays on to the end, and the folder may have become another collection's.
+    file = staging / SETTINGS_FILE
+    if file.exists() and _read_settings(file) == settings.as_dict():
+        job = recording.job
+        staged(recording).save(_staged(staging, job.task, job.seed - settings.seed))
 
 
-class EpisodePlayer:
-    """Plays training episodes, each into a file of the staging folder. It has one environment, and so one renderer, at
-    a time, and imports torch only for an agent that does."""
+def staged(recording: Recording) -> StagedEpisode:
+    """An episode as it is saved."""
+    infos, advice = recording.infos, recording.advice
+    if advice is None:
+        advice = np.full((len(recording.frames), recording.actions.shape[1]), np.nan, np.float32)
+    return StagedEpisode.from_frames(
+        recording.frames,
+        task=recording.job.task,
+        instruction=family_of(recording.job.task).tasks[recording.job.task],
+        kind=recording.kind,
+        seed=recording.seed,
+        state=[info["state"] for info in infos],
+        estimates=[info["estimates"] for info in infos],
+        actions=recording.actions,
+        expert_actions=advice,
+        rewards=recording.rewards,
+        success=[info["success"] for info in infos],
+        description=infos[0].get("instruction", ""),
+        sub_goals=tuple(infos[0].get("sub_goals", ())),
+        sub_goal=np.array([info["sub_goal_index"] for info in infos if "sub_goal_index" in info], np.int64),
+        terminated=recording.terminated,
+    )
 
-    def __init__(self, settings: CollectionSettings, staging: Path) -> None:
-        self._settings, self._staging = settings, staging
-        self._env: Any = None
-        self._agent: Any = None
 
-    def play(self, task: str, number: int) -> SimulatorError | None:
-        """Play an episode, which depends on nothing but the settings. The error of a simulator that kept failing is
-        returned: the pool raises it as it is, where others come with their traceback."""
-        settings = self._settings
-        if self._env is None or self._env.unwrapped.task != task:
-            self.close()
-            frames = {"size": settings.size, "camera": settings.camera, "repeat": settings.repeat}
-            self._env = settings.family.make(task, **frames, max_decisions=settings.decisions)
-        if settings.agent and self._agent is None:
-            self._agent = make_agent(settings.agent, settings.checkpoint, action_dim=settings.family.action_dim)
-        usual = WANDERING if settings.random else settings.family.play
-        play = partial(play_agent, agent=self._agent) if settings.agent else resolve(usual)
-        try:
-            episode: StagedEpisode = play(self._env, settings.seed + number, settings.decisions)
-        except SimulatorError as error:
-            return error
-        # One whose parent was killed plays on to the end, and the folder may have become another collection's.
-        file = self._staging / SETTINGS_FILE
-        if file.exists() and _read_settings(file) == settings.as_dict():
-            episode.save(staged_path(self._staging, task, number))
-        return None
+class _BrokeOffError(Exception):
+    """An episode did."""
 
-    def close(self) -> None:
-        if self._env is not None:
-            self._env.close()
-        self._env = None
+
+class _Progress(Observer):
+    """Counts episodes, and stops at the first that breaks off."""
+
+    def __init__(self, on_episode: Callable[[], None]) -> None:
+        self._on_episode = on_episode
+
+    def ended(self, row: EpisodeRow) -> None:
+        if row.error:
+            raise _BrokeOffError(f"task={row.task!r}: the episode of seed {row.seed} broke off ({row.error})")
+        self._on_episode()
 
 
 def _staging_of(out: Path) -> Path:
     return out.with_name(out.name + STAGING_SUFFIX)
+
+
+def _staged(staging: Path, task: str, number: int) -> Path:
+    """Where episode ``number`` of ``task`` is kept until all are there."""
+    return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
 
 
 def _begin(staging: Path, settings: CollectionSettings) -> None:
@@ -300,7 +309,7 @@ def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
     """Turn the staged episodes into ``out``."""
     from sfvgen_plan.data.minari_writer import write_dataset
 
-    episodes = (StagedEpisode.load(staged_path(staging, task, number)) for task, number in settings.plan)
+    episodes = (StagedEpisode.load(_staged(staging, task, number)) for task, number in settings.plan)
     write_dataset(staging / "dataset", out.name, episodes, settings.as_dict())
     (staging / "dataset").replace(out)
     # The last episode of a process that was left behind may turn up just now; the dataset is complete without it.

@@ -11,7 +11,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.collection import CollectionSettings, EpisodePlayer, collect
+from sfvgen_plan.benchmarks.running import collection
+from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import UserError
 
@@ -20,6 +21,10 @@ EPISODES = 4
 SMALL = {"decisions": 6, "size": 32, "camera": "top", "repeat": 1}
 
 pytestmark = pytest.mark.usefixtures("toy")
+
+
+def settings(tasks=TASKS, episodes=EPISODES, **changes):
+    return CollectionSettings(tasks, episodes, **{**SMALL, **changes})
 
 
 def same(first, second):
@@ -31,14 +36,14 @@ def same(first, second):
 @pytest.fixture(scope="module")
 def reference(toy, tmp_path_factory):
     """Two tasks, four episodes each, collected in one go by one worker."""
-    return collect(tmp_path_factory.mktemp("data") / "reference", TASKS, EPISODES, workers=1, **SMALL)
+    return collect(tmp_path_factory.mktemp("data") / "reference", settings(), 1)
 
 
 def test_what_is_collected_agrees_with_the_environment(tmp_path):
     """In Metaworld: replaying the stored actions gives the stored frames, states and rewards."""
     from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 
-    arrays = load_episodes(collect(tmp_path / "set", ["reach-v3", "push-v3"], 3, 6, size=32, workers=1))
+    arrays = load_episodes(collect(tmp_path / "set", CollectionSettings(["reach-v3", "push-v3"], 3, 6, size=32), 1))
     assert arrays.tasks == ["reach-v3", "push-v3"]
     assert arrays.instructions[1] == "push the puck to the green goal position"
     assert arrays.task.tolist() == [0] * 3 + [1] * 3
@@ -70,14 +75,14 @@ def test_processes_do_not_change_the_data_even_if_one_is_killed(reference, tmp_p
             killed.append(multiprocessing.active_children()[0])
             killed[0].kill()
 
-    assert same(reference, collect(tmp_path / "set", TASKS, EPISODES, workers=2, on_episode=kill_one, **SMALL))
+    assert same(reference, collect(tmp_path / "set", settings(), 2, kill_one))
     assert killed and not multiprocessing.active_children()
 
 
 def test_a_finished_dataset_is_left_alone(reference):
     before = (reference / "main_data.hdf5").stat().st_mtime_ns
     episodes = []
-    collect(reference, TASKS, EPISODES, on_episode=lambda: episodes.append(1), **SMALL)
+    collect(reference, settings(), on_episode=lambda: episodes.append(1))
     assert (reference / "main_data.hdf5").stat().st_mtime_ns == before
     assert len(episodes) == len(TASKS) * EPISODES
 
@@ -94,10 +99,10 @@ def test_killed_and_resumed(tmp_path):
     assert not out.exists()
     assert len(list(staging.glob("*.npz"))) >= 2
     told = []
-    again = {**SMALL, "decisions": 12, "workers": 1}
-    collect(out, TASKS, 150, on_episode=lambda: told.append(1), **again)
+    again = settings(episodes=150, decisions=12)
+    collect(out, again, 1, lambda: told.append(1))
     assert len(told) == 300
-    assert same(out, collect(tmp_path / "whole", TASKS, 150, **again))
+    assert same(out, collect(tmp_path / "whole", again, 1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "whole"]
 
 
@@ -107,10 +112,10 @@ def test_killed_while_the_dataset_is_written(reference, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(writer, "_write_episodes", lambda path, *_: (path.write_bytes(b"half"), 1 / 0))
         with pytest.raises(ZeroDivisionError):
-            collect(tmp_path / "set", TASKS, EPISODES, workers=1, **SMALL)
+            collect(tmp_path / "set", settings(), 1)
     assert [path.name for path in tmp_path.iterdir()] == ["set.partial"]
-    monkeypatch.setattr(EpisodePlayer, "play", lambda *_: pytest.fail("an episode was played again"))
-    assert same(reference, collect(tmp_path / "set", TASKS, EPISODES, **SMALL))
+    monkeypatch.setattr(collection, "keep", lambda *_: pytest.fail("an episode was played again"))
+    assert same(reference, collect(tmp_path / "set", settings(), 1))
 
 
 def test_a_damaged_episode_is_played_again(reference, tmp_path, caplog):
@@ -121,22 +126,22 @@ def test_a_damaged_episode_is_played_again(reference, tmp_path, caplog):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        collect(out, TASKS, EPISODES, workers=1, on_episode=stop, **SMALL)
+        collect(out, settings(), 1, stop)
     whole, flipped = sorted(out.with_name("set.partial").glob("*.npz"))[:2]
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 0xFF  # the list of contents at the file's end is as it was
     flipped.write_bytes(content)
     whole.write_bytes(whole.read_bytes()[:1000])
-    collect(out, TASKS, EPISODES, workers=1, **SMALL)
+    collect(out, settings(), 1)
     assert same(reference, out)
     assert all(f"{file.name}' can't be read" in caplog.text for file in (whole, flipped))
 
 
-def begun(tmp_path, text=None, **settings):
+def begun(tmp_path, text=None):
     """The staging folder of a collection that was begun, with these settings or this text in their place."""
     staging = tmp_path / "set.partial"
     staging.mkdir()
-    text = json.dumps(CollectionSettings(TASKS, 9, **{**SMALL, **settings}).as_dict()) if text is None else text
+    text = json.dumps(settings(episodes=9).as_dict()) if text is None else text
     (staging / "settings.json").write_text(text)
     return staging
 
@@ -145,16 +150,14 @@ def begun(tmp_path, text=None, **settings):
 def test_what_was_begun_without_a_finished_episode_is_replaced(tmp_path, text):
     staging = begun(tmp_path, text)
     (staging / ".writing-left").mkdir()
-    collect(tmp_path / "set", TASKS[:1], 1, workers=1, **SMALL)
+    collect(tmp_path / "set", settings(TASKS[:1], 1), 1)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_process_that_was_left_behind_writes_nothing_into_another_collection(tmp_path, there):
     staging = begun(tmp_path) if there else tmp_path / "set.partial"
-    player = EpisodePlayer(CollectionSettings(TASKS, 1, **SMALL), staging)
-    player.play(TASKS[0], 0)
-    player.close()
+    collection.keep(settings(episodes=1), staging, None)
     assert not list(tmp_path.rglob("*.npz"))
 
 
@@ -165,12 +168,12 @@ class TestBadInput:
         notes.parent.mkdir()
         notes.touch()
         with pytest.raises(UserError, match="corner9"):
-            collect(tmp_path / "set", [task], 1, camera="corner9", workers=1)
+            collect(tmp_path / "set", CollectionSettings([task], 1, camera="corner9"), 1)
         assert list(tmp_path.rglob("*")) == [notes.parent, notes]
 
     def test_finished_with_other_settings(self, reference):
         with pytest.raises(UserError, match=r"decisions=6.*decisions=7"):
-            collect(reference, TASKS, EPISODES, **{**SMALL, "decisions": 7})
+            collect(reference, settings(decisions=7))
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -184,16 +187,16 @@ class TestBadInput:
         episode = begun(tmp_path, text) / "toy-left.000000.npz"
         episode.touch()
         with pytest.raises(UserError, match=message):
-            collect(tmp_path / "set", TASKS, 4, **SMALL)
+            collect(tmp_path / "set", settings())
         assert episode.exists()
 
     def test_nothing_to_collect_and_something_else_is_there(self, tmp_path):
         for arguments, message in (({"tasks": []}, "tasks is empty"), ({"decisions": 0}, "decisions=0")):
             with pytest.raises(UserError, match=message):
-                collect(**{"out": tmp_path, "tasks": TASKS, "episodes_per_task": 1, **arguments})
+                settings(**arguments)
         (tmp_path / "notes.txt").write_text("mine")
         with pytest.raises(UserError, match="not a dataset"):
-            collect(tmp_path, TASKS, 1, **SMALL)
+            collect(tmp_path, settings(episodes=1))
         with pytest.raises(UserError, match="is a file"):
-            collect(tmp_path / "notes.txt", TASKS, 1, **SMALL)
+            collect(tmp_path / "notes.txt", settings(episodes=1))
         assert (tmp_path / "notes.txt").read_text() == "mine"
