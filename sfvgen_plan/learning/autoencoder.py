@@ -93,7 +93,8 @@ def latent_shape(vae: AutoencoderKL, data: TrainingData) -> tuple[int, int, int]
 def estimate_scale(data: TrainingData) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (D,) of the state numbers over the training frames."""
     values = data.estimates[~data.held_out]
-    return values.mean(0), values.std(0).clamp_min(1e-3)
+    mean = values.mean(0)
+    return mean, (values - mean).square().mean(0).sqrt().clamp_min(1e-3)
 
 
 def task_backgrounds(data: TrainingData, samples: int = 101) -> Tensor:
