@@ -20,9 +20,9 @@ class Settings(PlannerSettings):
     horizon: int = setting(5, "decisions of a plan")
     candidates: int = setting(32, "plans scored in an iteration")
     iterations: int = setting(1, "rounds of candidates")
-    sigma: float = setting(0.3, "standard deviation of their noise, in units of the action")
-    prior_share: float = setting(0.5, "of the candidates that follow the prior; the others go on with the last plan")
-    temperature: float = setting(0.02, "gain in score that makes a candidate weigh e times as much")
+    sigma: float = setting(0.1, "standard deviation of their noise, in units of the action")
+    prior_share: float = setting(1.0, "of the candidates that follow the prior; the others go on with the last plan")
+    temperature: float = setting(0.05, "gain in score that makes a candidate weigh e times as much")
 
 
 def build(settings: Settings, given: Given) -> Any:

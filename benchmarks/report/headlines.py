@@ -45,7 +45,8 @@ def _success(folder: Path) -> Iterator[Line]:
         if not holds_episodes(path):
             continue
         found = {name: Summary(rows) for name, rows in grouped(settled(read_rows(path)), lambda row: row.agent).items()}
-        own = [f"`{name}` {percentage(found[name].success_any)}" for name in AGENTS if name in found]
+        names = [name for base in AGENTS for name in found if name.partition("+")[0] == base]  # whatever its settings
+        own = [f"`{name}` {percentage(found[name].success_any)}" for name in names]
         if own:
             yield f"solved of `{path.stem}`, % [95 % interval]", ", ".join(own)
 

@@ -96,7 +96,12 @@ def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
     agents = {summary.agent: summary for summary in sorted(found, key=_agent_rank)}
     tasks = task_order(protocol, rows)
     sections = [_agents_section(protocol, list(agents.values()), tasks), _matrix_section(agents, tasks)]
-    pairs = [(agents[first], agents[second]) for first, second in PAIRS if first in agents and second in agents]
+    pairs = [
+        (rows, agents[second])
+        for first, second in PAIRS
+        for name, rows in agents.items()
+        if name.partition("+")[0] == first and second in agents
+    ]
     return sections + ([_differences_section(pairs)] if pairs else [])
 
 
