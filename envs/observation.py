@@ -48,11 +48,11 @@ class Observer:
         self._mean = np.asarray(config.estimate_mean, np.float32)
         self._std = np.asarray(config.estimate_std, np.float32)
 
-    def begin(self, frames: np.ndarray, tasks: Sequence[str], about: Sequence[str]) -> Imagination:
-        """Follow E real episodes from their first frames (E, H, W, 3) uint8 on; ``about``: their instructions in the
-        simulator's words."""
+    def begin(self, frames: np.ndarray, tasks: Sequence[str], about: Sequence[str] | None = None) -> Imagination:
+        """Follow E real episodes from their first frames (E, H, W, 3) uint8 on; ``about``: what each is about, in the
+        simulator's words; None: the tasks' instructions."""
         texts = self.texts(tasks, [0] * len(frames))
-        if texts is None:
+        if texts is None and about is not None:
             texts = [self.simulator.checkpoint.told(task, text) for task, text in zip(tasks, about, strict=True)]
         return self.simulator.begin(frames[:, None], tasks, [0] * len(frames), texts)
 
