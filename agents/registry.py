@@ -93,8 +93,8 @@ def check_plays(name: str, tasks: Sequence[str]) -> None:
     for task in tasks if needs else ():
         if not getattr(family_of(task), needs):
             raise UserError(
-                f"agent={name!r} can't play {task!r}, as {family_of(task).title} has no {needs}; give --agent "
-                "expert, or one that plans in a checkpoint"
+                f"agent={name!r} can't play {task!r}, as {family_of(task).title} has no {needs.replace('_', ' ')}; "
+                "give --agent expert, or one that plans in a checkpoint"
             )
 
 

@@ -60,6 +60,7 @@ class Family:
         env_id: Gymnasium id. The environment takes ``task``, ``size``, ``camera``, ``repeat``, ``max_decisions`` and
             ``pixels``, and has ``task`` and ``instruction`` as attributes.
         version: package and version that episodes come from, as rows of results name it.
+        build: words for the build of the simulator on this machine if it is not the usual one, and results are others.
         tasks: full task name -> instruction.
         source: what training has to know of its episodes.
         action_dim: numbers in an action, each in [-1, 1].
@@ -90,6 +91,7 @@ class Family:
     action_dim: int
     camera: str
     size: int = 128
+    build: str = ""
     repeat: int = 1
     decisions: int = 100
     linger: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +72,11 @@ def check_covers(given: str | Path | None, tasks: Iterable[str]) -> None:
             if not others:
                 remedy = "collect its data (sfvgen-plan collect) and train a checkpoint (sfvgen-plan train)"
             raise UserError(
-                f"task={task!r} is not covered by checkpoint={folder.name!r} (it covers {', '.join(own)}); {remedy}"
+                f"task={task!r} is not covered by checkpoint={folder.name!r} (it covers {some(own)}); {remedy}"
             )
+
+
+def some(names: Sequence[str], shown: int = 12) -> str:
+    """The names, or of many the first ones and how many more there are."""
+    left = len(names) - shown
+    return ", ".join(names) if left <= 0 else f"{', '.join(names[:shown])} and {left} more"

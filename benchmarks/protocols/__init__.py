@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +21,10 @@ from sfvgen_plan.errors import UserError, unknown_name
 
 FOR_SINGLE_TASKS = ("metaworld-10", "metaworld-50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
 """Where tasks that are asked for by name are looked for first; several protocols may have the same task."""
+
+
+_VARIANT = re.compile(r"~[0-9a-f]{8}$")
+"""What the id of a variant ends with."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,15 @@ class Protocol:
         if subset and changed.rules_hash == self.rules_hash:
             return changed
         # Variants that differ in seeds only share an id.
-        return dataclasses.replace(changed, id=f"{self.id.partition('~')[0]}~{changed.rules_hash[:8]}")
+        return dataclasses.replace(changed, id=f"{_VARIANT.sub('', self.id)}~{changed.rules_hash[:8]}")
+
+    def played_in(self, build: str) -> Protocol:
+        """The same rules in a simulator of another ``build`` than the usual, which id and version then name in these
+        words, so that its rows are never ranked together with the original's; itself without words."""
+        if not build:
+            return self
+        words = re.sub(r"[^a-z0-9]+", "-", build.lower()).strip("-")
+        return dataclasses.replace(self, id=f"{self.id}~{words}", env_version=f"{self.env_version}, {build}")
 
 
 def protocol_names() -> list[str]:
@@ -135,7 +148,7 @@ def load_protocol(name: str) -> Protocol:
     text = (resources.files(__package__) / f"{name}.yaml").read_text()
     values: dict[str, Any] = yaml.safe_load(text)
     tasks: Sequence[str] = values.pop("tasks")
-    return Protocol(tasks=tuple(tasks), **values)
+    return Protocol(tasks=tuple(tasks), **values).played_in(family_of(tasks[0]).build)
 
 
 def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protocol:
@@ -168,4 +181,4 @@ def protocol_of(family: Family) -> Protocol:
         first_seed=0,
         episodes=20,
         linger=0,
-    )
+    ).played_in(family.build)

@@ -25,6 +25,7 @@ PROBE, SIZE = "reach_target", 64
 RESTS_WITHIN = 0.05
 """Metres within which a cube of 5 cm comes to rest on the table, 0.75 m above the floor."""
 
+_UNPACK = f"unpack CoppeliaSim 4.1 again, whose {{}} must lie in the folder {ROOT_VARIABLE}"
 _ELSEWHERE = f"set {PYTHON_VARIABLE} to the Python of the environment that has RLBench"
 _DISPLAY = "put `xvfb-run -a` in front, and install Mesa: sudo apt-get install -y xvfb libgl1-mesa-dri libglx-mesa0"
 
@@ -60,8 +61,8 @@ def explain_launch(
 def examine(settings: WorkerSettings | None = None) -> list[tuple[str, bool, str]]:
     """Go through what RLBench needs, up to the first thing that is missing: (name, whether it is there, detail).
 
-    Ends with real launches, which take some seconds each. Physics plug-ins that are missing stop no launch, so they
-    are told by what they should do.
+    Ends with real launches, which take some seconds each. Plug-ins that are missing stop no launch, so they are told by
+    what they should do.
     """
     settings = settings or WorkerSettings()
     variables = {**os.environ, **settings.variables}
@@ -72,6 +73,7 @@ def examine(settings: WorkerSettings | None = None) -> list[tuple[str, bool, str
         "display": lambda: check_display(variables),
         "launch": lambda: _draws(settings),
         "physics": lambda: _falls(settings),
+        "planning": lambda: _plans(settings),
     }
     report = []
     for name, look in steps.items():
@@ -107,10 +109,25 @@ def _falls(settings: WorkerSettings) -> str:
         before, after = process.call("drop", settings.step_seconds)["height"]
     if after >= before or abs(after - 0.775) > RESTS_WITHIN:
         raise SimulatorError(
-            f"a cube let go above the table ends {after:.2f} m high instead of 0.78; unpack CoppeliaSim 4.1 again: its "
-            f"physics plug-ins (libsimExtDyn*.so) must lie in the folder {ROOT_VARIABLE}"
+            f"a cube let go above the table ends {after:.2f} m high instead of 0.78: "
+            + _UNPACK.format("physics plug-ins (libsimExtDynamics*.so)")
         )
     return "a cube falls onto the table and stays there"
+
+
+def _plans(settings: WorkerSettings) -> str:
+    with _worker(settings, []) as process:
+        told = process.call("plan", settings.step_seconds)
+    if not told["collides"]:
+        missing = _UNPACK.format("plug-in libsimExtGeometric.so")
+        raise SimulatorError(f"the arm does not notice a cube in its elbow: {missing}")
+    if not told["found"]:
+        raise SimulatorError(
+            f"the motion planner finds no way ({told['reason']}): "
+            + _UNPACK.format("plug-in libsimExtOMPL.so")
+            + ", and so must simAddOnScript_PyRep.lua, which installing PyRep puts there"
+        )
+    return "the motion planner finds a way, and the arm notices what stands in it"
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from sfvgen_plan.cameras import SEPARATOR
 from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, instruction_of
 from sfvgen_plan.envs.family import Family
@@ -39,11 +41,15 @@ MADE = ("return",)
 NEEDS_FRESH_PROCESS = ("pour_from_cup_to_cup",)
 """Tasks that only a simulator just started resets to the same scene."""
 
+BUILD_VARIABLE = "SFVGEN_RLBENCH_BUILD"
+"""Names a simulator that is not the official binary, in words that results carry."""
+
 FAMILY = Family(
     name="rlbench",
     title="RLBench",
     env_id="sfvgen/RLBench-v0",
     version="rlbench 1.2.0",
+    build=os.environ.get(BUILD_VARIABLE, ""),
     tasks={
         **{TASK_PREFIX + task: instruction_of(task) for task in sorted(TASKS)},
         **{TASK_PREFIX + task: return_task.INSTRUCTION for task in MADE},

@@ -27,7 +27,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-PROTOCOL = 4
+PROTOCOL = 5
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
 MADE_TASK = "return"
 """A task that is no file of RLBench's: what lies on the table is told with every reset."""
@@ -153,6 +153,24 @@ class Simulation:
         cube.remove()
         return {"height": [before, after]}
 
+    def plan(self) -> dict[str, Any]:
+        """Whether the arm's collision with a cube in its elbow is noticed, and whether the motion planner finds a way
+        to a place nearby."""
+        from pyrep.const import PrimitiveShape
+        from pyrep.objects.shape import Shape
+
+        arm = self._environment._scene.robot.arm
+        elbow, tip = (list(map(float, part.get_matrix()[:3, 3])) for part in (arm.joints[3], arm.get_tip()))
+        cube = Shape.create(PrimitiveShape.CUBOID, size=[0.05] * 3, position=elbow, static=True, respondable=False)
+        collides = bool(arm.check_arm_collision(cube))
+        cube.remove()
+        nearby, quaternion = [tip[0], tip[1] - 0.1, tip[2] - 0.2], list(arm.get_tip().get_pose()[3:])
+        try:
+            arm.get_nonlinear_path(nearby, quaternion=quaternion, max_configs=1, trials_per_goal=1)
+        except Exception as error:  # Without its parts, PyRep only says that a call has failed.
+            return {"collides": collides, "found": False, "reason": str(error)}
+        return {"collides": collides, "found": True, "reason": ""}
+
     def close(self) -> dict[str, Any]:
         """Shut the simulator down; the process ends after the answer."""
         if self._environment is not None:
@@ -224,7 +242,7 @@ def _load(name: str) -> Any:
 
 def serve(connection: Connection, simulation: Simulation) -> None:
     """Answer requests until "close" or the end of the connection."""
-    calls = ("hello", "packages", "launch", "reset", "step", "demonstrate", "drop", "close")
+    calls = ("hello", "packages", "launch", "reset", "step", "demonstrate", "drop", "plan", "close")
     while True:
         try:
             request = json.loads(connection.recv_bytes())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.cameras import frame_shape
-from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint
+from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint, some
 from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.card import model_card
 from sfvgen_plan.model.logs import held_back
@@ -132,7 +132,7 @@ class Checkpoint:
         """
         if task not in self.card.tasks:
             raise UserError(
-                f"task={task!r} is not in the checkpoint {self.path} (it lists {', '.join(self.tasks)}); "
+                f"task={task!r} is not in the checkpoint {self.path} (it lists {some(self.tasks)}); "
                 "choose one of those, another checkpoint, or train one on it with sfvgen-plan train"
             )
         return self.tasks.index(task)

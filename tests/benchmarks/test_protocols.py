@@ -58,8 +58,18 @@ def test_a_task_is_played_under_the_rules_of_its_first_suite() -> None:
 
 def test_a_task_of_no_protocol_is_played_as_it_is_collected() -> None:
     protocol = protocol_for_task("rlbench/lamp_on")
-    assert (protocol.id, protocol.camera, protocol.max_decisions) == ("rlbench", "front", 50)
+    assert (protocol.id, protocol.camera, protocol.max_decisions) == ("rlbench", "front+wrist", 50)
     assert load_protocol("rlbench") == protocol
+
+
+def test_another_build_of_the_simulator_is_named_by_id_and_version() -> None:
+    built = MAIN.played_in("source-built core, other scene")
+    assert built.id == "metaworld-10~source-built-core-other-scene"
+    assert built.env_version == f"{MAIN.env_version}, source-built core, other scene"
+    assert built.rules_hash != MAIN.rules_hash
+    shorter = built.variant(max_decisions=7).variant(max_decisions=8)
+    assert shorter.id.startswith(f"{built.id}~") and shorter.id.count("~") == 2
+    assert MAIN.played_in("") == MAIN
 
 
 def test_any_change_changes_the_hash_and_all_but_seeds_the_rules() -> None:

@@ -32,10 +32,13 @@ def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[.
             autoencoder_widths=(8, 8, 8, 8, 8),
             latent_channels=4,
             text_dim=16,
+            cameras=card.frame_shape[0] // card.size,
             transformer={"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4},
         )
         folder = tmp_path_factory.mktemp("checkpoint")
-        save_checkpoint(folder, pipeline, card, {task: torch.zeros(1, 4, 8, 8) for task in tasks})
+        save_checkpoint(
+            folder, pipeline, card, {task: torch.zeros(1, 4, card.frame_shape[0] // 16, 8) for task in tasks}
+        )
         return folder
 
     return save

@@ -40,7 +40,7 @@ def test_a_protocols_frames_are_taken_with_its_tasks(options, frames):
 @pytest.mark.parametrize("suite", [name for name in protocol_names() if name != "ivideogpt6"])
 def test_other_protocols_have_the_usual_frames_of_their_simulator(suite):
     usual = {"memory": ("own", 128, 5, 200)}
-    usual |= {name: ("front", 128, 1, 50) for name in protocol_names() if name.startswith("rlbench")}
+    usual |= {name: ("front+wrist", 128, 1, 50) for name in protocol_names() if name.startswith("rlbench")}
     assert frames_of("--suite", suite) == usual.get(suite, ("corner4", 128, 5, 50))
 
 

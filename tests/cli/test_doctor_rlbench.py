@@ -20,7 +20,7 @@ def report(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict]]:
 def test_everything_is_there_up_to_a_launch(capsys: pytest.CaptureFixture[str]) -> None:
     code, checks = report(capsys)
     assert code == 0
-    assert list(checks) == ["interpreter", "CoppeliaSim", "library path", "display", "launch", "physics"]
+    assert list(checks) == ["interpreter", "CoppeliaSim", "library path", "display", "launch", "physics", "planning"]
     assert "rlbench 1.2.0" in checks["library path"]["detail"]
 
 
@@ -34,7 +34,9 @@ def test_everything_is_there_up_to_a_launch(capsys: pytest.CaptureFixture[str]) 
         ("DISPLAY", None, "display", "xvfb-run"),
         ("FAKE_RLBENCH_FAULTS", "launch:1:abort", "launch", "xvfb-run"),
         ("FAKE_RLBENCH_FAULTS", "reset:1:crash", "launch", "exit code 139"),
-        ("FAKE_RLBENCH_NO_PHYSICS", "1", "physics", "libsimExtDyn"),
+        ("FAKE_RLBENCH_WITHOUT", "physics", "physics", "libsimExtDyn"),
+        ("FAKE_RLBENCH_WITHOUT", "geometric", "planning", "libsimExtGeometric"),
+        ("FAKE_RLBENCH_WITHOUT", "planner", "planning", "simAddOnScript_PyRep"),
     ],
 )
 def test_the_first_missing_piece_is_the_last_line(

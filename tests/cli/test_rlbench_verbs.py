@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("fake_rlbench")
 def checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
     """For actions of seven numbers."""
     return untrained_checkpoint(
-        {TASK: "reach target"}, camera="front", repeat=1, action_dim=7, readouts=list(ESTIMATE_NAMES)
+        {TASK: "reach target"}, camera="front+wrist", repeat=1, action_dim=7, readouts=list(ESTIMATE_NAMES)
     )
 
 
@@ -51,7 +51,7 @@ def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(
 ) -> None:
     for numbers in (7, 4):
         env = gym.Env()
-        env.observation_space = gym.spaces.Box(0, 255, (128, 128, 3), np.uint8)
+        env.observation_space = gym.spaces.Box(0, 255, (256, 128, 3), np.uint8)
         env.action_space = gym.spaces.Box(-1, 1, (numbers,), np.float32)
         PPO("CnnPolicy", env, n_steps=2, batch_size=2, device="cpu").save(tmp_path / f"{numbers}.zip")
     episode = play(capsys, tmp_path, f"sb3:{tmp_path / '7.zip'}")

@@ -88,10 +88,11 @@ def test_it_sees_its_own_frames_and_actions_alone(remembering, obs_mode):
 
 
 def test_rlbench_is_shown_in_every_mode_as_it_is_imagined(fake_rlbench, make_pipeline, checkpoint, tmp_path):
-    """Its real frames, its spaces."""
+    """Its real frames of two cameras, its spaces."""
     task = "rlbench/reach_target"
-    card = replace(checkpoint.card, tasks={task: "reach the target"}, camera="front", repeat=1, action_dim=7)
-    save_checkpoint(tmp_path / "checkpoint", make_pipeline(action_dim=7), card, {task: torch.randn(1, 4, 8, 8)})
+    card = replace(checkpoint.card, tasks={task: "reach the target"}, camera="front+wrist", repeat=1, action_dim=7)
+    pipeline, start = make_pipeline(action_dim=7, cameras=2), torch.randn(1, 4, 16, 8)
+    save_checkpoint(tmp_path / "checkpoint", pipeline, card, {task: start})
     own = load_checkpoint(tmp_path / "checkpoint")
     plain = gym.make("sfvgen/RLBench-v0", task=task, size=32)
     frame, _ = plain.reset(seed=0)
@@ -105,7 +106,7 @@ def test_rlbench_is_shown_in_every_mode_as_it_is_imagined(fake_rlbench, make_pip
         np.testing.assert_allclose(seen, imagined.reset(seed=0, options={"frames": frame})[0], atol=1e-4)
         assert real.step(real.action_space.sample())[0] in real.observation_space
         real.close()
-    with pytest.raises(UserError, match=r"camera='front'.*camera='wrist'"):
+    with pytest.raises(UserError, match=r"camera='front\+wrist'.*camera='wrist'"):
         gym.make("sfvgen/RLBench-v0", task=task, checkpoint=own, obs_mode="state", camera="wrist")
     with pytest.raises(UserError, match="task='rlbench/open_drawer' is not in the checkpoint"):
         gym.make("sfvgen/RLBench-v0", task="open_drawer", checkpoint=own, obs_mode="state")
