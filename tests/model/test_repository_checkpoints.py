@@ -1,4 +1,4 @@
-"""Checkpoints in the repository's own folder, which is not part of the package."""
+"""The checkpoints that come with the package, and those in the repository's own folder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfvgen_plan.catalogue import BUNDLED
+from sfvgen_plan.catalogue import known_checkpoints
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2] / "checkpoints"
-FOLDERS = [BUNDLED, *sorted(file.parent for file in ROOT.glob("*/checkpoint.json"))]
+FOLDERS = sorted(known_checkpoints().values())
 LARGEST = 40_000_000
 
 
