@@ -57,11 +57,17 @@ def frames_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def check_covers(given: str | Path | None, tasks: Iterable[str]) -> None:
-    """Refuse tasks that a checkpoint was not trained on.
+def check_covers(given: str | Path | None, tasks: Iterable[str], protocol: Any = None) -> None:
+    """Refuse tasks and frames that a checkpoint was not trained on, without loading it.
+
+    Args:
+        given: as ``find_checkpoint`` takes it.
+        tasks: their names.
+        protocol: anything with ``id``, ``size``, ``camera`` and ``repeat``; None: frames don't matter.
 
     Raises:
-        UserError: it lists others; the message names those that cover the task, or how to train one.
+        UserError: it lists other tasks; the message names those that cover the task, or how to train one. Or it has
+            other frames than the protocol.
     """
     folder = find_checkpoint(given)
     own = covered_tasks(folder)
@@ -73,6 +79,12 @@ def check_covers(given: str | Path | None, tasks: Iterable[str]) -> None:
                 remedy = "collect its data (sfvgen-plan collect) and train a checkpoint (sfvgen-plan train)"
             raise UserError(
                 f"task={task!r} is not covered by checkpoint={folder.name!r} (it covers {some(own)}); {remedy}"
+            )
+    for name, trained in (frames_of(folder) if protocol is not None else {}).items():
+        if (wanted := getattr(protocol, name)) != trained:
+            raise UserError(
+                f"checkpoint={folder.name!r} was trained with {name}={trained!r}, but protocol {protocol.id!r} has "
+                f"{name}={wanted!r}; give a checkpoint trained with the latter"
             )
 
 

@@ -85,7 +85,7 @@ class Evaluation:
         settings, name = agent_settings(agent, overrides)
         check_plays(agent, tasks)
         if needs_checkpoint(agent):
-            check_covers(checkpoint, map(scene_of, tasks))
+            check_covers(checkpoint, map(scene_of, tasks), protocol)
         return cls(agent, settings, label or name, protocol, tuple(tasks), checkpoint, device)
 
     @property

@@ -72,7 +72,7 @@ def _chosen(args: Namespace) -> Chosen:
     """Raises: UserError. Imports no torch, so that bad options are told at once."""
     from sfvgen_plan.agents.registry import agent_settings
     from sfvgen_plan.benchmarks.running.side_by_side import Settings
-    from sfvgen_plan.catalogue import find_checkpoint
+    from sfvgen_plan.catalogue import check_covers, find_checkpoint
     from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
     from sfvgen_plan.settings import configured, of_group
 
@@ -88,6 +88,9 @@ def _chosen(args: Namespace) -> Chosen:
     episodes = range(args.seed, args.seed + args.episodes)
     if episodes.stop > FIRST_TRAINING_SEED:
         raise UserError(f"seed={args.seed} with episodes={args.episodes} reaches training data; use lower seeds")
+    parts = [args.part] if args.part else PARTS
+    for folder in folders:
+        check_covers(folder, [f"memory/{part if part in BY_AGENT else 'revisit'}" for part in parts if part != "cost"])
     return Chosen(folders, untaught, settings, args.label or label, sampler_steps, episodes)
 
 

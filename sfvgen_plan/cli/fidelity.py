@@ -59,7 +59,7 @@ def run(args: Namespace) -> int:
     policies = named_policies(args.agent, agent, settings)
     tasks = [canonical(task) for task in args.task or ()]
     protocol = rules(args.suite, tasks, args.max_decisions, args.seed, args.episodes, args.checkpoint)
-    check_covers(args.checkpoint, protocol.tasks)
+    check_covers(args.checkpoint, protocol.tasks, protocol)
     family_of(protocol.tasks[0]).check_drawing()
 
     from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
