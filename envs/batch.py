@@ -194,6 +194,7 @@ class ImaginedBatch:
         info: dict[str, np.ndarray] = {
             "success": success,
             "success_latched": latched.copy(),
+            "is_success": latched.copy(),  # as Stable-Baselines3 calls it
             "success_probability": told["success"],
             "estimates": told["estimates"],
             "value": told["value"],

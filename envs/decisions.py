@@ -180,6 +180,7 @@ class DecisionEnv(gym.Env[np.ndarray, np.ndarray]):
         return {
             "success": success,
             "success_latched": self._latched,
+            "is_success": self._latched,  # as Stable-Baselines3 calls it
             "state": self.state,
             "estimates": self.estimates,
             "reward_terms": terms,

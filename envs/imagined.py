@@ -25,8 +25,8 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
     task to end by itself, if tasks do; truncates after ``max_decisions``. Either way it may still be stepped.
 
     ``info``: ``success_probability`` that the task is solved at this decision, ``success`` (probability above 0.5;
-    False after reset, as nothing was decided yet), ``success_latched`` (at any decision so far), ``estimates`` (D,)
-    float32 in the order of the checkpoint's ``card.readouts``, ``value`` in [0, 1].
+    False after reset, as nothing was decided yet), ``success_latched`` (at any decision so far; also as
+    ``is_success``), ``estimates`` (D,) float32 in the order of the checkpoint's ``card.readouts``, ``value`` in [0, 1].
 
     The same seed gives the same start frame and the same noise. Seeds go through the checkpoint's start frames in turn.
 

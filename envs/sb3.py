@@ -22,8 +22,7 @@ _LAID_OUT = ("final_obs", "final_info")
 class ImaginedVecEnv(VecEnv):
     """A Stable-Baselines3 ``VecEnv`` over an ``ImaginedVectorEnv``: still one pass of the model for all.
 
-    Where an episode is cut off (``info["TimeLimit.truncated"]``), values are bootstrapped; at its end
-    ``info["is_success"]`` says whether it was solved.
+    Where an episode is cut off (``info["TimeLimit.truncated"]``), values are bootstrapped.
 
     Args:
         env: with ``autoreset_mode`` SAME_STEP.
@@ -69,8 +68,6 @@ class ImaginedVecEnv(VecEnv):
             rows[n]["terminal_observation"] = infos["final_obs"][n]
         for n, row in enumerate(rows):
             row["TimeLimit.truncated"] = bool(truncations[n] and not terminations[n])
-            if dones[n]:
-                row["is_success"] = bool(row["success_latched"])
         return observations, (self.reward_scale * rewards).astype(np.float32), dones, rows
 
     def close(self) -> None:

@@ -32,8 +32,8 @@ class GymEnv(gym.Env[np.ndarray, Any]):
     Observation: (size, size, 3) uint8, what the environment renders, resized. Reward: the sum over the steps. Ends when
     the environment ends, or is cut off by its own limit or after ``max_decisions``.
 
-    ``info``: ``success`` (the environment's ``is_success`` or ``success``, else False), ``success_latched``,
-    ``estimates`` and ``state`` (its observation, if that is a vector of a few numbers; else empty).
+    ``info``: ``success`` (the environment's ``is_success`` or ``success``, else False), ``success_latched`` (also as
+    ``is_success``), ``estimates`` and ``state`` (its observation, if that is a vector of a few numbers; else empty).
 
     Args:
         task: "gym:" and the id, which may begin with the module that registers it.
@@ -155,6 +155,7 @@ class GymEnv(gym.Env[np.ndarray, Any]):
         return {
             "success": success,
             "success_latched": self._latched,
+            "is_success": self._latched,  # as Stable-Baselines3 calls it
             "state": state,
             "estimates": state.astype(np.float32),
         }

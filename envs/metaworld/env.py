@@ -27,8 +27,8 @@ class MetaworldEnv(DecisionEnv):
 
     ``info``: ``state`` (39,) float64, Metaworld's observation with the goal visible; ``estimates`` (10,) float32, the
     true values of what ``sfvgen_plan.envs.sawyer.READOUTS`` lists; ``success`` (solved at any raw step of this
-    decision), ``success_latched`` (at any decision so far), ``reward_terms`` (means of Metaworld's
-    own terms; zeros after reset).
+    decision), ``success_latched`` (at any decision so far, also as ``is_success``), ``reward_terms`` (means
+    of Metaworld's own terms; zeros after reset).
 
     Metaworld ignores reset seeds; here the same seed gives the same scene bit for bit, whatever was played before, and
     every seed another goal.
