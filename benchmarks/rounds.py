@@ -22,7 +22,7 @@ from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.benchmarks.running.runner import Contestant
-from sfvgen_plan.console import Output
+from sfvgen_plan.console import Output, StageBars
 from sfvgen_plan.data.episodes import OWN, read_metadata
 from sfvgen_plan.data.joined import join_datasets
 from sfvgen_plan.data.minari_writer import DATA_FILE
@@ -35,7 +35,6 @@ from sfvgen_plan.settings import changed, setting
 
 if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.fidelity.compare import Policy
-    from sfvgen_plan.learning.log import Progress
     from sfvgen_plan.model.checkpoint import Checkpoint
 
 AgentOfRound = Callable[["Checkpoint", Path, Path], "Policy"]
@@ -130,7 +129,6 @@ class Rounds:
     device: str
     lanes: int
     out: Output
-    on_progress: Progress
     facts: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Path:
@@ -172,9 +170,10 @@ class Rounds:
 
     def _meet(self, number: int, model: Path) -> None:
         """The round's agent in the real simulator and in imagination."""
-        from sfvgen_plan.model.checkpoint import load_checkpoint
+        with self.out.progress("loading"):
+            from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(model, self.device)
+            checkpoint = load_checkpoint(model, self.device)
         policy = self.agent(checkpoint, self._of(number), self._of(number - 1))
         played = self._collected(number, f"round {number}: play", policy)
         self._score(number, policy, checkpoint, played)
@@ -224,8 +223,6 @@ class Rounds:
 
     def _trained(self, number: int, start: Path | None, changes: Sequence[str]) -> Path:
         """The checkpoint trained on all episodes up to this round."""
-        from sfvgen_plan.learning.train import Training
-
         folder, done = self._of(number), self._of(number) / "checkpoint"
         if done.exists():
             return done
@@ -236,9 +233,12 @@ class Rounds:
         partial = folder / "checkpoint.partial"
         config = changed(self.config, changes) | {"data": str(folder / "data"), "out": str(partial)}
         config |= {"checkpoint": str(start) if start else None, "seed": number, "tasks": list(self.protocol.tasks)}
-        training = Training(config, self.on_progress, [*self.recipe, *changes])
-        training.run()
-        training.accelerator.end_training()
+        with StageBars(self.out, f"round {number}: reading") as stages:
+            from sfvgen_plan.learning.train import Training
+
+            training = Training(config, stages.update, [*self.recipe, *changes])
+            training.run()
+            training.accelerator.end_training()
         shutil.rmtree(partial / "training")
         return partial.rename(done)
 

@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 LONGEST_NAME = 30
 WIDTH = 80
-"""Columns of a table that goes into a file or a pipe."""
+"""Columns of sentences, and of a table that goes into a file or a pipe."""
 
 
 class Bar(Protocol):
@@ -35,17 +36,17 @@ class Bar(Protocol):
         """``steps`` more are done."""
 
     def describe(self, text: str) -> None:
-        """Replace the text in front."""
+        """Tell what is under way."""
 
 
-def counter(bar: Bar, title: str) -> Callable[[int, Mapping[str, float]], None]:
+def counter(bar: Bar) -> Callable[[int, Mapping[str, float]], None]:
     """What moves the bar when it is told the steps done so far and how they went."""
     done = 0
 
     def tell(steps: int, numbers: Mapping[str, float]) -> None:
         nonlocal done
         bar.advance(steps - done)
-        bar.describe(" ".join([title, *(f"{name} {value:.3g}" for name, value in numbers.items())]))
+        bar.describe(" ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
         done = steps
 
     return tell
@@ -89,16 +90,21 @@ class Output:
 
             Console(width=None if sys.stdout.isatty() else WIDTH).print(text)
 
+    def conclude(self, text: str) -> None:
+        """What a person wants to know, in the last line."""
+        if not self.json:
+            print(fill(text, WIDTH), flush=True)
+
     @contextmanager
-    def progress(self, description: str, total: float | None = None) -> Iterator[Bar]:
+    def progress(self, title: str, total: float | None = None) -> Iterator[Bar]:
         """Progress on stderr while the block runs; ``total`` None means of unknown length."""
         if self.quiet:
-            yield _Lines(description, total)
+            yield _Lines(title, total)
         elif sys.stderr.isatty():
-            with _rich_bar(description, total) as bar:
+            with _rich_bar(title, total) as bar:
                 yield bar
         else:
-            lines, over = _Lines(description, total), threading.Event()
+            lines, over = _Lines(title, total), threading.Event()
             thread = threading.Thread(target=lines.speak, args=(over,), daemon=True)
             thread.start()
             try:
@@ -108,11 +114,42 @@ class Output:
                 thread.join()
 
 
-def table(
-    title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]], texts: Collection[int] = (0,)
-) -> Table:
-    """A table for ``Output.result``: the columns numbered ``texts`` are text, which may be folded, the others numbers.
-    Cells are shown as they are: names may come from anywhere, and brackets in them are no markup."""
+class StageBars:
+    """Progress of work in stages: a bar for each, and for what comes before and between them. A context manager.
+
+    Args:
+        out: where it is shown.
+        first: what comes before the first stage.
+    """
+
+    def __init__(self, out: Output, first: str) -> None:
+        self._out, self._stage = out, first
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._begin(self._stage)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def update(self, stage: str, step: int, steps: int, numbers: Mapping[str, float]) -> None:
+        """Move the bar of ``stage`` to ``step`` and show its numbers."""
+        if stage != self._stage:
+            self._begin(stage, steps)
+        self._tell(step, numbers)
+        if step == steps:
+            self._begin(f"after {stage}")
+
+    def _begin(self, stage: str, steps: int | None = None) -> None:
+        self._open.close()
+        self._stage = stage
+        self._tell = counter(self._open.enter_context(self._out.progress(stage, total=steps)))
+
+
+def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A table for ``Output.result``, numbers to the right. Cells are shown as they are: names may come from anywhere,
+    and brackets in them are no markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -122,7 +159,8 @@ def table(
     for index, column in enumerate(columns):
         # Where a table is too wide, its numbers are folded before the names are.
         whole = index == 0 and max((len(str(row[0])) for row in rows), default=0) <= LONGEST_NAME
-        made.add_column(column, justify="left" if index in texts else "right", overflow="fold", no_wrap=whole)
+        numbers = index > 0 and all(str(row[index])[:1] in "+-–0123456789" for row in rows)
+        made.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return made
@@ -132,22 +170,25 @@ def table(
 class _Lines:
     """Counts, and says how far it is every now and then."""
 
-    text: str
+    title: str
     total: float | None
     done: float = 0
+    detail: str = ""
     started: float = field(default_factory=time.monotonic)
 
     def advance(self, steps: float = 1) -> None:
         self.done += steps
 
     def describe(self, text: str) -> None:
-        self.text = text
+        self.detail = text
 
     def speak(self, over: threading.Event) -> None:
         while not over.wait(SECONDS_BETWEEN_LINES):
-            of = "" if self.total is None else f"/{self.total:.0f}"
+            count = f"{self.done:.0f}" + ("" if self.total is None else f"/{self.total:.0f}")
+            far = f"{count} after " if self.total is not None or self.done else ""
             seconds = time.monotonic() - self.started
-            print(f"{self.text}: {self.done:.0f}{of} after {seconds:.0f} s", file=sys.stderr, flush=True)
+            detail = f" ({self.detail})" if self.detail else ""
+            print(f"{self.title}: {far}{seconds:.0f} s{detail}", file=sys.stderr, flush=True)
 
 
 class _Visible:
@@ -159,11 +200,12 @@ class _Visible:
         self._progress.advance(self._task, steps)
 
     def describe(self, text: str) -> None:
-        self._progress.update(self._task, description=text)
+        self._progress.update(self._task, detail=text)
 
 
 @contextmanager
-def _rich_bar(description: str, total: float | None) -> Iterator[Bar]:
+def _rich_bar(title: str, total: float | None) -> Iterator[Bar]:
+    """A bar; one of unknown length is gone when it ends."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -173,11 +215,20 @@ def _rich_bar(description: str, total: float | None) -> Iterator[Bar]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
-    text = TextColumn("{task.description}", markup=False)
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield _Visible(progress, progress.add_task(description, total=total))
+    # The last column has what room there is, and is cut.
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", markup=False, table_column=rest),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=total is None, expand=True) as progress:
+        yield _Visible(progress, progress.add_task(title, total=total, detail=""))
 
 
 def _finite(data: Any) -> Any:

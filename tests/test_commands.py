@@ -15,7 +15,7 @@ from sfvgen_plan.cli import VERBS, import_module, parse_arguments
 from sfvgen_plan.settings import compose, of_group
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/*.md", "benchmarks/protocols/*.md", "benchmarks/reproduce.sh")
+PAGES = ("README.md", "docs/*.md", "benchmarks/protocols/*.md", "benchmarks/reproduce.sh", "Makefile")
 COMMAND = re.compile(rf"(?:sfvgen-plan (?:{'|'.join(VERBS)})|python -m sfvgen_plan|make [a-z]+)\b[^`\n#|;)]*")
 CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
 VARIABLE = re.compile(r"\$(\w+|@|\{[^}]*\})")
@@ -26,7 +26,7 @@ def commands() -> Iterator[tuple[str, str]]:
     """(page, command)."""
     for path in sorted(path for pattern in PAGES for path in ROOT.glob(pattern)):
         text = path.read_text().replace("\\\n", " ")
-        if path.suffix == ".sh":
+        if path.suffix in (".sh", ""):
             text = VARIABLE.sub(lambda found: VALUES.get(found[1], "runs"), text).replace('"', "")
         else:  # a span of code may go on in the next line
             text = "\n".join(

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv with the project installed, and sees to it that frames can be drawn.
+# Makes .venv with the project installed, and sees to it that frames can be drawn: `tools/setup.sh` all that the
+# Makefile's verbs need, `tools/setup.sh .` what the package itself needs.
 # Assumes nothing but Python 3.11+ with its standard library. System packages are installed only
 # where apt-get may run without a question (root, or sudo without a password); otherwise the one
 # command that is missing is printed, and the script stops.
@@ -9,6 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 VENV=.venv
+WHAT=${1:-.[dev]}
 GL_PACKAGES="libegl1 libgl1-mesa-dri libopengl0"
 CPU_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -95,7 +97,10 @@ install_project() {
     if wants_cpu_torch; then
         $pip torch --index-url "$CPU_INDEX" || say "no torch from $CPU_INDEX; taking it from the package index"
     fi
-    $pip -e '.[dev]' || stop "pip could not install the project"
+    # pip knows this machine's own indexes, for one of torch too; uv is several times faster where it reaches PyPI.
+    $pip torch uv || stop "pip could not install torch and uv"
+    "$VENV/bin/uv" pip install -q --python "$VENV/bin/python" -c constraints.txt -e "$WHAT" 2>/dev/null ||
+        $pip -e "$WHAT" || stop "pip could not install the project"
 }
 
 # Draws one small frame: a library may be there without a driver behind it.

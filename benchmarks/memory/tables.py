@@ -59,7 +59,8 @@ def tables(folder: Path) -> list[Table]:
         ]
         keys = [key for key in ("agent", "row", "episodes") if any(key in line for line in lines)]
         named = [(*(str(line[key]) for key in keys), *own) for line, own in zip(lines, cells, strict=True)]
-        made.append(Table(title, (*keys, *(heading for heading, *_ in shown.values())), named))
+        names = ("n" if key == "episodes" else key for key in keys)
+        made.append(Table(title, (*names, *(heading for heading, *_ in shown.values())), named))
     base = {(row.steps, row.device): row.seconds for row in _costs(folder) if row.memory == NO_MEMORY}
     costs: list[tuple[str, ...]] = []
     for row in _costs(folder):

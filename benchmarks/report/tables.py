@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sfvgen_plan.benchmarks.report.markdown import percentage
+from sfvgen_plan.benchmarks.report.markdown import percentage, readable
 from sfvgen_plan.benchmarks.report.standings import Board
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.summary import Summary
@@ -26,13 +26,24 @@ def eval_table(rows: Sequence[EpisodeRow], tasks: Sequence[str]) -> Table:
     ]  # fmt: skip
     header = ("task", "n", "any-time %", "final %", "return", "s/plan", "err")
     made = table(f"{summary.agent} · protocol {rows[0].protocol}", header, lines)
-    costs = (
-        f"{summary.denoiser_calls:.1f} denoiser calls and {summary.imagined_decisions:.0f} imagined decisions a plan"
-    )
-    made.caption = ", ".join([costs, *(f"on {device}" for device in summary.by_device if device)])
     if len(lines) > 1:
         made.rows[-2].end_section = True
     return made
+
+
+def verdict(rows: Sequence[EpisodeRow]) -> str:
+    """What one agent's rows under one protocol say, in a sentence."""
+    own = Summary(rows)
+    rate = own.success_any
+    solved = f"{own.agent} solved {100 * rate.mean:.0f} % of {own.episodes} episode{'s' * (own.episodes > 1)}"
+    interval = f"95 % interval {100 * rate.low:.0f} to {100 * rate.high:.0f} %"
+    broke = f"; {own.errors} broke off" if own.errors else ""
+    seconds = own.plan_seconds
+    pace = f"{readable(seconds)} s" if seconds >= 0.1 else f"{max(1, 1000 * seconds):.0f} ms"
+    asked = f"{own.denoiser_calls:.0f} calls of the denoiser for {own.imagined_decisions:.0f} imagined decisions"
+    costs = f"{pace} and {asked}" if own.imagined_decisions else f"{pace} and imagined nothing"
+    devices = "".join(f", on {device}" for device in own.by_device if device)
+    return f"{solved} ({interval}{broke}); a decision took {costs}{devices}."
 
 
 def terminal(boards: Sequence[Board]) -> RenderableType:
@@ -50,5 +61,5 @@ def terminal(boards: Sequence[Board]) -> RenderableType:
             success = percentage(found.success_any), f"{100 * found.success_final.mean:.0f}"
             pace = "–".join(dict.fromkeys((seconds[0], seconds[-1])))
             lines.append((place, name, found.episodes, *success, pace, found.errors))
-        parts += [table(board.title, header, lines, texts=[1]), Text(board.caveat + "\n", style="dim")]
+        parts += [table(board.title, header, lines), Text(board.caveat + "\n", style="dim")]
     return Group(*parts)

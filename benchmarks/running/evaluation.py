@@ -127,7 +127,7 @@ class Evaluation:
             raise UserError(
                 f"agent={self.agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
             )
-        return Contestant(self.label, made, None, loaded.hash if loaded else "", device_name(device))
+        return Contestant(self.label, made, None, loaded, device_name(device))
 
 
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:

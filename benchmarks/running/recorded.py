@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.registry import settings_of
+from sfvgen_plan.benchmarks.report.tables import eval_table, verdict
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.recording import Recorder
+from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.running.evaluation import Evaluation
 from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
 from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
+from sfvgen_plan.benchmarks.running.side_by_side import imagined, pictures
 from sfvgen_plan.console import Bar, Output
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import family_of
@@ -32,8 +35,6 @@ LANES_PER_CORE = 4
 """Episodes side by side per core when a GPU decides for all: most of them are waiting for it."""
 
 MAX_LANES = 64
-FREEZE = 8
-"""Frames that a video stays at the end of an episode."""
 
 
 def play_and_store(
@@ -52,7 +53,7 @@ def play_and_store(
         out: where progress and the result are shown.
         lanes: episodes side by side; None: as the machine allows.
         ray: address of a cluster, or "local", to play there.
-        video: file for the first episode of each task.
+        video: file for the first episode of each task, with what the agent's checkpoint imagines of it, if it has one.
 
     Raises:
         UserError: what graphics, model, device or the first episode refuse.
@@ -60,7 +61,8 @@ def play_and_store(
     protocol, rules = evaluation.protocol, evaluation.protocol.rules_hash
     if video or not settings_of(evaluation.agent).acts_on_env:
         family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
-    contestant = evaluation.contestant()
+    with out.progress("loading"):
+        contestant = evaluation.contestant()
     key = EpisodeKey(protocol.id, "", evaluation.label, 0, contestant.checkpoint)
     jobs = {
         key._replace(task=job.task, seed=job.seed): job
@@ -82,10 +84,11 @@ def play_and_store(
         rows = list(recorder.played(jobs, rules).values())
         _show(out, evaluation, rows, recorder, finished)
         if video and watch.filmed:
-            from sfvgen_plan.video import write_video
-
-            write_video(video, captioned(watch.filmed, evaluation.tasks))
-            out.note(f"video: {video}")
+            _film(
+                out, video, sorted(watch.filmed, key=lambda filmed: evaluation.tasks.index(filmed.job.task)), contestant
+            )
+        if rows:
+            out.conclude(verdict(rows))
     return rows
 
 
@@ -98,7 +101,7 @@ def default_lanes(contestant: Contestant) -> int:
 
 @dataclass
 class _Watch(Observer):
-    """Stores rows, failures and clips, keeps the recordings to be filmed, and moves the bar."""
+    """Stores rows and failures, keeps the recordings to be filmed, and moves the bar."""
 
     recorder: Recorder
     evaluation: Evaluation
@@ -108,7 +111,7 @@ class _Watch(Observer):
     def decided(self, job: Job, decisions: int) -> None:
         assert self.bar is not None
         limit = self.evaluation.protocol.max_decisions
-        self.bar.describe(f"{job.task} seed {job.seed}: decision {decisions}/{limit}")
+        self.bar.describe(f"{job.task}, seed {job.seed}, decision {decisions} of {limit}")
 
     def recorded(self, recording: Recording) -> None:
         if recording.job.seed == self.evaluation.protocol.first_seed:
@@ -132,9 +135,6 @@ def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recor
         logger.warning("the CSV could not be written (%s); the rows are in %s", error, file)
     if not rows:
         return
-    from sfvgen_plan.benchmarks.report.tables import eval_table
-    from sfvgen_plan.benchmarks.results.summary import Summary
-
     data: dict[str, Any] = {
         "protocol": evaluation.protocol.id,
         "protocol_hash": evaluation.protocol.rules_hash,
@@ -152,14 +152,18 @@ def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recor
         out.note(f"errors: {recorder.errors}")
 
 
-def captioned(recordings: Sequence[Recording], tasks: Sequence[str]) -> Iterator[np.ndarray]:
-    """Frames of the video: each episode with its task, decision and success above it, and a rest at its end."""
-    from sfvgen_plan.video import caption, enlarge
+def _film(out: Output, path: Path, recordings: Sequence[Recording], contestant: Contestant) -> None:
+    """Write the episodes as one video, and tell where it is."""
+    from sfvgen_plan.video import write_video
 
-    for recording in sorted(recordings, key=lambda recording: tasks.index(recording.job.task)):
-        solved = recording.success.cumsum() > 0
-        job, last = recording.job, len(recording.frames) - 1
-        for decision, frame in enumerate(recording.frames):
-            text = f"{job.task}   seed {job.seed}   decision {decision}" + ("   solved" if solved[decision] else "")
-            picture = caption(enlarge(frame), text, highlight=bool(solved[decision]))
-            yield from [picture] * (FREEZE if decision == last else 1)
+    loaded = contestant.loaded
+    simulator = loaded.simulator() if loaded is not None and loaded.pipeline.transformer is not None else None
+    with out.progress("video", total=len(recordings)) as bar:
+
+        def frames() -> Iterator[np.ndarray]:
+            for recording in recordings:
+                yield from pictures(recording, imagined(recording, simulator) if simulator else None)
+                bar.advance()
+
+        write_video(path, frames())
+    out.note(f"video: {path}")

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from operator import methodcaller
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from sfvgen_plan.benchmarks.running.episodes import AgentFactory, Awaiting, Ende
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.pool import CHANCES, Lost, Make, Pool, open_pool
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +37,20 @@ class Contestant:
     Attributes:
         agent: decides here, for all slots at once; or else
         env_agent: makes the agents that decide beside each environment.
-        checkpoint: hash of it; empty without one.
+        loaded: the checkpoint that it plays with, if there is one here.
         device: that the agent computes on.
     """
 
     name: str
     agent: BatchAgent | None = None
     env_agent: AgentFactory | None = None
-    checkpoint: str = ""
+    loaded: Checkpoint | None = None
     device: str = ""
+
+    @property
+    def checkpoint(self) -> str:
+        """Hash of the checkpoint; empty without one."""
+        return self.loaded.hash if self.loaded is not None else ""
 
 
 class Observer:

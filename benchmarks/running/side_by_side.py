@@ -11,6 +11,7 @@ import numpy as np
 from sfvgen_plan.benchmarks.running.episodes import Job, Recording
 from sfvgen_plan.benchmarks.running.evaluation import Evaluation
 from sfvgen_plan.benchmarks.running.runner import Observer, evaluate
+from sfvgen_plan.envs.family import scene_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
@@ -27,6 +28,9 @@ class Settings:
 
 SPAN = 8
 """Decisions whose quality is told together."""
+
+REST = 8
+"""Frames that a video stays at the end of an episode."""
 
 
 class _Recorded(Observer):
@@ -56,8 +60,9 @@ def imagined(recording: Recording, simulator: Any) -> np.ndarray:
     """Frames (F, H, W, 3) uint8 of the episode's actions, imagined from its first frame, which is the first of them."""
     import torch
 
-    text = simulator.checkpoint.told(recording.job.task, recording.about)
-    state = simulator.begin(recording.frames[None, :1], [recording.job.task], [recording.job.seed], [text])
+    task, seed = scene_of(recording.job.task), recording.job.seed
+    text = simulator.checkpoint.told(task, recording.about)
+    state = simulator.begin(recording.frames[None, :1], [task], [seed], [text])
     _, outcome = simulator.imagine(state, torch.from_numpy(recording.actions[None]).to(simulator.device))
     return np.concatenate([recording.frames[:1], simulator.decode(outcome.latents)[0]])
 
@@ -78,12 +83,18 @@ def quality(real: np.ndarray, seen: np.ndarray) -> list[dict[str, float]]:
     ]
 
 
-def pictures(job: Job, real: np.ndarray, seen: np.ndarray) -> Iterator[np.ndarray]:
-    """Frames of a video: real on the left, imagined on the right."""
+def pictures(recording: Recording, seen: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Frames of a video: the real episode, green from its first success on, and on the right of it the imagined one,
+    if there is one. It stays at the end for a while."""
     from sfvgen_plan.metrics import psnr
     from sfvgen_plan.video import caption, enlarge
 
-    for decision, (left, right) in enumerate(zip(real, seen, strict=True)):
-        likeness = f"PSNR {psnr(left, right):.1f} dB" if decision else "starts from the real frame"
-        title = f"{job.task}   seed {job.seed}   decision {decision}   real"
-        yield np.concatenate([caption(enlarge(left), title), caption(enlarge(right), f"imagined   {likeness}")], axis=1)
+    solved = recording.success.cumsum() > 0
+    job, last = recording.job, len(recording.frames) - 1
+    for decision, real in enumerate(recording.frames):
+        text = f"{job.task}   seed {job.seed}   decision {decision}" + ("   solved" if solved[decision] else "")
+        picture = caption(enlarge(real), text, highlight=bool(solved[decision]))
+        if seen is not None:
+            text = f"imagined   PSNR {psnr(real, seen[decision]):.1f} dB" if decision else "imagined from this frame on"
+            picture = np.concatenate([picture, caption(enlarge(seen[decision]), text)], axis=1)
+        yield from [picture] * (REST if decision == last else 1)

@@ -103,19 +103,22 @@ def run(args: Namespace) -> int:
 
     from rich.console import Group
 
-    from sfvgen_plan.benchmarks.memory.bench import ablations, played, revisits
-    from sfvgen_plan.benchmarks.memory.cost import costs
-    from sfvgen_plan.benchmarks.memory.rows import DRIFT, REVISIT
-    from sfvgen_plan.benchmarks.memory.subjects import subjects_of
-    from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
     from sfvgen_plan.console import Output, table
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.model.checkpoint import load_checkpoint
 
-    out, device = Output.of(args), resolve_device(args.device)
+    out = Output.of(args)
+    with out.progress("loading"):
+        from sfvgen_plan.benchmarks.memory.bench import ablations, played, revisits
+        from sfvgen_plan.benchmarks.memory.cost import costs
+        from sfvgen_plan.benchmarks.memory.rows import DRIFT, REVISIT
+        from sfvgen_plan.benchmarks.memory.subjects import subjects_of
+        from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        device = resolve_device(args.device)
+        subjects = subjects_of([load_checkpoint(folder, device) for folder in folders])
     parts = [args.part] if args.part else PARTS
     lanes = args.lanes or (1 if device == "cpu" else LANES_ON_GPU)
-    subjects = subjects_of([load_checkpoint(folder, device) for folder in folders])
     pace = (args.out, episodes, sampler_steps, lanes)
     work = []
     if "drift" in parts:
@@ -139,7 +142,8 @@ def run(args: Namespace) -> int:
             for measure in work:
                 measure(tell)
         if "cost" in parts:
-            costs(subjects, args.out)
+            with out.progress("cost"):
+                costs(subjects, args.out)
     finally:
         if made := tables(args.out):
             out.result(data(args.out), Group(*(table(*of) for of in made), *comparisons(args.out)))

@@ -7,8 +7,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import fill
 
-from sfvgen_plan.errors import install_command
+from sfvgen_plan.console import WIDTH
+from sfvgen_plan.errors import MOST_LISTED, install_command
 
 HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
 
@@ -26,7 +28,7 @@ OPTIONAL = {
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report. ``needed`` checks decide the exit code."""
+    """A part of the report. ``needed`` checks decide the exit code."""
 
     name: str
     ok: bool
@@ -34,9 +36,10 @@ class Check:
     needed: bool = True
 
     def line(self) -> str:
-        """As a line of text: a check mark, a cross, or a dash for what is missing but not needed."""
+        """As text: a check mark, a cross, or a dash for what is missing but not needed."""
         mark = "✓" if self.ok else "✗" if self.needed else "-"
-        return f"{mark} {self.name:<18} {self.detail}"
+        text = f"{mark} {self.name:<20} {self.detail}"
+        return fill(text, WIDTH, subsequent_indent=" " * 23, break_long_words=False, break_on_hyphens=False)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,14 +52,16 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.console import Output
     from sfvgen_plan.envs.family import families, family, resolve
 
+    out = Output.of(args)
     simulator = families()[0] if args.simulator is None else family(args.simulator)
-    checks = [Check(*found) for found in resolve(simulator.examine)()] if simulator.examine else []
-    if args.simulator is None:
-        checks = [*check_packages(), *checks, attempt("device", device), check_checkpoint()]
+    with out.progress("checking"):
+        checks = [Check(*found) for found in resolve(simulator.examine)()] if simulator.examine else []
+        if args.simulator is None:
+            checks = [*check_packages(), *checks, attempt("device", device), check_checkpoint()]
     ready = all(check.ok for check in checks if check.needed)
     verdict = f"ready for {simulator.title}" if ready else "not ready: mend the lines marked ✗"
     data = {"ready": ready, "checks": [asdict(check) for check in checks]}
-    Output.of(args).result(data, "\n".join([*(check.line() for check in checks), verdict]))
+    out.result(data, "\n".join([*(check.line() for check in checks), verdict]))
     return 0 if ready else 1
 
 
@@ -97,7 +102,8 @@ def check_checkpoint(folder: Path | None = None) -> Check:
         checkpoint.prior()
         size = sum(path.stat().st_size for path in checkpoint.path.rglob("*") if path.is_file()) / 1e6
         tasks = checkpoint.tasks
-        return f"{checkpoint.path.name}, {size:.1f} MB, {len(tasks)} tasks: {', '.join(tasks)}"
+        named = f": {', '.join(tasks)}" if len(tasks) <= MOST_LISTED else ""
+        return f"{checkpoint.path.name}, {size:.1f} MB, {len(tasks)} tasks{named}"
 
     return attempt("checkpoint", describe)
 

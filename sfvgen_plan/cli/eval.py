@@ -38,7 +38,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     where.add_argument(
         "--store", type=Path, metavar="FILE", help="a store for many agents; only what is missing there is played"
     )
-    parser.add_argument("--video", type=Path, metavar="FILE.mp4", help="write the first episode of each task")
+    parser.add_argument(
+        "--video",
+        type=Path,
+        metavar="FILE.mp4|.webp",
+        help="film the first episode of each task, beside it what was imagined of its actions",
+    )
     add_overrides(parser, "agent")
 
 

@@ -65,6 +65,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
 
     out = Output.of(args)
-    checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))
+    with out.progress("loading"):
+        checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))
     study(out, protocol, checkpoint, policies, settings, args.out, args.lanes)
     return 0

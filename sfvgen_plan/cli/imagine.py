@@ -52,15 +52,18 @@ def run(args: Namespace) -> int:
     check_video_path(args.out, "out")
     check_covers(args.checkpoint, [task])
 
-    from sfvgen_plan.model.checkpoint import load_checkpoint
+    with out.progress("loading"):
+        from sfvgen_plan.model.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
-    learned = checkpoint.simulator(settings.sampler_steps)
-    out.note(f"{args.decisions} decisions of {task}, real and imagined")
-    recording = side_by_side.real_episode(evaluation, checkpoint, args.decisions)
-    seen = side_by_side.imagined(recording, learned)
-    scores = side_by_side.quality(recording.frames, seen)
-    write_video(args.out, side_by_side.pictures(recording.job, recording.frames, seen))
+        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+    with out.progress(f"{args.decisions} decisions of {task}") as bar:
+        bar.describe("real")
+        recording = side_by_side.real_episode(evaluation, checkpoint, args.decisions)
+        bar.describe("imagined")
+        seen = side_by_side.imagined(recording, checkpoint.simulator(settings.sampler_steps))
+        scores = side_by_side.quality(recording.frames, seen)
+        bar.describe("video")
+        write_video(args.out, side_by_side.pictures(recording, seen))
     data = {"task": task, "seed": args.seed, "checkpoint": checkpoint.hash, "video": str(args.out), "spans": scores}
     lines = [
         (f"{s['first_decision']:.0f}-{s['last_decision']:.0f}", f"{s['psnr_db']:.1f}", f"{s['copy_psnr_db']:.1f}")

@@ -60,7 +60,6 @@ def explain(args: Namespace) -> str:
 def run(args: Namespace) -> int:
     """Play and train; the same command again goes on where it was killed, and one with more rounds adds them."""
     from sfvgen_plan.benchmarks.rounds import Rounds, RoundSettings
-    from sfvgen_plan.cli.train import StageBars
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import cpu_cores, resolve_device
     from sfvgen_plan.learning.recipe import Recipe, filled
@@ -78,7 +77,6 @@ def run(args: Namespace) -> int:
     out, device = Output.of(args), resolve_device(args.device)
     protocol = checked_rules(args)
     name, agent = chosen_agent(args, groups, settings.noise, protocol.tasks, device, out)
-    stages = StageBars(out)
     rounds = Rounds(
         folder=args.out,
         suite=args.label or args.suite or "+".join(args.task),
@@ -92,13 +90,9 @@ def run(args: Namespace) -> int:
         device=device,
         lanes=args.lanes or (1 if device == "cpu" else min(64, 4 * cpu_cores())),
         out=out,
-        on_progress=stages.update,
         facts={"agent": name, "max_decisions": protocol.max_decisions},
     )
-    try:
-        last = rounds.run()
-    finally:
-        stages.close()
+    last = rounds.run()
     show(out, rounds.rows(), args.out, last)
     return 0
 
@@ -149,8 +143,8 @@ def chosen_agent(
         from sfvgen_plan.console import counter
 
         data, last = (path if path.exists() else None for path in (before / "data", before / "agent" / AGENT_FILE))
-        with out.progress(title := f"{args.algo} imagines", total=settings.decisions) as bar:
-            own: dict[str, Any] = {"progress": counter(bar, title), "data": data, "start": last}
+        with out.progress(f"{args.algo} imagines", total=settings.decisions) as bar:
+            own: dict[str, Any] = {"progress": counter(bar), "data": data, "start": last}
             file = train(folder / "agent", args.algo, tasks[0], checkpoint, settings, given, **own)
         return Named.of(f"sb3:{file}", noise=noise).made(checkpoint, device)
 

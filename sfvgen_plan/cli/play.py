@@ -62,11 +62,12 @@ def run(args: Namespace) -> int:
     check_covers(args.checkpoint, [task])
     family.check_drawing()
 
-    from sfvgen_plan.envs.play import Player, Session, build, listening, serve
-    from sfvgen_plan.model.checkpoint import load_checkpoint
-
     out = Output.of(args)
-    checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+    with out.progress("loading"):
+        from sfvgen_plan.envs.play import Player, Session, build, listening, serve
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     player = Player(lambda: Session(task, checkpoint, args.seed, **settings))
     try:
         page = build(player)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from contextlib import ExitStack
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_overrides
 from sfvgen_plan.catalogue import find_checkpoint
-from sfvgen_plan.console import Output, counter
+from sfvgen_plan.console import Output, StageBars
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.recipe import Recipe, filled
 from sfvgen_plan.settings import compose
@@ -58,39 +57,12 @@ def run(args: Namespace) -> int:
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     args.quiet = args.quiet or not first
     out = Output.of(args)
-    out.note(f"reading {config['data']}")
-    from sfvgen_plan.learning.train import Training
+    with StageBars(out, f"reading {config['data']}") as stages:
+        from sfvgen_plan.learning.train import Training
 
-    stages = StageBars(out)
-    try:
         training = Training(config, stages.update, args.overrides)
         folder = training.run()
         training.accelerator.end_training()  # here: the same process may train again, but not after this
-    finally:
-        stages.close()
     if first:
         out.result({"checkpoint": str(folder)}, f"checkpoint written to {folder}")
     return 0
-
-
-class StageBars:
-    """A progress bar per training stage, opened when the stage reports its first step."""
-
-    def __init__(self, out: Output) -> None:
-        self._out, self._stage = out, ""
-        self._open = ExitStack()
-
-    def update(self, stage: str, step: int, steps: int, numbers: dict[str, float]) -> None:
-        """Move the bar of ``stage`` to ``step`` and show its numbers."""
-        if stage != self._stage:
-            self.close()
-            self._stage = stage
-            self._tell = counter(self._open.enter_context(self._out.progress(stage, total=steps)), stage)
-        self._tell(step, numbers)
-        if step == steps:
-            self.close()
-
-    def close(self) -> None:
-        """End the open bar."""
-        self._open.close()
-        self._stage = ""

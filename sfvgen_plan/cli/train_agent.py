@@ -67,18 +67,18 @@ def run(args: Namespace) -> int:
     check_covers(args.checkpoint, [task])
     need_package("stable_baselines3", "sb3")
 
-    from sfvgen_plan.agents.training import train
-    from sfvgen_plan.benchmarks.results.recording import Recorder
-    from sfvgen_plan.benchmarks.running.evaluation import Evaluation
-    from sfvgen_plan.benchmarks.running.recorded import play_and_store
-    from sfvgen_plan.model.checkpoint import load_checkpoint
-
-    folder = args.out or Path("runs") / f"{args.algo}-{task}"
     out = Output.of(args)
-    checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
-    title = f"{args.algo} {'plays' if settings.real else 'imagines'}"
-    with out.progress(title, total=settings.decisions) as bar:
-        given: dict[str, Any] = {"seed": args.seed, "progress": counter(bar, title), "data": args.data}
+    with out.progress("loading"):
+        from sfvgen_plan.agents.training import train
+        from sfvgen_plan.benchmarks.results.recording import Recorder
+        from sfvgen_plan.benchmarks.running.evaluation import Evaluation
+        from sfvgen_plan.benchmarks.running.recorded import play_and_store
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+    folder = args.out or Path("runs") / f"{args.algo}-{task}"
+    with out.progress(f"{args.algo} {'plays' if settings.real else 'imagines'}", total=settings.decisions) as bar:
+        given: dict[str, Any] = {"seed": args.seed, "progress": counter(bar), "data": args.data}
         file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, **given)
     out.note(f"agent: {file}")
     if not args.episodes:

@@ -17,7 +17,7 @@ from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.report.page import LOWER, UPPER, report
 from sfvgen_plan.benchmarks.report.standings import Board, boards
-from sfvgen_plan.benchmarks.report.tables import eval_table, terminal
+from sfvgen_plan.benchmarks.report.tables import eval_table, terminal, verdict
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.statistics import wilson
@@ -145,6 +145,30 @@ def test_tables_fit_a_terminal_of_eighty_columns() -> None:
         assert "100 [96, 100]" in text
         assert max(map(len, text.splitlines())) <= 80
     assert " button-press-topdown-v3   10  100 [72, 100]  50 [24, 76]   321.5   2.500    0 " in tables[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "costs"),
+    [
+        ({"device": "a GPU"}, "2.5 s and 5 calls of the denoiser for 80 imagined decisions, on a GPU."),
+        (
+            {"device": "", "plan_seconds": 0.004, "denoiser_calls": 0, "imagined_decisions": 0},
+            "4 ms and imagined nothing.",
+        ),
+    ],
+)
+def test_a_sentence_says_it_all(changes: dict[str, Any], costs: str) -> None:
+    costly = {
+        "plan_seconds": 2.5,
+        "denoiser_calls": 50,
+        "imagined_decisions": 800,
+        "decisions": 10,
+        "first_success": None,
+    }
+    rows = rows_of("default", 0, PROTOCOL.tasks[:1], **costly | changes)
+    said = "default solved 0 % of 10 episodes (95 % interval 0 to 28 %); a decision took "
+    assert verdict(rows) == said + costs
+    assert verdict([*rows[1:], replace(rows[0], error="Boom")]) == said.replace("%);", "%; 1 broke off);") + costs
 
 
 def test_variants_have_the_tasks_of_their_protocol() -> None:

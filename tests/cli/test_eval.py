@@ -20,6 +20,7 @@ from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow, read_rows
 from sfvgen_plan.benchmarks.results.recording import Recorder
 from sfvgen_plan.benchmarks.results.store import Store
+from sfvgen_plan.benchmarks.running.side_by_side import REST
 from sfvgen_plan.errors import UserError
 
 PLAYERS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -58,7 +59,10 @@ def test_the_expert_solves_a_task_and_the_table_says_so(capsys: pytest.CaptureFi
     assert "100 [57, 100]" in captured.out
     (rows,) = Path("runs").glob("*-reach-v3-expert/episodes.csv")
     assert [row.seed for row in read_rows(rows)] == [0, 1, 2, 3, 4]
-    assert str(rows) in captured.err
+    assert f"rows: {rows}" in captured.err
+    said = " ".join(captured.out.splitlines()[-2:])
+    assert said.startswith("expert solved 100 % of 5 episodes (95 % interval 57 to 100 %); a decision took ")
+    assert " ms and imagined nothing, on CPU (" in said
 
 
 def test_json_holds_summaries_and_episodes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,13 +104,17 @@ def test_learned_agents_play_with_a_checkpoint(
     assert set(episode["agent"].split("+")) == {agent, *(change.removeprefix("agent.") for change in changes)}
 
 
-def test_a_video_shows_the_first_episode(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--task", "reach-v3", "--agent", "expert", "--episodes", "2", "--lanes", "1", "--out", "run")
-    assert evaluate(*options, "--video", "seen.mp4") == 0
+@pytest.mark.parametrize(("agent", "width"), [("expert", 384), ("prior", 768)])
+def test_a_video_shows_the_first_episode_and_what_was_imagined_of_it(
+    agent: str, width: int, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--task", "reach-v3", "--agent", agent, "--episodes", "2", "--lanes", "1", "--out", "run")
+    model = ("--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--max-decisions", "4")
+    assert evaluate(*options, *model, "--video", "seen.mp4") == 0
     assert "video: seen.mp4" in capsys.readouterr().err
     frames = list(imageio.get_reader("seen.mp4").iter_data())
-    assert len(frames) >= read_rows(Path("run/episodes.csv"))[0].decisions + 1
-    assert frames[0].shape == (416, 384, 3)
+    assert len(frames) == read_rows(Path("run/episodes.csv"))[0].decisions + REST
+    assert frames[0].shape == (416, width, 3)
     assert [path.name for path in Path().glob("*.mp4")] == ["seen.mp4"]
 
 

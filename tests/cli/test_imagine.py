@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan import cli
+from sfvgen_plan.benchmarks.running.side_by_side import REST
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def test_writes_a_video_and_scores_it(agent: str, tiny_checkpoint: Path, capsys:
     assert spans(data) == [(1, 8), (9, 9)]
     assert all(0 < span["psnr_db"] < span["copy_psnr_db"] for span in data["spans"])
     frames = list(imageio.get_reader("seen.mp4").iter_data())
-    assert len(frames) == 10
+    assert len(frames) == 9 + REST
     assert frames[0].shape == (416, 768, 3)
     # Both halves begin with the same real frame.
     assert np.abs(frames[0][32:, :384].astype(int) - frames[0][32:, 384:].astype(int)).mean() < 3

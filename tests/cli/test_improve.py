@@ -13,7 +13,7 @@ import pytest
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks import rounds
 from sfvgen_plan.benchmarks.running import collection
-from sfvgen_plan.cli.train import StageBars
+from sfvgen_plan.console import StageBars
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.model.checkpoint import load_checkpoint
