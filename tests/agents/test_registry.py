@@ -117,7 +117,7 @@ def test_agents_of_one_simulator_refuse_tasks_of_others():
     check_plays("expert", ["rlbench/reach_target"])
     with pytest.raises(
         UserError,
-        match="can't play 'rlbench/reach_target', as RLBench has no true_simulator; give --agent expert",
+        match="can't play 'rlbench/reach_target', as RLBench has no true simulator; give --agent expert",
     ):
         check_plays("oracle", ["rlbench/reach_target"])
 
