@@ -32,6 +32,7 @@ def episodes(world: SimpleNamespace) -> Any:
         reward=(10 / (1 + np.linalg.norm(places[:, 1:] - goals, axis=-1))).ravel(),
         task=np.zeros(EPISODES, int),
         tasks=["point"],
+        descriptions=[""] * EPISODES,
     )
 
 
