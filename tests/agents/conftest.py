@@ -46,7 +46,9 @@ class PointMass:
         self.fog, self.denoiser_calls = fog, 0
         self.largest_batch = 0
 
-    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> Points:
+    def begin(
+        self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int], texts: Sequence[str] = ()
+    ) -> Points:
         place, goal = (torch.tensor(frames[:, -1, 0, spot, :2] / 127.5 - 1.0).float() for spot in (0, 1))
         return Points(place, goal + self.goal_error, as_long(seeds), torch.zeros(len(frames), dtype=torch.int64))
 
