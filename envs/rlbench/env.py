@@ -36,10 +36,11 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
     RLBench runs in a process of its own, started by the first reset. When that process dies or hangs,
     ``SimulatorError`` is raised, and the next reset starts another one.
 
-    ``info``: ``success``, ``success_latched``, ``state`` (143,) float64 and ``estimates`` (10,) float32 (see
-    ``sfvgen_plan.data.rlbench_state``), ``instruction`` (RLBench's sentence for this episode) and ``reward_terms``
-    (empty), as in the other environments; and ``descriptions`` (all its sentences), ``variation``, ``views`` (frames of
-    the further cameras), ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so far).
+    ``info``: ``success``, ``success_latched`` (also as ``is_success``), ``state`` (143,) float64 and ``estimates``
+    (10,) float32 (see ``sfvgen_plan.data.rlbench_state``), ``instruction`` (RLBench's sentence for this episode) and
+    ``reward_terms`` (empty), as in the other environments; and ``descriptions`` (all its sentences), ``variation``,
+    ``views`` (frames of the further cameras), ``clipped`` (the motion was cut at the workspace's border), ``clips`` (so
+    far).
 
     The same seed gives the same scene bit for bit, whatever was played before in the process.
 
@@ -274,6 +275,7 @@ class RLBenchEnv(gym.Env[np.ndarray, np.ndarray]):
         return {
             "success": self._success,
             "success_latched": self._latched,
+            "is_success": self._latched,  # as Stable-Baselines3 calls it
             "state": self.state,
             "estimates": self.estimates,
             "instruction": self.instruction,

@@ -44,8 +44,7 @@ def test_info_has_one_structure_after_reset_and_step_in_every_scene(env_id: str,
     infos += [env.step(env.action_space.sample())[4] for _ in range(2)]
     env.close()
     assert all(structure(info) == structure(infos[0]) for info in infos)
-    if "RLBench" not in env_id:
-        assert all(info["is_success"] is info["success_latched"] for info in infos)
+    assert all(info["is_success"] is info["success_latched"] for info in infos)
     if env_id in NUMBERS:  # which libraries of tensors can take as they are
         assert str not in structure(infos[0]).values()
 
