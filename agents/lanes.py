@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,9 +26,9 @@ class Lane:
     Attributes:
         decision: decisions executed so far.
         action: the last one executed (A,), or None.
-        state: the imagined state that has seen all frames so far; None while it is one of those that ``Lanes`` joined.
+        state: the imagined state that has seen all frames so far; None while it is joined with others.
         pending: planned actions (A,) still to be executed before the next plan.
-        carry: what the planner left for its next call, (H, A), or None.
+        kept: what the agent keeps with the episode, such as what a planner left for its next call (H, A).
         schedule: the episode's sub-goals, where the agent knows any.
     """
 
@@ -37,7 +38,7 @@ class Lane:
     action: np.ndarray | None = None
     state: Any = None
     pending: deque[np.ndarray] = field(default_factory=deque)
-    carry: np.ndarray | None = None
+    kept: Any = None
     schedule: Schedule | None = None
     cost: PlanCost = field(default_factory=PlanCost)
 
@@ -56,12 +57,12 @@ class Lane:
         )
 
 
-class Lanes:
-    """Lanes by number, each followed in a simulator.
+class FollowingAgent:
+    """An agent that follows real episodes in a simulator and plays what ``answer`` says (a ``BatchAgent``).
 
     Args:
         simulator: what follows them; None: newest frames are all that is known of them.
-        seed: of the agent's own random numbers.
+        seed: of the agent's own random numbers, at least 0.
         sub_goals: what each decision is for; None: what the tasks' instructions say.
     """
 
@@ -79,12 +80,42 @@ class Lanes:
             self._lanes[int(lane)] = Lane(task, int(seed))
 
     def told(self, lanes: Sequence[int], texts: Sequence[str]) -> None:
-        """What the new episodes in ``lanes`` are about, which is followed where the model knows the text."""
+        """What the new episodes in ``lanes`` are about, in the simulator's words; taken if the model knows them."""
         for lane, text in zip(lanes, texts, strict=True):
             if text in getattr(self.sub_goals, "known", ()):
-                self[lane].schedule = ((text, 1),)
+                self.lane(lane).schedule = ((text, 1),)
 
-    def __getitem__(self, lane: int) -> Lane:
+    def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
+        """Actions (E, A) in [-1, 1] for the lanes, whose state has seen all frames so far."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
+        started = time.perf_counter()
+        observed, state = self.observe(lanes, frames)
+        actions = self.answer(observed, state)
+        seconds = (time.perf_counter() - started) / len(observed)
+        for lane, action in zip(observed, actions, strict=True):
+            lane.charge(seconds)
+            lane.played(action)
+        return actions
+
+    def executed(self, lanes: Sequence[int], actions: np.ndarray) -> None:
+        """Say that actions (E, A) are executed in these lanes instead of those that ``act`` answered last."""
+        for lane, action in zip(lanes, actions, strict=True):
+            self.lane(lane).action = action
+
+    def stats(self, lane: int) -> PlanCost:
+        """Cost of the lane's current episode."""
+        return self.lane(lane).cost
+
+    def lane(self, lane: int) -> Lane:
+        """The episode under way in a lane.
+
+        Raises:
+            UserError: there is none.
+        """
         try:
             return self._lanes[int(lane)]
         except KeyError:
@@ -107,7 +138,7 @@ class Lanes:
                 f"frames of shape {frames.shape} and type {frames.dtype} do not fit {len(lanes)} lanes;"
                 f" give ({len(lanes)}, H, W, 3) uint8"
             )
-        named = [self[lane] for lane in lanes]
+        named = [self.lane(lane) for lane in lanes]
         if self.simulator is None:
             return named, frames
         state = self._followed(named, frames[:, None])
@@ -151,34 +182,3 @@ class Lanes:
             lane.state = self.simulator.select(self._joined, [n])
         self._together, self._joined = [], None
         return self.simulator.join([lane.state for lane in lanes]) if lanes else None
-
-
-class FollowingAgent:
-    """What agents have in common that follow real episodes in a simulator (a ``BatchAgent`` but for ``act``).
-
-    Args:
-        simulator: what follows them; None: newest frames are all that is known of them.
-        seed: of the agent's own random numbers, at least 0.
-        sub_goals: what each decision is for; None: what the tasks' instructions say.
-    """
-
-    def __init__(self, simulator: Any, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
-        self.simulator, self.seed = simulator, seed
-        self.lanes = Lanes(simulator, seed, sub_goals)
-
-    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``."""
-        self.lanes.reset(lanes, tasks, seeds)
-
-    def told(self, lanes: Sequence[int], texts: Sequence[str]) -> None:
-        """What the new episodes in ``lanes`` are about, in the simulator's words."""
-        self.lanes.told(lanes, texts)
-
-    def executed(self, lanes: Sequence[int], actions: np.ndarray) -> None:
-        """Say that actions (E, A) are executed in these lanes instead of those that ``act`` answered last."""
-        for lane, action in zip(lanes, actions, strict=True):
-            self.lanes[lane].action = action
-
-    def stats(self, lane: int) -> PlanCost:
-        """Cost of the lane's current episode."""
-        return self.lanes[lane].cost

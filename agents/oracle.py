@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.rollout import CountedSimulator, Problem, shift
+from sfvgen_plan.agents.planning import Problem, shift
 from sfvgen_plan.agents.search import CEM
 from sfvgen_plan.envs.family import family_of, resolve
 
@@ -37,12 +37,11 @@ class OracleAgent:
     def act(self, env: Any) -> Any:
         started = time.perf_counter()
         simulator = self._planning_simulator(env.task, env.repeat)
-        counted = CountedSimulator(simulator)
         carried = self._carry is not None
         carry = torch.zeros(1, self.planner.horizon, simulator.action_dim) if self._carry is None else self._carry
         plan = self.planner.plan(
             Problem(
-                simulator=counted,
+                simulator=simulator,
                 state=simulator.begin_at([env.snapshot()]),
                 tasks=[env.task],
                 keys=[(self.seed, self._episode, self._decision)],
@@ -55,7 +54,7 @@ class OracleAgent:
         self._decision += 1
         self._cost = PlanCost(
             plan_seconds=self._cost.plan_seconds + time.perf_counter() - started,
-            imagined_decisions=self._cost.imagined_decisions + counted.imagined_decisions,
+            imagined_decisions=self._cost.imagined_decisions + plan.imagined,
         )
         return plan.actions[0, 0].numpy()
 

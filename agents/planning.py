@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sfvgen_plan.agents.lanes import FollowingAgent, Lane
-from sfvgen_plan.agents.rollout import CountedSimulator, Plan, Problem, shift
+from sfvgen_plan.agents.noise import Key
 from sfvgen_plan.agents.sub_goals import SubGoals
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Simulator
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a planner is asked at one decision of E lanes.
+
+    Attributes:
+        simulator: where to imagine.
+        state: E imagined episodes that have seen the real frames so far.
+        tasks: what each lane plays.
+        keys: random key of each lane at this decision.
+        carry: (E, H, A) what the planner left at its last call, moved on by the decisions executed since; zeros where
+            ``carried`` (E,) is False.
+    """
+
+    simulator: Any
+    state: Any
+    tasks: Sequence[str]
+    keys: Sequence[Key]
+    carry: Tensor
+    carried: Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A planner's answer: ``actions`` (E, H, A) in [-1, 1] to execute, what it wants back at its next call, and how
+    many decisions it has imagined in all."""
+
+    actions: Tensor
+    carry: Tensor | None
+    imagined: int = 0
+
+
+def shift(plan: Tensor, decisions: int = 1) -> Tensor:
+    """The plan (..., H, A) so many decisions later, at most H; its last action is repeated."""
+    return torch.cat([plan[..., decisions:, :], plan[..., -1:, :].expand_as(plan[..., :decisions, :])], dim=-2)
 
 
 class Planner(Protocol):
@@ -50,53 +86,37 @@ class PlanningAgent(FollowingAgent):
     ) -> None:
         if not 1 <= replan_every <= planner.horizon:
             raise UserError(f"replan_every={replan_every} must be between 1 and horizon={planner.horizon}")
-        super().__init__(CountedSimulator(simulator), seed, sub_goals)
+        super().__init__(simulator, seed, sub_goals)
         self.planner, self.replan_every = planner, replan_every
 
-    @torch.no_grad()
-    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
-        with self._charged([self.lanes[lane] for lane in lanes]):
-            observed, state = self.lanes.observe(lanes, frames)
-        due = [place for place, lane in enumerate(observed) if not lane.pending]
+    def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
+        """The next actions (E, A) of the lanes' plans, which are made where there are none."""
+        due = [place for place, lane in enumerate(lanes) if not lane.pending]
         if due:
-            group = [observed[place] for place in due]
-            with self._charged(group):
-                self._plan(group, state if len(due) == len(observed) else self.simulator.select(state, due))
-        actions = np.stack([lane.pending.popleft() for lane in observed])
-        for lane, action in zip(observed, actions, strict=True):
-            lane.played(action)
-        return actions
+            self._plan([lanes[n] for n in due], state if len(due) == len(lanes) else self.simulator.select(state, due))
+        return np.stack([lane.pending.popleft() for lane in lanes])
 
     def _plan(self, lanes: Sequence[Lane], state: Any) -> None:
-        """Fill ``pending`` of each lane from a new plan."""
-        shape = (self.planner.horizon, self.simulator.action_dim)
-        carry = np.stack([np.zeros(shape, np.float32) if lane.carry is None else lane.carry for lane in lanes])
+        """Fill ``pending`` of each lane from a new plan. A denoiser pass counts for every lane in it, as if each were
+        alone."""
+        shape, calls = (self.planner.horizon, self.simulator.action_dim), self._calls()
+        carry = np.stack([np.zeros(shape, np.float32) if lane.kept is None else lane.kept for lane in lanes])
         plan = self.planner.plan(
             Problem(
                 simulator=self.simulator,
                 state=state,
                 tasks=[lane.task for lane in lanes],
-                keys=self.lanes.keys(lanes),
+                keys=self.keys(lanes),
                 carry=torch.from_numpy(carry).to(self.simulator.device),
-                carried=torch.tensor([lane.carry is not None for lane in lanes], device=self.simulator.device),
+                carried=torch.tensor([lane.kept is not None for lane in lanes], device=self.simulator.device),
             )
         )
-        for lane, planned in zip(lanes, plan.actions[:, : self.replan_every].float().cpu().numpy(), strict=True):
-            lane.pending.extend(planned)
+        actions = plan.actions[:, : self.replan_every].float().cpu().numpy()
         left = None if plan.carry is None else shift(plan.carry, self.replan_every).float().cpu().numpy()
         for place, lane in enumerate(lanes):
-            lane.carry = None if left is None else left[place]
+            lane.pending.extend(actions[place])
+            lane.kept = None if left is None else left[place]
+            lane.charge(0.0, self._calls() - calls, plan.imagined // len(lanes))
 
-    @contextmanager
-    def _charged(self, lanes: Sequence[Lane]) -> Iterator[None]:
-        """Charge each lane its share of what is done: of the time, and of the decisions imagined. A denoiser pass
-        counts for every lane in it, as if the lane had been alone."""
-        started = time.perf_counter()
-        calls, imagined = self.simulator.denoiser_calls, self.simulator.imagined_decisions
-        yield
-        seconds = (time.perf_counter() - started) / len(lanes)
-        calls = self.simulator.denoiser_calls - calls
-        imagined = (self.simulator.imagined_decisions - imagined) // len(lanes)
-        for lane in lanes:
-            lane.charge(seconds, calls, imagined)
+    def _calls(self) -> int:
+        return getattr(self.simulator, "denoiser_calls", 0)

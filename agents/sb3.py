@@ -18,7 +18,7 @@ import numpy as np
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import PredictingAgent
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.prior import ReactiveAgent
+from sfvgen_plan.agents.lanes import FollowingAgent, Lane
 from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
 from sfvgen_plan.agents.sub_goals import rule_of
 from sfvgen_plan.envs.memory.sub_goals import ALWAYS
@@ -113,7 +113,7 @@ def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
     )
 
 
-class PolicyAgent(ReactiveAgent):
+class PolicyAgent(FollowingAgent):
     """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``). What a checkpoint shows of an episode
     follows it frame by frame, as in training. A recurrent policy keeps its state through each episode.
 
@@ -156,21 +156,18 @@ class PolicyAgent(ReactiveAgent):
             self._observer = Observer(simulator, obs_mode)
             sub_goals = rule_of(checkpoint, ALWAYS)  # as in imagination, where those of other tasks are not known
         super().__init__(simulator, sub_goals=sub_goals)
-        self._recurrent: dict[int, PredictingAgent] = {}
 
-    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        super().reset(lanes, tasks, seeds)
-        self._recurrent.update({int(lane): PredictingAgent(self.model) for lane in lanes})
-
-    def answer(self, lanes: Sequence[int], state: Any) -> np.ndarray:
+    def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
         """Actions (E, A) in [-1, 1]."""
         seen = self._checked(state) if self._observer is None else self._observer.of(state)
         return self.actions.inside(self._predict(lanes, seen))
 
-    def _predict(self, lanes: Sequence[int], observations: np.ndarray) -> Any:
-        if type(self.model).__name__ == "RecurrentPPO":  # the one algorithm here with a state
-            return [self._recurrent[int(lane)].act(seen) for lane, seen in zip(lanes, observations, strict=True)]
-        return self.model.predict(observations, deterministic=True)[0]
+    def _predict(self, lanes: Sequence[Lane], observations: np.ndarray) -> Any:
+        if type(self.model).__name__ != "RecurrentPPO":  # the one algorithm here with a state
+            return self.model.predict(observations, deterministic=True)[0]
+        for lane in lanes:
+            lane.kept = lane.kept or PredictingAgent(self.model)
+        return [lane.kept.act(seen) for lane, seen in zip(lanes, observations, strict=True)]
 
     def _checked(self, frames: np.ndarray) -> np.ndarray:
         """The frames; UserError if they are of another size than those trained on."""

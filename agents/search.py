@@ -2,20 +2,91 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from sfvgen_plan.agents.noise import Stream, smooth_noise
+from sfvgen_plan.agents.noise import Stream, draw_seeds, smooth_noise
 from sfvgen_plan.agents.objective import Score, TaskObjective
-from sfvgen_plan.agents.rollout import Futures, Plan, Problem
+from sfvgen_plan.agents.planning import Plan, Problem
 from sfvgen_plan.errors import UserError, check_number
-from sfvgen_plan.simulation import Prior
+from sfvgen_plan.simulation import Outcome, Prior
 
 LEAST_SIGMA = 0.05
 """To which the cross-entropy method narrows its Gaussian."""
+
+
+class Futures:
+    """K possible futures of each lane. All candidates of a lane meet the same noise, so that their scores can be
+    compared.
+
+    Args:
+        problem: the lanes.
+        score_of: task -> its score.
+        count: K.
+        penalty: score that a candidate loses where its futures lie one standard deviation of the latents apart.
+    """
+
+    def __init__(self, problem: Problem, score_of: Callable[[str], Score], count: int, penalty: float) -> None:
+        self.simulator, self._count, self._penalty = problem.simulator, count, penalty
+        self.decisions = 0  # imagined so far
+        self._lanes = len(problem.tasks)
+        self._scores: dict[Score, list[int]] = defaultdict(list)
+        for lane, task in enumerate(problem.tasks):
+            self._scores[score_of(task)].append(lane)
+        seeds = draw_seeds(problem.keys, Stream.FUTURES, count).flatten()
+        self._state = self.simulator.reseed(self.simulator.fork(problem.state, count), seeds)
+
+    def imagined(self, plans: Tensor) -> Tensor:
+        """Scores (E, N) of plans (E, N, H, A)."""
+        samples = plans.shape[1]
+        spread = plans[:, None].expand(-1, self._count, *plans.shape[1:]).flatten(0, 2)
+        self.decisions += spread.shape[0] * spread.shape[1]
+        _, outcome = self.simulator.imagine(self.simulator.fork(self._state, samples), spread)
+        return self._scored(outcome, samples)
+
+    def played(self, policy: Callable[[int, Tensor], Tensor], samples: int, decisions: int) -> tuple[Tensor, Tensor]:
+        """Scores (E, N) of N candidates that choose their actions as they go, and these actions (E, N, G, A), means
+        over the futures.
+
+        Args:
+            policy: number of the decision, and features (E, K, N, F) -> actions (E, K, N, A).
+            samples: N.
+            decisions: G.
+        """
+        shape = (self._lanes, self._count, samples)
+
+        def choose(g: int, features: Tensor) -> Tensor:
+            return policy(g, features.unflatten(0, shape)).flatten(0, 2)
+
+        _, outcome, actions = self.simulator.play(self.simulator.fork(self._state, samples), choose, decisions)
+        self.decisions += actions.shape[0] * actions.shape[1]
+        return self._scored(outcome, samples), actions.unflatten(0, shape).mean(1)
+
+    def _scored(self, outcome: Outcome, samples: int) -> Tensor:
+        """Scores (E, N) of an outcome of E x K x N episodes."""
+        count = len(outcome.reward)
+        scores = torch.empty(self._lanes, count // self._lanes, device=outcome.reward.device)
+        for score, lanes in self._scores.items():
+            found = score(outcome)
+            if found.shape != (count,):
+                raise UserError(
+                    f"objective gives scores of shape {tuple(found.shape)} for {count} episodes; give one each"
+                )
+            scores[lanes] = found.float().unflatten(0, (self._lanes, -1))[lanes]
+        scores = scores.unflatten(1, (self._count, samples))
+        if self._count == 1:
+            return scores[:, 0]
+        return scores.mean(1) - (self._penalty * self._doubt(outcome, samples) if self._penalty else 0.0)
+
+    def _doubt(self, outcome: Outcome, samples: int) -> Tensor:
+        """(E, N): the standard deviation of the latents across a candidate's futures at its end."""
+        assert outcome.latents is not None, "futures only differ where frames are imagined"
+        last = outcome.latents[:, -1].float().flatten(1)
+        return last.unflatten(0, (self._lanes, self._count, samples)).std(1).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +171,7 @@ class MPPI(Search):
             scores, actions = futures.played(self._policy(offsets, guided), self.candidates, self.horizon)
             weights = torch.softmax(scores / self.temperature, dim=1)
             plan, planned = (weights[..., None, None] * actions).sum(1), torch.ones_like(planned)
-        return Plan(plan, plan)
+        return Plan(plan, plan, futures.decisions)
 
     @property
     def _following(self) -> int:
@@ -148,4 +219,4 @@ class CEM(Search):
             best = futures.imagined(plans).topk(self.elites, dim=1).indices
             elites = plans.gather(1, best[..., None, None].expand(-1, -1, *plans.shape[2:]))
             mean, sigma = elites.mean(1), elites.std(1, correction=0).clamp_min(LEAST_SIGMA)
-        return Plan(mean, mean)
+        return Plan(mean, mean, futures.decisions)

@@ -30,7 +30,7 @@ from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 from sfvgen_plan.model.checkpoint import Checkpoint
-from sfvgen_plan.nested import flat
+from sfvgen_plan.nested import check_same, flat
 
 MODELS = {"ppo": PPO, "sac": SAC, "td3": TD3}
 
@@ -111,7 +111,12 @@ def train(
         "settings": {**asdict(settings), "algo": dict(hyperparameters)},
     }
     if (folder / AGENT_FILE).exists():
-        _check_same(folder, record)
+        try:
+            found = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+            before, asked = (_by_setting({name: of[name] for name in record}) for of in (found, record))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"out={str(folder)!r} has an agent without readable {RECORD_FILE}; give another") from None
+        check_same(f"out={str(folder)!r} has an agent", before, asked)
         return folder / AGENT_FILE
     if data is not None:
         episodes = load_episodes(data, tasks=[task])
@@ -133,23 +138,9 @@ def train(
     return folder / AGENT_FILE
 
 
-def _check_same(folder: Path, record: Mapping[str, Any]) -> None:
-    """Refuse an agent that was trained otherwise.
-
-    Raises:
-        UserError: it was, or nobody knows how.
-    """
-    try:
-        there = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        theirs, ours = (flat(json.loads(json.dumps({name: of[name] for name in record}))) for of in (there, record))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"out={str(folder)!r} has an agent without a readable {RECORD_FILE}; give another") from None
-    for name in [*ours, *theirs]:
-        if theirs.get(name) != ours.get(name):
-            raise UserError(
-                f"{name.removeprefix('settings.')}={ours.get(name)!r}, but the agent in {str(folder)!r} was trained "
-                f"with {theirs.get(name)!r}; give that, or another folder"
-            )
+def _by_setting(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What an agent was trained with, by the names that a command line has for it."""
+    return {name.removeprefix("settings."): value for name, value in flat(record).items()}
 
 
 def _begun(

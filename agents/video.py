@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from sfvgen_plan.agents.noise import Stream, draw_seeds
-from sfvgen_plan.agents.rollout import Plan, Problem
+from sfvgen_plan.agents.planning import Plan, Problem
 from sfvgen_plan.errors import check_number
 
 
@@ -37,4 +37,4 @@ class VideoPlanner:
         if self.videos > 1:
             value = simulator.read(ends).value.view(-1, self.videos)
             actions = actions[value.argmax(1) + self.videos * torch.arange(len(value), device=value.device)]
-        return Plan(actions, carry=None)
+        return Plan(actions, carry=None, imagined=len(problem.tasks) * self.videos * self.horizon)

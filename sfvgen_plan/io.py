@@ -25,7 +25,7 @@ def check_writable(path: str | Path, argument: str = "path") -> None:
         folder = next(parent for parent in target.parents if parent.exists())
         if not folder.is_dir():
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not os.access(folder, os.W_OK | os.X_OK) or (target.is_file() and not os.access(target, os.W_OK)):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise _unwritable(path, argument, error) from None

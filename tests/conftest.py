@@ -1,21 +1,14 @@
 """Test options, the process-wide settings that must be made before torch and MuJoCo are imported, and a small model."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sfvgen_plan.errors import UserError
-
-if TYPE_CHECKING:
-    from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 
 # Software rendering and torch's thread pool fight over the cores; one thread each is several times faster.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,12 +25,12 @@ OPT_IN = {
 """Markers of tests that the default run skips: `--run-<marker>` or `-m <marker>` brings them in."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser):
     for marker, reason in OPT_IN.items():
         parser.addoption(f"--run-{marker}", action="store_true", help=f"run tests marked {marker}: {reason}")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config):
     for marker, reason in OPT_IN.items():
         config.addinivalue_line("markers", f"{marker}: {reason}; skipped unless --run-{marker} or -m {marker}")
     # Without a graphics library the tests that draw fail one by one, with this same message.
@@ -47,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         gl_backend()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config, items):
     for marker, reason in OPT_IN.items():
         if config.getoption(f"--run-{marker}") or marker in config.option.markexpr:
             continue
@@ -69,7 +62,7 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def make_pipeline() -> Callable[..., SlowFastVGenPipeline]:
+def make_pipeline():
     """Function that makes an untrained pipeline of ``SMALL`` sizes; the same seed gives the same weights."""
     import torch
 
@@ -77,7 +70,7 @@ def make_pipeline() -> Callable[..., SlowFastVGenPipeline]:
 
     torch.set_num_threads(1)
 
-    def make(seed: int = 0, **sizes: Any) -> SlowFastVGenPipeline:
+    def make(seed=0, **sizes):
         torch.manual_seed(seed)
         pipeline = build_pipeline(list(SMALL_TASKS.values()), **{**SMALL, **sizes})
         pipeline.set_progress_bar_config(disable=True)
@@ -90,7 +83,7 @@ def make_pipeline() -> Callable[..., SlowFastVGenPipeline]:
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Callable[..., Any]) -> Path:
+def small_checkpoint(tmp_path_factory, make_pipeline):
     """Folder of an untrained checkpoint for frames of 32 pixels and ``SMALL_TASKS``; don't change it."""
     import torch
 
@@ -105,7 +98,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Ca
 
 
 @pytest.fixture(scope="session")
-def modelscope(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+def modelscope(tmp_path_factory):
     """A tiny text-to-video pipeline of ModelScope's classes, and its folder, as diffusers writes it."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
@@ -144,7 +137,7 @@ def modelscope(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 
 
 @pytest.fixture(scope="session")
-def write_small_dataset() -> Callable[..., Path]:
+def write_small_dataset():
     """Function that writes a dataset of ``SMALL_TASKS``: a square that the first two action numbers push about."""
     import numpy as np
 
@@ -152,7 +145,7 @@ def write_small_dataset() -> Callable[..., Path]:
     from sfvgen_plan.data.staging import StagedEpisode
     from sfvgen_plan.envs.sawyer import SOURCE
 
-    def episode(task: str, seed: int, decisions: int, kind: str) -> StagedEpisode:
+    def episode(task, seed, decisions, kind):
         random = np.random.default_rng([seed, len(task)])
         actions = random.uniform(-1, 1, (decisions, 4)).astype(np.float32)
         steps = np.concatenate([random.uniform(8, 24, (1, 2)), 2 * actions[:, :2]])
@@ -176,7 +169,7 @@ def write_small_dataset() -> Callable[..., Path]:
             success=places[:, 0] > 20,
         )
 
-    def write(folder: Path, episodes_per_task: int = 4, decisions: int = 12, tasks: Sequence[str] = ()) -> Path:
+    def write(folder, episodes_per_task=4, decisions=12, tasks=()):
         episodes = [
             episode(task, 100_000 + n, decisions, "clean" if n % 2 == 0 else "random")
             for task in tasks or SMALL_TASKS
@@ -190,9 +183,7 @@ def write_small_dataset() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def tiny_training(
-    tmp_path_factory: pytest.TempPathFactory, write_small_dataset: Callable[..., Path]
-) -> tuple[Path, Path]:
+def tiny_training(tmp_path_factory, write_small_dataset):
     """A dataset of the first of ``SMALL_TASKS``, and the checkpoint that ``train=tiny`` makes of it: what later stages
     begin at. Don't change them."""
     from sfvgen_plan.learning.train import Training
@@ -204,7 +195,7 @@ def tiny_training(
 
 
 @pytest.fixture
-def fake_rlbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def fake_rlbench(tmp_path, monkeypatch):
     """RLBench workers started in this test find the stand-ins of ``tests/fakes``; returned to change variables with."""
     root = tmp_path / "CoppeliaSim"
     root.mkdir()
@@ -218,7 +209,7 @@ def fake_rlbench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Monk
 
 
 @pytest.fixture(scope="module")
-def toy() -> Iterator[None]:
+def toy():
     """The simulator of ``toy_simulator`` in this process and in those that it starts; an episode takes milliseconds."""
     from sfvgen_plan.envs import family
 

@@ -1,10 +1,6 @@
 """Small recordings in the format of ``sfvgen_plan.data.rlbench``."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -14,21 +10,19 @@ SIZE = 32
 LENGTHS = (3, 5, 2, 4)
 
 
-def grey(task: int, frame: int) -> int:
+def grey(task, frame):
     """Grey level of a frame of the files below, far enough from its neighbours to survive compression."""
     return 30 + 100 * task + 5 * frame
 
 
-def write_recording(
-    folder: Path, task: str, number: int, difference: float = 0.0, cameras: tuple[str, ...] = ("front",), **more: Any
-) -> None:
+def write_recording(folder, task, number, difference=0.0, cameras=("front",), **more):
     """Four episodes, the last of them for testing; every number tells its row. ``more`` arrays replace these."""
     lengths = np.array(LENGTHS, np.int32)
     frame_ends, action_ends = np.cumsum(lengths + 1), np.cumsum(lengths)
     frames, actions = int(frame_ends[-1]), int(action_ends[-1])
     rows = np.arange(frames, dtype=np.float32)
     turns = Rotation.from_euler("z", rows[:, None] / 10).as_quat()
-    arrays: dict[str, Any] = dict(
+    arrays = dict(
         task=task,
         cameras=np.array(cameras),
         lengths=lengths,

@@ -1,9 +1,5 @@
 """Checkpoints by name and by what they cover, told without loading them."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from sfvgen_plan import catalogue
@@ -11,7 +7,7 @@ from sfvgen_plan.catalogue import BUNDLED
 from sfvgen_plan.errors import UserError
 
 
-def test_checkpoints_are_found_by_name_and_by_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_found_by_name_and_by_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert catalogue.find_checkpoint(None) == BUNDLED
     for name, folder in catalogue.known_checkpoints().items():
@@ -20,12 +16,12 @@ def test_checkpoints_are_found_by_name_and_by_folder(tmp_path: Path, monkeypatch
     assert catalogue.find_checkpoint("metaworld50") == BUNDLED
 
 
-def test_an_unknown_one_is_told_with_all_that_there_are() -> None:
+def test_an_unknown_one_is_told_with_all_that_there_are():
     with pytest.raises(UserError, match=r"^without='nope' holds no checkpoint.json.*, or one of .*metaworld50"):
         catalogue.find_checkpoint("nope", "without")
 
 
-def test_tasks_that_it_does_not_cover_are_told_with_one_that_does(small_checkpoint: Path) -> None:
+def test_tasks_that_it_does_not_cover_are_told_with_one_that_does(small_checkpoint):
     catalogue.check_covers(small_checkpoint, ["reach-v3", "push-v3"])
     with pytest.raises(UserError, match=r"it covers reach-v3, push-v3\); give --checkpoint .*metaworld50"):
         catalogue.check_covers(small_checkpoint, ["reach-v3", "drawer-open-v3"])

@@ -1,10 +1,7 @@
 """Every command that the README and the pages beside it show exists, with the options and settings that they give."""
 
-from __future__ import annotations
-
 import re
 import shlex
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +19,7 @@ VARIABLE = re.compile(r"\$(\w+|@|\{[^}]*\})")
 VALUES = {"@": "", "task": "reach-v3", "agent": "prior"}
 
 
-def commands() -> Iterator[tuple[str, str]]:
+def commands():
     """(page, command)."""
     for path in sorted(path for pattern in PAGES for path in ROOT.glob(pattern)):
         text = path.read_text().replace("\\\n", " ")
@@ -37,13 +34,13 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def any_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def any_checkpoint(monkeypatch):
     """Folders that the commands name need not be there."""
     monkeypatch.setattr("sfvgen_plan.catalogue.find_checkpoint", lambda given, argument="": Path(str(given)))
 
 
 @pytest.mark.usefixtures("any_checkpoint")
-def test_commands_exist() -> None:
+def test_commands_exist():
     verbs = {verb: import_module(f"sfvgen_plan.cli.{verb.replace('-', '_')}") for verb in VERBS}
     makefile = (ROOT / "Makefile").read_text()
     seen = 0

@@ -1,7 +1,5 @@
 """What programs say, and where."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -9,13 +7,11 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from sfvgen_plan import console
 from sfvgen_plan.console import Output, table
 
 
-def test_result_is_text_a_table_or_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+def test_result_is_text_a_table_or_one_json_document(capsys):
     data = {"success": 0.5, "interval": [float("nan"), 1.0]}
     Output().result(data, "success 0.5")
     assert capsys.readouterr().out == "success 0.5\n"
@@ -25,7 +21,7 @@ def test_result_is_text_a_table_or_one_json_document(capsys: pytest.CaptureFixtu
     assert max(map(len, capsys.readouterr().out.splitlines())) <= console.WIDTH
 
 
-def test_a_terminal_of_eighty_columns_gets_a_bar_that_fits() -> None:
+def test_a_terminal_of_eighty_columns_gets_a_bar_that_fits():
     code = """
 import time
 from sfvgen_plan.console import Output
@@ -52,16 +48,14 @@ Output().result({}, "the result")
     assert max(map(len, lines)) <= 80
 
 
-def read_or_end(shown: int) -> bytes:
+def read_or_end(shown):
     try:
         return os.read(shown, 65536)
     except OSError:  # that is how Linux says that nobody writes any more
         return b""
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_terminal_progress_is_a_line_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.05)
     for out in (Output(), Output(quiet=True)):
         out.note("hello")

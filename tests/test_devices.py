@@ -1,7 +1,5 @@
 """Devices and threads."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -12,18 +10,18 @@ from sfvgen_plan.devices import PATIENT_THREADS, device_name, make_threads_patie
 from sfvgen_plan.errors import UserError
 
 
-def test_auto_is_a_device_that_exists_and_others_are_refused() -> None:
+def test_auto_is_a_device_that_exists_and_others_are_refused():
     assert resolve_device("auto").partition(":")[0] in ("cpu", "cuda")
     assert resolve_device("cpu") == "cpu"
     with pytest.raises(UserError, match="give one of auto, cpu"):
         resolve_device("warp")
 
 
-def test_times_on_a_cpu_are_shown_with_its_cores() -> None:
+def test_times_on_a_cpu_are_shown_with_its_cores():
     assert device_name("cpu").startswith("CPU (")
 
 
-def test_thread_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_settings_of_the_user_are_kept(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.setenv("LP_NUM_THREADS", "")
     monkeypatch.delenv("LP_NUM_THREADS")
@@ -32,9 +30,7 @@ def test_thread_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch) -
     assert os.environ["LP_NUM_THREADS"] == PATIENT_THREADS["LP_NUM_THREADS"]
 
 
-def test_threads_that_can_not_be_set_any_more_are_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_threads_that_can_not_be_set_any_more_are_told(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", sys))
     make_threads_patient()
     assert not caplog.records  # set by the user, or by this package in time
@@ -43,7 +39,7 @@ def test_threads_that_can_not_be_set_any_more_are_told(
     assert "import sfvgen_plan first, or set OMP_WAIT_POLICY=PASSIVE" in caplog.text
 
 
-def test_importing_the_package_makes_them_before_anything_reads_them() -> None:
+def test_importing_the_package_makes_them_before_anything_reads_them():
     modules = ", ".join(f"sfvgen_plan.{name}" for name in ("benchmarks.running.recorded", "cli.eval", "envs"))
     code = (
         f"import sys, os, {modules}; assert not {{'torch', 'mujoco'}} & set(sys.modules);"

@@ -1,7 +1,5 @@
 """The site is made without a warning, asks nothing of other machines, and shows code that runs."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -17,7 +15,7 @@ LOADED = re.compile(r"""<(?:script|link|img|iframe|video|source)\b[^>]*?(?:src|h
 
 
 @pytest.mark.filterwarnings("ignore")  # of what Sphinx 11 will bring
-def test_the_site_is_made_and_stands_by_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_site_is_made_and_stands_by_itself(tmp_path, capfd):
     build = pytest.importorskip("sphinx.cmd.build", reason="needs pip install '.[docs]'")
     assert build.main(["-q", "-W", "--keep-going", str(ROOT / "docs"), str(tmp_path)]) == 0, capfd.readouterr().err
     pages = {path.stem: path.read_text() for path in tmp_path.glob("*.html")}
@@ -34,19 +32,17 @@ def test_the_site_is_made_and_stands_by_itself(tmp_path: Path, capfd: pytest.Cap
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if CODE.search(page.read_text())], ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs(
-    page: Path, small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_code_of_a_page_runs(page, small_checkpoint, tmp_path, monkeypatch):
     if page.stem == "own_environment":
         pytest.skip("its commands come first: tests/examples/test_own_environment_page.py")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sfvgen_plan.catalogue.BUNDLED", small_checkpoint)
-    known: dict[str, object] = {}
+    known = {}
     for code in CODE.findall(page.read_text()):
         exec(compile(code, page.name, "exec"), known)
 
 
-def test_the_readme_is_short_and_its_pictures_load_fast_and_the_first_moves() -> None:
+def test_the_readme_is_short_and_its_pictures_load_fast_and_the_first_moves():
     from PIL import Image
 
     readme = (ROOT / "README.md").read_text()

@@ -1,7 +1,5 @@
 """What is said of a name that does not exist."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -11,13 +9,13 @@ from sfvgen_plan.errors import UserError, install_command, need_package, reason,
 MANY = [f"task-{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 
-def test_near_names_are_offered() -> None:
+def test_near_names_are_offered():
     assert str(unknown_name("agent", "priro", ["cem", "prior", "random"])) == (
         "agent='priro' is unknown; did you mean prior?"
     )
 
 
-def test_where_none_is_near_a_few_are_listed_and_of_many_three() -> None:
+def test_where_none_is_near_a_few_are_listed_and_of_many_three():
     assert str(unknown_name("rule", "zzz", ["output", "local"])).endswith("did you mean local, output?")
     text = str(unknown_name("task", "zzz", MANY, listed="there"))
     assert text.count("task-") == 3
@@ -25,8 +23,8 @@ def test_where_none_is_near_a_few_are_listed_and_of_many_three() -> None:
     assert "all:" not in str(unknown_name("task", "zzz", MANY))
 
 
-def test_parts_of_names_are_compared() -> None:
-    def last(name: str) -> str:
+def test_parts_of_names_are_compared():
+    def last(name):
         return name.rpartition("/")[2]
 
     known = ["one/reach", "two/reach", "one/teach", "two/push"]
@@ -34,12 +32,12 @@ def test_parts_of_names_are_compared() -> None:
     assert str(unknown_name("task", "two/pusch", known, last)).endswith("did you mean two/push?")
 
 
-def test_what_other_libraries_say_is_one_line() -> None:
+def test_what_other_libraries_say_is_one_line():
     assert reason(ValueError("first\nsecond")) == "first"
     assert reason(KeyError()) == "KeyError"
 
 
-def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch):
     checkout = Path(__file__).resolve().parents[1]
     monkeypatch.chdir(checkout)
     with pytest.raises(UserError, match=r"^no_such_package is not installed; pip install '\.\[sb3\]'$"):

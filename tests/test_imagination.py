@@ -1,23 +1,19 @@
 """Imagined episodes are values: what follows depends on them and the actions alone."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 
 import pytest
 import torch
-from torch import Tensor
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imagination, Imaginer
 from sfvgen_plan.model.transformer import VideoTransformer
-from sfvgen_plan.simulation import Outcome
 
 COUNT = 3
 
 
 @pytest.fixture(scope="module", params=[(), (1,)], ids=["plain", "memory"])
-def imaginer(request: pytest.FixtureRequest) -> Imaginer:
+def imaginer(request):
     torch.manual_seed(0)
     network = VideoTransformer(
         height=4, width=4, latent_channels=3, text_dim=5, readouts=2, window=3, dim=32, depth=2, heads=2,
@@ -29,28 +25,28 @@ def imaginer(request: pytest.FixtureRequest) -> Imaginer:
     return Imaginer(network, sampler_steps=2, terminates=True)
 
 
-def begun(imaginer: Imaginer, count: int = COUNT, frames: int = 1) -> Imagination:
+def begun(imaginer, count=COUNT, frames=1):
     torch.manual_seed(1)
     latents, text = torch.randn(COUNT, frames, 3, 4, 4), torch.randn(COUNT, 5)
     return imaginer.begun(latents[:count], text[:count], torch.zeros(count, dtype=torch.int64), torch.arange(count) + 7)
 
 
-def actions(decisions: int) -> Tensor:
+def actions(decisions):
     torch.manual_seed(2)
     return torch.rand(COUNT, decisions, 4) * 2 - 1
 
 
-def numbers(value: Outcome | Imagination) -> list[Tensor]:
+def numbers(value):
     if isinstance(value, Imagination):
         return list(value.tensors().values())
     return [getattr(value, field.name) for field in fields(value)]
 
 
-def same(ours: Outcome | Imagination, theirs: Outcome | Imagination) -> bool:
+def same(ours, theirs):
     return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(numbers(ours), numbers(theirs), strict=True))
 
 
-def test_decisions_in_a_row_equal_one_at_a_time(imaginer: Imaginer) -> None:
+def test_decisions_in_a_row_equal_one_at_a_time(imaginer):
     start, held = begun(imaginer), actions(5)
     after, outcome = imaginer.imagine(start, held)
     single, rewards = start, []
@@ -62,7 +58,7 @@ def test_decisions_in_a_row_equal_one_at_a_time(imaginer: Imaginer) -> None:
     assert torch.allclose(imaginer.read(after).reward, outcome.reward[:, -1:], atol=1e-4)
 
 
-def test_a_policy_plays_on_what_it_is_shown(imaginer: Imaginer) -> None:
+def test_a_policy_plays_on_what_it_is_shown(imaginer):
     start = begun(imaginer)
     after, outcome, played = imaginer.play(start, lambda g, features: 0.1 * g + features[:, :4].tanh() / 2, 4)
     assert torch.allclose(played[:, 0], start.features[:, :4].tanh() / 2)
@@ -70,7 +66,7 @@ def test_a_policy_plays_on_what_it_is_shown(imaginer: Imaginer) -> None:
     assert same(outcome, same_outcome) and same(after, expected)
 
 
-def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_place(imaginer: Imaginer) -> None:
+def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_place(imaginer):
     start, held = begun(imaginer), actions(4)
     before = [part.clone() for part in numbers(start)]
     after, outcome = imaginer.imagine(start, held)
@@ -83,14 +79,14 @@ def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_pla
     assert not torch.allclose(other.latents, outcome.latents) and same(after, again)
 
 
-def test_real_frames_take_the_place_of_imagined_ones(imaginer: Imaginer) -> None:
+def test_real_frames_take_the_place_of_imagined_ones(imaginer):
     start, held = begun(imaginer), actions(3)
     after, outcome = imaginer.imagine(start, held)
     shown = imaginer.observe_latents(start, outcome.latents, held)
     assert same(shown, after)  # shown what it imagined, it is where it was
 
 
-def test_forks_go_on_independently_and_episodes_are_put_into_a_batch(imaginer: Imaginer) -> None:
+def test_forks_go_on_independently_and_episodes_are_put_into_a_batch(imaginer):
     start = begun(imaginer)
     forks = start.select(torch.tensor([0, 0, 2]))
     after, outcome = imaginer.imagine(forks, actions(2))
@@ -107,7 +103,7 @@ def test_forks_go_on_independently_and_episodes_are_put_into_a_batch(imaginer: I
     assert torch.allclose(both.latents[0], untouched.latents[0], atol=1e-5)
 
 
-def test_gradients_flow_from_rewards_to_every_action(imaginer: Imaginer) -> None:
+def test_gradients_flow_from_rewards_to_every_action(imaginer):
     start = begun(imaginer, frames=2)
     assert not imaginer.imagine(start, actions(3))[1].reward.requires_grad
     held = actions(3).requires_grad_()
@@ -115,14 +111,14 @@ def test_gradients_flow_from_rewards_to_every_action(imaginer: Imaginer) -> None
     assert held.grad is not None and bool((held.grad.abs().sum(-1) > 0).all())
 
 
-def test_a_state_is_its_tensors(imaginer: Imaginer) -> None:
+def test_a_state_is_its_tensors(imaginer):
     after, _ = imaginer.imagine(begun(imaginer, frames=2), actions(9))
     again = Imagination.of_tensors({name: part.clone() for name, part in after.tensors().items()})
     assert same(again.to("cpu"), after)
     assert same(imaginer.imagine(again, actions(2))[1], imaginer.imagine(after, actions(2))[1])
 
 
-def test_videos_follow_the_text_alone(imaginer: Imaginer) -> None:
+def test_videos_follow_the_text_alone(imaginer):
     start = begun(imaginer)
     end, video, found = imaginer.dreamt(start, 4)
     assert video.shape == (COUNT, 4, 3, 4, 4) and found.shape == (COUNT, 4, 4) and bool((found.abs() <= 1).all())
@@ -131,7 +127,7 @@ def test_videos_follow_the_text_alone(imaginer: Imaginer) -> None:
     assert torch.allclose(end.place, start.place + found.sum(1)) and torch.equal(end.text, start.text)
 
 
-def test_units_are_the_environments(imaginer: Imaginer) -> None:
+def test_units_are_the_environments(imaginer):
     outcome = imaginer.read(begun(imaginer))
     said = imaginer.network.read(begun(imaginer).features[:, None])
     assert torch.allclose(outcome.reward, said.reward * 10)
@@ -139,7 +135,7 @@ def test_units_are_the_environments(imaginer: Imaginer) -> None:
 
 
 @pytest.mark.parametrize("shape", [(COUNT, 4), (COUNT, 0, 4), (COUNT, 2, 3), (1, 2, 4)])
-def test_actions_that_do_not_fit_are_refused(imaginer: Imaginer, shape: tuple[int, ...]) -> None:
+def test_actions_that_do_not_fit_are_refused(imaginer, shape):
     start = begun(imaginer)
     with pytest.raises(UserError, match=r"actions of shape .* don't fit; give \(3, G, 4\)"):
         imaginer.imagine(start, torch.zeros(shape))

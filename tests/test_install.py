@@ -1,7 +1,5 @@
 """The package works from a checkout, installed in either way, and as a wheel in an empty folder."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -25,7 +23,7 @@ print(pathlib.Path(importlib.import_module("sfvgen_plan.configs").__path__[0]).a
 """
 
 
-def origins(python: str | Path, folder: Path, **variables: str) -> list[Path]:
+def origins(python, folder, **variables):
     """Where the package and its parts come from for a program that is started in a folder."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | variables
     command = [str(python), "-c", WHERE]
@@ -34,7 +32,7 @@ def origins(python: str | Path, folder: Path, **variables: str) -> list[Path]:
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Path:
+def installed(tmp_path):
     """A folder of packages that has the project as an installation lays it out."""
     package = tmp_path / "site" / "sfvgen_plan"
     package.mkdir(parents=True)
@@ -45,7 +43,7 @@ def installed(tmp_path: Path) -> Path:
     return package.parent
 
 
-def test_a_checkout_is_used_whole_although_the_package_is_installed(installed: Path, tmp_path: Path) -> None:
+def test_a_checkout_is_used_whole_although_the_package_is_installed(installed, tmp_path):
     for path in origins(sys.executable, ROOT, PYTHONPATH=str(installed)):
         assert path.is_relative_to(ROOT) and not path.is_relative_to(installed)
     for path in origins(sys.executable, tmp_path, PYTHONPATH=str(installed)):
@@ -53,7 +51,7 @@ def test_a_checkout_is_used_whole_although_the_package_is_installed(installed: P
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(tmp_path_factory):
     """A copy of the checkout, since setuptools leaves build/ behind."""
     copy = tmp_path_factory.mktemp("source") / "checkout"
     for folder in ("sfvgen_plan", *INSIDE):
@@ -63,13 +61,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def pip(*arguments: str | Path) -> None:
+def pip(*arguments):
     """Without a network: dependencies and setuptools are those of this environment."""
     subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     pip("wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source)
     (found,) = folder.glob("*.whl")
@@ -77,7 +75,7 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_code_and_data_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     data = [
         ROOT / folder for folder in ("sfvgen_plan/checkpoints", "benchmarks/protocols", "benchmarks/report", "configs")
@@ -92,7 +90,7 @@ def test_the_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["wheel", "install", "editable"])
-def test_installed_it_runs(how: str, source: Path, wheel: Path, tmp_path: Path) -> None:
+def test_installed_it_runs(how, source, wheel, tmp_path):
     """As a wheel in an empty folder; by ``pip install .`` and ``pip install -e .`` in the checkout, too."""
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=False)

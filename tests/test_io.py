@@ -1,9 +1,6 @@
 """Files are whole or absent."""
 
-from __future__ import annotations
-
 import os
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +8,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic, check_writable
 
 
-def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "rows.csv"
     target.write_text("old")
     with pytest.raises(RuntimeError, match="broke off"), atomic(target) as staged:
@@ -20,7 +17,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 
-def test_files_and_folders_are_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_files_and_folders_are_replaced_as_a_whole(tmp_path):
     with atomic(tmp_path / "made" / "file") as staged:
         staged.write_text("new")
     assert (tmp_path / "made" / "file").read_text() == "new"
@@ -33,7 +30,7 @@ def test_files_and_folders_are_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "file/inside"])
-def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+def test_what_cannot_be_written_is_told_in_one_line(tmp_path, name):
     (tmp_path / "file").write_text("a file, no folder")
     with pytest.raises(UserError, match=r"out=.*can't be written to"), atomic(tmp_path / name, "out") as staged:
         staged.write_text("text")
@@ -43,7 +40,7 @@ def test_what_cannot_be_written_is_told_in_one_line(tmp_path: Path, name: str) -
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_that_is_for_reading_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_for_reading_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(UserError, match="Permission denied"):
         check_writable(tmp_path / "file")

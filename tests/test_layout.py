@@ -1,13 +1,10 @@
 """The shape of the source tree: what may import what, and that all of it is packaged."""
 
-from __future__ import annotations
-
 import ast
 import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,11 +29,11 @@ RANK = {
 """A package imports from its own rank and below."""
 
 
-def sources(*folders: str) -> list[Path]:
+def sources(*folders):
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+def imported_modules(path):
     """Every module a file imports, those inside functions included."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -47,13 +44,13 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def package_of(module: str) -> str | None:
+def package_of(module):
     owners = [package for package in RANK if module == package or module.startswith(f"{package}.")]
     return max(owners, key=len, default=None)
 
 
 @pytest.mark.parametrize("folder", MAPPED)
-def test_folders_are_importable_only_inside_the_namespace(folder: str, tmp_path: Path) -> None:
+def test_folders_are_importable_only_inside_the_namespace(folder, tmp_path):
     # Others may own the name: some wheels bring a folder `benchmarks`.
     code = (
         f"import sfvgen_plan.{folder}, importlib.util; spec = importlib.util.find_spec({folder!r}); "
@@ -64,7 +61,7 @@ def test_folders_are_importable_only_inside_the_namespace(folder: str, tmp_path:
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=installed, check=True)
 
 
-def test_no_file_imports_a_folder_by_its_bare_name() -> None:
+def test_no_file_imports_a_folder_by_its_bare_name():
     wrong = [
         f"{path.relative_to(ROOT)}: {module}"
         for path in sources(*FOLDERS.values(), "tests", "tools")
@@ -74,7 +71,7 @@ def test_no_file_imports_a_folder_by_its_bare_name() -> None:
     assert not wrong, "write `from sfvgen_plan.envs import ...`"
 
 
-def test_imports_point_one_way() -> None:
+def test_imports_point_one_way():
     wrong = []
     for folder in FOLDERS.values():
         for path in sources(folder):
@@ -89,7 +86,7 @@ def test_imports_point_one_way() -> None:
     assert not wrong, "cli -> benchmarks -> agents -> envs -> sfvgen_plan"
 
 
-def test_every_package_is_listed_in_pyproject() -> None:
+def test_every_package_is_listed_in_pyproject():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = set()
     for package, folder in FOLDERS.items():
@@ -99,6 +96,6 @@ def test_every_package_is_listed_in_pyproject() -> None:
     assert found == listed
 
 
-def test_every_folder_with_code_is_a_package() -> None:
+def test_every_folder_with_code_is_a_package():
     bare = {path.parent for path in sources(*FOLDERS.values()) if not (path.parent / "__init__.py").exists()}
     assert not bare

@@ -1,7 +1,5 @@
 """Adding a simulator is one file: the toy one goes through every verb, and into the processes that they start."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -15,18 +13,18 @@ from sfvgen_plan.envs import family
 
 
 @pytest.fixture
-def verb(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def verb(toy, tmp_path, monkeypatch, capsys):
     """Function that runs a verb in an empty folder; what it says as JSON."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: str) -> dict:
+    def run(*words):
         assert main([*words, "--json"]) == 0, capsys.readouterr().err
         return json.loads(capsys.readouterr().out)
 
     return run
 
 
-def test_a_simulator_of_ones_own_goes_through_every_verb(verb) -> None:
+def test_a_simulator_of_ones_own_goes_through_every_verb(verb):
     said = verb("collect", "--suite", "toy", "--out", "data", "--episodes", "8", "--workers", "2")
     assert (said["tasks"], said["episodes"], said["decisions"]) == (["toy/left", "toy/right"], 16, 16 * 12)
     toy, data = family.family("toy"), load_episodes("data")

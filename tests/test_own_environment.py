@@ -1,11 +1,8 @@
 """An environment that knows nothing of this package, with discrete actions and with numbers: from nothing to a score,
 and its imagined twin."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -20,12 +17,12 @@ from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import to_training_data
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 
 DISCRETE, NUMBERS = "gym:dot_env:Dot-v0", "gym:dot_env:DotBox-v0"
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+def said(capsys, *words):
     """What a verb says as JSON."""
     capsys.readouterr()
     assert main([*words, "--json"]) == 0, capsys.readouterr().err
@@ -33,7 +30,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
+def place(tmp_path_factory, request):
     """An empty folder to work in, and the module of the environment where every process finds it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("own"))
@@ -42,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
 
 
 @pytest.fixture(scope="module", params=[DISCRETE, NUMBERS])
-def trained(request: pytest.FixtureRequest, place: None) -> tuple[str, Path, Path]:
+def trained(request, place):
     """Task, dataset and checkpoint of frames of 32 pixels, two steps a decision."""
     kind = request.param.rpartition(":")[2]
     data, checkpoint = Path(kind), Path(f"{kind}-checkpoint")
@@ -53,17 +50,17 @@ def trained(request: pytest.FixtureRequest, place: None) -> tuple[str, Path, Pat
 
 
 @pytest.fixture
-def checkpoint(trained: tuple[str, Path, Path]) -> Checkpoint:
+def checkpoint(trained):
     return load_checkpoint(trained[2])
 
 
-def ending(checkpoint: Checkpoint, at: float) -> None:
+def ending(checkpoint, at):
     """Have the model expect an end after every decision, or never."""
     with torch.no_grad():
         checkpoint.pipeline.transformer.reader[-1].bias[2] = at
 
 
-def test_the_data_says_how_episodes_ended_and_the_best_are_imitated(trained: tuple[str, Path, Path]) -> None:
+def test_the_data_says_how_episodes_ended_and_the_best_are_imitated(trained):
     task, data, _ = trained
     episodes = load_episodes(data)
     assert (episodes.tasks, set(episodes.kind), episodes.repeat, episodes.size) == ([task], {"random"}, 2, 32)
@@ -86,7 +83,7 @@ def test_the_data_says_how_episodes_ended_and_the_best_are_imitated(trained: tup
 
 
 @pytest.mark.filterwarnings("ignore:.*symmetric")
-def test_the_imagined_twin_has_the_same_spaces(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+def test_the_imagined_twin_has_the_same_spaces(trained, checkpoint):
     task, _, folder = trained
     frames = {"size": checkpoint.size, "repeat": checkpoint.repeat}
     real = gym.make("sfvgen_plan:sfvgen/Gym-v0", task=task, **frames)
@@ -97,7 +94,7 @@ def test_the_imagined_twin_has_the_same_spaces(trained: tuple[str, Path, Path], 
         imagined.unwrapped.step("left")
 
 
-def test_imagined_episodes_end_where_the_model_says_so(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+def test_imagined_episodes_end_where_the_model_says_so(trained, checkpoint):
     env = ImaginedEnv(trained[0], checkpoint)
     for at, ends in ((-99.0, False), (99.0, True)):
         ending(checkpoint, at)
@@ -108,7 +105,7 @@ def test_imagined_episodes_end_where_the_model_says_so(trained: tuple[str, Path,
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
-def test_many_at_once_are_as_one_by_one(trained: tuple[str, Path, Path], checkpoint: Checkpoint, mode: str) -> None:
+def test_many_at_once_are_as_one_by_one(trained, checkpoint, mode):
     many = ImaginedVectorEnv(3, trained[0], checkpoint, mode, max_decisions=4, exact=True)
     alone = gym.vector.SyncVectorEnv(
         [lambda: ImaginedEnv(trained[0], checkpoint, max_decisions=4, exact=True)] * 3,
@@ -129,7 +126,7 @@ def test_many_at_once_are_as_one_by_one(trained: tuple[str, Path, Path], checkpo
                 env.reset(options={"reset_mask": np.logical_or(*ended)})
 
 
-def test_it_is_played_by_hand_and_taken_back(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+def test_it_is_played_by_hand_and_taken_back(trained, checkpoint):
     pytest.importorskip("gradio")
     from sfvgen_plan.envs.play import Session
 
@@ -153,9 +150,7 @@ def test_it_is_played_by_hand_and_taken_back(trained: tuple[str, Path, Path], ch
     game.close()
 
 
-def test_agents_play_in_the_frames_of_the_checkpoint(
-    trained: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_agents_play_in_the_frames_of_the_checkpoint(trained, capsys):
     task, _, folder = trained
     few = ("agent.candidates=4", "agent.elites=2", "agent.horizon=2", "agent.iterations=1")
     protocols = set()
@@ -178,7 +173,7 @@ def test_agents_play_in_the_frames_of_the_checkpoint(
     assert len(protocols) == 1 and f"{task}~" in protocols.pop()
 
 
-def test_gradients_pass_the_choice_of_an_action(trained: tuple[str, Path, Path], checkpoint: Checkpoint) -> None:
+def test_gradients_pass_the_choice_of_an_action(trained, checkpoint):
     simulator = checkpoint.simulator(exact=True)
     state = simulator.begin(np.zeros((1, 1, 32, 32, 3), np.uint8), [trained[0]], [0])
     actions = torch.full((1, 1, simulator.action_dim), 0.1, requires_grad=True)
@@ -187,7 +182,7 @@ def test_gradients_pass_the_choice_of_an_action(trained: tuple[str, Path, Path],
     assert actions.grad is not None and actions.grad.abs().sum() > 0
 
 
-def test_scripts_and_planners_play_episodes_to_learn_from(trained: tuple[str, Path, Path]) -> None:
+def test_scripts_and_planners_play_episodes_to_learn_from(trained):
     task, _, folder = trained
     few = ("--task", task, "--episodes", "2", "--workers", "1", "--decisions", "4")
     for agent, more in (("dot_env:right", ()), ("prior", ("--checkpoint", str(folder)))):
@@ -202,9 +197,7 @@ def test_scripts_and_planners_play_episodes_to_learn_from(trained: tuple[str, Pa
 
 
 @pytest.mark.parametrize("real", ["false", "true"])
-def test_agents_of_stable_baselines_learn_with_the_environments_own_actions(
-    trained: tuple[str, Path, Path], capsys: pytest.CaptureFixture[str], real: str
-) -> None:
+def test_agents_of_stable_baselines_learn_with_the_environments_own_actions(trained, capsys, real):
     task, _, folder = trained
     few = ("num_envs=2", "decisions=8", "horizon=4", "algo.n_steps=4", "algo.batch_size=4", "algo.n_epochs=1")
     words = ("--task", task, "--checkpoint", str(folder), "--episodes", "1", "--out", f"{folder}-ppo-{real}")

@@ -1,45 +1,41 @@
 """The pool of processes: who gets which answer, and what happens to those that die."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from operator import methodcaller
 from pathlib import Path
-from typing import Any
 
 import pytest
 from odd import Odd, refused
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.pool import LocalPool, Lost, Pool, ProcessPool, each, open_pool
+from sfvgen_plan.pool import LocalPool, Lost, ProcessPool, each, open_pool
 
 COUNT = methodcaller("count")
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Pool]:
+def shared():
     """Two slots in two processes, which no test kills."""
     pool = open_pool(Odd, 2, 3)
     yield pool
     pool.close()
 
 
-def answers(pool: Pool, slot: int, *methods: str) -> list[Any]:
+def answers(pool, slot, *methods):
     for method in methods:
         pool.submit(slot, methodcaller(method))
-    found: list[Any] = []
+    found = []
     while len(found) < len(methods):
         found += [answer for _, answer in pool.wait()]
     return found
 
 
-def test_every_slot_has_an_object_and_a_process_of_its_own(shared: Pool) -> None:
+def test_every_slot_has_an_object_and_a_process_of_its_own(shared):
     assert answers(shared, 0, "count", "count") == [1, 2]
     assert answers(shared, 1, "count") == [1]
     assert len({os.getpid(), *answers(shared, 0, "process"), *answers(shared, 1, "process")}) == 3
@@ -50,7 +46,7 @@ def test_every_slot_has_an_object_and_a_process_of_its_own(shared: Pool) -> None
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_bad_input_is_an_error_of_its_own_and_all_else_comes_with_its_traceback(shared: Pool, processes: int) -> None:
+def test_bad_input_is_an_error_of_its_own_and_all_else_comes_with_its_traceback(shared, processes):
     pool = shared if processes == 2 else LocalPool(Odd)
     with pytest.raises(UserError, match=r"^odd=1 is not even; give 2$"):
         list(each(pool, [methodcaller("refuse")]))
@@ -61,16 +57,16 @@ def test_bad_input_is_an_error_of_its_own_and_all_else_comes_with_its_traceback(
         list(each(LocalPool(refused), [COUNT]))
 
 
-def test_threads_are_set_before_anything_reads_them_and_torch_stays_out(shared: Pool) -> None:
+def test_threads_are_set_before_anything_reads_them_and_torch_stays_out(shared):
     assert answers(shared, 0, "threads") == [({"3"}, False)]
 
 
-def test_signals_that_a_terminal_sends_to_all_are_left_to_the_parent(shared: Pool) -> None:
+def test_signals_that_a_terminal_sends_to_all_are_left_to_the_parent(shared):
     assert answers(shared, 0, "interrupt", "process")[0] is None
 
 
 @pytest.mark.parametrize(("method", "code"), [("end", -9), ("tear", 3)])
-def test_a_process_that_dies_is_replaced(method: str, code: int) -> None:
+def test_a_process_that_dies_is_replaced(method, code):
     before = set(multiprocessing.active_children())
     pool = ProcessPool(Odd, 2)
     assert [*answers(pool, 0, "count"), *answers(pool, 1, "count")] == [1, 1]
@@ -83,7 +79,7 @@ def test_a_process_that_dies_is_replaced(method: str, code: int) -> None:
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_jobs_are_done_once_each_and_again_after_a_death(tmp_path: Path) -> None:
+def test_jobs_are_done_once_each_and_again_after_a_death(tmp_path):
     pool = ProcessPool(Odd, 2)
     names = [f"job {number}" for number in range(5)]
     done = list(each(pool, [methodcaller("end_once", tmp_path / name) for name in names]))
@@ -93,7 +89,7 @@ def test_jobs_are_done_once_each_and_again_after_a_death(tmp_path: Path) -> None
     pool.close()
 
 
-def test_objects_are_closed() -> None:
+def test_objects_are_closed():
     made = Odd()
     pool = LocalPool(lambda: made)
     answers(pool, 0, "count")
@@ -101,7 +97,7 @@ def test_objects_are_closed() -> None:
     assert made.calls == -1
 
 
-def test_no_process_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
+def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "from operator import methodcaller\n"

@@ -1,7 +1,5 @@
 """Replayed decisions are the decisions that would have been computed."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -16,7 +14,7 @@ COUNT = 4
 @pytest.mark.parametrize(
     ("kind", "blocks"), [("lora", ()), ("lora", (0, 1)), ("recall", (0, 1))], ids=["plain", "lora", "recall"]
 )
-def test_replayed_equals_computed_whatever_the_age_of_the_episodes(kind: str, blocks: tuple[int, ...]) -> None:
+def test_replayed_equals_computed_whatever_the_age_of_the_episodes(kind, blocks):
     torch.manual_seed(0)
     network = VideoTransformer(
         latent_channels=4, text_dim=5, readouts=2, window=5, dim=64, depth=2, heads=2, conditioning=16, squeezed=4,
@@ -26,7 +24,7 @@ def test_replayed_equals_computed_whatever_the_age_of_the_episodes(kind: str, bl
     torch.nn.init.normal_(network.out.weight, std=0.2)
     computed, replayed = Imaginer(network), Imaginer(network, compiled=True)
 
-    def both(state: Imagination, frames: bool) -> Imagination:
+    def both(state, frames):
         actions, shown = torch.rand(COUNT, 2, 4).cuda() * 2 - 1, torch.randn(COUNT, 2, 4, 8, 8).cuda()
         before = {name: part.clone() for name, part in state.tensors().items()}
         if frames:

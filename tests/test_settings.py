@@ -30,7 +30,7 @@ widths: [32, 64]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -38,13 +38,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refusal(folder: Path, *overrides: str) -> str:
+def refusal(folder, *overrides):
     with pytest.raises(UserError) as caught:
         compose("play", overrides, folder)
     return str(caught.value)
 
 
-def test_defaults_are_plain_values(folder: Path) -> None:
+def test_defaults_are_plain_values(folder):
     assert compose("play", config_dir=folder) == {
         "agent": {"samples": 32, "horizon": 8},
         "episodes": 2,
@@ -56,26 +56,26 @@ def test_defaults_are_plain_values(folder: Path) -> None:
     }
 
 
-def test_overrides_choose_groups_and_set_values(folder: Path) -> None:
+def test_overrides_choose_groups_and_set_values(folder):
     settings = compose("play", ["agent.temperature=2", "agent=mppi", "episodes=5", "widths=[1,2,3]"], folder)
     assert settings["agent"] == {"samples": 16, "temperature": 2.0}
     assert isinstance(settings["agent"]["temperature"], float)
     assert (settings["episodes"], settings["widths"]) == (5, [1, 2, 3])
 
 
-def test_a_null_default_takes_anything(folder: Path) -> None:
+def test_a_null_default_takes_anything(folder):
     assert compose("play", ["folder=out/run"], folder)["folder"] == "out/run"
     assert compose("play", ["folder=3"], folder)["folder"] == 3
 
 
-def test_a_setting_without_default_has_to_be_given(folder: Path) -> None:
+def test_a_setting_without_default_has_to_be_given(folder):
     (folder / "learn.yaml").write_text("data: ???\nsteps: 3\n")
     assert compose("learn", ["data=runs/play"], folder) == {"data": "runs/play", "steps": 3}
     with pytest.raises(UserError, match="setting data has no default; add data="):
         compose("learn", ["steps=4"], folder)
 
 
-def test_unknown_key_names_the_nearest(folder: Path) -> None:
+def test_unknown_key_names_the_nearest(folder):
     assert refusal(folder, "epsodes=3") == "override 'epsodes=3' names no setting; did you mean episodes?"
     assert "did you mean agent.samples?" in refusal(folder, "samples=3")
     assert "did you mean agent.horizon" in refusal(folder, "agent.horizn=3")
@@ -83,7 +83,7 @@ def test_unknown_key_names_the_nearest(folder: Path) -> None:
     assert "names no setting" in refusal(folder, "hydra.run.dir=x")
 
 
-def test_unknown_choice_names_the_choices(folder: Path) -> None:
+def test_unknown_choice_names_the_choices(folder):
     assert refusal(folder, "agent=mpi") == "agent='mpi' is unknown; did you mean mppi?"
 
 
@@ -101,26 +101,26 @@ def test_unknown_choice_names_the_choices(folder: Path) -> None:
         ("widths=[a]", "a list"),
     ],
 )
-def test_a_value_of_another_type_is_refused(folder: Path, override: str, wanted: str) -> None:
+def test_a_value_of_another_type_is_refused(folder, override, wanted):
     message = refusal(folder, override)
     assert override in message
     assert wanted in message
 
 
 @pytest.mark.parametrize("override", ["episodes", "+new=1", "~episodes=2", "=3", "a b=3"])
-def test_only_plain_assignments_are_overrides(folder: Path, override: str) -> None:
+def test_only_plain_assignments_are_overrides(folder, override):
     assert "is not of the form key=value" in refusal(folder, override)
 
 
 @pytest.mark.parametrize("value", ["[1", "{a", "'x", "a b]", "(", "x=y", "int(x)"])
-def test_a_value_that_cannot_be_read_is_refused_in_our_words(folder: Path, value: str) -> None:
+def test_a_value_that_cannot_be_read_is_refused_in_our_words(folder, value):
     message = refusal(folder, "rate=1", f"name={value}")
     assert message.startswith(f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark")
     assert "hydra" not in message.lower()
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml")))
-def test_packaged_training_recipes_compose(recipe: str) -> None:
+def test_packaged_training_recipes_compose(recipe):
     assert compose("train", [f"train={recipe}", "data=somewhere"])["data"] == "somewhere"
 
 
@@ -133,7 +133,7 @@ class Search:
     prior: str | None = setting(None, "where it begins")
 
 
-def test_a_dataclass_of_settings_is_changed_in_the_same_way() -> None:
+def test_a_dataclass_of_settings_is_changed_in_the_same_way():
     changes = ["agent.sigma=2", "agent.prior=prior10"]
     assert configured(Search, changes, "agent") == configured(Search, {"sigma": 2, "prior": "prior10"}, "agent")
     assert configured(Search, changes, "agent") == Search(4, 2.0, "prior10")

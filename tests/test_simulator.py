@@ -1,50 +1,42 @@
 """The learned simulator: a checkpoint in frames and names of tasks."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.imagination import Imagination
-from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint, save_checkpoint
-from sfvgen_plan.simulator import LearnedSimulator
+from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 
 TASKS = ["reach-v3", "push-v3", "push-v3"]
 SEEDS = [5, 6, 5]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(small_checkpoint: Path) -> Checkpoint:
+def checkpoint(small_checkpoint):
     return load_checkpoint(small_checkpoint)
 
 
 @pytest.fixture(scope="module")
-def simulator(checkpoint: Checkpoint) -> LearnedSimulator:
+def simulator(checkpoint):
     return checkpoint.simulator(exact=True)
 
 
 @pytest.fixture(scope="module")
-def frames() -> np.ndarray:
+def frames():
     return np.random.default_rng(0).integers(0, 256, (3, 2, 32, 32, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def actions() -> Tensor:
+def actions():
     return torch.rand(3, 6, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 @pytest.fixture
-def state(simulator: LearnedSimulator, frames: np.ndarray) -> Imagination:
+def state(simulator, frames):
     return simulator.begin(frames, TASKS, SEEDS)
 
 
-def test_shapes(simulator: LearnedSimulator, state: Imagination, actions: Tensor) -> None:
+def test_shapes(simulator, state, actions):
     after, outcome = simulator.imagine(state, actions)
     assert len(after) == 3 and state.task.tolist() == [0, 1, 1]
     assert outcome.reward.shape == outcome.success.shape == outcome.value.shape == (3, 6)
@@ -54,16 +46,14 @@ def test_shapes(simulator: LearnedSimulator, state: Imagination, actions: Tensor
     assert simulator.denoiser_calls >= 6
 
 
-def test_real_frames_are_followed_in_frames_as_in_latents(
-    simulator: LearnedSimulator, state: Imagination, frames: np.ndarray, actions: Tensor
-) -> None:
+def test_real_frames_are_followed_in_frames_as_in_latents(simulator, state, frames, actions):
     shown = simulator.observe(state, frames, actions[:, :2])
     latents = simulator.observe_latents(state, simulator.encode(frames), actions[:, :2])
     assert all(torch.equal(ours, latents.tensors()[name]) for name, ours in shown.tensors().items())
     assert torch.allclose(shown.place, state.place + actions[:, :2].sum(1))
 
 
-def test_other_seeds_are_other_futures(simulator: LearnedSimulator, state: Imagination, actions: Tensor) -> None:
+def test_other_seeds_are_other_futures(simulator, state, actions):
     _, outcome = simulator.imagine(state, actions)
     _, other = simulator.imagine(simulator.reseed(state, [5, 7, 8]), actions)
     torch.testing.assert_close(other.latents[0], outcome.latents[0])
@@ -71,14 +61,12 @@ def test_other_seeds_are_other_futures(simulator: LearnedSimulator, state: Imagi
     assert not other.latents[2].allclose(outcome.latents[2])
 
 
-def test_forks_lie_next_to_each_other(simulator: LearnedSimulator, state: Imagination) -> None:
+def test_forks_lie_next_to_each_other(simulator, state):
     assert simulator.fork(state, 2).seed.tolist() == [5, 5, 6, 6, 5, 5]
     assert simulator.join([simulator.select(state, [2]), state]).task.tolist() == [1, 0, 1, 1]
 
 
-def test_two_simulators_of_a_checkpoint_share_nothing_that_changes(
-    checkpoint: Checkpoint, simulator: LearnedSimulator, state: Imagination, actions: Tensor
-) -> None:
+def test_two_simulators_of_a_checkpoint_share_nothing_that_changes(checkpoint, simulator, state, actions):
     expected = simulator.imagine(state, actions)[1].reward
     other = checkpoint.simulator(sampler_steps=3, exact=True)
     calls = simulator.denoiser_calls
@@ -87,7 +75,7 @@ def test_two_simulators_of_a_checkpoint_share_nothing_that_changes(
     assert torch.equal(simulator.imagine(state, actions)[1].reward, expected)
 
 
-def test_priors_read_the_features_of_the_state(checkpoint: Checkpoint, simulator: LearnedSimulator, state: Any) -> None:
+def test_priors_read_the_features_of_the_state(checkpoint, simulator, state):
     proposed = checkpoint.prior().act(state.features)
     assert proposed.shape == (3, 4) and bool((proposed.abs() <= 1).all())
     assert torch.equal(simulator.prior(state), proposed)
@@ -96,7 +84,7 @@ def test_priors_read_the_features_of_the_state(checkpoint: Checkpoint, simulator
         checkpoint.prior("prior11")
 
 
-def test_videos_are_what_any_text_asks_for(simulator: LearnedSimulator, frames: np.ndarray, state: Imagination) -> None:
+def test_videos_are_what_any_text_asks_for(simulator, frames, state):
     texts = ["push the puck to the green goal", "push", "open the drawer"]
     told = simulator.tell(state, texts)
     _, video, actions = simulator.video(told, 3)
@@ -117,16 +105,14 @@ def test_videos_are_what_any_text_asks_for(simulator: LearnedSimulator, frames: 
         np.zeros((3, 1, 32, 32, 3), np.float32),
     ],
 )
-def test_frames_that_do_not_fit_are_refused(
-    simulator: LearnedSimulator, state: Imagination, actions: Tensor, wrong: np.ndarray
-) -> None:
+def test_frames_that_do_not_fit_are_refused(simulator, state, actions, wrong):
     with pytest.raises(UserError, match=r"give \(3, P, 32, 32, 3\) uint8 from camera 'corner4'"):
         simulator.begin(wrong, TASKS, SEEDS)
     with pytest.raises(UserError, match=r"give \(3, P, 32, 32, 3\) uint8"):
         simulator.observe(state, wrong, actions[:, :1])
 
 
-def test_what_does_not_fit_the_checkpoint_is_refused(checkpoint: Checkpoint, frames: np.ndarray) -> None:
+def test_what_does_not_fit_the_checkpoint_is_refused(checkpoint, frames):
     with pytest.raises(UserError, match="task='fly' is not in the checkpoint"):
         checkpoint.simulator().begin(frames, ["fly"] * 3, SEEDS)
     with pytest.raises(UserError, match="seeds=1 and tasks=3 don't fit"):
@@ -138,9 +124,7 @@ def test_what_does_not_fit_the_checkpoint_is_refused(checkpoint: Checkpoint, fra
 
 
 @pytest.mark.parametrize("kind", ["lora", "recall"])
-def test_episodes_remember_what_left_the_window(
-    kind: str, make_pipeline: Any, tmp_path: Path, frames: np.ndarray, actions: Tensor
-) -> None:
+def test_episodes_remember_what_left_the_window(kind, make_pipeline, tmp_path, frames, actions):
     sizes = {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4, "memory_rank": 8}
     pipeline = make_pipeline(transformer={**sizes, "memory": kind, "memory_blocks": [1]})
     card = CheckpointCard({"a": "reach", "b": "push"}, 32, "corner4", 5, readouts=list("abcdefghij"))

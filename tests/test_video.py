@@ -1,9 +1,5 @@
 """Videos: complete or not there."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import imageio.v2 as imageio
 import numpy as np
 import pytest
@@ -15,7 +11,7 @@ FRAME = np.full((128, 128, 3), 200, np.uint8)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webp"])
-def test_a_video_has_the_frames_that_were_written(name: str, tmp_path: Path) -> None:
+def test_a_video_has_the_frames_that_were_written(name, tmp_path):
     pictures = [np.full((96, 64, 3), level, np.uint8) for level in (0, 120, 240)]
     write_video(tmp_path / name, pictures)
     frames = list(imageio.get_reader(tmp_path / name).iter_data())
@@ -23,7 +19,7 @@ def test_a_video_has_the_frames_that_were_written(name: str, tmp_path: Path) -> 
     assert [frame.mean() for frame in frames] == pytest.approx([0, 120, 240], abs=6)
 
 
-def test_captions_stand_above_the_frame() -> None:
+def test_captions_stand_above_the_frame():
     plain, green = caption(FRAME, "decision 3"), caption(FRAME, "decision 3", highlight=True)
     assert plain.shape == (128 + BAR_HEIGHT, 128, 3)
     assert (plain[BAR_HEIGHT:] == FRAME).all()
@@ -32,6 +28,6 @@ def test_captions_stand_above_the_frame() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.avi", "a", f"{'long' * 80}.mp4"])
-def test_paths_that_cannot_become_videos_are_refused(name: str, tmp_path: Path) -> None:
+def test_paths_that_cannot_become_videos_are_refused(name, tmp_path):
     with pytest.raises(UserError, match="video="):
         check_video_path(tmp_path / name)

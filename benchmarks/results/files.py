@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.io import atomic
+from sfvgen_plan.nested import check_same
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -98,13 +99,10 @@ class Rows(Generic[Row]):
         Raises:
             UserError: there are rows of it that were made with something else.
         """
-        before, wanted = self._made_with.get(name, {}), json.loads(json.dumps(dict(made_with)))
-        other = [key for key in {**before, **wanted} if before.get(key) != wanted.get(key)]
-        if other and any(name in ("", self._of(row)[0]) for row in self):
-            found, asked = (", ".join(f"{key}={of.get(key)!r}" for key in other) for of in (before, wanted))
+        if any(name in ("", self._of(row)[0]) for row in self):
             of = f"rows {name!r}" if name else "rows"
-            raise UserError(f"out={str(self.path)!r} has {of} with {found}, not {asked}; give another place")
-        self._made_with[name] = wanted
+            check_same(f"out={str(self.path)!r} has {of}", self.made_with(name), made_with)
+        self._made_with[name] = dict(made_with)
         text = json.dumps(self._made_with, indent=1, sort_keys=True) + "\n"
         write_text(self.path.with_suffix(".json"), text, "out")
 

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 from sfvgen_plan.benchmarks.results.reading import EXPORT, STORE
 from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow, write_rows
-from sfvgen_plan.benchmarks.results.store import STORES, Store, check_writable
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.benchmarks.results.store import STORES, Store
+from sfvgen_plan.io import check_writable
+from sfvgen_plan.nested import check_same
 
 
 class Recorder:
@@ -34,16 +35,12 @@ class Recorder:
         self.errors = path.with_suffix(".errors.log") if is_file else path / "errors.log"
         self._export = None if is_file else path / EXPORT
         self._run, self._record = uuid4().hex[:16], record
-        check_writable(self.path)
+        check_writable(self.path, "out")
         self._store = Store(self.path) if self.path.exists() else None
         for before in self._store.records() if self._store else []:
-            same = all(before[name] == record[name] for name in ("protocol", "agent"))
-            if same and before["settings"] != record["settings"]:
-                self.close()
-                raise UserError(
-                    f"out={str(path)!r} holds episodes of {record['agent']!r} with settings={before['settings']!r}, "
-                    f"not {record['settings']!r}; give another place, or another name with --label"
-                )
+            if all(before[name] == record[name] for name in ("protocol", "agent")):
+                there = f"out={str(path)!r} has episodes of {record['agent']!r}, which --label may name otherwise,"
+                check_same(there, before["settings"], record["settings"])
 
     def played(self, keys: Iterable[EpisodeKey], protocol_hash: str) -> dict[EpisodeKey, EpisodeRow]:
         """The rows of these episodes, as far as there are any under rules of that hash."""

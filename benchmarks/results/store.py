@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow
@@ -156,17 +155,3 @@ def is_store(path: Path) -> bool:
         return path.suffix in STORES
     with path.open("rb") as file:
         return file.read(16) == b"SQLite format 3\0"
-
-
-def check_writable(path: Path) -> None:
-    """UserError unless ``path`` can be made or changed."""
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    try:
-        with TemporaryFile(dir=folder):
-            pass
-        if path.exists():
-            path.open("r+b").close()
-    except OSError as error:
-        raise UserError(f"out={str(path)!r} can't be written to ({error.strerror}); give another place") from None

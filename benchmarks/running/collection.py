@@ -29,6 +29,7 @@ from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import Family, canonical, family_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
+from sfvgen_plan.nested import check_same
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def collect(
     if out.is_dir() and any(out.iterdir()):
         from sfvgen_plan.data.episodes import read_metadata
 
-        _check_same(out, read_metadata(out)["collection"], settings)
+        check_same(f"out={str(out)!r} has episodes", read_metadata(out)["collection"], settings.as_dict())
         for _ in settings.plan:
             on_episode()
         return out
@@ -252,7 +253,7 @@ def _begin(staging: Path, settings: CollectionSettings) -> None:
     """Make the staging folder, or make sure that it is of these settings."""
     file = staging / SETTINGS_FILE
     if _has_episodes(staging):
-        return _check_same(staging, _read_settings(file), settings)
+        return check_same(f"out={str(staging)!r} has episodes", _read_settings(file), settings.as_dict())
     # Without a finished episode there is nothing to lose, whatever was to be collected before.
     _remove_staging(staging)
     with atomic(file, "out") as staged:
@@ -293,16 +294,6 @@ def _read_settings(file: Path) -> dict[str, Any]:
             "choose another folder or delete it"
         ) from error
     return found
-
-
-def _check_same(folder: Path, there: dict[str, Any], settings: CollectionSettings) -> None:
-    wanted = settings.as_dict()
-    different = [name for name in wanted if there.get(name) != wanted[name]]
-    if different:
-        found, asked = (", ".join(f"{name}={of.get(name)}" for name in different) for of in (there, wanted))
-        raise UserError(
-            f"out={str(folder)!r} has {found}, but {asked} was asked for; choose another folder or delete it"
-        )
 
 
 def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:

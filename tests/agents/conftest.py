@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +26,7 @@ class Points:
     step: Tensor
 
     @property
-    def features(self) -> Tensor:
+    def features(self):
         """(N, 4), place and goal."""
         return torch.cat([self.place, self.goal], 1)
 
@@ -41,22 +39,20 @@ class PointMass:
     action_dim = 2
     device = torch.device("cpu")
 
-    def __init__(self, noise: float = 0.0, goal_error: tuple[float, float] = (0.0, 0.0), fog: bool = False) -> None:
+    def __init__(self, noise=0.0, goal_error=(0.0, 0.0), fog=False):
         self.noise, self.goal_error = noise, torch.tensor(goal_error)
         self.fog, self.denoiser_calls = fog, 0
         self.largest_batch = 0
 
-    def begin(
-        self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int], texts: Sequence[str] = ()
-    ) -> Points:
+    def begin(self, frames, tasks, seeds, texts=()):
         place, goal = (torch.tensor(frames[:, -1, 0, spot, :2] / 127.5 - 1.0).float() for spot in (0, 1))
         return Points(place, goal + self.goal_error, as_long(seeds), torch.zeros(len(frames), dtype=torch.int64))
 
-    def observe(self, state: Points, frames: np.ndarray, actions: Tensor) -> Points:
+    def observe(self, state, frames, actions):
         seen = self.begin(frames, [], state.seed)
         return replace(seen, step=state.step + actions.shape[1])
 
-    def imagine(self, state: Points, actions: Tensor) -> tuple[Points, Outcome]:
+    def imagine(self, state, actions):
         self.denoiser_calls += 1
         self.largest_batch = max(self.largest_batch, len(actions))
         keys = zip(state.seed.tolist(), state.step.tolist(), strict=True)
@@ -67,7 +63,7 @@ class PointMass:
         seen = places + torch.tensor(drift).float() * (places[..., :1] > 0) * self.fog
         return replace(state, place=places[:, -1], step=state.step + 1), replace(outcome, latents=seen)
 
-    def play(self, state: Points, policy, decisions: int) -> tuple[Points, Outcome, Tensor]:
+    def play(self, state, policy, decisions):
         actions, outcomes, calls = [], [], self.denoiser_calls
         for g in range(decisions):
             actions.append(policy(g, state.features))
@@ -77,24 +73,24 @@ class PointMass:
         *known, latents = (torch.cat(part, 1) for part in zip(*outcomes, strict=True))
         return state, Outcome(*known, latents=latents), torch.stack(actions, 1)
 
-    def read(self, state: Points) -> Outcome:
+    def read(self, state):
         return self._outcome(state.place[:, None], state.goal)
 
-    def fork(self, state: Points, copies: int) -> Points:
+    def fork(self, state, copies):
         return self.select(state, torch.arange(len(state.place)).repeat_interleave(copies))
 
-    def select(self, state: Points, index: Sequence[int] | Tensor) -> Points:
+    def select(self, state, index):
         return Points(*(getattr(state, name)[as_long(index)] for name in ("place", "goal", "seed", "step")))
 
-    def join(self, states: Sequence[Points]) -> Points:
+    def join(self, states):
         parts = [[getattr(state, name) for state in states] for name in ("place", "goal", "seed", "step")]
         return Points(*map(torch.cat, parts))
 
-    def reseed(self, state: Points, seeds: Sequence[int] | Tensor) -> Points:
+    def reseed(self, state, seeds):
         return replace(state, seed=as_long(seeds))
 
     @staticmethod
-    def _outcome(places: Tensor, goal: Tensor) -> Outcome:
+    def _outcome(places, goal):
         distance = (places - goal[:, None]).norm(dim=-1)
         estimates = torch.zeros(*distance.shape, 10)
         estimates[..., :2] = places
@@ -105,15 +101,15 @@ class PointMass:
 class Towards:
     """``Prior`` that steps to the goal, or to ``offset`` from it; ``gain`` below 1 makes it slow, below 0 hopeless."""
 
-    def __init__(self, offset: tuple[float, float] = (0.0, 0.0), gain: float = 1.0) -> None:
+    def __init__(self, offset=(0.0, 0.0), gain=1.0):
         self.offset, self.gain = torch.tensor(offset), gain
 
-    def act(self, features: Tensor) -> Tensor:
+    def act(self, features):
         place, goal = features.split(2, -1)
         return (self.gain * (goal + self.offset - place) / STEP).clamp(-1, 1)
 
 
-def picture(place: np.ndarray, goal: np.ndarray) -> np.ndarray:
+def picture(place, goal):
     """The frame (1, 2, 3) uint8 of a point and its goal, in [-1, 1]."""
     frame = np.zeros((1, 2, 3), np.uint8)
     frame[0, 0, :2], frame[0, 1, :2] = (np.round((spot + 1) * 127.5).clip(0, 255) for spot in (place, goal))
@@ -129,7 +125,7 @@ class Played:
     solved_at: int | None
 
 
-def play(agent, seeds: Sequence[int], decisions: int = 12) -> list[Played]:
+def play(agent, seeds, decisions=12):
     """Episodes side by side in the real point world, one for each seed."""
     scenes = [np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2)) for seed in seeds]
     places = [[scene[0]] for scene in scenes]
@@ -148,7 +144,7 @@ def play(agent, seeds: Sequence[int], decisions: int = 12) -> list[Played]:
     return results
 
 
-def successes(played: Sequence[Played]) -> int:
+def successes(played):
     """Episodes that reached the goal."""
     return sum(episode.solved_at is not None for episode in played)
 
@@ -160,7 +156,7 @@ def make_memory_checkpoint(make_pipeline, tmp_path_factory):
     from sfvgen_plan.envs.sawyer import READOUTS
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
-    def make(kind: str) -> Path:
+    def make(kind):
         memory = {"memory": kind, "memory_blocks": [0], "memory_rank": 8}
         pipeline = make_pipeline(transformer={"depth": 1, "dim": 32, "heads": 2, "window": 1, **memory})
         for parameter in pipeline.transformer.parameters():

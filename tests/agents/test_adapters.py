@@ -1,7 +1,5 @@
 """Agents of other kinds, played through adapters."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -17,18 +15,18 @@ FRAME = np.zeros((4, 4, 3), np.uint8)
 class Counter:
     """Returns G decisions at a time, numbered through the episode."""
 
-    def __init__(self, at_once: int = 1) -> None:
+    def __init__(self, at_once=1):
         self.at_once, self.asked = at_once, 0
 
-    def reset(self, task: str, seed: int) -> None:
+    def reset(self, task, seed):
         self.asked = 0
 
-    def act(self, observation: np.ndarray) -> np.ndarray:
+    def act(self, observation):
         start, self.asked = self.asked * self.at_once, self.asked + 1
         numbers = np.arange(start, start + self.at_once) / 100
         return np.repeat(numbers[:, None], 4, axis=1)
 
-    def stats(self) -> PlanCost:
+    def stats(self):
         return PlanCost(imagined_decisions=self.asked)
 
 

@@ -1,9 +1,6 @@
 """How far a learned simulator is trusted."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +11,7 @@ LENGTH, EPISODES = 12, 8
 
 
 @pytest.fixture
-def episodes(world: SimpleNamespace) -> Any:
+def episodes(world):
     """Random motion in the real point world."""
     random = np.random.default_rng(0)
     actions = random.uniform(-1, 1, (EPISODES, LENGTH, 2)).astype(np.float32)
@@ -36,10 +33,10 @@ def episodes(world: SimpleNamespace) -> Any:
     )
 
 
-def test_the_worse_the_simulator_the_shorter_it_is_trusted(world: SimpleNamespace, episodes: Any) -> None:
-    def length(noise: float, longest: int = 6) -> int:
+def test_the_worse_the_simulator_the_shorter_it_is_trusted(world, episodes):
+    def length(noise, longest=6):
         checkpoint = SimpleNamespace(simulator=lambda: world.PointMass(noise), told=lambda task, description: task)
-        return trusted(checkpoint, episodes, longest)  # type: ignore[arg-type]
+        return trusted(checkpoint, episodes, longest)
 
     assert length(0.0) == 6 and length(0.0, 50) == LENGTH // 2
     assert 1 < length(0.1) < 6

@@ -1,11 +1,9 @@
 """Agents made worse on purpose."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.base import BatchAgent, PlanCost
+from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.disturbed import DisturbedAgent
 from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.errors import UserError
@@ -16,22 +14,22 @@ FRAMES = np.zeros((3, 8, 8, 3), np.uint8)
 class Still:
     """Never moves."""
 
-    def reset(self, lanes: list[int], tasks: list[str], seeds: list[int]) -> None:
+    def reset(self, lanes, tasks, seeds):
         """Nothing to do."""
 
-    def act(self, lanes: list[int], frames: np.ndarray) -> np.ndarray:
+    def act(self, lanes, frames):
         return np.zeros((len(lanes), 4), np.float32)
 
-    def stats(self, lane: int) -> PlanCost:
+    def stats(self, lane):
         return PlanCost()
 
 
-def played(agent: BatchAgent, lanes: list[int], seeds: list[int], decisions: int = 5) -> np.ndarray:
+def played(agent, lanes, seeds, decisions=5):
     agent.reset(lanes, ["reach-v3"] * len(lanes), seeds)
     return np.stack([agent.act(lanes, FRAMES[: len(lanes)]) for _ in range(decisions)], axis=1)
 
 
-def test_noise_belongs_to_the_episode_whatever_its_lane_and_company() -> None:
+def test_noise_belongs_to_the_episode_whatever_its_lane_and_company():
     together = played(DisturbedAgent(Still(), noise=0.3, random=0.3), [0, 1, 2], [7, 8, 9])
     (alone,) = played(DisturbedAgent(Still(), noise=0.3, random=0.3), [5], [8])
     np.testing.assert_array_equal(together[1], alone)
@@ -41,7 +39,7 @@ def test_noise_belongs_to_the_episode_whatever_its_lane_and_company() -> None:
     np.testing.assert_array_equal(plain, played(RandomAgent(4), [0, 1], [3, 4]))
 
 
-def test_noise_has_the_strength_asked_for_and_random_decisions_their_share() -> None:
+def test_noise_has_the_strength_asked_for_and_random_decisions_their_share():
     noisy = played(DisturbedAgent(Still(), noise=0.2), [0], [1], 500)
     assert noisy.std() == pytest.approx(0.2, abs=0.015)
     mixed = played(DisturbedAgent(Still(), random=0.3), [0], [1], 500)[0]
@@ -50,6 +48,6 @@ def test_noise_has_the_strength_asked_for_and_random_decisions_their_share() -> 
 
 
 @pytest.mark.parametrize("settings", [{"noise": -0.1}, {"noise": float("nan")}, {"random": 1.1}])
-def test_numbers_out_of_range_are_refused(settings: dict[str, float]) -> None:
+def test_numbers_out_of_range_are_refused(settings):
     with pytest.raises(UserError, match=next(iter(settings))):
         DisturbedAgent(RandomAgent(4), **settings)

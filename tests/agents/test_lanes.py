@@ -1,13 +1,11 @@
 """Agents follow their real episodes in one imagined state each, whoever shares their batch."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
 
 from sfvgen_plan.agents.disturbed import DisturbedAgent
-from sfvgen_plan.agents.lanes import FollowingAgent, Lanes
+from sfvgen_plan.agents.lanes import FollowingAgent
 from sfvgen_plan.agents.noise import Stream, draw_seeds
 from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -22,11 +20,11 @@ def simulator(small_checkpoint):
     return load_checkpoint(small_checkpoint).simulator()
 
 
-def start(lanes: Lanes, *numbers: int) -> None:
+def start(lanes, *numbers):
     lanes.reset(numbers, [TASKS[n] for n in numbers], numbers)
 
 
-def show(lanes: Lanes, *shown: tuple[int, int]):
+def show(lanes, *shown):
     """The state after frame t of each lane n, which then executes its action."""
     named, state = lanes.observe([n for n, _ in shown], np.stack([FRAMES[n, t] for n, t in shown]))
     for lane, (n, t) in zip(named, shown, strict=True):
@@ -34,7 +32,7 @@ def show(lanes: Lanes, *shown: tuple[int, int]):
     return state
 
 
-def alone(simulator, n: int, t: int):
+def alone(simulator, n, t):
     """The state of lane n after its frame t, followed in one go."""
     seeds = draw_seeds([(0, n, 0)], Stream.BEGIN, 1)[0]
     state = simulator.begin(FRAMES[[n], :1], [TASKS[n]], seeds)
@@ -43,7 +41,7 @@ def alone(simulator, n: int, t: int):
     return state
 
 
-def assert_same(simulator, state, *shown: tuple[int, int]) -> None:
+def assert_same(simulator, state, *shown):
     for place, (n, t) in enumerate(shown):
         own, other = simulator.select(state, [place]).tensors(), alone(simulator, n, t).tensors()
         for name, tensor in own.items():
@@ -53,7 +51,7 @@ def assert_same(simulator, state, *shown: tuple[int, int]) -> None:
 
 
 def test_lanes_that_come_and_go_are_followed_as_if_each_were_alone(simulator):
-    lanes = Lanes(simulator)
+    lanes = FollowingAgent(simulator)
     start(lanes, 0, 1)
     for shown in (
         [(0, 0), (1, 0)],
@@ -82,7 +80,7 @@ def test_lanes_that_come_again_together_are_not_copied(world):
             return super().join(states)
 
     simulator = Counting()
-    lanes, frames = Lanes(simulator), np.zeros((2, 1, 2, 3), np.uint8)
+    lanes, frames = FollowingAgent(simulator), np.zeros((2, 1, 2, 3), np.uint8)
     lanes.reset([4, 2], ["point"] * 2, [0, 1])
     for order, copies in (([4, 2], 0), ([4, 2], 0), ([2, 4], 3)):  # two are selected and joined
         for lane in lanes.observe(order, frames)[0]:
@@ -96,14 +94,14 @@ def test_an_agent_is_told_what_is_executed_instead_of_its_action(small_checkpoin
     disturbed = DisturbedAgent(agent, noise=0.5)
     disturbed.reset([0, 1], TASKS[:2], [0, 1])
     executed = np.stack([disturbed.act([0, 1], FRAMES[:2, t]) for t in range(3)])
-    _, state = agent.lanes.observe([0, 1], FRAMES[:2, 3])
+    _, state = agent.observe([0, 1], FRAMES[:2, 3])
     np.testing.assert_allclose(state.place.numpy(), executed.sum(0), atol=1e-5)
 
 
 def test_an_agent_remembers_where_the_checkpoint_can_unless_it_is_told_not_to(make_memory_checkpoint):
     checkpoint = make_memory_checkpoint("recall")
 
-    def acts(first: np.ndarray, settings: dict) -> np.ndarray:
+    def acts(first, settings):
         """The fourth action, when the first frame has left the window."""
         agent = make_agent("prior", checkpoint, settings=settings)
         agent.reset([0], ["reach-v3"], [0])

@@ -1,7 +1,5 @@
 """The oracle in the real simulator, without rendering."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -42,7 +40,7 @@ def test_the_oracle_leaves_the_environment_as_it_was_and_repeats_itself(env):
     env.reset(seed=5)
     before = env.state
 
-    def act() -> np.ndarray:
+    def act():
         agent = make_agent("oracle", settings={**FAST, "candidates": 8})
         agent.reset("reach-v3", 5)
         return agent.act(env)

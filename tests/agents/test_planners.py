@@ -1,7 +1,5 @@
 """Planners by behaviour, on a point that must reach its goal."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +9,10 @@ import torch
 from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
-from sfvgen_plan.agents.planning import PlanningAgent
+from sfvgen_plan.agents.planning import PlanningAgent, shift
 from sfvgen_plan.agents.players.random import RandomAgent
 from sfvgen_plan.agents.prior import PriorAgent
 from sfvgen_plan.agents.registry import make_agent
-from sfvgen_plan.agents.rollout import shift
 from sfvgen_plan.agents.search import CEM, MPPI
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
@@ -26,7 +23,7 @@ CEM_SMALL = CEM(horizon=5, candidates=32, iterations=3, elites=4, sigma=0.6)
 MPPI_SMALL = MPPI(horizon=5, candidates=32, iterations=3, sigma=0.5)
 
 
-def planning(world, planner=MPPI_SMALL, noise=0.0, score=SCORE, **settings) -> PlanningAgent:
+def planning(world, planner=MPPI_SMALL, noise=0.0, score=SCORE, **settings):
     planner = replace(planner, score_of=lambda task: score, **settings)
     return PlanningAgent(world.PointMass(noise), planner)
 
@@ -72,7 +69,7 @@ def test_where_nothing_is_to_be_gained_a_plan_is_the_priors_own(world):
 def test_the_penalty_avoids_what_differs_from_future_to_future(world):
     """One half of the plane is as good as the other, but in one of them nobody knows what will be seen."""
 
-    def in_the_fog(penalty: float) -> float:
+    def in_the_fog(penalty):
         search = replace(
             MPPI_SMALL, sigma=1.0, futures=2, penalty=penalty, score_of=lambda task: lambda o: 0 * o.value[:, 0]
         )
@@ -147,7 +144,7 @@ def test_lanes_may_be_out_of_step(world):
 
 
 def test_replanning_every_decision_beats_executing_plans_blindly(world):
-    def error(replan_every: int) -> float:
+    def error(replan_every):
         planner = replace(CEM_SMALL, score_of=lambda task: SCORE)
         agent = PlanningAgent(world.PointMass(noise=0.1), planner, replan_every=replan_every)
         played = world.play(agent, SEEDS, decisions=12)
@@ -159,7 +156,7 @@ def test_replanning_every_decision_beats_executing_plans_blindly(world):
 
 def test_the_cost_of_an_episode_is_counted(world):
     agent = planning(world, CEM_SMALL)
-    simulator = agent.simulator.simulator
+    simulator = agent.simulator
     world.play(agent, [1, 2], decisions=3)
     cost = agent.stats(0)
     assert cost.imagined_decisions == 3 * 3 * 32 * 5

@@ -1,7 +1,5 @@
 """Agents by name, and their settings."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import fields
 from types import SimpleNamespace
@@ -41,7 +39,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def write(name: str, text: str) -> None:
+    def write(name, text):
         (tmp_path / f"{name}.py").write_text("import numpy as np\n" + text)
 
     return write

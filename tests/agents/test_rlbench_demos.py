@@ -1,11 +1,8 @@
 """Following demonstrations, and collecting with them, against the stand-in."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +26,7 @@ from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.errors import SimulatorError, UserError
 
 
-def demonstration() -> tuple[np.ndarray, np.ndarray]:
+def demonstration():
     """20 cm along x with the gripper open, a rest, the gripper closes, 10 cm up with a quarter turn about z."""
     along = [[0.01 * t, 0, 1.0, 0, 0, 0, 1] for t in range(21)]
     rest = [along[-1]] * 3
@@ -38,7 +35,7 @@ def demonstration() -> tuple[np.ndarray, np.ndarray]:
     return np.array([*along, *rest, *rest, *up]), np.array([1.0] * 24 + [0.0] * 14)
 
 
-def follow(follower: DemoFollower, pose: np.ndarray, decisions: int, noise: float = 0.0) -> tuple[np.ndarray, list]:
+def follow(follower, pose, decisions, noise=0.0):
     """Execute the follower's advice exactly, with noise added; the last pose and all actions."""
     random, actions = np.random.default_rng(0), []
     for _ in range(decisions):
@@ -112,7 +109,7 @@ def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
     advice = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
     seed = next(seed for seed in range(20) if kind_of(seed) == "noise0.6")
 
-    def spread(distance: float) -> float:
+    def spread(distance):
         behaviour = RLBenchBehaviour("rlbench/open_drawer", seed)
         actions = np.stack([behaviour.act(advice, distance) for _ in range(200)])
         assert (actions[:, 6] == 1).all()
@@ -122,7 +119,7 @@ def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
 
 
 @pytest.mark.usefixtures("fake_rlbench")
-def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path, capsys):
     command = ["collect", "--task", "rlbench/reach_target", "--episodes", "4", "--decisions", "20", "--size", "16"]
     for workers in ("1", "2"):
         assert main([*command, "--out", str(tmp_path / workers), "--workers", workers, "--json"]) == 0
@@ -142,9 +139,7 @@ def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path: Path, c
         np.testing.assert_array_equal(one.actions[steps], one.expert_actions[steps])
 
 
-def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_is_one_line(
-    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
-):
+def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_is_one_line(fake_rlbench, tmp_path, capsys):
     command = ["collect", "--task", "rlbench/reach_target", "--out", str(tmp_path / "set"), "--episodes", "2"]
     command += ["--workers", "1", "--size", "16", "--decisions", "5", "--quiet"]
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:3:abort")
@@ -162,9 +157,9 @@ def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_is_on
     np.testing.assert_array_equal(whole.frames, again.frames)
 
 
-def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypatch: pytest.MonkeyPatch):
+def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypatch):
     env = RLBenchEnv("reach_target", size=16)
-    tried: list[int] = []
+    tried = []
     monkeypatch.setattr(env, "demonstrate", tried.append)  # None: no solution
     agent = Demonstrated()
     agent.reset(env.task, 3)
@@ -174,7 +169,7 @@ def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypat
 
 
 @pytest.mark.usefixtures("fake_rlbench")
-def test_random_motion_is_cut_short(tmp_path: Path):
+def test_random_motion_is_cut_short(tmp_path):
     settings = CollectionSettings(("rlbench/pick_and_lift",), 3, 50, size=16, camera="front", repeat=1)
     data = load_episodes(collect(tmp_path / "set", settings, 1))
     lengths = dict(zip(data.kind, data.lengths, strict=True))

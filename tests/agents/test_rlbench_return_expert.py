@@ -1,7 +1,5 @@
 """The expert of ``rlbench/return`` puts everything back, in the stand-in."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -15,7 +13,7 @@ from sfvgen_plan.errors import UserError
 
 @pytest.mark.usefixtures("fake_rlbench")
 @pytest.mark.parametrize("seed", [4, 9, 11])  # three, two and one objects; the first drives a joint towards its limit
-def test_every_object_is_moved_and_put_back(seed: int):
+def test_every_object_is_moved_and_put_back(seed):
     env, agent = RLBenchReturnEnv(pixels=False), ExpertAgent()
     _, info = env.reset(seed=seed)
     agent.reset(env.task, seed)

@@ -202,9 +202,9 @@ def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(
         assert torch.equal(env.state.text, expected)
         for agent in agents.values():
             acted = agent.act([0], picture)
-            assert torch.equal(agent.lanes._joined.text, expected)
+            assert torch.equal(agent._joined.text, expected)
         env.step(acted[0])
-    told = {memory: agent.lanes._joined.features for memory, agent in agents.items()}
+    told = {memory: agent._joined.features for memory, agent in agents.items()}
     assert torch.equal(told[True], told[None]) and not torch.allclose(told[True], told[False])
 
 
@@ -246,12 +246,12 @@ def test_an_agent_that_is_there_stays_and_another_training_is_refused_naming_bot
     before = train(*own).stat().st_mtime_ns
     assert train(*own).stat().st_mtime_ns == before
     for message, given in (
-        (r"^num_envs=4, but the agent in .* with 2", (*own[:4], replace(SHORT, num_envs=4), FEW["ppo"])),
-        (r"algo='sac'.*'ppo'", (tmp_path, "sac", *own[2:])),
-        (r"algo.n_epochs=3.*with 1", (*own[:5], {**FEW["ppo"], "n_epochs": 3})),
+        (r"has an agent with num_envs=2, not num_envs=4; give", (*own[:4], replace(SHORT, num_envs=4), FEW["ppo"])),
+        (r"with algo='ppo',.* not algo='sac'", (tmp_path, "sac", *own[2:])),
+        (r"algo.n_epochs=1, not algo.n_epochs=3", (*own[:5], {**FEW["ppo"], "n_epochs": 3})),
     ):
         with pytest.raises(UserError, match=message):
             train(*given)
     (tmp_path / "train.json").write_text("{")
-    with pytest.raises(UserError, match=r"without a readable train\.json"):
+    with pytest.raises(UserError, match=r"without readable train\.json"):
         train(*own)

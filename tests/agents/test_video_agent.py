@@ -75,7 +75,7 @@ def test_each_decision_asks_for_its_sub_goal(checkpoint, asked):
     first = schedule[0][1]
     for decision in (0, first - 1, first):
         for lane in (0, 1):
-            agent.lanes[lane].decision = decision
+            agent.lane(lane).decision = decision
         agent.act([0, 1], FRAMES[:2, 0])
     texts = [[schedule[n][0], TASKS["reach-v3"]] for n in (0, 0, 1)]
     expected = [checkpoint.pipeline.embed(each)[1] for each in texts]
@@ -117,9 +117,9 @@ def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):
     )
     agent = make_agent("video", checkpoint, settings={"sub_goals": "mine_goals:Mine"})
     play(agent, [0])
-    assert agent.lanes.sub_goals.asked == [("memory/return", FRAMES.shape[2:])]
+    assert agent.sub_goals.asked == [("memory/return", FRAMES.shape[2:])]
     for answer in ((), None, ["go"], [("go", 0)]):
-        agent.lanes.sub_goals.answer = answer
+        agent.sub_goals.answer = answer
         with pytest.raises(UserError, match="is no split of 'memory/return'"):
             play(agent, [0])
 

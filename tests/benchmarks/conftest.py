@@ -1,23 +1,16 @@
 """Untrained models of the memory tasks with an episode to revisit, and an untrained encoder of videos."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.memory.revisit import TrueEpisode
-    from sfvgen_plan.model.checkpoint import Checkpoint
 
 MakeFolder = Callable[[str | None], Path]
 
 
 @pytest.fixture(scope="session")
-def make_memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: Callable[..., Any]) -> MakeFolder:
+def make_memory_folder(tmp_path_factory, make_pipeline):
     """Function that makes the folder of an untrained checkpoint of the memory tasks, for frames of 32 pixels and a
     window of 3; ``memory`` is its kind, None for one without. Its outputs depend on its inputs."""
     import torch
@@ -26,7 +19,7 @@ def make_memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: 
     from sfvgen_plan.envs.sawyer import READOUTS
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
-    def make(memory: str | None) -> Path:
+    def make(memory):
         folder = tmp_path_factory.mktemp("memory") / "checkpoint"
         layers = {"memory": memory, "memory_blocks": [0], "memory_rank": 8} if memory else {}
         sizes = {"dim": 16, "depth": 1, "heads": 2, "window": 3, "conditioning": 8, "squeezed": 4}
@@ -42,13 +35,13 @@ def make_memory_folder(tmp_path_factory: pytest.TempPathFactory, make_pipeline: 
 
 
 @pytest.fixture(scope="session")
-def memory_folder(make_memory_folder: MakeFolder) -> Path:
+def memory_folder(make_memory_folder):
     """Folder of one with a Temp-LoRA; don't change it."""
     return make_memory_folder("lora")
 
 
 @pytest.fixture(scope="session")
-def memory_checkpoint(memory_folder: Path) -> Checkpoint:
+def memory_checkpoint(memory_folder):
     import torch
 
     from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -58,7 +51,7 @@ def memory_checkpoint(memory_folder: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
+def episode(memory_checkpoint):
     """Of ``memory/revisit``, with revisits at least 10 frames apart; don't change it."""
     from sfvgen_plan.benchmarks.memory.revisit import maker_of, true_episode
 
@@ -69,19 +62,19 @@ def episode(memory_checkpoint: Checkpoint) -> TrueEpisode:
 
 
 @pytest.fixture(scope="session")
-def played() -> dict[int, TrueEpisode]:
+def played():
     """Episodes of ``short_episodes`` by their seeds."""
     return {}
 
 
 @pytest.fixture
-def short_episodes(monkeypatch: pytest.MonkeyPatch, played: dict[int, TrueEpisode]) -> None:
+def short_episodes(monkeypatch, played):
     """Episodes of ``memory/revisit`` end 33 decisions after the turning point."""
     from sfvgen_plan.benchmarks.memory import revisit
 
     play = revisit.true_episode
 
-    def short(env: Any, seed: int, away: int) -> TrueEpisode:
+    def short(env, seed, away):
         if seed not in played:
             whole = play(env, seed, 2)
             end = whole.seen + 33

@@ -1,11 +1,7 @@
 """Rows, and stores that hold them, for the tests of everything that is made of rows."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results import EpisodeRow
@@ -35,13 +31,13 @@ ROW = EpisodeRow(
 BROKEN = replace(ROW, success_any=False, first_success=None, error="Boom: no")
 
 
-def seeds(count: int, start: int = 0) -> list[EpisodeRow]:
+def seeds(count, start=0):
     return [replace(ROW, seed=seed) for seed in range(start, start + count)]
 
 
-def rows_of(agent: str, solved: int, tasks: Sequence[str] = PROTOCOL.tasks, **changes: Any) -> list[EpisodeRow]:
+def rows_of(agent, solved, tasks=PROTOCOL.tasks, **changes):
     """Ten episodes a task, of which the first ``solved`` succeed, at decision 10, 11 and so on."""
-    failed: dict[str, Any] = dict(
+    failed = dict(
         protocol=PROTOCOL.id, agent=agent, success_any=False, success_final=False, return_=40.0, decisions=100,
         plan_seconds=0.5, denoiser_calls=1200, imagined_decisions=82_000, checkpoint="abc", device="a GPU",
         protocol_hash=PROTOCOL.rules_hash,
@@ -54,12 +50,12 @@ def rows_of(agent: str, solved: int, tasks: Sequence[str] = PROTOCOL.tasks, **ch
     return rows
 
 
-def store_with(path: Path, rows: list[EpisodeRow]) -> Path:
+def store_with(path, rows):
     with Store(path, create=True) as store:
         store.add(rows)
     return path
 
 
-def all_rows(path: Path) -> list[EpisodeRow]:
+def all_rows(path):
     with Store(path, writable=False) as store:
         return store.rows()

@@ -1,11 +1,8 @@
 """What is made of fidelity rows: figures with a known answer."""
 
-from __future__ import annotations
-
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +14,7 @@ RATES = {"a": 0.0, "b": 0.3, "c": 0.6, "d": 0.9, "e": 0.1, "f": 0.8}
 MADE_WITH = {"checkpoint": "0123", "protocol": "metaworld-10", "max_decisions": 12, "threshold": 0.5}
 
 
-def rows_of(name: str, rate: float, kind: str = "policy", seeds: int = 10) -> list[FidelityRow]:
+def rows_of(name, rate, kind="policy", seeds=10):
     return [
         FidelityRow(name, kind, task, seed, seed < rate * seeds, seed < rate * seeds, 12, 12, 0.5, 0.25, 0.75)
         for task in ("reach-v3", "push-v3")
@@ -25,24 +22,24 @@ def rows_of(name: str, rate: float, kind: str = "policy", seeds: int = 10) -> li
     ]
 
 
-def all_rows() -> list[FidelityRow]:
+def all_rows():
     return [row for name, rate in RATES.items() for row in rows_of(name, rate)]
 
 
-def test_a_simulator_that_is_right_gets_full_marks() -> None:
+def test_a_simulator_that_is_right_gets_full_marks():
     summary = summarise(all_rows())
     assert summary.agreement["pearson"].mean == pytest.approx(1.0)
     assert summary.agreement["mmrv"].high == 0.0
     assert (summary.bias, summary.episodes_per_policy) == (0.0, 20)
 
 
-def test_a_simulator_that_ignores_the_policy_is_found_out() -> None:
+def test_a_simulator_that_ignores_the_policy_is_found_out():
     summary = summarise([replace(row, imagined_success=row.seed < 5) for row in all_rows()])
     assert summary.agreement["pearson"] is None
     assert summary.agreement["mmrv"].mean > 0.4
 
 
-def test_scores_are_compared_on_what_all_have_played() -> None:
+def test_scores_are_compared_on_what_all_have_played():
     rows = [row for row in all_rows() if row.policy != "a" or row.seed < 4]
     rows += [replace(rows_of("a", 0.0)[9], error="Boom")]
     summary = summarise(rows)
@@ -52,14 +49,14 @@ def test_scores_are_compared_on_what_all_have_played() -> None:
         summarise([*rows_of("a", 0.5)[:3], *rows_of("b", 0.5)[5:7]])
 
 
-def test_planners_are_told_apart() -> None:
+def test_planners_are_told_apart():
     cheats = [replace(row, imagined_success=True) for row in rows_of("cheat", 0.1, "planner")]
     summary = summarise(all_rows() + cheats)
     assert summary.agreement["mmrv"].mean > 0.4
     assert summary.agreement_without_planners["mmrv"].mean == 0.0
 
 
-def test_page_and_picture_say_it_and_escape_names() -> None:
+def test_page_and_picture_say_it_and_escape_names():
     broken = [replace(row, error="Boom") for row in rows_of("<g>", 0.5)]
     summary = summarise(all_rows() + rows_of("<script>|x", 0.5) + broken)
     json.dumps(asdict(summary), allow_nan=False)
@@ -72,7 +69,7 @@ def test_page_and_picture_say_it_and_escape_names() -> None:
     assert "to its end" not in page(summarise(all_rows()), MADE_WITH)
 
 
-def test_the_page_of_results_shows_agreement(tmp_path: Path) -> None:
+def test_the_page_of_results_shows_agreement(tmp_path):
     folder = tmp_path / "fidelity"
     assert fidelity_sections(folder) == []
     rows_in(folder).add(*(row for name in "bcd" for row in rows_of(name, RATES[name])))

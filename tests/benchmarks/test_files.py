@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,11 @@ class Measured:
     cuts: int | None = None
 
 
-def rows_in(folder: Path) -> Rows[Measured]:
+def rows_in(folder):
     return Rows(folder / "measured.csv", Measured, ("name", "episode"))
 
 
-def test_rows_are_on_disk_at_once_and_the_newest_of_a_key_counts(tmp_path: Path) -> None:
+def test_rows_are_on_disk_at_once_and_the_newest_of_a_key_counts(tmp_path):
     rows = rows_in(tmp_path / "new")
     rows.add(Measured("a, b", 1, 20.12346, True))
     rows.add(Measured("c", 0, 0.5, cuts=2))
@@ -37,7 +36,7 @@ def test_rows_are_on_disk_at_once_and_the_newest_of_a_key_counts(tmp_path: Path)
     assert lines == ["name,episode,db,solved,cuts", '"a, b",1,20.12346,1,', "c,0,1,0,"]
 
 
-def test_rows_made_otherwise_are_not_mixed(tmp_path: Path) -> None:
+def test_rows_made_otherwise_are_not_mixed(tmp_path):
     rows = rows_in(tmp_path)
     rows.claim("a", {"checkpoint": "x"})
     rows.add(Measured("a", 0, 1.0))
@@ -52,7 +51,7 @@ def test_rows_made_otherwise_are_not_mixed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "name,episode,db,solved,cuts\na,1,none,0,\n"])
-def test_something_else_is_there(text: str, tmp_path: Path) -> None:
+def test_something_else_is_there(text, tmp_path):
     (tmp_path / "measured.csv").write_text(text)
     with pytest.raises(UserError, match="holds other rows"):
         rows_in(tmp_path)

@@ -1,7 +1,5 @@
 """The causes that are read from what the experts solve."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from stored_rows import ROW
@@ -12,7 +10,7 @@ from sfvgen_plan.benchmarks.results.summary import Summary
 COLUMNS = ("task", "action", "repeat", "episodes", "solved_200", "solved_500")
 
 
-def records(task: str, *solved: tuple[int, int]) -> list[dict[str, str]]:
+def records(task, *solved):
     """Of ten episodes, those solved within 200 and 500 raw steps for each of ``CASES``."""
     return [
         dict(zip(COLUMNS, map(str, (task, *case, 10, *counts)), strict=True))
@@ -20,7 +18,7 @@ def records(task: str, *solved: tuple[int, int]) -> list[dict[str, str]]:
     ]
 
 
-def test_the_cause_follows_from_the_rows() -> None:
+def test_the_cause_follows_from_the_rows():
     good = ((10, 10),) * 6
     rows = records("reach-v3", *good) + records("push-v3", *good[:4], (1, 3), (7, 10))
     line = next(line for line in worst_tasks_section(rows).splitlines() if line.startswith("| push-v3"))

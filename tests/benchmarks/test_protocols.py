@@ -1,10 +1,7 @@
 """Protocols: what is comparable with what."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +15,7 @@ PAGES = Path(__file__).resolve().parents[2] / "benchmarks" / "protocols"
 MAIN = load_protocol("metaworld-10")
 
 
-def test_protocols_are_what_they_are_named_after() -> None:
+def test_protocols_are_what_they_are_named_after():
     assert len(MAIN.tasks) == 10 and list(MAIN.seeds) == list(range(20))
     assert (len(load_protocol("avdc11-v3").tasks), load_protocol("avdc11-v3").episodes) == (11, 75)
     assert (set(load_protocol("metaworld-50").tasks), load_protocol("metaworld-50").episodes) == (set(TASKS), 50)
@@ -31,13 +28,13 @@ def test_protocols_are_what_they_are_named_after() -> None:
         assert protocol.env_id != "sfvgen/Metaworld-v0" or set(protocol.tasks) <= set(TASKS)
 
 
-def test_the_rules_behind_committed_rows_do_not_change() -> None:
+def test_the_rules_behind_committed_rows_do_not_change():
     # A new hash means that the rows in benchmarks/rows were made under other rules: choose a new id instead.
     assert MAIN.hash == "6f6632a677e3"
 
 
 @pytest.mark.parametrize("name", protocol_names())
-def test_every_protocol_is_named_like_its_file_and_has_a_page_with_its_rules(name: str) -> None:
+def test_every_protocol_is_named_like_its_file_and_has_a_page_with_its_rules(name):
     protocol, page = load_protocol(name), (PAGES / f"{name}.md").read_text()
     assert protocol.id == name
     assert page.startswith(f"# `{name}`\n")
@@ -48,7 +45,7 @@ def test_every_protocol_is_named_like_its_file_and_has_a_page_with_its_rules(nam
         assert [rule for rule in rules if rule not in page] == []
 
 
-def test_a_task_is_played_under_the_rules_of_its_first_suite() -> None:
+def test_a_task_is_played_under_the_rules_of_its_first_suite():
     assert {protocol_for_task(task).id for task in MAIN.tasks} == {"metaworld-10"}
     assert {protocol_for_task(task).id for task in TASKS} == {"metaworld-10", "metaworld-50"}
     assert {protocol_for_task(task).id for task in MEMORY_TASKS} == {"memory"}
@@ -56,13 +53,13 @@ def test_a_task_is_played_under_the_rules_of_its_first_suite() -> None:
         assert protocol_for_task(f"rlbench/{task}").id == protocol
 
 
-def test_a_task_of_no_protocol_is_played_as_it_is_collected() -> None:
+def test_a_task_of_no_protocol_is_played_as_it_is_collected():
     protocol = protocol_for_task("rlbench/lamp_on")
     assert (protocol.id, protocol.camera, protocol.max_decisions) == ("rlbench", "front+wrist", 50)
     assert load_protocol("rlbench") == protocol
 
 
-def test_another_build_of_the_simulator_is_named_by_id_and_version() -> None:
+def test_another_build_of_the_simulator_is_named_by_id_and_version():
     built = MAIN.played_in("source-built core, other scene")
     assert built.id == "metaworld-10~source-built-core-other-scene"
     assert built.env_version == f"{MAIN.env_version}, source-built core, other scene"
@@ -72,14 +69,14 @@ def test_another_build_of_the_simulator_is_named_by_id_and_version() -> None:
     assert MAIN.played_in("") == MAIN
 
 
-def test_any_change_changes_the_hash_and_all_but_seeds_the_rules() -> None:
-    changes: dict[str, Any] = {"camera": "corner2", "size": 64, "repeat": 4, "linger": 0, "id": "other"}
+def test_any_change_changes_the_hash_and_all_but_seeds_the_rules():
+    changes = {"camera": "corner2", "size": 64, "repeat": 4, "linger": 0, "id": "other"}
     changed = [replace(MAIN, **{name: value}) for name, value in changes.items()]
     assert len({MAIN.hash, replace(MAIN, episodes=10).hash, *(protocol.hash for protocol in changed)}) == 7
     assert len({MAIN.rules_hash, replace(MAIN, episodes=10).rules_hash, *(p.rules_hash for p in changed)}) == 6
 
 
-def test_fewer_of_the_same_seeds_stay_comparable_others_get_an_id_of_their_own() -> None:
+def test_fewer_of_the_same_seeds_stay_comparable_others_get_an_id_of_their_own():
     fewer, shorter = MAIN.variant(first_seed=5, episodes=3), MAIN.variant(max_decisions=50)
     unseen, more = MAIN.variant(first_seed=100), MAIN.variant(episodes=50)
     assert (fewer.id, fewer.rules_hash, list(fewer.seeds)) == ("metaworld-10", MAIN.rules_hash, [5, 6, 7])
@@ -98,12 +95,12 @@ def test_fewer_of_the_same_seeds_stay_comparable_others_get_an_id_of_their_own()
         ({"first_seed": 99_990, "episodes": 11}, "training data"),
     ],
 )
-def test_impossible_variants_are_refused(change: dict[str, int], named: str) -> None:
+def test_impossible_variants_are_refused(change, named):
     with pytest.raises(UserError, match=named):
         MAIN.variant(**change)
 
 
-def test_unknown_names_come_with_the_nearest() -> None:
+def test_unknown_names_come_with_the_nearest():
     for call, name, nearest in (
         (load_protocol, "metaworld10", "metaworld-10"),
         (protocol_for_task, "raech-v3", "reach-v3"),

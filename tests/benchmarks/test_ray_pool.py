@@ -1,23 +1,17 @@
 """Evaluation on Ray: the same rows, whatever happens to its workers."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import players
 import pytest
 from players import Dying, Stumbling
 
-from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol
-from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.running.ray_pool import LOCAL, connected
-from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, Opening, evaluate, jobs_for
+from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate, jobs_for
 from sfvgen_plan.errors import UserError
 
 ray = pytest.importorskip("ray")
@@ -26,7 +20,7 @@ JOBS = jobs_for(["toy/left"], range(3))
 
 
 @pytest.fixture(scope="module")
-def opening(toy: None) -> Iterator[Opening]:
+def opening(toy):
     with pytest.MonkeyPatch.context() as patch:
         # The agents of these tests have to be found in Ray's workers.
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]))
@@ -34,44 +28,44 @@ def opening(toy: None) -> Iterator[Opening]:
             yield found
 
 
-def rules() -> Protocol:
+def rules():
     return load_protocol("toy").variant(max_decisions=5)
 
 
-def by(agent: type) -> Contestant:
+def by(agent):
     return Contestant("somebody", env_agent=agent, device="cpu")
 
 
-def dancing() -> Contestant:
+def dancing():
     return Contestant("dancing", agent=players.Dancing(2), device="cpu")
 
 
-def comparable(rows: list[EpisodeRow]) -> list[EpisodeRow]:
+def comparable(rows):
     return sorted((dataclasses.replace(row, plan_seconds=0) for row in rows), key=lambda row: row.key)
 
 
-def play(opening: Opening, contestant: Contestant, jobs: Any = JOBS, **rest: Any) -> list[EpisodeRow]:
+def play(opening, contestant, jobs=JOBS, **rest):
     return comparable(evaluate(rules(), jobs, contestant, slots=2, opening=opening, **rest))
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:head", "nonsense"])
-def test_a_ray_that_is_not_there_is_said_at_once(address: str) -> None:
+def test_a_ray_that_is_not_there_is_said_at_once(address):
     with pytest.raises(UserError, match="can't be reached"), connected(address):
         pass
 
 
-def test_rows_are_those_of_a_single_process(opening: Opening) -> None:
+def test_rows_are_those_of_a_single_process(opening):
     agent = players.Unhurried(2)
     rows = play(opening, Contestant("dancing", agent=agent, device="cpu"))
     assert rows == comparable(evaluate(rules(), JOBS, dancing()))
     assert [0, 1] in agent.batches, "one agent decides for both environments in one batch"
 
 
-def test_losing_workers_loses_no_episode(opening: Opening) -> None:
-    killed: list[int] = []
+def test_losing_workers_loses_no_episode(opening):
+    killed = []
 
     class Killer(Observer):
-        def decided(self, job: Job, decisions: int) -> None:
+        def decided(self, job, decisions):
             if decisions == 3 and not killed:
                 for pid in processes():
                     os.kill(pid, signal.SIGKILL)
@@ -82,7 +76,7 @@ def test_losing_workers_loses_no_episode(opening: Opening) -> None:
     assert rows == comparable(evaluate(rules(), JOBS, dancing()))
 
 
-def processes() -> list[int]:
+def processes():
     """Ray's workers that play, by their titles."""
     found = []
     for entry in Path("/proc").iterdir():
@@ -96,11 +90,11 @@ def processes() -> list[int]:
     return found
 
 
-def test_errors_and_recordings_come_back_and_what_kills_every_worker_gets_a_row(opening: Opening) -> None:
-    recordings: list[Recording] = []
+def test_errors_and_recordings_come_back_and_what_kills_every_worker_gets_a_row(opening):
+    recordings = []
 
     class Watch(Observer):
-        def recorded(self, recording: Recording) -> None:
+        def recorded(self, recording):
             recordings.append(recording)
 
     jobs = jobs_for(["toy/left"], range(2), recorded_seed=0)

@@ -1,21 +1,17 @@
 """The README's results follow from the committed rows, and going stale is noticed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from stored_rows import COMMITTED, ROW
 
 from sfvgen_plan.benchmarks.fidelity.open_loop import COLUMNS
 from sfvgen_plan.benchmarks.report.readme import main, results_block
-from sfvgen_plan.benchmarks.results import EpisodeRow, write_rows
+from sfvgen_plan.benchmarks.results import write_rows
 from sfvgen_plan.errors import UserError
 
 
-def row(agent: str, task: str, seed: int, success: bool, **changes: Any) -> EpisodeRow:
+def row(agent, task, seed, success, **changes):
     outcome = dict(success_any=success, success_final=success, first_success=10 if success else None)
     plain = replace(ROW, return_=50.0, decisions=20, plan_seconds=0.5, denoiser_calls=60, imagined_decisions=4000)
     return replace(plain, task=task, agent=agent, seed=seed, **outcome | changes)
@@ -24,7 +20,7 @@ def row(agent: str, task: str, seed: int, success: bool, **changes: Any) -> Epis
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
-def results_folder(folder: Path) -> Path:
+def results_folder(folder):
     tasks = ("reach-v3", "push-v3")
     rows = [row("prior", task, seed, task == "reach-v3") for task in tasks for seed in range(4)]
     rows += [row("default", task, seed, seed > 0, device="NVIDIA H100") for task in tasks for seed in range(4)]
@@ -39,13 +35,13 @@ def results_folder(folder: Path) -> Path:
     return folder
 
 
-def readme(folder: Path) -> Path:
+def readme(folder):
     path = folder / "README.md"
     path.write_text(f"# Title\n{BEGIN}\nold\n{END}\nfooter\n")
     return path
 
 
-def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: Path) -> None:
+def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path):
     block = results_block(results_folder(tmp_path))
     assert (
         "| `prior` (2 of 10 tasks) | 8 | 50 [22, 78] | 50 [22, 78] | 50 [22, 78] | 50 | 0.500 | cpu | 3.0 | 200 | 0 |"
@@ -62,7 +58,7 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path: P
     assert "gone" not in block
 
 
-def test_protocols_never_share_a_table(tmp_path: Path) -> None:
+def test_protocols_never_share_a_table(tmp_path):
     folder = results_folder(tmp_path)
     other = replace(row("default", "assembly-v3", 0, True), protocol="metaworld-50")
     write_rows(folder / "metaworld-50.csv", [other])
@@ -76,9 +72,7 @@ def test_protocols_never_share_a_table(tmp_path: Path) -> None:
         results_block(folder)
 
 
-def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_is_old(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_is_old(tmp_path, capsys):
     folder, path = results_folder(tmp_path), readme(tmp_path)
     assert main([str(path), f"--rows={folder}", "--check"]) == 1
     assert "old" in path.read_text()
@@ -94,7 +88,7 @@ def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_i
 
 
 @pytest.mark.parametrize("spoil", ["marks", "folder", "readme", "columns"])
-def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(spoil, tmp_path, capsys):
     path, folder = readme(tmp_path), results_folder(tmp_path)
     if spoil == "marks":
         path.write_text("# Title\n")
@@ -110,6 +104,6 @@ def test_bad_input_is_one_line_and_exit_code_2(spoil: str, tmp_path: Path, capsy
     assert before is None or path.read_text() == before
 
 
-def test_the_committed_pages_show_the_committed_rows() -> None:
+def test_the_committed_pages_show_the_committed_rows():
     pages = [str(COMMITTED.parents[1] / name) for name in ("README.md", "docs/results.md")]
     assert main([*pages, f"--rows={COMMITTED}", "--check"]) == 0

@@ -1,11 +1,8 @@
 """Rows: what is refused, and how they get into files and stores and out again."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from stored_rows import BROKEN, COMMITTED, ROW, seeds, store_with
@@ -20,7 +17,7 @@ SHORT = replace(ROW, return_=101.25, plan_seconds=0.125)
 """A row that a CSV file keeps all digits of."""
 
 
-def test_the_columns_begin_as_agreed(tmp_path: Path) -> None:
+def test_the_columns_begin_as_agreed(tmp_path):
     agreed = "protocol,task,agent,seed,success_any,success_final,return,decisions,plan_seconds,denoiser_calls"
     assert ",".join(COLUMNS).startswith(f"{agreed},imagined_decisions,error,first_success,checkpoint,device")
     write_rows(tmp_path / "episodes.csv", [ROW])
@@ -31,14 +28,14 @@ def test_the_columns_begin_as_agreed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in COMMITTED.glob("*-*.csv")))
-def test_committed_rows_are_read_and_written_as_they_are(file: str, tmp_path: Path) -> None:
+def test_committed_rows_are_read_and_written_as_they_are(file, tmp_path):
     rows = read_rows(COMMITTED / file)
     write_rows(tmp_path / file, rows)
     assert (tmp_path / file).read_text() == (COMMITTED / file).read_text()
     assert {row.protocol_hash for row in rows} == {load_protocol(Path(file).stem).rules_hash}
 
 
-NONSENSE: list[tuple[dict[str, Any], str]] = [
+NONSENSE = [
     ({"return": "nan"}, "return='nan': .*finite"),
     ({"plan_seconds": "inf"}, "finite"),
     ({"success_any": "2"}, "boolean"),
@@ -52,9 +49,7 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "named"), NONSENSE)
-def test_rows_that_make_no_sense_are_refused_with_their_line(
-    change: dict[str, Any], named: str, tmp_path: Path
-) -> None:
+def test_rows_that_make_no_sense_are_refused_with_their_line(change, named, tmp_path):
     path = tmp_path / "episodes.csv"
     write_rows(path, [SHORT, SHORT])
     with path.open() as file:
@@ -67,7 +62,7 @@ def test_rows_that_make_no_sense_are_refused_with_their_line(
         read_rows(path)
 
 
-def test_files_of_something_else_are_refused_with_their_line(tmp_path: Path) -> None:
+def test_files_of_something_else_are_refused_with_their_line(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"line 2 .*protocol=None: Field required"):
         read_rows(tmp_path / "x.csv")
@@ -80,13 +75,13 @@ def test_files_of_something_else_are_refused_with_their_line(tmp_path: Path) -> 
         read_rows(tmp_path / "missing.csv")
 
 
-def test_of_an_episode_played_twice_one_row_counts() -> None:
+def test_of_an_episode_played_twice_one_row_counts():
     other = replace(ROW, decisions=20, run="r2")
     assert settled([BROKEN, ROW, other]) == [ROW]
     assert settled([BROKEN, replace(BROKEN, run="r2")]) == [replace(BROKEN, run="r2")]
 
 
-def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_path: Path) -> None:
+def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_path):
     into, run = tmp_path / "metaworld-10.csv", tmp_path / "run.csv"
     write_rows(into, [SHORT, replace(SHORT, seed=1)])
     write_rows(run, [replace(SHORT, agent="cem"), replace(SHORT, success_final=True, checkpoint="def")])
@@ -96,7 +91,7 @@ def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_p
     assert read_rows(into) == merge([run], into) == rows
 
 
-def test_rows_of_other_rules_are_not_merged(tmp_path: Path) -> None:
+def test_rows_of_other_rules_are_not_merged(tmp_path):
     run, into = tmp_path / "run.csv", tmp_path / "metaworld-50.csv"
     write_rows(run, [ROW])
     with pytest.raises(UserError, match="metaworld-10"):
@@ -115,9 +110,7 @@ def test_rows_of_other_rules_are_not_merged(tmp_path: Path) -> None:
         ("rows.csv", b"a,b\n1,2\n", "line 2"),
     ],
 )
-def test_sources_of_something_else_are_one_line_and_add_nothing(
-    name: str, content: bytes, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sources_of_something_else_are_one_line_and_add_nothing(name, content, named, tmp_path, capsys):
     good, into = store_with(tmp_path / "good.sqlite", seeds(2)), tmp_path / "metaworld-10.csv"
     (tmp_path / name).write_bytes(content)
     assert main(["merge", str(good), str(tmp_path / name), "--into", str(into)]) == 2
@@ -126,7 +119,7 @@ def test_sources_of_something_else_are_one_line_and_add_nothing(
     assert not into.exists()
 
 
-def test_a_folder_of_results_is_everything_in_it(tmp_path: Path) -> None:
+def test_a_folder_of_results_is_everything_in_it(tmp_path):
     store_with(tmp_path / "run" / "results.sqlite", seeds(2))
     write_rows(tmp_path / "old" / "episodes.csv", seeds(1, start=5))
     write_rows(tmp_path / "metaworld-10.csv", seeds(1, start=6))

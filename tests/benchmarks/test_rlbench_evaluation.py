@@ -1,7 +1,5 @@
 """RLBench in evaluations, against the stand-in."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path
@@ -19,27 +17,27 @@ PROTOCOLS = ROOT / "benchmarks" / "protocols"
 
 
 @pytest.mark.parametrize("suite", ["rlbench-data", "rlbench-wiw4", "rlbench-18", "rlbench-return"])
-def test_pages_of_protocols_name_what_only_the_fork_has(suite: str) -> None:
+def test_pages_of_protocols_name_what_only_the_fork_has(suite):
     protocol = load_protocol(suite)
     page = (PROTOCOLS / f"{suite}.md").read_text()
     assert "omparable" in page
     assert all(task in page for task in FORK_ONLY if f"rlbench/{task}" in protocol.tasks)
 
 
-def play(tmp_path: Path, *options: str) -> int:
+def play(tmp_path, *options):
     size = ["--max-decisions", "4"]
     return main(["eval", "--agent", "random", "--out", str(tmp_path / "run"), "--json", *options, *size])
 
 
 @pytest.mark.usefixtures("fake_rlbench")
-def test_the_expert_follows_rlbenchs_own_solution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_expert_follows_rlbenchs_own_solution(tmp_path, capsys):
     command = ["eval", "--task", "rlbench/pick_and_lift", "--agent", "expert", "--episodes", "2", "--lanes", "1"]
     assert main([*command, "--out", str(tmp_path / "run"), "--json"]) == 0
     episodes = json.loads(capsys.readouterr().out)["episodes"]
     assert [episode["success_any"] for episode in episodes] == [True, True]
 
 
-def test_an_episode_that_the_task_itself_ends_is_over(fake_rlbench: pytest.MonkeyPatch) -> None:
+def test_an_episode_that_the_task_itself_ends_is_over(fake_rlbench):
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:lost")
     player = Player(load_protocol("rlbench-data"))
     still = np.zeros(7, np.float32)
@@ -51,9 +49,7 @@ def test_an_episode_that_the_task_itself_ends_is_over(fake_rlbench: pytest.Monke
     assert (ended.decisions, ended.first_success, ended.error) == (2, None, "")
 
 
-def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(
-    fake_rlbench: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dead_simulator_is_a_row_and_the_evaluation_goes_on(fake_rlbench, tmp_path, capsys):
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:6:abort")
     assert play(tmp_path, "--task", "rlbench/reach_target", "--episodes", "4", "--lanes", "1") == 0
     (file,) = (tmp_path / "run").glob("*.csv")

@@ -1,13 +1,9 @@
 """Rankings from rows, and the tables and pages that show them."""
 
-from __future__ import annotations
-
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,9 +12,8 @@ from stored_rows import PROTOCOL, rows_of
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown
 from sfvgen_plan.benchmarks.report.page import LOWER, UPPER, report
-from sfvgen_plan.benchmarks.report.standings import Board, boards
+from sfvgen_plan.benchmarks.report.standings import boards
 from sfvgen_plan.benchmarks.report.tables import eval_table, terminal, verdict
-from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.statistics import wilson
 from sfvgen_plan.errors import UserError
@@ -26,30 +21,30 @@ from sfvgen_plan.errors import UserError
 NASTY = '<script>alert("x")</script><img src=x onerror=alert(1)> [bold]b[/bold] [a](javascript:b) | `c` & d'
 
 
-def board(*groups: Sequence[EpisodeRow]) -> Board:
+def board(*groups):
     (found,) = boards([row for group in groups for row in group])
     return found
 
 
-def shown(table: Any, width: int = 80) -> str:
+def shown(table, width=80):
     console = Console(width=width, file=io.StringIO())
     console.print(table)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return console.file.getvalue()
 
 
-def test_agents_are_ranked_by_success_and_controls_have_no_rank() -> None:
+def test_agents_are_ranked_by_success_and_controls_have_no_rank():
     found = board(rows_of("cem", 3), rows_of("expert", 10), rows_of("default", 7), rows_of("random", 1))
     ranks = [(item.name, item.rank) for item in found.standings]
     assert ranks == [("expert", None), ("default", 1), ("cem", 2), ("random", None)]
 
 
-def test_an_agent_with_easy_tasks_only_is_not_ranked() -> None:
+def test_an_agent_with_easy_tasks_only_is_not_ranked():
     found = board(rows_of("picky", 10, PROTOCOL.tasks[:3]), rows_of("default", 2))
     assert [(item.name, item.rank) for item in found.standings] == [("default", 1), ("picky", None)]
     assert "picky · 3 of 10 tasks" in shown(terminal([found]), 120)
 
 
-def test_figures_are_those_of_the_rows() -> None:
+def test_figures_are_those_of_the_rows():
     rows = rows_of("default", 4)
     rows[-1] = replace(rows[-1], error="Boom: no", decisions=3, plan_seconds=9.0)
     summary = Summary(rows)
@@ -63,12 +58,12 @@ def test_figures_are_those_of_the_rows() -> None:
         Summary([*rows, replace(rows[0], agent="cem")])
 
 
-def test_checkpoints_of_one_agent_are_told_apart() -> None:
+def test_checkpoints_of_one_agent_are_told_apart():
     found = board(rows_of("default", 5), rows_of("default", 6, checkpoint="0123456789ab"))
     assert [item.name for item in found.standings] == ["default (0123456)", "default (abc)"]
 
 
-def test_protocols_are_never_ranked_together() -> None:
+def test_protocols_are_never_ranked_together():
     other = rows_of("default", 5, load_protocol("avdc11-v3").tasks, protocol="avdc11-v3", protocol_hash="x")
     results = rows_of("default", 5) + other
     assert [found.protocol for found in boards(results)] == ["avdc11-v3", "metaworld-10"]
@@ -81,13 +76,13 @@ def test_protocols_are_never_ranked_together() -> None:
         boards([])
 
 
-def test_other_rules_under_the_same_name_get_a_board_of_their_own() -> None:
+def test_other_rules_under_the_same_name_get_a_board_of_their_own():
     found = boards(rows_of("default", 5) + rows_of("cem", 5, protocol_hash="0" * 12), "metaworld-10")
     assert [(item.protocol_hash, len(item.standings)) for item in found] == [("0" * 12, 1), (PROTOCOL.rules_hash, 1)]
 
 
 @pytest.fixture(scope="module")
-def nasty() -> Board:
+def nasty():
     names = {"checkpoint": NASTY, "device": NASTY, "protocol": NASTY, "protocol_hash": NASTY}
     rows = rows_of(NASTY, 5, **names) + rows_of("b", 3, **names)
     return board([replace(row, task=NASTY + row.task) for row in rows])
@@ -96,33 +91,33 @@ def nasty() -> Board:
 class Tags(HTMLParser):
     """Collects what a browser would see: elements, attributes, text."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, html):
         super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.links: list[str] = []
+        self.tags = set()
+        self.attributes = set()
+        self.links = []
         self.text = ""
-        self.open: list[str] = []
+        self.open = []
         self.feed(html)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.handle_startendtag(tag, attrs)
         if tag not in ("meta", "br"):
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_startendtag(self, tag, attrs):
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data):
         self.text += data
 
 
-def test_html_in_names_is_shown_not_run(nasty: Board) -> None:
+def test_html_in_names_is_shown_not_run(nasty):
     html = report([nasty])
     seen = Tags(html)
     assert seen.open == []
@@ -132,12 +127,12 @@ def test_html_in_names_is_shown_not_run(nasty: Board) -> None:
     assert "default-src 'none'" in html
 
 
-def test_names_are_plain_text_in_the_other_formats_too(nasty: Board) -> None:
+def test_names_are_plain_text_in_the_other_formats_too(nasty):
     assert "[bold]b[/bold]" in re.sub(r"\s", "", shown(terminal([nasty])))
     assert markdown(("a", "b"), [("x|y", "1")]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
 
 
-def test_tables_fit_a_terminal_of_eighty_columns() -> None:
+def test_tables_fit_a_terminal_of_eighty_columns():
     rows = rows_of("default+acceptance.patience=0+sampler_steps=2", 10, plan_seconds=2.5, return_=321.5)
     tables = shown(terminal([board(rows, rows_of("random", 1))])), shown(eval_table(rows, PROTOCOL.tasks))
     for text in tables:
@@ -157,7 +152,7 @@ def test_tables_fit_a_terminal_of_eighty_columns() -> None:
         ),
     ],
 )
-def test_a_sentence_says_it_all(changes: dict[str, Any], costs: str) -> None:
+def test_a_sentence_says_it_all(changes, costs):
     costly = {
         "plan_seconds": 2.5,
         "denoiser_calls": 50,
@@ -171,14 +166,14 @@ def test_a_sentence_says_it_all(changes: dict[str, Any], costs: str) -> None:
     assert verdict([*rows[1:], replace(rows[0], error="Boom")]) == said.replace("%);", "%; 1 broke off);") + costs
 
 
-def test_variants_have_the_tasks_of_their_protocol() -> None:
+def test_variants_have_the_tasks_of_their_protocol():
     variant = PROTOCOL.variant(max_decisions=30)
     names = {"protocol": variant.id, "protocol_hash": variant.rules_hash, "decisions": 30}
     found = board(rows_of("default", 0, PROTOCOL.tasks[:2], **names))
     assert (found.limit, list(found.tasks)) == (30, list(PROTOCOL.tasks))
 
 
-def test_published_figures_stand_apart_with_their_protocol() -> None:
+def test_published_figures_stand_apart_with_their_protocol():
     protocol = load_protocol("avdc11-v3")
     found = board(rows_of("default", 5, protocol.tasks, protocol=protocol.id, protocol_hash=protocol.rules_hash))
     ranking, _, rest = report([found]).partition("Published figures under other protocols: not comparable")
@@ -191,7 +186,7 @@ def test_published_figures_stand_apart_with_their_protocol() -> None:
         assert block["url"].startswith("https://") and block["protocol"] and block["rows"]
 
 
-def test_the_report_needs_nothing_else() -> None:
+def test_the_report_needs_nothing_else():
     html = report([board(rows_of("default", 5), rows_of("random", 1))])
     assert all(link.startswith(("#", "https://")) for link in Tags(html).links)
     assert "@import" not in html and not re.search(r"url\(", html)
@@ -199,7 +194,7 @@ def test_the_report_needs_nothing_else() -> None:
     assert 'title="of 10">50</td>' in html
 
 
-def test_the_profile_is_the_share_that_was_solved_by_then() -> None:
+def test_the_profile_is_the_share_that_was_solved_by_then():
     html = report([board(rows_of("default", 5))])
     points = [point.split(",") for point in re.findall(r'class="line"[^>]* points="([^"]*)"', html)[0].split()]
     heights = [(LOWER - float(y)) / (LOWER - UPPER) for _, y in points]
@@ -207,7 +202,7 @@ def test_the_profile_is_the_share_that_was_solved_by_then() -> None:
     assert heights[:9] == pytest.approx([0, 0, 0, 0, 0, 0.1, 0.3, 0.5, 0.5], abs=0.001)
 
 
-def test_json_has_everything() -> None:
+def test_json_has_everything():
     entry = board(rows_of("default", 5)).to_dict()
     (standing,) = entry["standings"]
     assert (entry["protocol"], standing["rank"], standing["success_any"]["mean"]) == ("metaworld-10", 1, 0.5)

@@ -1,9 +1,6 @@
 """Statistics against published values, and against their definitions written out with loops."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ from sfvgen_plan.benchmarks.statistics import (
     wilson,
 )
 
-SIMPLER: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "simpler.yaml").read_text())
+SIMPLER = yaml.safe_load((Path(__file__).parent / "simpler.yaml").read_text())
 
 
 @pytest.mark.parametrize(
@@ -31,13 +28,13 @@ SIMPLER: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "simpler.yaml"
         (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I
     ],
 )
-def test_wilson_interval_against_published_values(successes: int, trials: int, low: float, high: float) -> None:
+def test_wilson_interval_against_published_values(successes, trials, low, high):
     estimate = wilson(successes, trials)
     assert (estimate.mean, estimate.count) == (successes / trials, trials)
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_the_paired_interval_is_that_of_the_mean_difference_and_reproducible() -> None:
+def test_the_paired_interval_is_that_of_the_mean_difference_and_reproducible():
     generator = np.random.default_rng(1)
     differences = generator.normal(0.3, 1.0, size=400)
     noise = generator.normal(0, 50.0, size=400)  # shared by the pair, so it must not widen the interval
@@ -50,7 +47,7 @@ def test_the_paired_interval_is_that_of_the_mean_difference_and_reproducible() -
     assert estimate == paired_difference(first, second)
 
 
-def test_only_shared_episodes_count_and_tasks_do_not_spread() -> None:
+def test_only_shared_episodes_count_and_tasks_do_not_spread():
     # The tasks differ a lot, but every seed of a task agrees: resampling seeds within tasks leaves no doubt.
     first = {("easy", seed): 1.0 for seed in range(5)} | {("hard", seed): 0.0 for seed in range(5)}
     second = {(task, seed): 0.0 for task in ("easy", "hard") for seed in range(4)} | {("other", 0): 1.0}
@@ -60,7 +57,7 @@ def test_only_shared_episodes_count_and_tasks_do_not_spread() -> None:
         paired_difference({("a", 0): 1.0}, {("a", 1): 1.0})
 
 
-def test_mean_with_an_interval_near_the_normal_one() -> None:
+def test_mean_with_an_interval_near_the_normal_one():
     values = np.random.default_rng(0).normal(3.0, 2.0, 400)
     estimate, half = mean(values.tolist()), 1.96 * values.std() / 20
     assert (estimate.mean, estimate.count) == (pytest.approx(values.mean()), 400)
@@ -72,7 +69,7 @@ def test_mean_with_an_interval_near_the_normal_one() -> None:
 
 
 @pytest.mark.parametrize("task", SIMPLER)
-def test_published_correlations_follow_from_published_scores(task: str) -> None:
+def test_published_correlations_follow_from_published_scores(task):
     simulated, real = np.array(SIMPLER[task]["simulated"]), np.array(SIMPLER[task]["real"])
     assert len(SIMPLER) == 9
     assert float(mmrv(simulated, real)) == pytest.approx(SIMPLER[task]["mmrv"], abs=0.0006)
@@ -80,17 +77,17 @@ def test_published_correlations_follow_from_published_scores(task: str) -> None:
     assert float(pearson(simulated, real)) == pytest.approx(SIMPLER[task]["pearson"], abs=0.0011)
 
 
-def test_a_constant_has_no_correlation_whatever_rounding_makes_of_it() -> None:
+def test_a_constant_has_no_correlation_whatever_rounding_makes_of_it():
     wobbly = np.array([0.1, 0.1 + 1e-16, 0.1])
     assert np.isnan(pearson(wobbly, np.array([0.1, 0.5, 0.9])))
     assert np.isnan(pearson(np.array([0.1, 0.5, 0.9]), np.full(3, 0.3)))
 
 
-def episodes(rates: list[float], seeds: int, generator: np.random.Generator) -> np.ndarray:
+def episodes(rates, seeds, generator):
     return (generator.random((len(rates), 2 * seeds)) < np.array(rates)[:, None]).astype(float)
 
 
-def test_equal_scores_agree_and_reversed_ones_do_not() -> None:
+def test_equal_scores_agree_and_reversed_ones_do_not():
     real = episodes([0.0, 0.3, 0.6, 1.0], 20, np.random.default_rng(0))
     tasks = ["a"] * 20 + ["b"] * 20
     same, reverse = agreement(real, real, tasks), agreement(1 - real, real, tasks)
@@ -100,7 +97,7 @@ def test_equal_scores_agree_and_reversed_ones_do_not() -> None:
     assert reverse["mmrv"] and reverse["mmrv"].mean > 0.5
 
 
-def test_two_policies_are_too_few_and_shapes_must_fit() -> None:
+def test_two_policies_are_too_few_and_shapes_must_fit():
     scores = np.ones((2, 4))
     assert agreement(scores, scores, ["a"] * 4) == {"pearson": None, "mmrv": None}
     with pytest.raises(ValueError, match="don't fit"):

@@ -1,7 +1,5 @@
 """The result store: a row comes back as it was, an episode counts once, and nothing that was stored is lost."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sqlite3
@@ -18,7 +16,7 @@ from sfvgen_plan.benchmarks.results.store import VERSION, Store
 from sfvgen_plan.errors import UserError
 
 
-def test_a_row_comes_back_as_it_was_as_soon_as_it_is_added(tmp_path: Path) -> None:
+def test_a_row_comes_back_as_it_was_as_soon_as_it_is_added(tmp_path):
     rows = [*seeds(2), replace(BROKEN, seed=4)]
     with Store(tmp_path / "new" / "all.sqlite", create=True) as store:
         for row in rows:
@@ -27,14 +25,14 @@ def test_a_row_comes_back_as_it_was_as_soon_as_it_is_added(tmp_path: Path) -> No
     assert all_rows(store.path) == rows
 
 
-def test_an_episode_counts_once(tmp_path: Path) -> None:
+def test_an_episode_counts_once(tmp_path):
     with Store(tmp_path / "all.sqlite", create=True) as store:
         assert store.add([ROW, replace(ROW, run="r2", return_=5.0)]) == 1
         assert store.rows() == [ROW]
         assert store.add([replace(ROW, checkpoint="def"), replace(ROW, protocol_hash="other")]) == 2
 
 
-def test_an_episode_that_broke_off_may_be_played_again(tmp_path: Path) -> None:
+def test_an_episode_that_broke_off_may_be_played_again(tmp_path):
     again = replace(BROKEN, run="r2")
     with Store(tmp_path / "all.sqlite", create=True) as store:
         for row, kept in ((BROKEN, BROKEN), (again, again), (ROW, ROW), (again, ROW)):
@@ -42,7 +40,7 @@ def test_an_episode_that_broke_off_may_be_played_again(tmp_path: Path) -> None:
             assert store.rows() == [kept]
 
 
-def test_runs_are_kept_with_their_record(tmp_path: Path) -> None:
+def test_runs_are_kept_with_their_record(tmp_path):
     record = {"agent": "default", "settings": {"futures": 4}, "git_commit": None}
     with Store(tmp_path / "all.sqlite", create=True) as store:
         store.add([replace(ROW, run="r1")], "r1", record)
@@ -54,7 +52,7 @@ def test_runs_are_kept_with_their_record(tmp_path: Path) -> None:
     ("content", "named"),
     [(b"protocol,task\n" * 400, "no result store"), (b"", "no result store"), (None, "doesn't exist")],
 )
-def test_files_of_something_else_are_refused(content: bytes | None, named: str, tmp_path: Path) -> None:
+def test_files_of_something_else_are_refused(content, named, tmp_path):
     path = tmp_path / "all.sqlite"
     if content is not None:
         path.write_bytes(content)
@@ -63,7 +61,7 @@ def test_files_of_something_else_are_refused(content: bytes | None, named: str, 
     assert content is None or path.read_bytes() == content
 
 
-def test_other_databases_and_versions_are_refused(tmp_path: Path) -> None:
+def test_other_databases_and_versions_are_refused(tmp_path):
     newer, other = store_with(tmp_path / "newer.sqlite", seeds(1)), tmp_path / "other.sqlite"
     for path, statement in ((newer, f"PRAGMA user_version = {VERSION + 1}"), (other, "CREATE TABLE episodes (x)")):
         with sqlite3.connect(path) as db:
@@ -73,7 +71,7 @@ def test_other_databases_and_versions_are_refused(tmp_path: Path) -> None:
                 Store(path, create=create)
 
 
-def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path: Path) -> None:
+def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path):
     path = store_with(tmp_path / "all.sqlite", seeds(300))
     data = path.read_bytes()
     path.write_bytes(data[:-4096] + bytes(4096))
@@ -82,7 +80,7 @@ def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == data[:-4096] + bytes(4096)
 
 
-def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path):
     path = store_with(tmp_path / "all.sqlite", seeds(2))
     path.chmod(0o444)
     tmp_path.chmod(0o555)
@@ -92,7 +90,7 @@ def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path: Path) -> Non
         tmp_path.chmod(0o755)
 
 
-def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path):
     with Store(tmp_path / "all.sqlite", create=True) as store:
         store.add(seeds(20))
         store._db.execute("PRAGMA max_page_count = 16")
@@ -103,10 +101,10 @@ def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path: Path) -> None:
         assert store.add([replace(ROW, seed=20)])
 
 
-def test_several_writers_make_and_fill_one_store(tmp_path: Path) -> None:
+def test_several_writers_make_and_fill_one_store(tmp_path):
     path = tmp_path / "all.sqlite"
 
-    def write(first: int) -> None:
+    def write(first):
         with Store(path, create=True) as store:
             for row in seeds(30, start=first):  # Half of the episodes are played by two of them.
                 store.add([row])
@@ -129,7 +127,7 @@ with Store(Path(sys.argv[1]), create=True) as store:
 """
 
 
-def test_a_writer_that_is_killed_loses_at_most_the_row_in_flight(tmp_path: Path) -> None:
+def test_a_writer_that_is_killed_loses_at_most_the_row_in_flight(tmp_path):
     path = tmp_path / "all.sqlite"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None

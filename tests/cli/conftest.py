@@ -1,18 +1,46 @@
-"""An untrained checkpoint: small, but complete and of the real frames' size."""
+"""An untrained checkpoint: small, but complete and of the real frames' size. And command lines and what they say."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import json
 
 import pytest
 
-CHECKPOINT_TASKS = ("reach-v3", "drawer-close-v3")
+from sfvgen_plan import cli
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def said(capsys):
+    """Function that runs a command line and gives what it says as JSON."""
+
+    def run(*argv):
+        assert cli.main([*argv, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Function that gives the one line that bad input ends in."""
+
+    def run(*argv):
+        assert cli.main([*argv]) == 2, argv
+        captured = capsys.readouterr()
+        line = captured.err.removesuffix("\n")
+        assert captured.out == "" and line.startswith("error: ") and "\n" not in line, captured
+        return line
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def untrained_checkpoint(tmp_path_factory):
     """Function that saves one for tasks (name -> instruction) with a card of these further facts; its folder."""
     import torch
 
@@ -20,10 +48,10 @@ def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     from sfvgen_plan.model.build import build_pipeline
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
-    def save(tasks: dict[str, str], **facts: Any) -> Path:
+    def save(tasks, **facts):
         torch.set_num_threads(1)
         torch.manual_seed(0)
-        usual: dict[str, Any] = {"raw_steps_per_second": 80, "reward_scale": 10.0, "readouts": list(READOUTS)}
+        usual = {"raw_steps_per_second": 80, "reward_scale": 10.0, "readouts": list(READOUTS)}
         card = CheckpointCard(tasks, size=128, **usual | facts)
         pipeline = build_pipeline(
             list(tasks.values()),
@@ -45,9 +73,9 @@ def untrained_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
-    """Folder of a checkpoint that lists ``CHECKPOINT_TASKS``."""
+def tiny_checkpoint(untrained_checkpoint):
+    """Folder of a checkpoint of two tasks."""
     from sfvgen_plan.envs.metaworld.family import TASKS
 
-    tasks = {task: TASKS[task] for task in CHECKPOINT_TASKS}
+    tasks = {task: TASKS[task] for task in ("reach-v3", "drawer-close-v3")}
     return untrained_checkpoint(tasks, camera="corner4", repeat=5)

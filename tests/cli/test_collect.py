@@ -50,25 +50,3 @@ def frames_of(*options):
     add_arguments(parser)
     args = parser.parse_args(["--out", "set", *options])
     return tuple(chosen(args)[1].values())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--task", "reech-v3"], "reach-v3"),
-        (["--suite", "metaworld-11"], "metaworld-10"),
-        (["--task", "reach-v3", "--episodes", "0"], "episodes=0"),
-        (["--task", "reach-v3", "--seed", "7"], "seed=7"),
-        (["--task", "reach-v3", "--workers", "0"], "workers=0"),
-        (["--task", "reach-v3", "--size", "0"], "size=0"),
-        (["--task", "reach-v3", "--repeat", "0"], "repeat=0"),
-        ([], "--task"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, options, message):
-    assert main(["collect", "--out", str(tmp_path / "set"), *options]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert message in error
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())

@@ -1,7 +1,5 @@
 """The report on this machine."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -14,21 +12,21 @@ from sfvgen_plan import cli
 from sfvgen_plan.cli import doctor
 
 
-def test_packages_are_listed_with_their_versions() -> None:
+def test_packages_are_listed_with_their_versions():
     checks = {check.name: check for check in doctor.check_packages()}
     assert checks["mujoco"].ok
     assert checks["mujoco"].detail == "3.3.0"
     assert not checks["ray"].needed
 
 
-def test_a_missing_package_is_a_cross_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_a_cross_with_the_remedy(monkeypatch):
     monkeypatch.setattr(doctor, "REQUIRED", ("no-such-package",))
     first = doctor.check_packages()[0]
     assert first.line().startswith("✗ no-such-package")
     assert "pip install no-such-package" in first.line()
 
 
-def test_checkpoint_is_loaded_and_described(small_checkpoint: Path) -> None:
+def test_checkpoint_is_loaded_and_described(small_checkpoint):
     check = doctor.check_checkpoint(small_checkpoint)
     assert check.ok
     size = sum(path.stat().st_size for path in small_checkpoint.rglob("*") if path.is_file()) / 1e6
@@ -39,9 +37,7 @@ def test_checkpoint_is_loaded_and_described(small_checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("part", ["transformer", "vae"])
 @pytest.mark.parametrize("cut", [True, False])
-def test_a_damaged_checkpoint_is_a_failed_check(
-    small_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, cut: bool
-) -> None:
+def test_a_damaged_checkpoint_is_a_failed_check(small_checkpoint, tmp_path, capsys, part, cut):
     copy = Path(shutil.copytree(small_checkpoint, tmp_path / "copy"))
     weights = copy / part / "diffusion_pytorch_model.safetensors"
     if cut:
@@ -55,7 +51,7 @@ def test_a_damaged_checkpoint_is_a_failed_check(
     assert capsys.readouterr().err == ""
 
 
-def test_a_graphics_library_that_is_not_there_is_reported() -> None:
+def test_a_graphics_library_that_is_not_there_is_reported():
     code = (
         "import os; os.environ['MUJOCO_GL'] = 'disabled'\n"
         "from sfvgen_plan.envs.rendering import examine\n"
@@ -64,7 +60,7 @@ def test_a_graphics_library_that_is_not_there_is_reported() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_report_and_exit_code_agree(capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_and_exit_code_agree(capsys):
     code = cli.main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert report["ready"] == (code == 0)

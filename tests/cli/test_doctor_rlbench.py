@@ -1,7 +1,5 @@
 """The report on RLBench."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -11,13 +9,13 @@ from sfvgen_plan import cli
 pytestmark = pytest.mark.usefixtures("fake_rlbench")
 
 
-def report(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict]]:
+def report(capsys):
     code = cli.main(["doctor", "--simulator", "rlbench", "--json"])
     checks = json.loads(capsys.readouterr().out)["checks"]
     return code, {check["name"]: check for check in checks}
 
 
-def test_everything_is_there_up_to_a_launch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_is_there_up_to_a_launch(capsys):
     code, checks = report(capsys)
     assert code == 0
     assert list(checks) == ["interpreter", "CoppeliaSim", "library path", "display", "launch", "physics", "planning"]
@@ -40,13 +38,13 @@ def test_everything_is_there_up_to_a_launch(capsys: pytest.CaptureFixture[str]) 
     ],
 )
 def test_the_first_missing_piece_is_the_last_line(
-    fake_rlbench: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    variable: str,
-    value: str | None,
-    piece: str,
-    message: str,
-) -> None:
+    fake_rlbench,
+    capsys,
+    variable,
+    value,
+    piece,
+    message,
+):
     fake_rlbench.delenv(variable, raising=False)
     if value is not None:
         fake_rlbench.setenv(variable, value)

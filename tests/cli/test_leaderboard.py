@@ -1,8 +1,5 @@
 """``sfvgen-plan leaderboard`` as a user meets it."""
 
-from __future__ import annotations
-
-import json
 import shutil
 from pathlib import Path
 
@@ -13,66 +10,47 @@ from sfvgen_plan.benchmarks.results import read_rows, write_rows
 from sfvgen_plan.benchmarks.results.store import Store
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def leaderboard(*options: str) -> int:
-    return cli.main(["leaderboard", *options])
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    """The one line that bad input gives."""
-    assert leaderboard(*options) == 2
-    captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    assert captured.out == ""
-    return line
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> str:
+def store(tmp_path):
     with Store(tmp_path / "all.sqlite", create=True) as store:
         store.add(read_rows(COMMITTED / "metaworld-10.csv"))
     return "all.sqlite"
 
 
-def test_the_committed_rows_are_ranked_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_committed_rows_are_ranked_by_default(capsys):
     shutil.copytree(COMMITTED, "benchmarks/rows")
-    assert leaderboard() == 0
+    assert cli.main(["leaderboard"]) == 0
     output = capsys.readouterr().out
     assert "Protocol metaworld-10" in output
     assert "expert · control" in output
 
 
-def test_the_report_is_written_and_named(store: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert leaderboard("--store", store, "--html", "board.html") == 0
+def test_the_report_is_written_and_named(store, capsys):
+    assert cli.main(["leaderboard", "--store", store, "--html", "board.html"]) == 0
     assert "written: board.html" in capsys.readouterr().err
     assert Path("board.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert not list(Path().glob("*.tmp"))
 
 
-def test_json_is_one_document(store: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert leaderboard("--store", store, "--json") == 0
-    (board,) = json.loads(capsys.readouterr().out)["boards"]
+def test_json_is_one_document(store, said):
+    (board,) = said("leaderboard", "--store", store)["boards"]
     assert {standing["agent"] for standing in board["standings"]} >= {"random", "expert"}
 
 
-def test_several_sources_are_put_together(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_sources_are_put_together(store, said):
     rows = read_rows(COMMITTED / "metaworld-10.csv")
     mine = [row.__class__(**{**vars(row), "agent": "mine"}) for row in rows if row.agent == "random"]
     write_rows(Path("run/episodes.csv"), mine)
-    assert leaderboard("--store", store, "run", "--json") == 0
-    (board,) = json.loads(capsys.readouterr().out)["boards"]
+    (board,) = said("leaderboard", "--store", store, "run")["boards"]
     ranks = {standing["agent"]: standing["rank"] for standing in board["standings"]}
     ranked = [rank for rank in ranks.values() if rank is not None]
     assert (ranks["mine"], ranks["random"]) == (max(ranked), None)  # as bad as random: behind whatever is committed
 
 
-def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(store, refused):
     Path("empty").mkdir()
     Path("text.csv").write_text("a,b\n1,2\n")
     with Store(Path("none.sqlite"), create=True):
@@ -88,11 +66,11 @@ def test_bad_input_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -
         (("--store", store, "--html", "empty"), "html='empty' can't be written to"),
         (("--store", store, "--html", f"{'long' * 80}.html"), "can't be written to"),
     ):
-        assert named in refusal(capsys, *options), options
+        assert named in refused("leaderboard", *options), options
 
 
-def test_a_damaged_store_is_named_with_its_remedy(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_store_is_named_with_its_remedy(store, refused):
     data = bytearray(Path(store).read_bytes())
     data[-4096:] = bytes(4096)
     Path(store).write_bytes(data)
-    assert "is damaged" in (line := refusal(capsys, "--store", store)) and "put a copy in its place" in line
+    assert "is damaged" in (line := refused("leaderboard", "--store", store)) and "put a copy in its place" in line

@@ -1,20 +1,17 @@
 """The dispatcher: verbs, exit codes, one-line errors, signals."""
 
-from __future__ import annotations
-
 import errno
 import re
 import signal
 import subprocess
 import sys
 import time
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 from sfvgen_plan import cli
+from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.arguments import add_overrides, positive_int
 from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
@@ -22,8 +19,8 @@ from sfvgen_plan.errors import UserError
 HEAVY = ("numpy", "torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")
 
 
-def verb(run: Callable[[Namespace], int] = lambda args: 0) -> SimpleNamespace:
-    def add_arguments(parser: ArgumentParser) -> None:
+def verb(run=lambda args: 0):
+    def add_arguments(parser):
         parser.add_argument("--task", required=True)
         parser.add_argument("--episodes", type=positive_int, default=1)
         add_overrides(parser)
@@ -31,17 +28,17 @@ def verb(run: Callable[[Namespace], int] = lambda args: 0) -> SimpleNamespace:
     return SimpleNamespace(HELP="plays", add_arguments=add_arguments, run=run)
 
 
-def parse(*argv: str) -> Namespace:
+def parse(*argv):
     return parse_arguments(argv, {"play": verb(), "doctor": verb()})
 
 
-def refusal(*argv: str) -> str:
+def refusal(*argv):
     with pytest.raises(UserError) as caught:
         parse(*argv)
     return str(caught.value)
 
 
-def test_help_lists_the_verbs_without_heavy_imports() -> None:
+def test_help_lists_the_verbs_without_heavy_imports():
     code = (
         "import sys; from sfvgen_plan.cli import main\n"
         "try: main(['--help'])\n"
@@ -53,58 +50,50 @@ def test_help_lists_the_verbs_without_heavy_imports() -> None:
 
 
 @pytest.mark.parametrize("name", cli.VERBS)
-def test_every_verb_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([name, "--help"])
     assert caught.value.code == 0
-    assert f"sfvgen-plan {name}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"sfvgen-plan {name}" in out
+    if name == "eval":
+        assert set(agent_names()) <= set(out.replace(",", " ").split())
 
 
-@pytest.mark.parametrize("argv", [["evall"], ["--quiet", "eval"], ["doctor", "--jsn"], ["doctor", "extra"]])
-def test_bad_arguments_are_one_line_and_exit_code_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(argv) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-
-
-def test_nearest_verb_and_option_are_named() -> None:
+def test_nearest_verb_and_option_are_named():
     assert "did you mean play?" in refusal("plya")
     assert "did you mean --episodes?" in refusal("play", "--task", "t", "--episode", "3")
     assert "did you mean --task?" in refusal("play", "--taks=t")
 
 
-def test_values_are_checked_by_the_parser() -> None:
+def test_values_are_checked_by_the_parser():
     assert "0 is too small" in refusal("play", "--task", "t", "--episodes", "0")
     assert "'x' is not a whole number" in refusal("play", "--task", "t", "--episodes", "x")
     assert "--task" in refusal("play")
 
 
-def test_overrides_stand_anywhere_among_the_options() -> None:
+def test_overrides_stand_anywhere_among_the_options():
     args = parse("play", "a=1", "--task", "t", "b.c=2", "--quiet", "d=3")
     assert (args.verb, args.task, args.quiet, args.json) == ("play", "t", True, False)
     assert args.overrides == ["a=1", "b.c=2", "d=3"]
 
 
-def run_verb(monkeypatch: pytest.MonkeyPatch, run: Callable[[Namespace], int]) -> int:
+def run_verb(monkeypatch, run):
     monkeypatch.setattr(cli, "VERBS", ("doctor",))
     monkeypatch.setattr("sfvgen_plan.cli.doctor.run", run)
     return cli.main(["doctor"])
 
 
-def test_user_errors_end_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(args: Namespace) -> int:
+def test_user_errors_end_in_one_line(monkeypatch, capsys):
+    def run(args):
         raise UserError("size=0 is too small;\n  use 16 or more")
 
     assert run_verb(monkeypatch, run) == 2
     assert capsys.readouterr().err == "error: size=0 is too small; use 16 or more\n"
 
 
-def test_what_the_system_does_not_let_be_written_ends_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(args: Namespace) -> int:
+def test_what_the_system_does_not_let_be_written_ends_in_one_line(monkeypatch, capsys):
+    def run(args):
         raise OSError(errno.ENOSPC, "No space left on device", "out/data.hdf5")
 
     assert run_verb(monkeypatch, run) == 2
@@ -112,7 +101,7 @@ def test_what_the_system_does_not_let_be_written_ends_in_one_line(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_run_finally_blocks(number: signal.Signals, code: int) -> None:
+def test_signals_run_finally_blocks(number, code):
     script = (
         "import sys, time\n"
         "from sfvgen_plan import cli\n"
@@ -137,7 +126,7 @@ def test_signals_run_finally_blocks(number: signal.Signals, code: int) -> None:
         assert "Traceback" not in p.stderr.read()
 
 
-def test_a_closed_pipe_is_no_traceback() -> None:
+def test_a_closed_pipe_is_no_traceback():
     command = f"{sys.executable} -m sfvgen_plan.cli --help | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in done.stderr

@@ -1,58 +1,45 @@
 """``sfvgen-plan play`` as a user starts and ends it."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading
 import urllib.request
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 from sfvgen_plan import cli
 
 needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+PLAY = ("play", "--no-browser")
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    assert cli.main(["play", "--no-browser", *options]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    line = captured.err.splitlines()[-1]
-    assert line.startswith("error: ")
-    return line
-
-
-def test_without_gradio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_gradio(monkeypatch, refused):
     monkeypatch.setattr("sfvgen_plan.errors.find_spec", lambda name: None)
-    assert "gradio is not installed; pip install '" in (line := refusal(capsys, "--task", "reach-v3"))
+    assert "gradio is not installed; pip install '" in (line := refused(*PLAY, "--task", "reach-v3"))
     assert line.endswith("[play]'")
 
 
 @needs_gradio
-def test_bad_input_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(tiny_checkpoint, refused):
     mine = ["--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
-    assert "did you mean reach-v3" in refusal(capsys, "--task", "reach-v4")
-    assert "'x' is not a whole number" in refusal(capsys, "--task", "reach-v3", "--port", "x")
-    assert "sampler_steps takes a whole number" in refusal(capsys, "--task", "reach-v3", "sampler_steps=few")
-    assert "task='push-v3' is not covered" in refusal(capsys, "--task", "push-v3", *mine)
-    assert "device='gpu'" in refusal(capsys, "--task", "reach-v3", "--device", "gpu")
+    assert "did you mean reach-v3" in refused(*PLAY, "--task", "reach-v4")
+    assert "'x' is not a whole number" in refused(*PLAY, "--task", "reach-v3", "--port", "x")
+    assert "sampler_steps takes a whole number" in refused(*PLAY, "--task", "reach-v3", "sampler_steps=few")
+    assert "task='push-v3' is not covered" in refused(*PLAY, "--task", "push-v3", *mine)
+    assert "device='gpu'" in refused(*PLAY, "--task", "reach-v3", "--device", "gpu")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        assert f"port={port} can't be used" in refusal(capsys, "--task", "reach-v3", *mine, "--port", port)
+        assert f"port={port} can't be used" in refused(*PLAY, "--task", "reach-v3", *mine, "--port", port)
 
 
 @needs_gradio
 @pytest.mark.filterwarnings("ignore::Warning:gradio")
-def test_the_page_is_served_until_ctrl_c(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_page_is_served_until_ctrl_c(tiny_checkpoint, monkeypatch, capsys):
     class Waiting(threading.Event):
         """What the verb waits for: it looks at the page, and then the user presses Ctrl-C."""
 
-        def wait(self, timeout: float | None = None) -> bool:
+        def wait(self, timeout=None):
             if timeout is not None or threading.current_thread() is not threading.main_thread():
                 return super().wait(timeout)
             told = json.loads(capsys.readouterr().out)

@@ -1,10 +1,6 @@
 """RLBench's tasks with a checkpoint of theirs, against the stand-in: the verbs that play and imagine."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import gymnasium as gym
 import imageio.v2 as imageio
@@ -22,14 +18,14 @@ pytestmark = pytest.mark.usefixtures("fake_rlbench")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(untrained_checkpoint: Callable[..., Path]) -> Path:
+def checkpoint(untrained_checkpoint):
     """For actions of seven numbers."""
     return untrained_checkpoint(
         {TASK: "reach target"}, camera="front+wrist", repeat=1, action_dim=7, readouts=list(ESTIMATE_NAMES)
     )
 
 
-def test_the_planner_plays_a_task(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_planner_plays_a_task(checkpoint, tmp_path, capsys):
     command = ["eval", "--task", TASK, "--agent", "default", "--checkpoint", str(checkpoint), "--device", "cpu"]
     rules = ["--episodes", "1", "--max-decisions", "2", "--lanes", "1", "--out", str(tmp_path / "run"), "--json"]
     small = ["agent.candidates=8", "agent.horizon=2"]
@@ -40,16 +36,14 @@ def test_the_planner_plays_a_task(checkpoint: Path, tmp_path: Path, capsys: pyte
     assert episode["denoiser_calls"] > 0
 
 
-def play(capsys: pytest.CaptureFixture[str], folder: Path, agent: str) -> dict:
+def play(capsys, folder, agent):
     options = ["--episodes", "1", "--max-decisions", "2", "--device", "cpu", "--out", str(folder / "run"), "--json"]
     assert cli.main(["eval", "--task", TASK, "--agent", agent, *options]) == 0
     (episode,) = json.loads(capsys.readouterr().out)["episodes"]
     return episode
 
 
-def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(tmp_path, capsys):
     for numbers in (7, 4):
         env = gym.Env()
         env.observation_space = gym.spaces.Box(0, 255, (256, 128, 3), np.uint8)
@@ -62,7 +56,7 @@ def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(
     assert "(4,)" in line and "(7,)" in line
 
 
-def test_what_an_expert_does_is_imagined(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_an_expert_does_is_imagined(checkpoint, tmp_path, capsys):
     video = tmp_path / "seen.mp4"
     options = ["--checkpoint", str(checkpoint), "--device", "cpu", "sampler_steps=1", "--json"]
     assert cli.main(["imagine", "--task", TASK, "--decisions", "3", "--out", str(video), *options]) == 0

@@ -10,7 +10,7 @@ from sfvgen_plan.envs.sawyer import SOURCE
 SETTINGS = {"camera": "corner4", "size": 20, "repeat": 5, "source": SOURCE.as_dict()}
 
 
-def _make_episode(seed: int, decisions: int = 6, task: str = "reach-v3", kind: str = "clean", size: int = 20):
+def _make_episode(seed, decisions=6, task="reach-v3", kind="clean", size=20):
     """(frames, staged episode) with random content."""
     random = np.random.default_rng(seed)
     frames = random.integers(0, 256, (decisions + 1, size, size, 3), dtype=np.uint8)

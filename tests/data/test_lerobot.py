@@ -1,12 +1,8 @@
 """LeRobot datasets of both layouts become the same episodes, and what is made of them can be trained on."""
 
-from __future__ import annotations
-
 import io
 import json
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -26,12 +22,12 @@ ENDS = np.cumsum(LENGTHS)
 TOP, WRIST = "observation.images.top", "observation.images.wrist"
 
 
-def grey(row: int) -> int:
+def grey(row):
     """Of the frame in that row of the dataset, far enough from its neighbours to survive compression."""
     return 40 + 8 * row
 
 
-def write_video(path: Path, rows: range) -> None:
+def write_video(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     lossless = {"pix_fmt_out": "yuv444p", "quality": None, "output_params": ["-crf", "1"], "macro_block_size": 1}
     writer = imageio_ffmpeg.write_frames(str(path), (48, 32), fps=FPS, **lossless)
@@ -41,13 +37,13 @@ def write_video(path: Path, rows: range) -> None:
     writer.close()
 
 
-def png(row: int) -> dict[str, Any]:
+def png(row):
     content = io.BytesIO()
     Image.fromarray(np.full((32, 48, 3), 255 - grey(row), np.uint8)).save(content, "png")
     return {"bytes": content.getvalue(), "path": f"frame-{row}.png"}
 
 
-def table(episode: int, rows: range) -> Any:
+def table(episode, rows):
     """Every number tells its row."""
     columns = {
         "action": [[float(row), -10.0 * row] for row in rows],
@@ -60,19 +56,19 @@ def table(episode: int, rows: range) -> Any:
     return pa.table(columns)
 
 
-def write_table(path: Path, *tables: Any) -> None:
+def write_table(path, *tables):
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, tables[0].schema) as writer:
         for part in tables:
             writer.write_table(part)
 
 
-def write_dataset(folder: Path, version: str) -> Path:
+def write_dataset(folder, version):
     """Four episodes of two tasks. v2.1 has a file for each; v3 has all numbers in one, frames in two."""
     bounds = [range(start, end) for start, end in pairwise([0, *ENDS.tolist()])]
     tables = [table(episode, rows) for episode, rows in enumerate(bounds)]
     shapes = {"action": (2,), "observation.state": (3,), "next.reward": (1,), "next.success": (1,)}
-    features: dict[str, Any] = {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
+    features = {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
     features |= {TOP: {"dtype": "video", "shape": (32, 48, 3)}, WRIST: {"dtype": "image", "shape": (32, 48, 3)}}
     info = {"codebase_version": version, "fps": FPS, "chunks_size": 1000, "splits": {"train": "0:4"}}
     info |= {"features": features}
@@ -100,12 +96,12 @@ def write_dataset(folder: Path, version: str) -> Path:
 
 
 @pytest.fixture(scope="module", params=["v2.1", "v3.0"])
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recorded(request, tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp(request.param) / "set", request.param)
 
 
 @pytest.mark.parametrize("camera", [None, "wrist"])
-def test_frames_and_numbers_of_a_row_belong_together(recorded: Path, tmp_path: Path, camera: str | None) -> None:
+def test_frames_and_numbers_of_a_row_belong_together(recorded, tmp_path, camera):
     assert convert(recorded, tmp_path / "set", camera=camera, size=16) == 4
     episodes = load_episodes(tmp_path / "set")
     assert episodes.tasks == ["lerobot/lift the cube", "lerobot/open a drawer"]
@@ -126,7 +122,7 @@ def test_frames_and_numbers_of_a_row_belong_together(recorded: Path, tmp_path: P
     assert episodes.reward.tolist() == added  # what was earned in a last row counts for the decision before
 
 
-def test_a_decision_can_last_several_rows(recorded: Path, tmp_path: Path) -> None:
+def test_a_decision_can_last_several_rows(recorded, tmp_path):
     assert convert(recorded, tmp_path / "set", ["open a drawer"], size=16, repeat=3) == 1  # the other is too short
     episodes = load_episodes(tmp_path / "set")
     assert (episodes.tasks, episodes.repeat, episodes.lengths.tolist()) == (["lerobot/open a drawer"], 3, [2])
@@ -138,9 +134,7 @@ def test_a_decision_can_last_several_rows(recorded: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("recorded", ["v3.0"], indirect=True)
-def test_what_was_collected_can_be_trained_on_and_imagined(
-    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_collected_can_be_trained_on_and_imagined(recorded, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["collect", "--from", f"lerobot:{recorded}", "--out", "set", "--size", "32", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -165,12 +159,12 @@ def test_what_was_collected_can_be_trained_on_and_imagined(
         ({"size": 0}, "size=0"),
     ],
 )
-def test_what_there_is_not_is_named(recorded: Path, tmp_path: Path, arguments: dict, message: str) -> None:
+def test_what_there_is_not_is_named(recorded, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         convert(recorded, tmp_path / "set", **arguments)
 
 
-def test_damaged_datasets_are_named_and_leave_nothing(tmp_path: Path) -> None:
+def test_damaged_datasets_are_named_and_leave_nothing(tmp_path):
     folder, out = write_dataset(tmp_path / "v2", "v2.1"), tmp_path / "set"
     video = folder / f"videos/chunk-000/{TOP}/episode_000002.mp4"
     whole = video.read_bytes()

@@ -1,9 +1,6 @@
 """Recorded RLBench episodes become the same arrays, and the same datasets, as collected ones."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import minari
 import numpy as np
@@ -18,7 +15,7 @@ from sfvgen_plan.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recordings")
     write_recording(folder, "close_box", 0, difference=0.5)
     write_recording(folder, "take_lid_off_saucepan", 1, difference=0.5, cameras=("front", "wrist"))
@@ -26,13 +23,13 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def converted(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def converted(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("sets") / "set"
     assert convert([recordings], out, camera="front") == 6
     return out
 
 
-def test_the_training_split_is_a_dataset_that_minari_reads(converted: Path):
+def test_the_training_split_is_a_dataset_that_minari_reads(converted):
     episodes = load_episodes(converted)
     assert episodes.tasks == ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
     assert episodes.instructions == ["close box", "take lid off saucepan"]
@@ -50,7 +47,7 @@ def test_the_training_split_is_a_dataset_that_minari_reads(converted: Path):
     assert first.observations["state"].shape == (4, STATE_SIZE)
 
 
-def test_frames_and_numbers_of_a_moment_belong_together(converted: Path):
+def test_frames_and_numbers_of_a_moment_belong_together(converted):
     episodes = load_episodes(converted)
     places = np.rint(episodes.state[:, 8]).astype(int)  # the first joint tells the row of the file
     tasks = np.repeat(episodes.task, episodes.lengths + 1)
@@ -68,7 +65,7 @@ def test_frames_and_numbers_of_a_moment_belong_together(converted: Path):
     assert np.flatnonzero(episodes.success).tolist() == [2, 12]
 
 
-def test_pictures_of_both_cameras_lie_one_above_the_other(recordings: Path, tmp_path: Path):
+def test_pictures_of_both_cameras_lie_one_above_the_other(recordings, tmp_path):
     assert convert([recordings], tmp_path / "set") == 6
     episodes = load_episodes(tmp_path / "set")
     assert episodes.camera == "front+wrist"
@@ -79,7 +76,7 @@ def test_pictures_of_both_cameras_lie_one_above_the_other(recordings: Path, tmp_
     assert not wrist[task == 0].any()  # which nobody filmed
 
 
-def test_recordings_of_several_folders_are_one_dataset(recordings: Path, tmp_path: Path):
+def test_recordings_of_several_folders_are_one_dataset(recordings, tmp_path):
     more = tmp_path / "more"
     more.mkdir()
     write_recording(more, "close_box", 0)
@@ -89,7 +86,7 @@ def test_recordings_of_several_folders_are_one_dataset(recordings: Path, tmp_pat
     assert episodes.lengths.tolist() == [3, 5, 2, 3, 5, 2, 3, 5, 2]
 
 
-def test_advice_that_is_no_solution_is_left_out(tmp_path: Path):
+def test_advice_that_is_no_solution_is_left_out(tmp_path):
     """Of episodes of 3, 5, 2 and 4 decisions, whose things move in the second, third, never and at once."""
     places = np.concatenate([[0, 0, 1, 1], [0, 0, 0, 1, 1, 0], [0, 0, 0], [0, 1, 1, 1, 1]])
     write_recording(
@@ -116,12 +113,12 @@ def test_advice_that_is_no_solution_is_left_out(tmp_path: Path):
         ({"camera": "wrist"}, "was not recorded for close_box; it has front"),
     ],
 )
-def test_what_there_is_not_is_named(recordings: Path, tmp_path: Path, arguments: dict, message: str):
+def test_what_there_is_not_is_named(recordings, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         convert([recordings], tmp_path / "set", **arguments)
 
 
-def test_damaged_files_are_named_and_leave_nothing(recordings: Path, tmp_path: Path):
+def test_damaged_files_are_named_and_leave_nothing(recordings, tmp_path):
     out = tmp_path / "sets" / "set"
     for file in recordings.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: -2000 if file.name == "close_box_front.mp4" else None])
@@ -135,7 +132,7 @@ def test_damaged_files_are_named_and_leave_nothing(recordings: Path, tmp_path: P
     assert not out.exists()
 
 
-def test_collect_converts_and_refuses_to_overwrite(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_collect_converts_and_refuses_to_overwrite(recordings, tmp_path, capsys):
     from sfvgen_plan.cli import main
 
     out = tmp_path / "set"

@@ -1,30 +1,23 @@
 """Small checkpoints whose every weight counts, one for each kind of memory."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint, save_checkpoint
 
 SIZES = ("dim", "depth", "heads", "window", "conditioning", "squeezed")
 
 
 @pytest.fixture(scope="session")
-def checkpoint_with(
-    small_checkpoint: Path, make_pipeline: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Checkpoint]:
+def checkpoint_with(small_checkpoint, make_pipeline, tmp_path_factory):
     """Function that gives a loaded checkpoint with memory layers of a kind: "lora", "recall" or "none"."""
     small = load_checkpoint(small_checkpoint)
     sizes = {name: small.pipeline.transformer.config[name] for name in SIZES}
 
     @cache
-    def of(kind: str) -> Checkpoint:
+    def of(kind):
         memory = {} if kind == "none" else {"memory": kind, "memory_blocks": [1], "memory_rank": 8}
         pipeline = make_pipeline(transformer={**sizes, **memory})
         for parameter in pipeline.transformer.parameters():
@@ -38,12 +31,12 @@ def checkpoint_with(
 
 
 @pytest.fixture(scope="session")
-def checkpoint(checkpoint_with: Callable[[str], Checkpoint]) -> Checkpoint:
+def checkpoint(checkpoint_with):
     """Without memory layers."""
     return checkpoint_with("none")
 
 
 @pytest.fixture(scope="session")
-def remembering(checkpoint_with: Callable[[str], Checkpoint]) -> Checkpoint:
+def remembering(checkpoint_with):
     """With a Temp-LoRA."""
     return checkpoint_with("lora")

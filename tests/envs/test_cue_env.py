@@ -17,13 +17,13 @@ def env():
     return MemoryCueEnv(pixels=False)
 
 
-def pixels_of(frame: np.ndarray, colour: str) -> int:
+def pixels_of(frame, colour):
     """How many pixels have the hue."""
     seen, wanted = frame / np.maximum(frame.sum(-1, keepdims=True), 1), np.array(COLOURS[colour])
     return int((np.abs(seen - wanted / wanted.sum()).max(-1) < 0.09).sum())
 
 
-def play(env: MemoryCueEnv, seed: int, block: int | None) -> dict:
+def play(env, seed, block):
     """The expert's episode, but in the end the hand goes to the block with this number, 0 being the right one; to none
     with None. The last ``info``."""
     expert, truncated = MemoryExpert(), False

@@ -1,10 +1,7 @@
 """Simulator families: whose task a name is, and what a family says of itself."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -25,13 +22,13 @@ from sfvgen_plan.errors import UserError
         ("rlbench/open_drawer", "rlbench", "rlbench/open_drawer"),
     ],
 )
-def test_a_name_says_where_its_task_is_played(task: str, name: str, full: str) -> None:
+def test_a_name_says_where_its_task_is_played(task, name, full):
     assert family_of(task) is family(name)
     assert canonical(task) == full
 
 
 @pytest.mark.parametrize("task", ["open_drawer", "memory/open_drawer", "rlbench/reach-v3", "nowhere/reach-v3", None, 3])
-def test_tasks_of_no_simulator_are_refused(task: str) -> None:
+def test_tasks_of_no_simulator_are_refused(task):
     with pytest.raises(UserError, match="is unknown"):
         family_of(task)
 
@@ -48,14 +45,14 @@ def test_tasks_of_no_simulator_are_refused(task: str) -> None:
         ("metaworld/reech-v3", "reach-v3,"),
     ],
 )
-def test_the_names_that_are_meant_are_said_in_full(name: str, meant: str) -> None:
+def test_the_names_that_are_meant_are_said_in_full(name, meant):
     with pytest.raises(UserError) as caught:
         canonical(name)
     assert f"task={name!r} is unknown; did you mean {meant}" in str(caught.value)
     assert all(task in task_names() for task in str(caught.value).partition("mean ")[2].rstrip("?").split(", "))
 
 
-def test_every_full_name_is_its_own_and_has_an_instruction() -> None:
+def test_every_full_name_is_its_own_and_has_an_instruction():
     names = task_names()
     assert len(names) == len(set(names)) == 168
     assert all(canonical(name) == name for name in names)
@@ -63,7 +60,7 @@ def test_every_full_name_is_its_own_and_has_an_instruction() -> None:
     assert len(set(METAWORLD.values())) == len(METAWORLD)
 
 
-def test_protocols_play_tasks_that_there_are_with_their_simulators_environment() -> None:
+def test_protocols_play_tasks_that_there_are_with_their_simulators_environment():
     for name in protocol_names():
         protocol = load_protocol(name)
         assert all(canonical(task) == task for task in protocol.tasks)
@@ -71,14 +68,14 @@ def test_protocols_play_tasks_that_there_are_with_their_simulators_environment()
 
 
 @pytest.mark.parametrize("item", families(), ids=lambda item: item.name)
-def test_whatever_a_family_names_is_there(item: registry.Family) -> None:
+def test_whatever_a_family_names_is_there(item):
     for entry in (item.expert, item.play, item.true_simulator, item.examine):
         assert not entry or callable(resolve(entry))
     assert set(item.unplayed) <= set(item.tasks)
     assert len(item.source.readouts) == len(set(item.source.readouts))
 
 
-def test_names_need_no_simulator() -> None:
+def test_names_need_no_simulator():
     code = (
         "import sys, sfvgen_plan.envs.family as f; f.task_names(); "
         "sys.exit(bool({'mujoco', 'metaworld', 'torch'} & set(sys.modules)))"
@@ -86,9 +83,7 @@ def test_names_need_no_simulator() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_modules_that_the_environment_names_bring_their_families(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_modules_that_the_environment_names_bring_their_families(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_registered", {})
     built_in = [item.name for item in families()]
     (tmp_path / "pebbles.py").write_text(

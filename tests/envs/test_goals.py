@@ -1,10 +1,5 @@
 """Goals of our own in Metaworld's scenes."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -23,18 +18,18 @@ POINT = np.array([-0.2, 0.5, 0.3])
 
 
 @pytest.fixture(scope="module")
-def env() -> Iterator[GoalEnv]:
+def env():
     env = GoalEnv("goals/point", size=8, pixels=False)
     yield env
     env.close()
 
 
-def towards(env: GoalEnv) -> np.ndarray:
+def towards(env):
     """The action that takes the hand to the point."""
     return np.append(np.clip(10 * (POINT - env.state[:3]), -1, 1), 0.0)
 
 
-def test_a_goal_is_met_once_it_was_held_and_moments_remember_for_how_long(env: GoalEnv) -> None:
+def test_a_goal_is_met_once_it_was_held_and_moments_remember_for_how_long(env):
     env.reset(seed=1)
     rewards, inside, solved = [], [], []
     for _ in range(20):
@@ -56,7 +51,7 @@ def test_a_goal_is_met_once_it_was_held_and_moments_remember_for_how_long(env: G
 
 
 @pytest.mark.parametrize("task", GOALS)
-def test_planners_prefer_what_comes_near_to_the_goal(task: str) -> None:
+def test_planners_prefer_what_comes_near_to_the_goal(task):
     goal = GOALS[task]
     near = torch.zeros(1, 2, 10)
     for name, value in goal.wanted.items():
@@ -70,7 +65,7 @@ def test_planners_prefer_what_comes_near_to_the_goal(task: str) -> None:
     )
 
 
-def test_a_checkpoint_that_knows_the_scene_plays_the_goal(small_checkpoint: Path) -> None:
+def test_a_checkpoint_that_knows_the_scene_plays_the_goal(small_checkpoint):
     protocol = load_protocol("own-goals")
     assert protocol.tasks == tuple(GOALS) and scene_of("goals/point") == "reach-v3" == scene_of("reach-v3")
     agent = make_agent("default", small_checkpoint, settings={"candidates": 4, "horizon": 2})

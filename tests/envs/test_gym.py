@@ -1,10 +1,7 @@
 """Any environment of Gymnasium as a task: spaces, frames, steps that are held, ends, and what is refused."""
 
-from __future__ import annotations
-
 import copy
 from importlib.util import find_spec
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,12 +18,12 @@ BOX2D = pytest.mark.skipif(find_spec("Box2D") is None, reason="needs pip install
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+def here(monkeypatch, request):
     """Modules in the current folder are found."""
     monkeypatch.chdir(request.config.rootpath / "tests")
 
 
-def made(task: str, **arguments: Any) -> Any:
+def made(task, **arguments):
     return family_of(task).make(task, **arguments).unwrapped
 
 
@@ -41,7 +38,7 @@ def made(task: str, **arguments: Any) -> Any:
         (gym.spaces.Box(-1, 1, (4,), np.float32), [[0.1, -0.2, 1, 0]], [[0.1, -0.2, 1, 0]]),
     ],
 )
-def test_actions_are_vectors_inside_and_what_the_environment_takes_outside(space, actions, vectors) -> None:
+def test_actions_are_vectors_inside_and_what_the_environment_takes_outside(space, actions, vectors):
     kind = Actions(space)
     inside = kind.inside(actions)
     assert (inside.dtype, inside.shape, kind.dim) == (np.float32, np.shape(vectors), len(vectors[0]))
@@ -51,7 +48,7 @@ def test_actions_are_vectors_inside_and_what_the_environment_takes_outside(space
     assert Actions.of(None if kind.plain else kind.stored(), kind.dim) == kind
 
 
-def test_of_any_vector_the_largest_number_is_played() -> None:
+def test_of_any_vector_the_largest_number_is_played():
     kind = Actions(gym.spaces.Discrete(3))
     assert kind.outside(np.array([[-0.3, -0.1, -0.2], [0, 0, 1]])).tolist() == [1, 2]
     assert kind.played(np.array([0.1, 0.9, 0.8])).tolist() == [0, 1, 0]
@@ -69,7 +66,7 @@ def test_of_any_vector_the_largest_number_is_played() -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # of the environments themselves
-def test_an_environment_is_a_task_with_its_own_actions(task: str, space: gym.Space[Any]) -> None:
+def test_an_environment_is_a_task_with_its_own_actions(task, space):
     family = family_of(task)
     assert (
         canonical(task) == family.name == task and Actions.of(family.source.actions, family.action_dim).space == space
@@ -91,7 +88,7 @@ def test_an_environment_is_a_task_with_its_own_actions(task: str, space: gym.Spa
     env.close()
 
 
-def test_a_decision_is_held_and_its_rewards_are_summed_up_to_the_end() -> None:
+def test_a_decision_is_held_and_its_rewards_are_summed_up_to_the_end():
     env = made("gym:dot_env:Dot-v0", size=16, repeat=4)
     env.reset(seed=0)
     env.own.unwrapped.place = 10.0
@@ -103,7 +100,7 @@ def test_a_decision_is_held_and_its_rewards_are_summed_up_to_the_end() -> None:
     assert (reward, terminated) == (-2.0, True)
 
 
-def test_episodes_are_cut_off_by_either_limit() -> None:
+def test_episodes_are_cut_off_by_either_limit():
     for arguments, length in (({"max_decisions": 2}, 2), ({"repeat": 5}, 3)):
         env = made("gym:dot_env:Dot-v0", pixels=False, **arguments)
         env.reset(seed=0)
@@ -111,7 +108,7 @@ def test_episodes_are_cut_off_by_either_limit() -> None:
         assert ends == [False] * (length - 1) + [True]
 
 
-def test_scenes_without_a_seed_are_none_of_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenes_without_a_seed_are_none_of_evaluation(monkeypatch):
     env, seeds = made("gym:dot_env:Dot-v0", pixels=False), []
     monkeypatch.setattr(env.own, "reset", lambda seed, options: seeds.append(seed) or (np.zeros(2), {}))
     for seed in (3, None, None):
@@ -119,7 +116,7 @@ def test_scenes_without_a_seed_are_none_of_evaluation(monkeypatch: pytest.Monkey
     assert seeds[0] == 3 and min(seeds[1:]) >= FIRST_TRAINING_SEED
 
 
-def test_a_camera_of_mujoco_shows_something_else() -> None:
+def test_a_camera_of_mujoco_shows_something_else():
     pictures = []
     for camera in ("default", "track"):
         env = made("gym:HalfCheetah-v5", size=32, camera=camera)
@@ -137,14 +134,14 @@ def test_a_camera_of_mujoco_shows_something_else() -> None:
         ("gym:dot_env:Dot-v0", {"repeat": 0}, "repeat=0"),
     ],
 )
-def test_what_cannot_be_made_is_said_in_one_line(task: str, arguments: dict, said: str) -> None:
+def test_what_cannot_be_made_is_said_in_one_line(task, arguments, said):
     with pytest.raises(UserError, match=said) as caught:
         made(task, **arguments)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("action", [-1, 3, 0.5, np.nan, "left", [0, 1]])
-def test_actions_that_are_none_are_refused(action: Any) -> None:
+def test_actions_that_are_none_are_refused(action):
     env = made("gym:dot_env:Dot-v0", pixels=False)
     with pytest.raises(gym.error.ResetNeeded):
         env.step(0)
@@ -153,12 +150,12 @@ def test_actions_that_are_none_are_refused(action: Any) -> None:
         env.step(action)
 
 
-def test_copies_are_refused() -> None:
+def test_copies_are_refused():
     with pytest.raises(UserError, match="can't be copied"):
         copy.deepcopy(made("gym:dot_env:Dot-v0", pixels=False))
 
 
-def test_spaces_that_are_no_actions_are_refused() -> None:
+def test_spaces_that_are_no_actions_are_refused():
     for space in (
         gym.spaces.MultiDiscrete([2, 2]),
         gym.spaces.Box(-np.inf, np.inf, (2,)),

@@ -1,15 +1,10 @@
 """The game, and what its page is told."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import Checkpoint
 
 pytest.importorskip("gradio")
 from sfvgen_plan.envs.controls import CLOSED, OPEN, directions
@@ -19,13 +14,13 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture
-def game(checkpoint: Checkpoint) -> Iterator[Session]:
+def game(checkpoint):
     session = Session("reach-v3", checkpoint)
     yield session
     session.close()
 
 
-def test_both_worlds_begin_with_the_same_frame_and_move(game: Session) -> None:
+def test_both_worlds_begin_with_the_same_frame_and_move(game):
     start = game.moment
     assert start.real.shape == start.imagined.shape == (32, 32, 3)
     moved = game.move("right")
@@ -37,7 +32,7 @@ def test_both_worlds_begin_with_the_same_frame_and_move(game: Session) -> None:
     assert text.startswith("decision 1 · reward real ") and text.endswith("dB PSNR to the real frame")
 
 
-def test_the_hand_goes_where_the_picture_shows_and_the_gripper_stays_as_it_is(game: Session) -> None:
+def test_the_hand_goes_where_the_picture_shows_and_the_gripper_stays_as_it_is(game):
     right, away = directions(game.real)
     assert right @ away == pytest.approx(0.0)
     assert game.move("left").action[:2] @ right < 0
@@ -47,7 +42,7 @@ def test_the_hand_goes_where_the_picture_shows_and_the_gripper_stays_as_it_is(ga
     assert game.move("down").action[3] == CLOSED
 
 
-def test_what_was_taken_back_comes_out_the_same_again(game: Session) -> None:
+def test_what_was_taken_back_comes_out_the_same_again(game):
     for name in ("right", "up"):
         game.move(name)
     before = game.moment
@@ -63,7 +58,7 @@ def test_what_was_taken_back_comes_out_the_same_again(game: Session) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::Warning:gradio")
-def test_every_button_of_the_page_moves_the_game(checkpoint: Checkpoint) -> None:
+def test_every_button_of_the_page_moves_the_game(checkpoint):
     player = Player(lambda: Session("reach-v3", checkpoint))
     loaded, *pressed, _ = build(player).fns.values()
     controls = player.session.controls
@@ -76,6 +71,6 @@ def test_every_button_of_the_page_moves_the_game(checkpoint: Checkpoint) -> None
     player.close()
 
 
-def test_tasks_that_the_checkpoint_lacks_are_refused(checkpoint: Checkpoint) -> None:
+def test_tasks_that_the_checkpoint_lacks_are_refused(checkpoint):
     with pytest.raises(UserError, match="drawer-open-v3"):
         Session("drawer-open-v3", checkpoint)

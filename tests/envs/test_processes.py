@@ -1,12 +1,9 @@
 """Gymnasium's vector environments of processes: the same episodes as side by side, and no child that hangs."""
 
-from __future__ import annotations
-
 import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -26,19 +23,19 @@ TASKS = {
 
 
 @pytest.fixture
-def settings(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, fake_rlbench: Any) -> dict[str, Any]:
+def settings(small_checkpoint, monkeypatch, fake_rlbench):
     """By id, what makes an environment small. Those that draw with OpenGL are not drawn in forked processes."""
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1]))
     real = {"size": 16, "pixels": False, "max_decisions": 3}
     return {**dict.fromkeys(TASKS, real), "sfvgen/Imagined-v0": {"checkpoint": small_checkpoint, "max_decisions": 3}}
 
 
-def test_all_that_are_registered_are_here() -> None:
+def test_all_that_are_registered_are_here():
     assert set(TASKS) == {name for name in gym.registry if name.startswith("sfvgen/")}
 
 
 @pytest.mark.parametrize("env_id", TASKS)
-def test_processes_play_the_same_episodes_as_one(env_id: str, settings: dict[str, Any]) -> None:
+def test_processes_play_the_same_episodes_as_one(env_id, settings):
     played = []
     for mode in ("sync", "async"):
         envs = gym.make_vec(env_id, 2, task=TASKS[env_id], vectorization_mode=mode, **settings[env_id])
@@ -56,15 +53,15 @@ def test_processes_play_the_same_episodes_as_one(env_id: str, settings: dict[str
             np.testing.assert_array_equal(side[-1][name], apart[-1][name])
 
 
-def test_a_forked_child_imagines_although_the_threads_of_its_parent_are_gone(settings: dict[str, Any]) -> None:
+def test_a_forked_child_imagines_although_the_threads_of_its_parent_are_gone(settings):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
 
-    def first() -> np.ndarray:
+    def first():
         env = gym.make("sfvgen/Imagined-v0", task="reach-v3", **settings["sfvgen/Imagined-v0"])
         return env.reset(seed=7)[0].astype(int)
 
-    def same() -> None:
+    def same():
         assert np.abs(first() - frame).max() <= 1
 
     frame, child = first(), multiprocessing.get_context("fork").Process(target=same)
@@ -77,7 +74,7 @@ def test_a_forked_child_imagines_although_the_threads_of_its_parent_are_gone(set
         torch.set_num_threads(threads)
 
 
-def test_a_forked_child_draws_or_says_how_it_would() -> None:
+def test_a_forked_child_draws_or_says_how_it_would():
     code = """
 import gymnasium as gym, sfvgen_plan.envs
 if __name__ == "__main__":

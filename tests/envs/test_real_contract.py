@@ -1,12 +1,9 @@
 """What other libraries expect of every real environment."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -30,7 +27,7 @@ EXACT = [(env_id, task) for env_id, task in EVERY if "RLBench" not in env_id]
 pytestmark = pytest.mark.usefixtures("fake_rlbench")
 
 
-def structure(value: Any) -> Any:
+def structure(value):
     """Keys, types and shapes; of texts the type alone."""
     if isinstance(value, dict):
         return {key: structure(part) for key, part in value.items()}
@@ -38,7 +35,7 @@ def structure(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("env_id", "task"), EVERY)
-def test_info_has_one_structure_after_reset_and_step_in_every_scene(env_id: str, task: str) -> None:
+def test_info_has_one_structure_after_reset_and_step_in_every_scene(env_id, task):
     env = gym.make(env_id, task=task, size=16)
     infos = [env.reset(seed=seed)[1] for seed in range(6)]
     infos += [env.step(env.action_space.sample())[4] for _ in range(2)]
@@ -50,7 +47,7 @@ def test_info_has_one_structure_after_reset_and_step_in_every_scene(env_id: str,
 
 
 @pytest.mark.parametrize(("env_id", "task"), EVERY)
-def test_gymnasiums_checker_has_nothing_to_complain_about(env_id: str, task: str) -> None:
+def test_gymnasiums_checker_has_nothing_to_complain_about(env_id, task):
     env = gym.make(env_id, task=task, size=24)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -62,7 +59,7 @@ def test_gymnasiums_checker_has_nothing_to_complain_about(env_id: str, task: str
 
 
 @pytest.mark.parametrize(("env_id", "task"), EVERY)
-def test_a_seed_decides_the_episode_whatever_came_before(env_id: str, task: str) -> None:
+def test_a_seed_decides_the_episode_whatever_came_before(env_id, task):
     env = gym.make(env_id, task=task, size=16)
     frame, info = env.reset(seed=5)
     others = [env.reset(seed=seed)[0] for seed in (6, 7)]
@@ -79,7 +76,7 @@ def test_a_seed_decides_the_episode_whatever_came_before(env_id: str, task: str)
 
 
 @pytest.mark.parametrize(("env_id", "task"), EVERY)
-def test_bad_actions_are_refused_and_others_clipped(env_id: str, task: str) -> None:
+def test_bad_actions_are_refused_and_others_clipped(env_id, task):
     env = gym.make(env_id, task=task, size=16, pixels=False)
     frame, info = env.reset(seed=0)
     assert not frame.any()
@@ -102,14 +99,14 @@ def test_bad_actions_are_refused_and_others_clipped(env_id: str, task: str) -> N
     "arguments", [{"size": 0}, {"repeat": 0}, {"max_decisions": 0}, {"camera": "no"}, {"size": 2.5}]
 )
 @pytest.mark.parametrize(("env_id", "task"), EVERY)
-def test_bad_arguments_are_refused(env_id: str, task: str, arguments: dict) -> None:
+def test_bad_arguments_are_refused(env_id, task, arguments):
     (name,) = arguments
     with pytest.raises(UserError, match=f"{name}="):
         gym.make(env_id, task=task, **arguments)
 
 
 @pytest.mark.parametrize(("env_id", "task"), EXACT)
-def test_snapshots_bring_the_moment_back_in_another_environment(env_id: str, task: str) -> None:
+def test_snapshots_bring_the_moment_back_in_another_environment(env_id, task):
     first, other = (gym.make(env_id, task=task, size=16).unwrapped for _ in range(2))
     frame, _ = first.reset(seed=1)
     start = first.snapshot()
@@ -118,7 +115,7 @@ def test_snapshots_bring_the_moment_back_in_another_environment(env_id: str, tas
         first.step(action)
     snapshot = pickle.loads(pickle.dumps(first.snapshot()))
 
-    def future(env: Any) -> list[Any]:
+    def future(env):
         steps = [env.step(action) for action in actions[4:]]
         return [(seen.tobytes(), reward, info["state"].tolist()) for seen, reward, *_, info in steps]
 
@@ -137,7 +134,7 @@ def test_snapshots_bring_the_moment_back_in_another_environment(env_id: str, tas
 
 
 @pytest.mark.parametrize(("env_id", "task"), EVERY)
-def test_they_stand_side_by_side_and_are_cut_off_where_gymnasium_is_told(env_id: str, task: str) -> None:
+def test_they_stand_side_by_side_and_are_cut_off_where_gymnasium_is_told(env_id, task):
     envs = gym.make_vec(env_id, 2, task=task, size=16, max_episode_steps=2)
     _, info = envs.reset(seed=[0, 3])
     assert info["state"].shape[0] == 2
@@ -149,7 +146,7 @@ def test_they_stand_side_by_side_and_are_cut_off_where_gymnasium_is_told(env_id:
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 @pytest.mark.parametrize("pixels", [True, False])
 @pytest.mark.parametrize(("env_id", "task"), EXACT)
-def test_a_copy_goes_on_exactly_like_the_original(env_id: str, task: str, pixels: bool, copied: Any) -> None:
+def test_a_copy_goes_on_exactly_like_the_original(env_id, task, pixels, copied):
     env = gym.make(env_id, task=task, size=16, pixels=pixels)
     fresh = copied(env)
     np.testing.assert_array_equal(env.reset(seed=4)[0], fresh.reset(seed=4)[0])
@@ -168,7 +165,7 @@ def test_a_copy_goes_on_exactly_like_the_original(env_id: str, task: str, pixels
 
 
 @pytest.mark.parametrize("task", TASKS["sfvgen/RLBench-v0"])
-def test_a_simulator_in_another_process_is_not_copied(task: str) -> None:
+def test_a_simulator_in_another_process_is_not_copied(task):
     env = gym.make("sfvgen/RLBench-v0", task=task, size=16)
     for copied in (copy.deepcopy, copy.copy, pickle.dumps):
         with pytest.raises(UserError, match=f"task={task!r}.*can't be copied.*make another environment"):

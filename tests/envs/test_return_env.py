@@ -18,7 +18,7 @@ def env():
     return MemoryReturnEnv(pixels=False)
 
 
-def layouts(count: int = 40):
+def layouts(count=40):
     return [draw_layout(np.random.default_rng(seed), WORKSPACE) for seed in range(count)]
 
 

@@ -26,7 +26,7 @@ def seeing():
     env.close()
 
 
-def layouts(env, count: int = 30):
+def layouts(env, count=30):
     return [draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * env.repeat) for seed in range(count)]
 
 

@@ -1,7 +1,5 @@
 """The controller, against poses that are known analytically."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +12,7 @@ LENGTH = 0.3
 LIMIT = 2.8
 
 
-def arm_chain(reference: np.ndarray | None = None) -> SerialChain:
+def arm_chain(reference=None):
     """Seven joints of an upright arm, alternately about z and y, ``LENGTH`` apart; read off at ``reference``."""
     chain = SerialChain(
         axes=np.array([[0.0, 0.0, 1.0] if j % 2 == 0 else [0.0, 1.0, 0.0] for j in range(7)]),
@@ -32,31 +30,31 @@ def arm_chain(reference: np.ndarray | None = None) -> SerialChain:
 class StillArm:
     """The part of a PyRep arm that is read; joints go where they are sent, ``speed`` radians per step."""
 
-    def __init__(self, chain: SerialChain, joints: np.ndarray, speed: float = 0.1) -> None:
+    def __init__(self, chain, joints, speed=0.1):
         self.chain, self.now, self.goal, self.speed = chain, np.array(joints, float), np.array(joints, float), speed
 
     @property
-    def joints(self) -> list[SimpleNamespace]:
+    def joints(self):
         return [SimpleNamespace(get_matrix=lambda j=j: self._joint(j)) for j in range(7)]
 
-    def get_joint_intervals(self) -> tuple[list[bool], list[list[float]]]:
+    def get_joint_intervals(self):
         return [False] * 7, [[low, high - low] for low, high in zip(self.chain.lower, self.chain.upper, strict=True)]
 
-    def get_joint_positions(self) -> list[float]:
+    def get_joint_positions(self):
         return self.now.tolist()
 
-    def set_joint_target_positions(self, joints: np.ndarray) -> None:
+    def set_joint_target_positions(self, joints):
         self.goal = np.array(joints)
 
-    def get_tip(self) -> SimpleNamespace:
+    def get_tip(self):
         matrix = self.chain.forward(self.now)[0]
         pose = np.concatenate([matrix[:3, 3], Rotation.from_matrix(matrix[:3, :3]).as_quat()])
         return SimpleNamespace(get_matrix=lambda: matrix, get_pose=lambda: pose)
 
-    def step(self) -> None:
+    def step(self):
         self.now += np.clip(self.goal - self.now, -self.speed, self.speed)
 
-    def _joint(self, j: int) -> np.ndarray:
+    def _joint(self, j):
         """Pose of a frame whose z axis is joint ``j``: moved only by the joints before it."""
         before = np.where(np.arange(7) < j, self.now, 0.0)
         shape = self.chain
@@ -67,11 +65,11 @@ class StillArm:
         return moved @ frame
 
 
-def scene_of(arm: StillArm) -> SimpleNamespace:
+def scene_of(arm):
     return SimpleNamespace(robot=SimpleNamespace(arm=arm), step=arm.step)
 
 
-def some_joints(seed: int) -> np.ndarray:
+def some_joints(seed):
     return np.random.default_rng(seed).uniform(-1.5, 1.5, 7)
 
 
@@ -86,7 +84,7 @@ def test_the_jacobian_is_the_derivative_of_the_pose():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_near_pose_is_reached_with_tenths_of_millimetres(seed: int):
+def test_a_near_pose_is_reached_with_tenths_of_millimetres(seed):
     chain, start = arm_chain(), some_joints(seed)
     goal = chain.forward(start + np.random.default_rng(seed).uniform(-0.1, 0.1, 7))[0]
     solution = chain.solve(start, goal)

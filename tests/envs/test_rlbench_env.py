@@ -1,14 +1,11 @@
 """RLBench behind the common interface, played against the stand-in."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +22,13 @@ STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
 
 @pytest.fixture
-def reach() -> Iterator[RLBenchEnv]:
+def reach():
     env = RLBenchEnv("reach_target", size=64)
     yield env
     env.close()
 
 
-def gone(pid: int) -> bool:
+def gone(pid):
     """Whether the process has ended; waits a moment for it."""
     for _ in range(300):
         try:
@@ -44,12 +41,12 @@ def gone(pid: int) -> bool:
     return False
 
 
-def faulty(fake_rlbench: pytest.MonkeyPatch, faults: str, **settings: float) -> RLBenchEnv:
+def faulty(fake_rlbench, faults, **settings):
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", faults)
     return RLBenchEnv("reach_target", size=64, worker=WorkerSettings(**settings))
 
 
-def test_the_same_seed_gives_the_same_scene_and_variation(reach: RLBenchEnv):
+def test_the_same_seed_gives_the_same_scene_and_variation(reach):
     frame, info = reach.reset(seed=3)
     reach.step(STILL)
     other, other_info = reach.reset(seed=4)
@@ -76,14 +73,14 @@ def test_a_task_that_needs_a_fresh_simulator_gets_one():
     env.close()
 
 
-def test_the_default_action_moves_the_tip_five_centimetres(reach: RLBenchEnv):
+def test_the_default_action_moves_the_tip_five_centimetres(reach):
     _, info = reach.reset(seed=0)
     before = info["estimates"][:3]
     _, _, _, _, info = reach.step(np.array([-1, 0.5, -1, 0, 0, 0, 1]))
     np.testing.assert_allclose(info["estimates"][:3] - before, [-0.05, 0.025, -0.05], atol=0.005)
 
 
-def test_the_rotation_vector_turns_the_tip_about_the_worlds_axes(reach: RLBenchEnv):
+def test_the_rotation_vector_turns_the_tip_about_the_worlds_axes(reach):
     _, info = reach.reset(seed=0)
     before = info["estimates"][4:7]  # the tip's x axis
     _, _, _, _, info = reach.step(np.array([-0.5, 0, 0, 0, 0, 1, 1]))
@@ -91,7 +88,7 @@ def test_the_rotation_vector_turns_the_tip_about_the_worlds_axes(reach: RLBenchE
     assert angle == pytest.approx(0.25, abs=0.02)
 
 
-def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach: RLBenchEnv):
+def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach):
     _, info = reach.reset(seed=1)
     assert info["estimates"][3] == 1.0
     _, _, _, _, info = reach.step(np.array([0, 0, 0, 0, 0, 0, -0.2]))
@@ -107,7 +104,7 @@ def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach: RLB
     assert (reward, info["success"], info["success_latched"]) == (0.0, False, True)
 
 
-def test_motion_out_of_the_workspace_is_cut_and_counted(reach: RLBenchEnv):
+def test_motion_out_of_the_workspace_is_cut_and_counted(reach):
     reach.reset(seed=0)
     infos = [reach.step(np.array([-0.1, 0, -1, 0, 0, 0, 1]))[4] for _ in range(18)]
     assert not infos[0]["clipped"]
@@ -116,7 +113,7 @@ def test_motion_out_of_the_workspace_is_cut_and_counted(reach: RLBenchEnv):
     assert infos[-1]["estimates"][2] > 0.74
 
 
-def test_further_cameras_and_no_camera_at_all(fake_rlbench: pytest.MonkeyPatch):
+def test_further_cameras_and_no_camera_at_all(fake_rlbench):
     both = RLBenchEnv("reach_target", size=64)
     pair, info = both.reset(seed=3)
     assert both.observation_space.contains(pair)
@@ -157,12 +154,12 @@ def test_a_demonstration_solves_the_scene_of_the_same_seed():
         ({"size": 0}, "size=0"),
     ],
 )
-def test_bad_arguments_are_named_before_anything_is_started(arguments: dict, message: str):
+def test_bad_arguments_are_named_before_anything_is_started(arguments, message):
     with pytest.raises(UserError, match=message):
         RLBenchEnv(**{"task": "reach_target", **arguments})
 
 
-def test_a_variation_can_be_chosen_and_must_exist(reach: RLBenchEnv):
+def test_a_variation_can_be_chosen_and_must_exist(reach):
     _, info = reach.reset(seed=0, options={"variation": 19})
     assert info["variation"] == 19
     assert "19" in info["descriptions"][0]
@@ -177,9 +174,7 @@ def test_a_task_of_the_fork_is_told_apart():
 
 
 @pytest.mark.parametrize(("fault", "code"), [("abort", 134), ("exit", 134), ("crash", 139), ("kill", 137)])
-def test_a_simulator_that_dies_is_an_error_and_the_next_reset_starts_another(
-    fake_rlbench: pytest.MonkeyPatch, fault: str, code: int
-):
+def test_a_simulator_that_dies_is_an_error_and_the_next_reset_starts_another(fake_rlbench, fault, code):
     env = faulty(fake_rlbench, f"step:2:{fault}")
     env.reset(seed=0)
     env.step(STILL)
@@ -196,7 +191,7 @@ def test_a_simulator_that_dies_is_an_error_and_the_next_reset_starts_another(
 
 
 @pytest.mark.parametrize("place", ["launch", "reset", "step"])
-def test_a_simulator_that_hangs_is_stopped_in_time(fake_rlbench: pytest.MonkeyPatch, place: str):
+def test_a_simulator_that_hangs_is_stopped_in_time(fake_rlbench, place):
     env = faulty(fake_rlbench, f"{place}:1:hang", **{f"{place}_seconds": 1.0})
     with pytest.raises(SimulatorTimeoutError, match=f"did not answer '{place}' within"):
         env.reset(seed=0)
@@ -205,7 +200,7 @@ def test_a_simulator_that_hangs_is_stopped_in_time(fake_rlbench: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("fault", ["step:1:error", "reset:1:task"])
-def test_an_unknown_failure_inside_rlbench_discards_the_simulator(fake_rlbench: pytest.MonkeyPatch, fault: str):
+def test_an_unknown_failure_inside_rlbench_discards_the_simulator(fake_rlbench, fault):
     env = faulty(fake_rlbench, fault)
     with pytest.raises(SimulatorError, match=r"RuntimeError: the call failed|TaskEnvironmentError: could not place"):
         env.reset(seed=0)
@@ -213,7 +208,7 @@ def test_an_unknown_failure_inside_rlbench_discards_the_simulator(fake_rlbench: 
     assert env.worker_pid is None
 
 
-def test_closing_ends_the_process_even_one_that_hangs_in_shutdown(fake_rlbench: pytest.MonkeyPatch):
+def test_closing_ends_the_process_even_one_that_hangs_in_shutdown(fake_rlbench):
     env = faulty(fake_rlbench, "shutdown:1:hang", close_seconds=0.2)
     env.reset(seed=0)
     pid = env.worker_pid
@@ -223,7 +218,7 @@ def test_closing_ends_the_process_even_one_that_hangs_in_shutdown(fake_rlbench: 
 
 
 @pytest.mark.parametrize("faults", ["", "step:1:hang", "step:1:seize"])
-def test_no_worker_outlives_a_killed_owner(fake_rlbench: pytest.MonkeyPatch, faults: str):
+def test_no_worker_outlives_a_killed_owner(fake_rlbench, faults):
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", faults)
     code = """
         import numpy as np

@@ -1,15 +1,11 @@
 """The real simulator: `pytest --run-rlbench` where RLBench is, with SFVGEN_RLBENCH_PYTHON and COPPELIASIM_ROOT."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.episodes import Job
 from sfvgen_plan.benchmarks.running.runner import evaluate
 from sfvgen_plan.envs.rlbench.diagnosis import examine
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
@@ -21,7 +17,7 @@ STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
 
 @pytest.fixture(scope="module")
-def reach() -> Iterator[RLBenchEnv]:
+def reach():
     env = RLBenchEnv("reach_target")
     yield env
     env.close()
@@ -31,7 +27,7 @@ def test_doctor_finds_everything():
     assert [name for name, ok, *_ in examine() if not ok] == []
 
 
-def test_the_same_seed_gives_the_same_picture(reach: RLBenchEnv):
+def test_the_same_seed_gives_the_same_picture(reach):
     first, info = reach.reset(seed=3)
     reach.step(STILL)
     again, again_info = reach.reset(seed=3)
@@ -40,7 +36,7 @@ def test_the_same_seed_gives_the_same_picture(reach: RLBenchEnv):
     assert first.std() > 5
 
 
-def test_the_tip_moves_by_what_was_asked(reach: RLBenchEnv):
+def test_the_tip_moves_by_what_was_asked(reach):
     _, info = reach.reset(seed=0)
     before = info["estimates"][:3]
     _, _, _, _, info = reach.step(np.array([-1, 0.5, -1, 0, 0, 0, 1]))
@@ -48,9 +44,9 @@ def test_the_tip_moves_by_what_was_asked(reach: RLBenchEnv):
 
 
 @pytest.mark.parametrize("task", ["reach_target", "push_button", "take_lid_off_saucepan"])
-def test_a_demonstration_followed_without_noise_solves_the_task(task: str):
+def test_a_demonstration_followed_without_noise_solves_the_task(task):
     settings = CollectionSettings((f"rlbench/{task}",), 1, 60, camera="front", repeat=1)
-    kept: list[Recording] = []
+    kept = []
     evaluate(settings.rules, [Job(settings.tasks[0], 100_000, True)], settings.contestant(), keep=kept.append)
     assert kept[0].kind == "clean" and kept[0].success[-1]
 

@@ -1,9 +1,5 @@
 """``rlbench/return``, played against the stand-in."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -22,7 +18,7 @@ STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
 
 @pytest.fixture
-def env() -> Iterator[RLBenchReturnEnv]:
+def env():
     env = RLBenchReturnEnv(size=64)
     yield env
     env.close()
@@ -33,7 +29,7 @@ def test_there_is_room_for_every_layout_on_the_table():
     assert {len(layout.objects) for layout in drawn} == {1, 2, 3}
 
 
-def test_the_seed_decides_what_lies_on_the_table(env: RLBenchReturnEnv):
+def test_the_seed_decides_what_lies_on_the_table(env):
     first, info = env.reset(seed=3)
     layout = draw_layout(np.random.default_rng(3), WORKSPACE)
     np.testing.assert_allclose(env.positions(), layout.places, atol=1e-6)
@@ -47,7 +43,7 @@ def test_the_seed_decides_what_lies_on_the_table(env: RLBenchReturnEnv):
     np.testing.assert_array_equal(info["state"], again_info["state"])
 
 
-def test_info_is_that_of_the_same_task_in_the_other_simulator(env: RLBenchReturnEnv):
+def test_info_is_that_of_the_same_task_in_the_other_simulator(env):
     _, info = env.reset(seed=0)
     memory = MemoryReturnEnv(pixels=False)
     _, other = memory.reset(seed=0)
@@ -55,13 +51,13 @@ def test_info_is_that_of_the_same_task_in_the_other_simulator(env: RLBenchReturn
     assert set(other) <= set(info)
 
 
-def test_an_object_is_carried_away_and_back(env: RLBenchReturnEnv):
+def test_an_object_is_carried_away_and_back(env):
     _, info = env.reset(seed=11)
     place = info["places"][0]
     away = env.sub_goal.place
     assert not env.sub_goal.back
 
-    def go(target: np.ndarray, gripper: float) -> dict:
+    def go(target, gripper):
         for _ in range(25):
             shift = (target - env.state[:3]) / 0.05
             *_, info = env.step(np.array([*np.clip(shift, -1, 1), 0, 0, 0, gripper]))
@@ -93,7 +89,7 @@ def test_what_was_never_moved_is_not_back_and_time_runs_out():
     env.close()
 
 
-def test_after_a_crash_the_table_is_laid_again(fake_rlbench: pytest.MonkeyPatch):
+def test_after_a_crash_the_table_is_laid_again(fake_rlbench):
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:abort")
     env = RLBenchReturnEnv(size=64)
     first, _ = env.reset(seed=5)
@@ -105,7 +101,7 @@ def test_after_a_crash_the_table_is_laid_again(fake_rlbench: pytest.MonkeyPatch)
     env.close()
 
 
-def test_bad_input_is_named(env: RLBenchReturnEnv):
+def test_bad_input_is_named(env):
     with pytest.raises(UserError, match="objects=4"):
         RLBenchReturnEnv(objects=4)
     with pytest.raises(UserError, match="max_decisions=0"):

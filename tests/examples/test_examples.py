@@ -1,7 +1,5 @@
 """The examples run as they stand, with small budgets, and end soon."""
 
-from __future__ import annotations
-
 import json
 import runpy
 import sys
@@ -18,10 +16,10 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture
-def run(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(small_checkpoint, monkeypatch, capsys):
     """Function that runs an example with a small checkpoint in this process; the lines that it prints."""
 
-    def run(name: str, *options: str) -> list[str]:
+    def run(name, *options):
         monkeypatch.setattr(sys, "argv", [name, "--checkpoint", str(small_checkpoint), *options])
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out.splitlines()
@@ -29,31 +27,29 @@ def run(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     return run
 
 
-def test_a_plain_loop(run: Run) -> None:
+def test_a_plain_loop(run):
     said = run("plain_loop.py", "--envs", "2", "--horizon", "3", "--updates", "2")
     assert [line.split()[:2] for line in said] == [["update", "0"], ["update", "1"]]
 
 
 @pytest.mark.skipif(find_spec("torchrl") is None, reason="torchrl is not installed: pip install torchrl")
-def test_torchrl(run: Run) -> None:
+def test_torchrl(run):
     assert "2 decisions, return" in run("torchrl_env.py", "--decisions", "2")[-1]
 
 
 @pytest.mark.skipif(find_spec("stable_worldmodel") is None, reason="needs pip install stable-worldmodel")
-def test_solvers_of_stable_worldmodel(run: Run) -> None:
+def test_solvers_of_stable_worldmodel(run):
     said = [line for line in run("stable_worldmodel_solvers.py", "--decisions", "2") if "reward of 2 planned" in line]
     assert [line.partition(":")[0] for line in said] == ["CEMSolver", "GradientSolver"]
 
 
-def test_a_callable(run: Run) -> None:
+def test_a_callable(run):
     imagined, real = run("callable_agent.py", "--decisions", "2")
     assert imagined.startswith("sfvgen/Imagined-v0: solved")
     assert real.startswith("sfvgen/Metaworld-v0: solved")
 
 
-def test_a_module_and_factory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_module_and_factory(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(EXAMPLES)
     command = ["eval", "--task", "reach-v3", "--agent", "factory_agent:make", "agent.push=0.5", "--episodes", "1"]
     assert main([*command, "--max-decisions", "2", "--json", "--out", str(tmp_path / "run")]) == 0
@@ -62,5 +58,5 @@ def test_a_module_and_factory(
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
-def test_examples_stay_short(file: Path) -> None:
+def test_examples_stay_short(file):
     assert 10 <= len(file.read_text().splitlines()) <= 40

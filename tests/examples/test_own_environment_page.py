@@ -1,7 +1,5 @@
 """The commands and the code of docs/own_environment.md run, with tiny settings."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path
@@ -20,7 +18,7 @@ SMALLER = {
 }
 
 
-def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shell = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[0]
     for line in shell.splitlines():

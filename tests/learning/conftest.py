@@ -1,11 +1,6 @@
 """Trainings that may be killed anywhere."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,10 +9,10 @@ from sfvgen_plan.settings import compose
 
 
 @pytest.fixture(scope="session")
-def train_in_steps() -> Callable[..., Path]:
+def train_in_steps():
     """Function that trains the recipe ``tiny`` with settings into a folder, and reports and saves after every step."""
 
-    def run(data: Path, out: Path, *settings: str, on_progress: Any = None) -> Path:
+    def run(data, out, *settings, on_progress=None):
         chosen = ["train=tiny", "train.text_steps=2", f"data={data}", f"out={out}", *settings]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(train, "fit", partial(train.fit, log_every=1, save_every_seconds=0.0))
@@ -27,6 +22,6 @@ def train_in_steps() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def small_dataset(tmp_path_factory: pytest.TempPathFactory, write_small_dataset: Callable[..., Path]) -> Path:
+def small_dataset(tmp_path_factory, write_small_dataset):
     """Four episodes of ten decisions of each of the small tasks; don't change it."""
     return write_small_dataset(tmp_path_factory.mktemp("data") / "set", 4, 10)

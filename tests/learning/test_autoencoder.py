@@ -1,11 +1,6 @@
 """The autoencoder's stage."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +11,7 @@ from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.recipe import AutoencoderLoss
 
 
-def test_held_out_frames_are_not_drawn(make_pipeline: Callable[..., Any], small_dataset: Path) -> None:
+def test_held_out_frames_are_not_drawn(make_pipeline, small_dataset):
     data = to_training_data(load_episodes(small_dataset), torch.device("cpu"), held_out_every=4)
     shape = data.frames.shape
     data = replace(data, frames=data.held_out.view(-1, 1, 1, 1).to(torch.uint8).expand(shape))
@@ -27,7 +22,7 @@ def test_held_out_frames_are_not_drawn(make_pipeline: Callable[..., Any], small_
 
 
 @pytest.mark.filterwarnings("error")
-def test_the_scale_of_state_numbers_is_finite_and_there_may_be_none(small_dataset: Path) -> None:
+def test_the_scale_of_state_numbers_is_finite_and_there_may_be_none(small_dataset):
     data = to_training_data(load_episodes(small_dataset), torch.device("cpu"))
     mean, std = estimate_scale(data)
     torch.testing.assert_close((data.estimates[~data.held_out] - mean).square().mean(0).sqrt().clamp_min(1e-3), std)
@@ -37,7 +32,7 @@ def test_the_scale_of_state_numbers_is_finite_and_there_may_be_none(small_datase
     assert all(part.isfinite().all() for part in estimate_scale(one))
 
 
-def test_pictures_and_state_are_learnt(make_pipeline: Callable[..., Any], small_dataset: Path) -> None:
+def test_pictures_and_state_are_learnt(make_pipeline, small_dataset):
     torch.manual_seed(0)
     data = to_training_data(load_episodes(small_dataset), torch.device("cpu"))
     stage = AutoencoderStage(data, make_pipeline().vae, AutoencoderLoss())

@@ -1,10 +1,8 @@
 """CUDA graphs change the speed of a training step, not its result."""
 
-from __future__ import annotations
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sfvgen_plan.learning.graphs import CapturedFunction, CapturedObjective
 
@@ -12,17 +10,17 @@ from sfvgen_plan.learning.graphs import CapturedFunction, CapturedObjective
 class Objective(nn.Module):
     """A small network with a part that gets no gradient."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.used, self.unused = nn.Linear(4, 3), nn.Linear(4, 3)
 
-    def forward(self, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(self, x, target):
         error = (torch.tanh(self.used(x)).float() - target).square()
         return {"loss": error.mean(), "largest": error.detach().max()}
 
 
 @pytest.mark.gpu
-def test_captured_steps_have_the_gradients_of_plain_ones_for_every_shape() -> None:
+def test_captured_steps_have_the_gradients_of_plain_ones_for_every_shape():
     torch.manual_seed(0)
     objective = Objective().cuda()
     captured = CapturedObjective(objective)
@@ -32,7 +30,7 @@ def test_captured_steps_have_the_gradients_of_plain_ones_for_every_shape() -> No
         assert all(torch.equal(a, b) for a, b in zip(replayed, plain, strict=True))
 
 
-def gradients(objective: Objective, forward: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def gradients(objective, forward, batch):
     """One of the losses, and the gradient of the part that is used."""
     objective.zero_grad()
     with torch.autocast("cuda", torch.bfloat16):
@@ -43,7 +41,7 @@ def gradients(objective: Objective, forward: nn.Module, batch: dict[str, Tensor]
 
 
 @pytest.mark.gpu
-def test_captured_functions_see_new_weights_and_return_tensors_of_their_own() -> None:
+def test_captured_functions_see_new_weights_and_return_tensors_of_their_own():
     layer = nn.Linear(4, 3).cuda().requires_grad_(False)
     captured = CapturedFunction(layer)
     x = torch.randn(2, 4, device="cuda")

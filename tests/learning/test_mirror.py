@@ -14,7 +14,7 @@ from sfvgen_plan.learning.mirror import with_mirrored
 MIRROR = np.diag([1.0, -1.0, 1.0])
 
 
-def seen(position: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def seen(position, turn):
     pose = np.concatenate([position, Rotation.from_matrix(turn).as_quat()])
     return estimates_of(pack_state(pose, 0.0, np.zeros(7), np.zeros(0)))
 
@@ -23,7 +23,7 @@ def test_an_action_in_the_mirror_leads_to_the_mirrored_pose():
     random = np.random.default_rng(0)
     position, turn, action = random.normal(size=3), Rotation.random(random_state=0).as_matrix(), random.normal(size=7)
 
-    def acted(position: np.ndarray, turn: np.ndarray, action: np.ndarray) -> np.ndarray:
+    def acted(position, turn, action):
         return seen(position + action[:3], Rotation.from_rotvec(action[3:6]).as_matrix() @ turn)
 
     straight = acted(position, turn, action)
@@ -31,7 +31,7 @@ def test_an_action_in_the_mirror_leads_to_the_mirrored_pose():
     np.testing.assert_allclose(mirrored, straight * MIRRORED_ESTIMATES, atol=1e-6)
 
 
-def recorded(frames: int, held_out: bool) -> TrainingData:
+def recorded(frames, held_out):
     """One RLBench episode of random numbers."""
     some = torch.rand(frames, generator=torch.Generator().manual_seed(0))
     flags, whole = torch.ones(frames, dtype=torch.bool), torch.zeros(frames, dtype=torch.int64)

@@ -1,10 +1,7 @@
 """Memory layers learn to recall what left the window: strips of random latents under a window of four columns."""
 
-from __future__ import annotations
-
 import pytest
 import torch
-from torch import Tensor
 
 from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import VideoSettings
@@ -15,7 +12,7 @@ from sfvgen_plan.model.transformer import Condition, VideoTransformer
 EPISODES, FRAMES, WINDOW, REACH = 300, 40, 4, 8
 
 
-def walks() -> tuple[Tensor, Tensor]:
+def walks():
     """Actions (E, F, 1), -1 or 1, that seldom turn round, and which frames (E, F) show a place that left the window."""
     draw = torch.Generator().manual_seed(1)
     turned = torch.where(torch.rand(EPISODES, FRAMES, generator=draw) < 0.08, -1.0, 1.0)
@@ -34,7 +31,7 @@ def walks() -> tuple[Tensor, Tensor]:
     return actions, earlier.any(2) & ~lately
 
 
-def world() -> tuple[TrainingData, Tensor]:
+def world():
     actions, again = walks()
     strips = torch.randn(EPISODES, 2, 4, 2 * REACH + 8, generator=torch.Generator().manual_seed(2))
     columns = (actions.cumsum(1).long() + REACH) + torch.arange(4)  # (E, F, 4)
@@ -53,7 +50,7 @@ def world() -> tuple[TrainingData, Tensor]:
 
 
 @torch.no_grad()
-def error(network: VideoTransformer, data: TrainingData, chosen: Tensor) -> float:
+def error(network, data, chosen):
     """Of frames of held-out episodes that are made from nearly nothing but noise."""
     assert data.latents is not None
     held = slice(270 * FRAMES, None)
@@ -68,7 +65,7 @@ def error(network: VideoTransformer, data: TrainingData, chosen: Tensor) -> floa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "recall"])
-def test_places_are_recalled_that_left_the_window(kind: str) -> None:
+def test_places_are_recalled_that_left_the_window(kind):
     data, again = world()
     assert again[270:].sum() > 100
     errors = {}

@@ -1,7 +1,5 @@
 """Recipes: what they say, what they may be told, and that `sfvgen-plan train` names them."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,18 +14,18 @@ from sfvgen_plan.settings import compose
 RECIPES = sorted(path.stem for path in (Path(sfvgen_plan.configs.__path__[0]) / "train").glob("*.yaml"))
 
 
-def recipe(*overrides: str) -> Recipe:
+def recipe(*overrides):
     return filled(Recipe, compose("train", overrides)["train"], "train")
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_is_whole(name: str) -> None:
+def test_every_recipe_is_whole(name):
     made = recipe(f"train={name}")
     assert made.video.learning.dream_from < made.video.fit.steps
     assert (made.base is not None) == (name == "paper")
 
 
-def test_what_no_recipe_says_can_still_be_changed() -> None:
+def test_what_no_recipe_says_can_still_be_changed():
     made = recipe("train.video.learning.gamma=0.9", "train.model.transformer.window=31", "train.video.fit.clip=2")
     assert made.video.learning.gamma == 0.9
     assert made.model.transformer.chosen() == {"window": 31}
@@ -37,7 +35,7 @@ def test_what_no_recipe_says_can_still_be_changed() -> None:
         recipe("train.model.transformer.deph=3")
 
 
-def test_the_help_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_every_recipe(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])
     said = capsys.readouterr().out
@@ -46,7 +44,7 @@ def test_the_help_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
-def test_learning_rate_warms_up_and_decays() -> None:
+def test_learning_rate_warms_up_and_decays():
     settings = StageSettings(steps=100, batch=1, learning_rate=1.0, warmup=10)
     rates = [settings.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
@@ -67,7 +65,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
         ("clip", [0.0, float("nan")]),
     ],
 )
-def test_numbers_that_make_no_sense(name: str, values: list[float]) -> None:
+def test_numbers_that_make_no_sense(name, values):
     for value in values:
         with pytest.raises(UserError, match=rf"^train\.video\.fit\.{name}={value} must be "):
             recipe_values = compose("train")["train"]

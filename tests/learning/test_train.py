@@ -1,7 +1,5 @@
 """From a dataset to a checkpoint in one call, which may be killed anywhere."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -9,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import pytest
@@ -30,20 +27,20 @@ class Killed(Exception):
 
 
 @pytest.fixture(scope="module")
-def trained(train_in_steps: Run, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+def trained(train_in_steps, small_dataset, tmp_path_factory):
     """(folder, progress reports) of an uninterrupted run."""
-    reports: list[Any] = []
+    reports = []
     out = tmp_path_factory.mktemp("whole") / "out"
     folder = train_in_steps(small_dataset, out, "log=true", on_progress=lambda *report: reports.append(report))
     return folder, reports
 
 
-def weights(folder: Path) -> dict[str, bytes]:
+def weights(folder):
     files = [file for file in sorted(folder.rglob("*.safetensors")) if "training" not in file.parts]
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
-def test_both_stages_run_and_report(trained: tuple[Path, list]) -> None:
+def test_both_stages_run_and_report(trained):
     folder, reports = trained
     steps = [(stage, step) for stage in STAGES for step in (1, 2, 3, 4)]
     assert [(stage, step, steps) for stage, step, steps, _ in reports] == [(*done, 4) for done in steps]
@@ -53,7 +50,7 @@ def test_both_stages_run_and_report(trained: tuple[Path, list]) -> None:
     assert list((folder / "training" / "tensorboard").glob("events.*"))
 
 
-def test_the_checkpoint_is_complete(trained: tuple[Path, list], small_dataset: Path) -> None:
+def test_the_checkpoint_is_complete(trained, small_dataset):
     checkpoint, episodes = load_checkpoint(trained[0]), load_episodes(small_dataset)
     card, source = checkpoint.card, episodes.source
     assert (checkpoint.tasks, card.size, card.camera, card.repeat) == (["reach-v3", "push-v3"], 32, "corner4", 5)
@@ -72,7 +69,7 @@ def test_the_checkpoint_is_complete(trained: tuple[Path, list], small_dataset: P
     assert (latents.std((0, 2, 3)) - 1).abs().max() < 0.1
 
 
-def test_it_can_be_imagined_and_planned_in(trained: tuple[Path, list]) -> None:
+def test_it_can_be_imagined_and_planned_in(trained):
     checkpoint = load_checkpoint(trained[0])
     starts = torch.stack([starts[:1] for starts in checkpoint.starts.values()])
     simulator = checkpoint.simulator()
@@ -82,19 +79,17 @@ def test_it_can_be_imagined_and_planned_in(trained: tuple[Path, list]) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_killed_and_resumed_equals_uninterrupted(
-    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path, stage: str
-) -> None:
+def test_killed_and_resumed_equals_uninterrupted(trained, train_in_steps, small_dataset, tmp_path, stage):
     """In the middle of each stage."""
 
-    def kill(name: str, step: int, *numbers: Any) -> None:
+    def kill(name, step, *numbers):
         if (name, step) == (stage, 3):
             raise Killed
 
     with pytest.raises(Killed):
         train_in_steps(small_dataset, tmp_path / "out", on_progress=kill)
     assert not (tmp_path / "out" / "checkpoint.json").exists()
-    after: list[Any] = []
+    after = []
     folder = train_in_steps(small_dataset, tmp_path / "out", on_progress=lambda *report: after.append(report[:2]))
     assert after[0] == (stage, 3)  # step 3 had not been saved, step 2 had
     assert weights(folder) == weights(trained[0])
@@ -103,9 +98,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert not after and weights(folder) == weights(trained[0])  # what is finished is not trained again
 
 
-def test_training_goes_on_from_a_checkpoint_on_other_tasks(
-    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path
-) -> None:
+def test_training_goes_on_from_a_checkpoint_on_other_tasks(trained, train_in_steps, small_dataset, tmp_path):
     before = load_checkpoint(trained[0])
     still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
     options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still)
@@ -128,8 +121,8 @@ def test_training_goes_on_from_a_checkpoint_on_other_tasks(
 
 
 def test_a_checkpoint_without_memory_is_given_one_and_keeps_what_it_knows(
-    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path
-) -> None:
+    trained, train_in_steps, small_dataset, tmp_path
+):
     still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
     layers = ("train.model.transformer.memory_blocks=[0,1]", "train.model.transformer.memory_beginning=[1]")
     options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still, *layers)
@@ -139,18 +132,14 @@ def test_a_checkpoint_without_memory_is_given_one_and_keeps_what_it_knows(
     assert all(torch.allclose(new[key][: len(value)], value, atol=1e-4) for key, value in old.items())
 
 
-def test_another_run_does_not_go_on_in_the_same_folder(
-    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path
-) -> None:
+def test_another_run_does_not_go_on_in_the_same_folder(trained, train_in_steps, small_dataset):
     with pytest.raises(UserError, match=r"holds a run with tasks=.*; give another --out"):
         train_in_steps(small_dataset, trained[0], "tasks=[push-v3]")
     with pytest.raises(UserError, match=r"transformer.depth=2 \(now 3\)"):
         train_in_steps(small_dataset, trained[0], "train.model.transformer.depth=3")
 
 
-def test_what_a_run_can_not_start_from_is_refused(
-    trained: tuple[Path, list], train_in_steps: Run, small_dataset: Path, tmp_path: Path
-) -> None:
+def test_what_a_run_can_not_start_from_is_refused(trained, train_in_steps, small_dataset, tmp_path):
     out, start = tmp_path / "out", f"checkpoint={trained[0]}"
     with pytest.raises(UserError, match=r"transformer.dim=64, but checkpoint=.* has 32, and its networks keep"):
         train_in_steps(small_dataset, out, start, "train.model.transformer.dim=64")
@@ -161,7 +150,7 @@ def test_what_a_run_can_not_start_from_is_refused(
     assert not out.exists()
 
 
-def test_evaluation_seeds_are_refused(train_in_steps: Run, small_dataset: Path, tmp_path: Path) -> None:
+def test_evaluation_seeds_are_refused(train_in_steps, small_dataset, tmp_path):
     data = shutil.copytree(small_dataset, tmp_path / "set")
     with h5py.File(next(data.rglob("*.hdf5")), "r+") as file:
         file["episode_1"].attrs["seed"] = 7
@@ -175,7 +164,7 @@ def test_evaluation_seeds_are_refused(train_in_steps: Run, small_dataset: Path, 
 
 
 @pytest.mark.parametrize("setting", ["train.video.fit.steps=-1", "train.video.learning.dream=1.5"])
-def test_bad_numbers_are_refused_before_anything_is_read(tmp_path: Path, setting: str) -> None:
+def test_bad_numbers_are_refused_before_anything_is_read(tmp_path, setting):
     arguments = ["train=tiny", f"data={tmp_path / 'none'}", f"out={tmp_path / 'out'}", setting]
     with pytest.raises(UserError, match=f"^{setting} must be at least 0"):
         Training(compose("train", arguments))
@@ -183,10 +172,10 @@ def test_bad_numbers_are_refused_before_anything_is_read(tmp_path: Path, setting
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model(small_dataset: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_model(small_dataset, tmp_path):
     """As on several GPUs, but on the CPU: gradients are averaged, one process writes, killed runs go on."""
 
-    def launch(out: Path, steps: int) -> bytes:
+    def launch(out, steps):
         program = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone")
         options = ("--data", str(small_dataset), "--out", str(out), "train=tiny", f"train.video.fit.steps={steps}")
         subprocess.run(

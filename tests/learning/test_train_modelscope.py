@@ -1,11 +1,5 @@
 """``train.base``: masked conditional video diffusion from ModelScope's weights."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
 
@@ -17,7 +11,7 @@ from sfvgen_plan.learning.data import to_training_data
 from sfvgen_plan.learning.recipe import ChunkSettings, Recipe, filled
 from sfvgen_plan.learning.start import first_pipeline
 from sfvgen_plan.learning.train import Training
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.settings import compose
 
@@ -25,7 +19,7 @@ SMALL = ["train=paper", "train.video.chunks.lengths=[3,6]", "train.video.fit.bat
 
 
 @pytest.fixture(scope="module")
-def trained(small_dataset: Path, modelscope: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def trained(small_dataset, modelscope, tmp_path_factory):
     """A checkpoint trained a little from a tiny folder in ModelScope's layout."""
     out = tmp_path_factory.mktemp("paper") / "out"
     config = compose("train", [*SMALL, f"data={small_dataset}", f"out={out}", f"train.base={modelscope[1]}"])
@@ -33,7 +27,7 @@ def trained(small_dataset: Path, modelscope: tuple[Any, Path], tmp_path_factory:
 
 
 @pytest.fixture(scope="module")
-def stage(small_dataset: Path, modelscope: tuple[Any, Path]) -> ChunkStage:
+def stage(small_dataset, modelscope):
     """On latents that name their frame, with a text of ones for the first task and of twos for the second."""
     pipeline = SlowFastVGenPipeline.from_modelscope(str(modelscope[1]))
     data = to_training_data(load_episodes(small_dataset), torch.device("cpu"), held_out_every=4)
@@ -43,13 +37,11 @@ def stage(small_dataset: Path, modelscope: tuple[Any, Path]) -> ChunkStage:
     return ChunkStage(data, ChunkObjective(pipeline.unet, pipeline.scheduler), text, settings)
 
 
-def batch(stage: ChunkStage, step: int, size: int = 64) -> dict[str, torch.Tensor]:
+def batch(stage, step, size=64):
     return stage.batch(step, size, torch.Generator().manual_seed(step), stage.objective)
 
 
-def test_only_the_unet_is_trained_and_it_imagines_chunks(
-    trained: Checkpoint, modelscope: tuple[Any, Path], small_dataset: Path
-) -> None:
+def test_only_the_unet_is_trained_and_it_imagines_chunks(trained, modelscope, small_dataset):
     pipeline = trained.pipeline
     for name in ("vae", "text_encoder"):
         theirs, ours = getattr(modelscope[0], name).state_dict(), getattr(pipeline, name).state_dict()
@@ -62,7 +54,7 @@ def test_only_the_unet_is_trained_and_it_imagines_chunks(
     assert videos.shape == (1, 4, 32, 32, 3)
 
 
-def test_windows_begin_with_clean_frames_and_hold_out_what_is_held_out(stage: ChunkStage) -> None:
+def test_windows_begin_with_clean_frames_and_hold_out_what_is_held_out(stage):
     lengths, contexts, dropped = set(), set(), {"given": 0, "text": 0}
     for step in range(8):
         made = batch(stage, step)
@@ -82,7 +74,7 @@ def test_windows_begin_with_clean_frames_and_hold_out_what_is_held_out(stage: Ch
     assert all(torch.equal(made[name], again[name]) for name in made)
 
 
-def test_the_loss_is_on_new_frames_only(stage: ChunkStage) -> None:
+def test_the_loss_is_on_new_frames_only(stage):
     made = batch(stage, 0, 4)
     made["latents"] = made["latents"] / 100
     loss = float(stage.objective(**made)["loss"].detach())
@@ -92,15 +84,13 @@ def test_the_loss_is_on_new_frames_only(stage: ChunkStage) -> None:
         assert (other == pytest.approx(loss)) is same
 
 
-def test_windows_longer_than_the_episodes_are_refused(stage: ChunkStage) -> None:
+def test_windows_longer_than_the_episodes_are_refused(stage):
     with pytest.raises(UserError, match="lengths=12 fits no episode: they need 11 decisions"):
         ChunkStage(stage.data, stage.objective, stage.text, ChunkSettings((3, 12)))
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_what_cannot_be_loaded_leaves_nothing(
-    small_dataset: Path, tmp_path: Path, damaged: bool, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_loaded_leaves_nothing(small_dataset, tmp_path, damaged, capfd):
     """And the libraries say nothing of their own."""
     base = tmp_path / "base"
     (base / "unet").mkdir(parents=True)
@@ -113,9 +103,7 @@ def test_what_cannot_be_loaded_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_loading_is_silent(
-    modelscope: tuple[Any, Path], capfd: pytest.CaptureFixture[str], trained: Checkpoint
-) -> None:
+def test_loading_is_silent(modelscope, capfd, trained):
     recipe = filled(Recipe, compose("train", [*SMALL, f"train.base={modelscope[1]}"])["train"], "train")
     capfd.readouterr()
     pipeline = first_pipeline(recipe, trained.card, 10, 0, None)
@@ -123,8 +111,6 @@ def test_loading_is_silent(
     assert pipeline.unet.dtype == torch.float32
 
 
-def test_it_is_nothing_for_the_video_transformer_to_go_on_from(
-    trained: Checkpoint, train_in_steps: Callable[..., Path], small_dataset: Path, tmp_path: Path
-) -> None:
+def test_it_is_nothing_for_the_video_transformer_to_go_on_from(trained, train_in_steps, small_dataset, tmp_path):
     with pytest.raises(UserError, match="has no video transformer to go on from"):
         train_in_steps(small_dataset, tmp_path / "out", f"checkpoint={trained.path}")

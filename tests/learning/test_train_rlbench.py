@@ -1,10 +1,5 @@
 """A checkpoint of RLBench's tasks says what its numbers mean, and under which terms it may be used."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,13 +8,13 @@ from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, SOURCE, estimates_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.settings import compose
 
 TASK, DECISIONS = "rlbench/reach_target", 9
 
 
-def episode(seed: int) -> StagedEpisode:
+def episode(seed):
     """Ends with success, as recorded ones do."""
     random = np.random.default_rng(seed)
     count = DECISIONS + 1
@@ -42,14 +37,14 @@ def episode(seed: int) -> StagedEpisode:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, train_in_steps: Callable[..., Path]) -> Checkpoint:
+def checkpoint(tmp_path_factory, train_in_steps):
     folder = tmp_path_factory.mktemp("rlbench")
     settings = {"camera": "front+wrist", "size": 32, "repeat": 1, "split": "train", "source": SOURCE.as_dict()}
     write_dataset(folder / "data", "recorded", [episode(1001 + n) for n in range(4)], settings)
     return load_checkpoint(train_in_steps(folder / "data", folder / "out", "train.mirror=true"))
 
 
-def test_the_numbers_are_rlbenchs(checkpoint: Checkpoint) -> None:
+def test_the_numbers_are_rlbenchs(checkpoint):
     card = checkpoint.card
     assert (card.readouts, card.action_dim, card.reward_scale) == (list(ESTIMATE_NAMES), 7, 1.0)
     assert card.raw_steps_per_second == SOURCE.raw_steps_per_second
@@ -57,7 +52,7 @@ def test_the_numbers_are_rlbenchs(checkpoint: Checkpoint) -> None:
     assert mean["hand_y"] == pytest.approx(0, abs=1e-6) and mean["hand_x"] > 0.2  # as in a mirror, too
 
 
-def test_both_cameras_are_seen_encoded_alike_and_imagined(checkpoint: Checkpoint) -> None:
+def test_both_cameras_are_seen_encoded_alike_and_imagined(checkpoint):
     assert checkpoint.frame_shape == (64, 32, 3)
     simulator = checkpoint.simulator(exact=True)
     frames = np.random.default_rng(0).integers(0, 256, (1, 1, 64, 32, 3), np.uint8)
@@ -74,18 +69,18 @@ def test_both_cameras_are_seen_encoded_alike_and_imagined(checkpoint: Checkpoint
         simulator.begin(frames[:, :, :32], [TASK], [0])
 
 
-def test_an_episodes_own_description_is_known(checkpoint: Checkpoint) -> None:
+def test_an_episodes_own_description_is_known(checkpoint):
     assert checkpoint.card.sub_goals == ["reach the red target"]
     assert checkpoint.told(TASK, "reach the red target") == "reach the red target"
     assert checkpoint.told(TASK, "reach the pink target") == "reach target"
 
 
-def test_the_card_carries_the_licence_of_the_data(checkpoint: Checkpoint) -> None:
+def test_the_card_carries_the_licence_of_the_data(checkpoint):
     page = (checkpoint.path / "README.md").read_text()
     assert "non-commercial" in page and "Imperial College London" in page and "x_axis_x" in page
 
 
-def test_the_recipe_is_shorter_than_the_default() -> None:
+def test_the_recipe_is_shorter_than_the_default():
     recipe, default = (compose("train", [f"train={name}"])["train"] for name in ("rlbench", "default"))
     assert recipe["mirror"] and recipe["model"] == default["model"]
     for stage in ("autoencoder", "video"):

@@ -14,7 +14,7 @@ WEIGHTS = torch.tensor([[1.0, -2.0, 0.5]])
 
 
 class Squares(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(3, 1)

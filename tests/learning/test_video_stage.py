@@ -1,10 +1,5 @@
 """Slow learning of the video transformer."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 import torch
 from accelerate import Accelerator
@@ -19,7 +14,7 @@ from sfvgen_plan.model.transformer import VideoTransformer
 EPISODES, DECISIONS, FRAMES = 20, 9, 6
 
 
-def world(decisions: int = DECISIONS) -> TrainingData:
+def world(decisions=DECISIONS):
     """Episodes of a dot that the first action number moves, solved on the right side."""
     torch.manual_seed(0)
     length = decisions + 1
@@ -54,22 +49,22 @@ def world(decisions: int = DECISIONS) -> TrainingData:
     )
 
 
-def stage_of(data: TrainingData, memory_blocks: Sequence[int] = (), **settings: float) -> VideoStage:
+def stage_of(data, memory_blocks=(), **settings):
     torch.manual_seed(0)
     network = VideoTransformer(
         height=4, width=4, latent_channels=2, action_dim=2, text_dim=3, readouts=2, window=FRAMES - 1, dim=32,
         depth=2, heads=2, conditioning=16, squeezed=4, estimate_mean=[0.0, 0.0], estimate_std=[0.5, 0.5],
         memory_blocks=memory_blocks, memory_rank=8, memory_beginning=memory_blocks,
     )  # fmt: skip
-    chosen = VideoSettings(**{"frames": FRAMES, "dream_from": 0, "dream": 0.0, **settings})  # type: ignore[arg-type]
+    chosen = VideoSettings(**{"frames": FRAMES, "dream_from": 0, "dream": 0.0, **settings})
     return VideoStage(data, VideoObjective(network, chosen), torch.randn(2, 3), chosen)
 
 
-def batch(stage: VideoStage, step: int = 0, size: int = 32) -> dict[str, torch.Tensor]:
+def batch(stage, step=0, size=32):
     return stage.batch(step, size, torch.Generator().manual_seed(step), stage.objective)
 
 
-def test_places_are_sums_of_actions_within_an_episode() -> None:
+def test_places_are_sums_of_actions_within_an_episode():
     data = world()
     place = place_of(data)
     assert torch.equal(place[data.first], torch.zeros_like(place))
@@ -78,7 +73,7 @@ def test_places_are_sums_of_actions_within_an_episode() -> None:
     )
 
 
-def test_every_loss_falls(tmp_path: Path) -> None:
+def test_every_loss_falls(tmp_path):
     stage = stage_of(world(), drop_action=0.2)
     torch.manual_seed(1)
     before = {name: float(loss.detach()) for name, loss in stage.objective(**batch(stage, 10_000, 512)).items()}
@@ -90,7 +85,7 @@ def test_every_loss_falls(tmp_path: Path) -> None:
         assert after[name] < 0.8 * before[name], name
 
 
-def test_windows_stay_in_their_episode_and_out_of_held_out_ones() -> None:
+def test_windows_stay_in_their_episode_and_out_of_held_out_ones():
     data = world()
     data.latents = torch.arange(EPISODES * 10.0).view(-1, 1, 1, 1).expand(-1, 2, 4, 4)  # every frame names itself
     made = batch(stage_of(data), size=256)
@@ -102,7 +97,7 @@ def test_windows_stay_in_their_episode_and_out_of_held_out_ones() -> None:
     assert not bool(made["given"][:, 0][frame[:, 0] % 10 == 0].any())  # nothing led to an episode's first frame
 
 
-def test_dreams_keep_true_frames_first_and_lead_on_from_the_models_own() -> None:
+def test_dreams_keep_true_frames_first_and_lead_on_from_the_models_own():
     stage = stage_of(world(), dream=1.0, context_noise=0.0, shown=2)
     torch.nn.init.normal_(stage.objective.network.out.weight, std=0.2)
     made = batch(stage)
@@ -113,7 +108,7 @@ def test_dreams_keep_true_frames_first_and_lead_on_from_the_models_own() -> None
     assert all(torch.equal(made[name], again[name]) for name in made)  # a function of the step and the generator
 
 
-def test_the_loss_of_a_window_ignores_frames_that_do_not_exist() -> None:
+def test_the_loss_of_a_window_ignores_frames_that_do_not_exist():
     stage = stage_of(world())
     made = batch(stage, size=64)
     before = stage.objective(**made)
@@ -129,7 +124,7 @@ def test_the_loss_of_a_window_ignores_frames_that_do_not_exist() -> None:
 
 
 @pytest.mark.parametrize("loop", [True, False])
-def test_without_the_loop_nothing_is_written_while_training(loop: bool) -> None:
+def test_without_the_loop_nothing_is_written_while_training(loop):
     stage = stage_of(world(), memory_blocks=[1], frames=10, loop=loop)
     torch.nn.init.normal_(stage.objective.network.out.weight, std=0.2)
     stage.objective(**batch(stage))["loss"].backward()
@@ -137,7 +132,7 @@ def test_without_the_loop_nothing_is_written_while_training(loop: bool) -> None:
     assert bool(value.grad.any()) is loop
 
 
-def test_nothing_follows_the_end_of_a_task_and_of_cut_off_ones_nothing_is_known() -> None:
+def test_nothing_follows_the_end_of_a_task_and_of_cut_off_ones_nothing_is_known():
     objective = stage_of(world(), gamma=0.5).objective
     value, progress = torch.tensor([[0.2, 0.4, 0.8]]), torch.tensor([[0.0, 0.6, 1.0]])
     ends, by_itself = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.0, 0.0, 1.0]])
@@ -147,12 +142,12 @@ def test_nothing_follows_the_end_of_a_task_and_of_cut_off_ones_nothing_is_known(
     assert targets.flatten().tolist() == pytest.approx([0.5, 0.9, 0.0])
 
 
-def test_episodes_of_one_frame_are_refused() -> None:
+def test_episodes_of_one_frame_are_refused():
     with pytest.raises(UserError, match="no episode of two frames"):
         stage_of(world(decisions=0))
 
 
-def test_decisions_that_go_on_as_before_weigh_little_in_the_priors_loss() -> None:
+def test_decisions_that_go_on_as_before_weigh_little_in_the_priors_loss():
     stage = stage_of(world(), steady=0.0)
     inputs = batch(stage)
     inputs["given"] = torch.ones_like(inputs["given"])
@@ -164,7 +159,7 @@ def test_decisions_that_go_on_as_before_weigh_little_in_the_priors_loss() -> Non
         assert stage_of(world(), steady=1.0).objective(**repeated)["prior"] > 0.1
 
 
-def test_layers_of_the_beginning_are_taught_what_the_first_frame_was(tmp_path: Path) -> None:
+def test_layers_of_the_beginning_are_taught_what_the_first_frame_was(tmp_path):
     stage = stage_of(world(decisions=11), memory_blocks=(1,), frames=12)
     logs, _ = fit(stage, StageSettings(60, 16, 3e-3, warmup=5), Accelerator(cpu=True), tmp_path, seed=0)
     untaught = stage_of(world(decisions=11), memory_blocks=(1,), frames=12)

@@ -1,11 +1,7 @@
 """A Temp-LoRA is a PEFT adapter: PEFT loads it, and the same frames come of it."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,12 +10,11 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imaginer
 from sfvgen_plan.memory.adapter import with_adapter
 from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
-from sfvgen_plan.simulator import LearnedSimulator
 
 SIZES = {"dim": 32, "depth": 3, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4, "memory_rank": 8}
 
 
-def simulator_of(make_pipeline: Any, folder: Path, **changes: Any) -> LearnedSimulator:
+def simulator_of(make_pipeline, folder, **changes):
     pipeline = make_pipeline(transformer={**SIZES, "memory_blocks": [0, 2], **changes})
     torch.nn.init.normal_(pipeline.transformer.out.weight, std=0.2)
     card = CheckpointCard({"a": "reach"}, 32, "corner4", 5, readouts=list("abcdefghij"))
@@ -27,7 +22,7 @@ def simulator_of(make_pipeline: Any, folder: Path, **changes: Any) -> LearnedSim
     return load_checkpoint(folder).simulator(exact=True)
 
 
-def test_peft_loads_it_and_gives_the_same_frames(make_pipeline: Any, tmp_path: Path) -> None:
+def test_peft_loads_it_and_gives_the_same_frames(make_pipeline, tmp_path):
     simulator = simulator_of(make_pipeline, tmp_path / "checkpoint")
     torch.manual_seed(0)
     state = simulator.begin_latents(torch.randn(2, 1, 4, 8, 8), ["a", "a"], [1, 2])
@@ -52,7 +47,7 @@ def test_peft_loads_it_and_gives_the_same_frames(make_pipeline: Any, tmp_path: P
     assert torch.allclose(went_on[0], went_on[1], atol=1e-5)  # it goes on learning, too
 
 
-def test_what_is_no_adapter_of_the_checkpoint_is_refused(make_pipeline: Any, tmp_path: Path) -> None:
+def test_what_is_no_adapter_of_the_checkpoint_is_refused(make_pipeline, tmp_path):
     simulator = simulator_of(make_pipeline, tmp_path / "checkpoint")
     state = simulator.begin_latents(torch.randn(1, 1, 4, 8, 8), ["a"], [1])
     with pytest.raises(UserError, match="is no adapter of this checkpoint"):

@@ -1,7 +1,5 @@
 """Memory layers: the Temp-LoRA that is taught to learn, and what both kinds do with imagined frames."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -13,12 +11,12 @@ REAL = torch.zeros(EPISODES, 1, dtype=torch.bool)
 
 
 @pytest.fixture
-def layer() -> TempLora:
+def layer():
     torch.manual_seed(0)
     return TempLora(DIM, places=2, tokens=TOKENS, features=64, rank=16)
 
 
-def walk() -> tuple[torch.Tensor, torch.Tensor]:
+def walk():
     """Tokens and places of frames; the last ones are where the first ones were."""
     torch.manual_seed(1)
     tokens, place = torch.randn(EPISODES, FRAMES, TOKENS, DIM), torch.randn(EPISODES, FRAMES, 3) * 3
@@ -27,7 +25,7 @@ def walk() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_frame_by_frame_equals_the_whole_episode_at_once(layer: TempLora) -> None:
+def test_frame_by_frame_equals_the_whole_episode_at_once(layer):
     tokens, place = walk()
     real = torch.ones(EPISODES, FRAMES)
     real[1, 5] = 0
@@ -48,14 +46,14 @@ def test_frame_by_frame_equals_the_whole_episode_at_once(layer: TempLora) -> Non
 
 
 @torch.no_grad()
-def test_what_was_written_is_recalled_where_it_was_before_any_training(layer: TempLora) -> None:
+def test_what_was_written_is_recalled_where_it_was_before_any_training(layer):
     tokens, place = walk()
     memory = layer.empty(EPISODES)
     for t in range(CHUNK):
         memory = layer.write(memory, tokens[:, t : t + 1], place[:, t : t + 1], REAL)
     memory = layer.learn(memory)
 
-    def unexplained(at: torch.Tensor) -> float:
+    def unexplained(at):
         """Share of what is stored of the first frames' own tokens that is not recalled ``at`` these places."""
         low = layer._low(layer.address(tokens[:, :CHUNK], at))
         recalled = (low @ memory.fast[..., :-1]).transpose(2, 3)
@@ -67,7 +65,7 @@ def test_what_was_written_is_recalled_where_it_was_before_any_training(layer: Te
     assert unexplained(place[:, :CHUNK] + 10) > 0.9
 
 
-def test_gradients_flow_through_the_writing(layer: TempLora) -> None:
+def test_gradients_flow_through_the_writing(layer):
     tokens, place = walk()
     tokens.requires_grad_()
     read = layer.training_pass(
@@ -81,7 +79,7 @@ def test_gradients_flow_through_the_writing(layer: TempLora) -> None:
 
 
 @torch.no_grad()
-def test_memories_are_values_of_fixed_size_that_fork_and_join(layer: TempLora) -> None:
+def test_memories_are_values_of_fixed_size_that_fork_and_join(layer):
     tokens, place = walk()
     first = layer.learn(layer.write(layer.empty(EPISODES), tokens[:, :1], place[:, :1], REAL))
     kept = first.fast.clone()
@@ -95,17 +93,17 @@ def test_memories_are_values_of_fixed_size_that_fork_and_join(layer: TempLora) -
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["lora", "recall"])
-def test_dreaming_wears_nothing_away_that_was_real_and_still_remembers_what_is_new(layer: TempLora, kind: str) -> None:
+def test_dreaming_wears_nothing_away_that_was_real_and_still_remembers_what_is_new(layer, kind):
     memory_layer = layer if kind == "lora" else Recall(DIM, places=2, tokens=TOKENS, window=0, features=64)
     tokens, place = walk()
 
-    def shown(memory, show, at, imagined):  # type: ignore[no-untyped-def]
+    def shown(memory, show, at, imagined):
         for t in range(CHUNK):
             now = slice(t, t + 1)
             memory = memory_layer.write(memory, show[:, now], at[:, now], torch.full_like(REAL, imagined))
         return memory_layer.learn(memory)
 
-    def moved(before, after, at) -> float:  # type: ignore[no-untyped-def]
+    def moved(before, after, at):
         """Mean square of the change in what is read."""
         old, new = (memory_layer.read(memory, tokens[:, :CHUNK], at) for memory in (before, after))
         return float((new - old).square().mean())
@@ -125,7 +123,7 @@ def test_dreaming_wears_nothing_away_that_was_real_and_still_remembers_what_is_n
 
 
 @torch.no_grad()
-def test_recall_that_is_full_keeps_what_nothing_else_is_like() -> None:
+def test_recall_that_is_full_keeps_what_nothing_else_is_like():
     torch.manual_seed(0)
     layer = Recall(DIM, places=2, tokens=TOKENS, window=0, features=64)
     memory, place = layer.empty(1), torch.randn(1, ROOM, 3) * 20
@@ -141,7 +139,7 @@ def test_recall_that_is_full_keeps_what_nothing_else_is_like() -> None:
 
 
 @torch.no_grad()
-def test_a_layer_of_the_beginning_is_told_what_stood_there_first() -> None:
+def test_a_layer_of_the_beginning_is_told_what_stood_there_first():
     torch.manual_seed(0)
     layer = TempLora(DIM, places=2, tokens=TOKENS, beginning=True, features=64, rank=16)
     tokens, place = torch.randn(2, 60, TOKENS, DIM), torch.randn(2, 60, 3)

@@ -1,7 +1,5 @@
 """PSNR against its definition."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ import torch
 from sfvgen_plan.metrics import MAX_PSNR, psnr
 
 
-def test_known_values_for_arrays_and_tensors() -> None:
+def test_known_values_for_arrays_and_tensors():
     first = np.zeros((3, 2, 4, 4, 3), np.uint8)
     second = np.full_like(first, 255)
     second[1] = 0
@@ -20,6 +18,6 @@ def test_known_values_for_arrays_and_tensors() -> None:
     assert psnr(torch.from_numpy(first), torch.from_numpy(second))[:, 1].numpy() == pytest.approx(expected, abs=1e-3)
 
 
-def test_frames_of_different_shape_are_not_compared() -> None:
+def test_frames_of_different_shape_are_not_compared():
     with pytest.raises(ValueError, match="can't be compared"):
         psnr(np.zeros((4, 4, 3)), np.zeros((5, 4, 3)))

@@ -1,11 +1,8 @@
 """What training asks of the network is what sampling takes from it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from torch import Tensor
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.diffusion import corrupt, sample
@@ -17,13 +14,13 @@ SCHEDULERS = [
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS, ids=["epsilon", "velocity"])
-def test_a_perfect_network_brings_the_data_back(scheduler: DDIMScheduler) -> None:
+def test_a_perfect_network_brings_the_data_back(scheduler):
     """Its answers are the training targets, so noising and denoising are inverse to each other."""
     torch.manual_seed(0)
     clean = torch.randn(2, 3, 4, 8, 8)
     calls = []
 
-    def network(noisy: Tensor, timestep: Tensor) -> Tensor:
+    def network(noisy, timestep):
         kept = scheduler.alphas_cumprod[timestep].view(-1, 1, 1, 1, 1)
         seen, target = corrupt(scheduler, clean, (noisy - kept.sqrt() * clean) / (1 - kept).sqrt(), timestep)
         torch.testing.assert_close(seen, noisy, rtol=1e-3, atol=1e-3)
@@ -35,7 +32,7 @@ def test_a_perfect_network_brings_the_data_back(scheduler: DDIMScheduler) -> Non
     assert (result - clean).square().mean().sqrt() < 0.05
 
 
-def test_unknown_prediction_types_are_refused() -> None:
+def test_unknown_prediction_types_are_refused():
     latents = torch.zeros(1, 1, 1, 1, 1)
     with pytest.raises(UserError, match="prediction_type='sample'"):
         corrupt(DDIMScheduler(prediction_type="sample"), latents, latents, torch.tensor([3]))

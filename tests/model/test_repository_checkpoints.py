@@ -1,9 +1,5 @@
 """The checkpoints that come with the package, and those in the repository's own folder."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,7 +13,7 @@ LARGEST = 40_000_000
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_it_is_small_carries_its_licence_and_imagines(folder: Path) -> None:
+def test_it_is_small_carries_its_licence_and_imagines(folder):
     files = [file for file in folder.rglob("*") if file.is_file() and "training" not in file.parts]
     assert sum(file.stat().st_size for file in files) <= LARGEST
     checkpoint = load_checkpoint(folder)

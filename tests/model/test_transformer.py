@@ -1,13 +1,9 @@
 """The contract of the causal video transformer."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from sfvgen_plan.model.edm import denoised, noise_levels, target
 from sfvgen_plan.model.transformer import Condition, VideoTransformer
@@ -18,7 +14,7 @@ FRAMES, WINDOW = 18, 4  # longer than two chunks of the memory
 @pytest.fixture(
     scope="module", params=[("lora", ()), ("lora", (0, 2)), ("recall", (1, 2))], ids=["plain", "lora", "recall"]
 )
-def network(request: pytest.FixtureRequest) -> VideoTransformer:
+def network(request):
     torch.manual_seed(0)
     made = VideoTransformer(
         height=8, width=4, latent_channels=3, text_dim=5, readouts=2, window=WINDOW, dim=32, depth=3, heads=2,
@@ -29,32 +25,32 @@ def network(request: pytest.FixtureRequest) -> VideoTransformer:
     return made
 
 
-def known(frames: int = FRAMES, seed: int = 1) -> Condition:
+def known(frames=FRAMES, seed=1):
     torch.manual_seed(seed)
     actions = torch.rand(2, frames, 4) * 2 - 1
     return Condition(actions, torch.ones(2, frames), actions.cumsum(1), torch.randn(2, frames, 5))
 
 
-def part(whole: Condition, frames: slice) -> Condition:
+def part(whole, frames):
     return Condition(whole.actions[:, frames], whole.given[:, frames], whole.place[:, frames], whole.text[:, frames])
 
 
-def shown(whole: Condition, frame: int) -> Condition:
+def shown(whole, frame):
     """What a clean frame is told: the text of the decision that follows it."""
     text = whole.text[:, min(frame + 1, whole.text.shape[1] - 1)]
     return replace(part(whole, slice(frame, frame + 1)), text=text[:, None])
 
 
-def real(count: int) -> Tensor:
+def real(count):
     return torch.zeros(count, 1, dtype=torch.bool)
 
 
-def frames_of(network: VideoTransformer, count: int = FRAMES, seed: int = 2) -> Tensor:
+def frames_of(network, count=FRAMES, seed=2):
     torch.manual_seed(seed)
     return network.patches(torch.randn(2, count, 3, 8, 4))
 
 
-def test_patches_are_squares_of_the_picture(network: VideoTransformer) -> None:
+def test_patches_are_squares_of_the_picture(network):
     latents = torch.randn(2, 5, 3, 8, 4)
     patches = network.patches(latents)
     assert patches.shape == (2, 5, 8, 12) and torch.equal(network.latents(patches), latents)
@@ -63,7 +59,7 @@ def test_patches_are_squares_of_the_picture(network: VideoTransformer) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("steps", [[18], [1] * 18, [7, 1, 10]], ids=str)
-def test_cached_equals_uncached_however_frames_come(network: VideoTransformer, steps: list[int]) -> None:
+def test_cached_equals_uncached_however_frames_come(network, steps):
     clean, noise, told = frames_of(network), torch.full((2, FRAMES), 0.1), known()
     noisy, level = frames_of(network, seed=3), torch.rand(2, FRAMES) * 3 + 0.1
     output, features = network.training_pass(clean, noise, noisy, level, told)
@@ -81,7 +77,7 @@ def test_cached_equals_uncached_however_frames_come(network: VideoTransformer, s
 
 
 @torch.no_grad()
-def test_what_comes_later_never_changes_what_was_before(network: VideoTransformer) -> None:
+def test_what_comes_later_never_changes_what_was_before(network):
     clean, noise = frames_of(network), torch.zeros(2, FRAMES)
     level = torch.ones(2, FRAMES)
     output, features = network.training_pass(clean, noise, clean + 1, level, known())
@@ -97,7 +93,7 @@ def test_what_comes_later_never_changes_what_was_before(network: VideoTransforme
 
 
 @torch.no_grad()
-def test_frames_that_left_the_window_are_not_seen(network: VideoTransformer) -> None:
+def test_frames_that_left_the_window_are_not_seen(network):
     clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
     shallow = VideoTransformer.from_config({**network.config, "depth": 1, "memory_blocks": ()}).eval()
     before = shallow.training_pass(clean, noise, clean, noise + 1, told)[1]
@@ -108,11 +104,11 @@ def test_frames_that_left_the_window_are_not_seen(network: VideoTransformer) -> 
 
 
 @torch.no_grad()
-def test_episodes_of_different_age_share_a_batch(network: VideoTransformer) -> None:
+def test_episodes_of_different_age_share_a_batch(network):
     clean, told = frames_of(network), known()
     noise = torch.zeros(2, 1)
 
-    def played(cache, first: int, count: int, index: list[int]):  # type: ignore[no-untyped-def]
+    def played(cache, first, count, index):
         for t in range(first, first + count):
             now = part(told, slice(t, t + 1))
             chosen = Condition(*(x[index] for x in (now.actions, now.given, now.place, now.text)))
@@ -132,7 +128,7 @@ def test_episodes_of_different_age_share_a_batch(network: VideoTransformer) -> N
 
 
 @torch.no_grad()
-def test_an_action_that_is_not_given_does_not_matter(network: VideoTransformer) -> None:
+def test_an_action_that_is_not_given_does_not_matter(network):
     clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
     none = torch.zeros(2, FRAMES)
     hidden = Condition(told.actions, none, told.place, told.text)
@@ -143,19 +139,19 @@ def test_an_action_that_is_not_given_does_not_matter(network: VideoTransformer) 
     )
 
 
-def test_target_and_denoised_are_inverse() -> None:
+def test_target_and_denoised_are_inverse():
     clean, level = torch.randn(2, 3, 4, 5), torch.tensor([[0.02, 1.0, 20.0]] * 2)
     noisy = clean + level[..., None, None] * torch.randn(clean.shape)
     assert torch.allclose(denoised(target(clean, noisy, level), noisy, level), clean, atol=1e-4)
 
 
-def test_noise_levels_fall_from_highest_to_lowest() -> None:
+def test_noise_levels_fall_from_highest_to_lowest():
     levels = noise_levels(4, 20.0, 0.02)
     assert levels == sorted(levels, reverse=True)
     assert levels[0] == pytest.approx(20.0) and levels[-1] == pytest.approx(0.02) and noise_levels(1) == [20.0]
 
 
-def test_gradients_flow_from_a_sampled_frame_to_the_action(network: VideoTransformer) -> None:
+def test_gradients_flow_from_a_sampled_frame_to_the_action(network):
     told = known(1)
     actions = told.actions.clone().requires_grad_()
     window = network.room(network.empty(2))
@@ -166,7 +162,7 @@ def test_gradients_flow_from_a_sampled_frame_to_the_action(network: VideoTransfo
     assert actions.grad is not None and bool((actions.grad.abs() > 0).any())
 
 
-def test_saves_and_loads_as_a_diffusers_folder(network: VideoTransformer, tmp_path: Path) -> None:
+def test_saves_and_loads_as_a_diffusers_folder(network, tmp_path):
     network.save_pretrained(tmp_path)
     loaded = VideoTransformer.from_pretrained(tmp_path)
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
