@@ -91,6 +91,7 @@ class VideoSettings:
             dynamics), and of those without text.
         dream: share of steps whose contexts are the model's own frames, once ``dream_from`` steps are done.
         shown: most true frames at a dream's beginning; each window has 1 to that many.
+        alone: frames of each window that are read once more as an episode's first ones, without what came before.
         loop: memory layers learn what to write, and read it (slow-fast learning loop, algorithm 1b); False: nothing is
             written while training.
         rarity: how much more often windows begin in states that the data has little of: 0 not at all, 1 so that all
@@ -121,6 +122,7 @@ class VideoSettings:
     dream: float = 0.5
     dream_from: int = 2000
     shown: int = 4
+    alone: int = 0
     loop: bool = True
     rarity: float = 0.0
     success_rarity: float = 0.0
@@ -140,6 +142,7 @@ class VideoSettings:
     def __post_init__(self) -> None:
         check_number("frames", self.frames, 2)
         check_number("shown", self.shown, 1)
+        check_number("alone", self.alone, 0)
         drops = ("drop_action", "drop_text", "dream")
         for name in (*drops, "rarity", "success_rarity", "gamma", "expectile", "success_share", "steady"):
             check_number(name, getattr(self, name), 0, 1)

@@ -44,11 +44,13 @@ class VideoObjective(nn.Module):
         labels: Tensor,
         estimates: Tensor,
         expert: Tensor,
+        alone: Tensor,
     ) -> dict[str, Tensor]:
         """Tokens truth, shown, noisy (B, T, S, V); noise levels, given (B, T); actions, place, expert (B, T, A); text
         (B, T, E); unit-scale estimates (B, T, D); labels (B, T, 9): whether the frame exists, whether something led to
         it, reward (unit scale), success, progress, whether the data ends there, whether the task does, whether there is
-        an expert's action, whether prior10 may learn from it."""
+        an expert's action, whether prior10 may learn from it; alone (B, K) numbers of the frames that are read once
+        more as an episode's first ones."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
         real, led, reward, success, progress, ends, terminated, has_expert, few = labels.unbind(-1)
@@ -56,16 +58,30 @@ class VideoObjective(nn.Module):
         wanted = target(truth, noisy, noise)
         denoising = mean((output - wanted).square().mean((-1, -2)), real * led)
         features = network.features(tokens)
+        between = network.between(features[:, :-1], features[:, 1:])
+        unknown = (real * led * (1 - given))[:, 1:]
+        inverse = mean((between - actions[:, 1:]).square().mean(-1), unknown)
         said = network.read(features)
-        gap = self._value_target(said.value, progress, ends, terminated) - said.value
-        lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
+        ahead = self._value_target(said.value, progress, ends, terminated)
         follows = real * torch.maximum(ends, F.pad(real[:, 1:], (0, 1)))
-        turns = (expert - actions * given[..., None]).abs().amax(-1).div(TURN).clamp_max(1)
+        before = actions * given[..., None]
+        if alone.shape[1]:
+            first = self._first(shown, shown_noise, text, alone)
+            features, said = torch.cat([features, first], 1), network.read(torch.cat([features, first], 1))
+            ahead, follows, real, has_expert, few, expert, estimates = (
+                torch.cat([x, taken(x, alone)], 1) for x in (ahead, follows, real, has_expert, few, expert, estimates)
+            )
+            # Nothing led to them that could be told.
+            led, reward, success, terminated, before = (
+                F.pad(x, (0, 0) * (x.ndim - 2) + (0, alone.shape[1]))
+                for x in (led, reward, success, terminated, before)
+            )
+        gap = ahead - said.value
+        lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
+        turns = (expert - before).abs().amax(-1).div(TURN).clamp_max(1)
         telling = s.steady + (1 - s.steady) * turns
         proposed = network.prior(features).float()
         few_proposed = network.prior10(features.detach()).float()
-        between = network.between(features[:, :-1], features[:, 1:])
-        unknown = (real * led * (1 - given))[:, 1:]
         weighed = real * led * (1 + (self.solved - 1) * success)
         losses = {
             "denoising": denoising,
@@ -76,12 +92,13 @@ class VideoObjective(nn.Module):
             "value": mean(lean * gap.square(), follows),
             "prior": mean((proposed - expert).square().mean(-1), real * has_expert * telling),
             "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * telling * few),
-            "inverse": mean((between - actions[:, 1:]).square().mean(-1), unknown),
+            "inverse": inverse,
         }
         since = network.config.window + 1
         if network.config.memory_beginning and truth.shape[1] > since:
             remembered = network.recollect(tokens[:, since:])
-            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), real[:, since:])
+            exists = real[:, since : truth.shape[1]]
+            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), exists)
         loss = (
             losses["denoising"] + s.estimates * losses["state"] + s.reward * losses["reward"]
             + s.success * losses["success"] + s.termination * losses["termination"] + s.value * losses["value"]
@@ -89,6 +106,16 @@ class VideoObjective(nn.Module):
             + s.beginning * losses.get("beginning", 0.0)
         )  # fmt: skip
         return {"loss": loss, **losses}
+
+    def _first(self, shown: Tensor, noise: Tensor, text: Tensor, alone: Tensor) -> Tensor:
+        """Features (B, K, features) of frames to which nothing led. What a sub-goal means has to be known from it and
+        the picture alone: within an episode, the hand's motion gives it away."""
+        following = torch.cat([text[:, 1:], text[:, -1:]], 1).expand(-1, shown.shape[1], -1)
+        frame, level, told = (taken(x, alone).flatten(0, 1)[:, None] for x in (shown, noise, following))
+        nothing = shown.new_zeros(len(frame), 1, self.network.config.action_dim)
+        known = Condition(nothing, nothing[..., 0], nothing, told)
+        _, tokens = self.network.training_pass(frame, level, frame, level, known)
+        return self.network.features(tokens).unflatten(0, alone.shape)[:, :, 0]
 
     def _value_target(self, value: Tensor, progress: Tensor, ends: Tensor, terminated: Tensor) -> Tensor:
         """One decision ahead. Nothing follows the end of a task; where only the data ends, it goes on from itself, for
@@ -102,6 +129,11 @@ class VideoObjective(nn.Module):
 def mean(errors: Tensor, weight: Tensor) -> Tensor:
     """Of the errors that count."""
     return (errors * weight).sum() / weight.sum().clamp_min(1)
+
+
+def taken(x: Tensor, frames: Tensor) -> Tensor:
+    """Of x (B, T, ...) the frames (B, K)."""
+    return x.gather(1, frames.view(*frames.shape, *[1] * (x.ndim - 2)).expand(-1, -1, *x.shape[2:]))
 
 
 class VideoStage:
@@ -195,6 +227,7 @@ class VideoStage:
             "labels": torch.cat([real[..., None], self.facts[index]], -1),
             "estimates": self.units[index],
             "expert": data.expert[index],
+            "alone": (uniform(size, s.alone) * s.frames).long(),
         }
 
 

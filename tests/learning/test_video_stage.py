@@ -9,7 +9,7 @@ from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import StageSettings, VideoSettings
 from sfvgen_plan.learning.trainer import fit
 from sfvgen_plan.learning.video import VideoObjective, VideoStage, place_of
-from sfvgen_plan.model.transformer import VideoTransformer
+from sfvgen_plan.model.transformer import Condition, VideoTransformer
 
 EPISODES, DECISIONS, FRAMES = 20, 9, 6
 
@@ -164,3 +164,24 @@ def test_layers_of_the_beginning_are_taught_what_the_first_frame_was(tmp_path):
     logs, _ = fit(stage, StageSettings(60, 16, 3e-3, warmup=5), Accelerator(cpu=True), tmp_path, seed=0)
     untaught = stage_of(world(decisions=11), memory_blocks=(1,), frames=12)
     assert logs["beginning"] < 0.5 * untaught.objective(**batch(untaught))["beginning"].item()
+
+
+def test_frames_are_also_read_as_an_episodes_first_ones_are_in_imagination() -> None:
+    stage = stage_of(world(), memory_blocks=(1,), alone=3)
+    network, made = stage.objective.network, batch(stage)
+    alone = made["alone"]
+    assert alone.shape == (32, 3) and alone.min() >= 0 and alone.max() < FRAMES and len(alone.unique()) > 3
+    row = torch.arange(32)
+    shown, noise = (made[name][row, alone[:, 1]][:, None] for name in ("shown", "shown_noise"))
+    text = made["text"][row, (alone[:, 1] + 1).clamp_max(FRAMES - 1)][:, None]  # of the decision that follows
+    nothing = torch.zeros(32, 1, 2)
+    with torch.no_grad():
+        read = stage.objective._first(made["shown"], made["shown_noise"], made["text"], alone)[:, 1]
+        room = network.room(network.empty(32))
+        known = Condition(nothing, nothing[..., 0], nothing, text)
+        looked = network.features(network.look(room, 0, shown, noise, known, torch.zeros(32, 1, dtype=torch.bool)))
+        assert torch.allclose(read, looked[:, 0], atol=1e-4)
+        with_them = stage.objective(**made)
+        without = stage.objective(**{**made, "alone": alone[:, :0]})
+    changed = {name for name in without if not torch.allclose(with_them[name], without[name])}
+    assert changed == {"loss", "state", "value", "prior", "prior10"}
