@@ -15,4 +15,4 @@ napoleon_use_ivar = True
 maximum_signature_line_length = 80
 html_theme = "furo"
 html_title = f"{project} {release}"
-html_copy_source = False
+html_copy_source = html_show_copyright = False

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Any, NoReturn
 
 from sfvgen_plan import __version__
@@ -34,8 +37,17 @@ class _Help(Action):
         self._explain = explain
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
-        print(parser.format_help() + (f"\n{self._explain(namespace)}" if self._explain else ""))
+        more = self._explain(namespace).splitlines() if self._explain else []
+        print("\n".join([parser.format_help(), *map(_folded, more)]))
         parser.exit()
+
+
+def _folded(line: str) -> str:
+    """As wide as the terminal, what goes on under what it belongs to."""
+    head = re.match(r" *\S+ {2,}| *", line)
+    indent = " " * (head.end() if head else 0)
+    width = get_terminal_size().columns - 2  # argparse leaves two as well
+    return fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def parse_arguments(argv: Sequence[str], verbs: Mapping[str, Any]) -> Namespace:

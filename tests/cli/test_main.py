@@ -50,12 +50,14 @@ def test_help_lists_the_verbs_without_heavy_imports():
 
 
 @pytest.mark.parametrize("name", cli.VERBS)
-def test_every_verb_explains_itself(name, capsys):
+def test_every_verb_explains_itself_in_eighty_columns(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as caught:
         cli.main([name, "--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
     assert f"sfvgen-plan {name}" in out
+    assert max(map(len, out.splitlines())) <= 80
     if name == "eval":
         assert set(agent_names()) <= set(out.replace(",", " ").split())
 
