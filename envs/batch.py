@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.envs.decisions import check_at_least_one
+from sfvgen_plan.envs.checks import check_at_least_one
 from sfvgen_plan.envs.loading import load_on
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.errors import UserError
@@ -20,18 +20,6 @@ from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.simulation import Outcome, as_long
 
 LARGEST_SCENE = 2**63
-
-
-class Settings(TypedDict, total=False):
-    """Keyword arguments that ``sfvgen/Imagined-v0`` takes, single and vector; see ``ImaginedBatch``."""
-
-    memory: bool | None
-    sampler_steps: int
-    max_decisions: int
-    device: str
-    obs_mode: str
-    exact: bool
-    compiled: bool | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,10 @@ class Episodes:
         decisions[index], latched[index], over[index] = part.decisions, part.latched, part.over
         return Episodes(self.imagination.replaced(self._where(index), part.imagination), decisions, latched, over)
 
+    def to(self, device: torch.device) -> Episodes:
+        """On another device."""
+        return replace(self, imagination=self.imagination.to(device))
+
     def _where(self, index: np.ndarray) -> Tensor:
         return as_long(index.tolist(), self.imagination.seed.device)
 
@@ -84,11 +76,6 @@ class Seen:
         self.reward[index] = part.reward
         for key, values in part.info.items():
             self.info[key][index] = values
-
-    def single(self) -> dict[str, Any]:
-        """The info of the only environment, in Python's own numbers."""
-        firsts = {key: values[0] for key, values in self.info.items()}
-        return {key: first.item() if isinstance(first, np.generic) else first for key, first in firsts.items()}
 
 
 class ImaginedBatch:
@@ -140,6 +127,16 @@ class ImaginedBatch:
         self.actions = self.checkpoint.actions
         self.action_space = self.actions.space
         self.render_fps = max(1, card.raw_steps_per_second // card.repeat)
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """Settings that the future of its episodes depends on."""
+        simulator = self.simulator
+        return {
+            "sampler_steps": int(simulator.sampler_steps),
+            "exact": bool(simulator.exact),
+            "memory": bool(simulator.memory),
+        }
 
     def begin(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:
         """Start an episode for every scene number, from the checkpoint's start frames, which the numbers go through in

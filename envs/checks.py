@@ -1,4 +1,4 @@
-"""What the imagined environments, single and vector, refuse."""
+"""What environments, real and imagined, refuse."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.envs.decisions import as_numbers
 from sfvgen_plan.errors import UserError, unknown_name
 
 RESET_OPTIONS = ("frames",)
+
+
+def check_at_least_one(**numbers: int) -> None:
+    """Refuse numbers below 1, and what is no whole number.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise UserError(f"{name}={value!r} is no whole number; give at least 1")
+        if value < 1:
+            raise UserError(f"{name}={value} is too small; give at least 1")
 
 
 def checked_actions(
@@ -28,7 +40,12 @@ def checked_actions(
     Raises:
         UserError: no numbers, another shape, a number that is not finite, or none of the discrete actions.
     """
-    values = as_numbers(actions)
+    try:
+        values = np.array(actions, dtype=np.float32)
+    except (TypeError, ValueError):
+        text = repr(actions)
+        shown = text if len(text) < 80 else f"{text[:77]}..."
+        raise UserError(f"action={shown} is no array of numbers; give values in [-1, 1]") from None
     shape = (*(() if count is None else (count,)), *(kind.space.shape or ()))
     if values.shape != shape:
         raise UserError(f"action has shape {values.shape}; this environment takes {shape}")

@@ -14,7 +14,7 @@ from sfvgen_plan.envs.rendering import ROTATED_CAMERAS
 OPEN, CLOSED = -1.0, 1.0
 """The gripper's effort, last number of an action."""
 
-REWIND, STAY = "rewind", "stay"
+STAY = "stay"
 
 PAIRS = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"), ("KeyQ", "KeyE"))
 """Keys of the first numbers of an action, for less and for more; the others have buttons alone."""
@@ -25,7 +25,7 @@ class Controls:
     """How a task is played.
 
     Attributes:
-        buttons: name -> what stands on it; "rewind" comes besides.
+        buttons: name -> what stands on it.
         keys: place on the keyboard -> the button that it presses.
         help: the keys, in words.
         start: (A,) in [-1, 1], the action before the first.

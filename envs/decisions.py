@@ -1,97 +1,79 @@
-"""What the environments on MuJoCo share: a decision held for several raw steps, its frame, and what ``info`` says."""
+"""What all real environments have in common: a decision held for several steps of the simulator, its frame, the latch
+of success, and what ``info`` says."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.actions import Actions
+from sfvgen_plan.cameras import frame_shape
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.rendering import FrameRenderer, check_camera, gl_backend
-from sfvgen_plan.envs.sawyer import ACTION_SIZE, RAW_STEPS_PER_SECOND, STATE_SIZE, estimates_of
+from sfvgen_plan.envs.checks import check_at_least_one, checked_actions
 from sfvgen_plan.errors import UserError
 
 
-class Simulation(Protocol):
-    """What a frame is drawn from."""
+class DecisionEnv(gym.Env[np.ndarray, Any]):
+    """A task of a simulator: one decision is one action, and leads to one video frame.
 
-    @property
-    def model(self) -> Any:
-        """``mujoco.MjModel``."""
+    Observation: (size, size, 3) uint8 RGB; of several cameras the pictures lie one above the other. The same seed gives
+    the same episode bit for bit, whatever was played before. Truncates after ``length`` decisions, after which it may
+    still be stepped.
 
-    @property
-    def data(self) -> Any:
-        """``mujoco.MjData``."""
+    ``info`` has the same keys, types and shapes after ``reset`` and ``step``, in every episode: ``success`` (solved at
+    this decision), ``success_latched`` (at any decision so far; also as ``is_success``), ``state`` (S,) float64, the
+    simulator's own numbers, and ``estimates`` (D,) float32, the true values of what the family's ``source.readouts``
+    name.
 
+    Subclasses set ``instruction``, and give the methods at the end.
 
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """Where an environment stood. Opaque and picklable."""
+    Args:
+        task: its full name.
+        action_space: what ``step`` takes; numbers beyond its bounds are clipped.
+        per_second: the simulator's steps in a second, for videos.
+        size: height and width of a picture in pixels.
+        camera: its name, or several, such as "front+wrist".
+        repeat: the simulator's steps per decision.
+        max_decisions: decisions until truncation; None: as many as the task has.
+        render_mode: "rgb_array" or None.
+        pixels: False leaves the observation black and starts no renderer, for agents that only read the state.
 
-    task: str
-    simulation: Any
-    decisions: int
-    latched: bool
-    state: np.ndarray
-    random_state: Mapping[str, Any]
-
-
-class DecisionEnv(gym.Env[np.ndarray, np.ndarray]):
-    """One decision is one action (4,) held for ``repeat`` raw steps (1/80 s), and leads to one video frame.
-
-    See ``MetaworldEnv`` for the spaces and for what ``info`` always has. Copies and pickles are snapshots: they go on
-    exactly like the original.
-
-    Subclasses set ``task`` and ``instruction``, and give the methods at the end.
+    Raises:
+        UserError: a number below 1.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention
-    task: str
     instruction: str
-    terms: tuple[str, ...] = ()
-    """Names of the reward's parts, of which ``info`` has the means."""
-
-    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
-
-    def __new__(cls, *arguments: Any, **settings: Any) -> DecisionEnv:
-        """Also notes how to make another one."""
-        env = super().__new__(cls)
-        env._made_with = arguments, settings
-        return env
 
     def __init__(
-        self, simulation: Simulation, size: int, camera: str, repeat: int, render_mode: str | None, pixels: bool
+        self,
+        task: str,
+        action_space: gym.Space[Any],
+        per_second: int,
+        size: int = 128,
+        camera: str = "",
+        repeat: int = 1,
+        max_decisions: int | None = None,
+        render_mode: str | None = "rgb_array",
+        pixels: bool = True,
     ) -> None:
-        check_at_least_one(size=size, repeat=repeat)
-        check_camera(simulation.model, camera)
-        if pixels:
-            gl_backend()
-        self.size, self.camera, self.repeat = size, camera, repeat
-        self.pixels, self.render_mode = pixels, render_mode
-        self.metadata = {**self.metadata, "render_fps": max(1, RAW_STEPS_PER_SECOND // repeat)}
-        self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
-        self._simulation = simulation
-        # Made for the first frame: an environment that is only asked for its spaces opens no graphics.
-        self._renderer: FrameRenderer | None = None
+        check_at_least_one(size=size, repeat=repeat, max_decisions=1 if max_decisions is None else max_decisions)
+        self.task, self.size, self.camera, self.repeat = task, size, camera, repeat
+        self.max_decisions, self.render_mode, self.pixels = max_decisions, render_mode, pixels
+        self.actions = Actions(action_space)
+        self.action_space = action_space
+        self.observation_space = gym.spaces.Box(0, 255, frame_shape(size, camera), np.uint8)
+        self.metadata = {**self.metadata, "render_fps": max(1, per_second // repeat)}
+        self._decisions, self._latched, self._begun = 0, False, False
         self._frame: np.ndarray | None = None
-        self._state = np.zeros(STATE_SIZE)
-        self._decisions, self._latched = 0, False
 
     @property
-    def state(self) -> np.ndarray:
-        """Metaworld's layout of numbers: twice hand, gripper, two objects with quaternions (now, one raw step
-        earlier), then the goal; (39,) float64, a copy."""
-        return self._state.copy()
-
-    @property
-    def estimates(self) -> np.ndarray:
-        """True values of ``sawyer.READOUTS``: hand xyz, gripper opening, object xyz, goal xyz; (10,) float32."""
-        return estimates_of(self._state)
+    def length(self) -> int | None:
+        """Decisions until truncation; None where only the task itself ends."""
+        return self.max_decisions
 
     @property
     def decisions(self) -> int:
@@ -99,163 +81,87 @@ class DecisionEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._decisions
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Start an episode. The same seed gives the same one, whatever was played before; without a seed, the next of
-        the random sequence that the last seed began, which is never one that is kept for evaluation."""
+        """Start an episode. Without a seed, the next of the random sequence that the last seed began, which is never
+        one that is kept for evaluation."""
         super().reset(seed=seed)
         scene = int(self.np_random.integers(FIRST_TRAINING_SEED, 2**31)) if seed is None else seed
-        self._decisions, self._latched, self._frame = 0, False, None
-        self._state = self._build(scene)
-        return self._observe(), self._info(success=False, terms=dict.fromkeys(self.terms, 0.0))
+        return self._started(scene, options or {})
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Hold ``action`` (4,) for ``repeat`` raw steps; values outside [-1, 1] are clipped.
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Take one decision.
 
         Raises:
-            UserError: wrong shape, or a number that is not finite.
+            UserError: an action of another shape, a number that is not finite, or none of the discrete actions.
+            gymnasium.error.ResetNeeded: no episode was started.
         """
-        held = checked_action(action)
-        rewards, success, terms = [], False, []
-        for raw_step in range(self.repeat):
-            reward, solved, parts = self._advance(held, raw_step == self.repeat - 1)
-            rewards.append(reward)
-            success |= solved
-            terms.append(parts)
+        if not self._begun:
+            raise gym.error.ResetNeeded("no episode yet; call reset first")
+        reward, success, terminated, truncated = self._play(checked_actions(action, self.actions))
         self._decisions += 1
         self._latched |= success
         self._frame = None
-        self._state = self._numbers()
-        means = {name: float(np.mean([parts[name] for parts in terms])) for name in self.terms}
-        truncated = self._decisions >= self.length
-        return self._observe(), sum(rewards) / self.repeat, False, truncated, self._info(success, means)
-
-    def snapshot(self) -> Snapshot:
-        """The exact current moment; picklable, independent of this environment's future."""
-        random_state = self.np_random.bit_generator.state
-        return Snapshot(self.task, self._capture(), self._decisions, self._latched, self.state, random_state)
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Return to ``snapshot``, which may come from another environment of the same task: what follows is the same
-        bit for bit.
-
-        Raises:
-            UserError: the snapshot is of another task, or none.
-        """
-        if not isinstance(snapshot, Snapshot):
-            raise UserError(f"snapshot is of type {type(snapshot).__name__}; give what snapshot() returned")
-        if snapshot.task != self.task:
-            raise UserError(
-                f"snapshot is of task {snapshot.task!r}, not {self.task!r}; restore it in an environment of its task"
-            )
-        self._recall(snapshot.simulation)
-        self.np_random.bit_generator.state = snapshot.random_state
-        self._decisions, self._latched = snapshot.decisions, snapshot.latched
-        self._state, self._frame = snapshot.state.copy(), None
+        truncated |= self.length is not None and self._decisions >= self.length
+        return self._observe(), reward, terminated, truncated, self._info(success)
 
     def render(self) -> np.ndarray | None:
-        """The current frame (size, size, 3) uint8; None without a render mode."""
+        """The current frame, uint8; None without a render mode."""
         return self._picture().copy() if self.render_mode == "rgb_array" else None
 
-    def close(self) -> None:
-        """Free the renderer. Closing twice is fine."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+    def __reduce__(self) -> Any:
+        """Raises: UserError, unless a subclass can do better."""
+        raise UserError(
+            f"task={self.task!r}: its simulator can't be copied; make another environment and reset it with the same "
+            "seed"
+        )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For ``copy`` and ``pickle``."""
-        return _made_again, (type(self), self._made_with, self.snapshot())
+    def _started(self, scene: int, options: dict[str, Any]) -> tuple[np.ndarray, dict]:
+        """The first observation and info of an episode."""
+        self._decisions, self._latched, self._begun, self._frame = 0, False, False, None
+        self._build(scene, options)
+        self._begun = True
+        return self._observe(), self._info(success=False)
 
     def _observe(self) -> np.ndarray:
-        return self._picture().copy() if self.pixels else np.zeros((self.size, self.size, 3), np.uint8)
+        return self._picture().copy() if self.pixels else np.zeros(self.observation_space.shape or (), np.uint8)
 
     def _picture(self) -> np.ndarray:
         if self._frame is None:
-            if self._renderer is None:
-                self._renderer = FrameRenderer(self._simulation.model, self.size, self.camera)
-            self._frame = self._renderer.render(self._simulation.data)
+            self._frame = self._draw()
         return self._frame
 
-    def _info(self, success: bool, terms: dict[str, float]) -> dict[str, Any]:
-        """The same keys, types and shapes after ``reset`` and ``step``, in every scene."""
+    def _info(self, success: bool) -> dict[str, Any]:
         return {
             "success": success,
             "success_latched": self._latched,
             "is_success": self._latched,  # as Stable-Baselines3 calls it
             "state": self.state,
             "estimates": self.estimates,
-            "reward_terms": terms,
+            **self._facts(),
         }
+
+    def _facts(self) -> dict[str, Any]:
+        """What ``info`` has besides."""
+        return {}
 
     @property
     @abstractmethod
-    def length(self) -> int:
-        """Decisions until truncation."""
+    def state(self) -> np.ndarray:
+        """The simulator's numbers now: (S,) float64, a copy."""
+
+    @property
+    @abstractmethod
+    def estimates(self) -> np.ndarray:
+        """True values of the family's read-outs: (D,) float32."""
 
     @abstractmethod
-    def _build(self, seed: int) -> np.ndarray:
-        """Put the simulation into scene ``seed``; the state there (39,)."""
+    def _build(self, scene: int, options: dict[str, Any]) -> None:
+        """Put the simulator into the start of an episode."""
 
     @abstractmethod
-    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool, Mapping[str, Any]]:
-        """One raw step, ``last`` of its decision: reward, whether the task is solved now, the reward's parts."""
+    def _play(self, action: np.ndarray) -> tuple[float, bool, bool, bool]:
+        """A decision, the action as a vector (A,) in [-1, 1]: reward, whether the task is solved now, whether it has
+        ended by itself, and whether it was cut off by a limit of its own."""
 
     @abstractmethod
-    def _numbers(self) -> np.ndarray:
-        """The state (39,) once a decision is over."""
-
-    @abstractmethod
-    def _capture(self) -> Any:
-        """The simulation's exact moment, as a picklable value."""
-
-    @abstractmethod
-    def _recall(self, captured: Any) -> None:
-        """The inverse of ``_capture``."""
-
-
-def _made_again(
-    kind: type[DecisionEnv], made_with: tuple[tuple[Any, ...], dict[str, Any]], snapshot: Snapshot
-) -> DecisionEnv:
-    env = kind(*made_with[0], **made_with[1])
-    env.restore(snapshot)
-    return env
-
-
-def check_at_least_one(**numbers: int) -> None:
-    """Refuse numbers below 1, and what is no whole number.
-
-    Raises:
-        UserError: names the first of them.
-    """
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise UserError(f"{name}={value!r} is no whole number; give at least 1")
-        if value < 1:
-            raise UserError(f"{name}={value} is too small; give at least 1")
-
-
-def as_numbers(action: Any) -> np.ndarray:
-    """A float32 copy of an action, or of several, of any shape.
-
-    Raises:
-        UserError: it is not made of numbers, or of rows of different lengths.
-    """
-    try:
-        return np.array(action, dtype=np.float32)
-    except (TypeError, ValueError):
-        text = repr(action)
-        shown = text if len(text) < 80 else f"{text[:77]}..."
-        raise UserError(f"action={shown} is no array of numbers; give values in [-1, 1]") from None
-
-
-def checked_action(action: np.ndarray) -> np.ndarray:
-    """``action`` (4,) as float32, clipped to [-1, 1].
-
-    Raises:
-        UserError: wrong shape, or a number that is not finite.
-    """
-    values = as_numbers(action)
-    if values.shape != (ACTION_SIZE,):
-        raise UserError(f"action has shape {values.shape}; give ({ACTION_SIZE},): x, y, z, gripper")
-    if not np.isfinite(values).all():
-        raise UserError(f"action={values.tolist()} has a number that is not finite; give values in [-1, 1]")
-    return np.clip(values, -1.0, 1.0)
+    def _draw(self) -> np.ndarray:
+        """The current frame."""

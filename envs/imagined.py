@@ -1,16 +1,18 @@
-"""Tasks as the learned simulator imagines them: one episode at a time."""
+"""Tasks as the learned simulator imagines them: one episode at a time, a vector environment of one."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
-from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings, scene_number
-from sfvgen_plan.envs.checks import checked_actions, checked_frames, checked_seed
-from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
+from sfvgen_plan.envs.checks import checked_actions
+from sfvgen_plan.envs.states import ImaginedState
+from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.model.checkpoint import Checkpoint
 
@@ -38,24 +40,21 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         UserError: what ``ImaginedBatch`` refuses.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention
+    metadata = ImaginedVectorEnv.metadata
 
     def __init__(
         self,
         task: str,
         checkpoint: str | Path | Checkpoint | None = None,
         render_mode: str | None = "rgb_array",
-        **settings: Unpack[Settings],
+        **settings: Any,
     ) -> None:
-        self.batch = ImaginedBatch(task, checkpoint, **settings)
+        self._vector = vector = ImaginedVectorEnv(1, task, checkpoint, AutoresetMode.DISABLED, render_mode, **settings)
+        self.metadata = {name: value for name, value in vector.metadata.items() if name != "autoreset_mode"}
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": self.batch.render_fps}
-        self.observation_space = self.batch.observation_space
-        self.action_space = self.batch.action_space
-        self.checkpoint, self.simulator = self.batch.checkpoint, self.batch.simulator
-        self.task, self.instruction = self.batch.task, self.batch.instruction
-        self._episodes: Episodes | None = None
-        self._observation = np.zeros(self.observation_space.shape, self.observation_space.dtype)
+        self.observation_space, self.action_space = vector.single_observation_space, vector.single_action_space
+        self.checkpoint, self.simulator = vector.checkpoint, vector.simulator
+        self.task, self.instruction = vector.task, vector.batch.instruction
 
     @property
     def state(self) -> Imagination:
@@ -65,12 +64,25 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             gymnasium.error.ResetNeeded: no episode was started.
         """
-        return self._running.imagination
+        return self._vector.episodes.imagination
 
     @property
     def decisions(self) -> int:
         """Decisions taken since reset."""
-        return int(self._episodes.decisions[0]) if self._episodes is not None else 0
+        return int(self._vector.decisions[0])
+
+    @property
+    def _np_random(self) -> np.random.Generator | None:  # where Gymnasium keeps it
+        return self._vector.generators[0]
+
+    @_np_random.setter
+    def _np_random(self, generator: np.random.Generator | None) -> None:
+        self._vector.generators[0] = generator
+
+    @property
+    def np_random_seed(self) -> int:
+        """The seed of its generator, -1 where it is unknown."""
+        return self._vector.np_random_seed[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start an episode, from one of the checkpoint's start frames or from ``options["frames"]``.
@@ -82,31 +94,24 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: an unknown option, frames of another shape or type, no start frame in the checkpoint.
         """
-        frames = checked_frames(options or {}, self.checkpoint.frame_shape, 1)
-        seed = None if seed is None else checked_seed(seed)
-        super().reset(seed=seed)
-        self._episodes, seen = self.batch.begin([scene_number(seed, self.np_random)], frames)
-        return self._shown(seen)
+        return _single(*self._vector.reset(seed=seed, options=options))
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Imagine one decision; values of ``action`` beyond its bounds are clipped.
 
         Raises:
             UserError: wrong shape, a number that is not finite, or none of the discrete actions.
+            gymnasium.error.ResetNeeded: no episode was started.
         """
-        held = checked_actions(action, self.batch.actions)
-        self._episodes, seen = self.batch.advance(self._running, held[None])
-        observation, info = self._shown(seen)
-        terminated, truncated = bool(self._episodes.over[0]), self.decisions >= self.batch.max_decisions
-        return observation, float(seen.reward[0]), terminated, truncated, info
+        held = checked_actions(action, self._vector.batch.actions)
+        observations, rewards, terminations, truncations, infos = self._vector.moved(held[None])
+        observation, info = _single(observations, infos)
+        return observation, float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info
 
     def render(self) -> np.ndarray | None:
         """The current frame (size, size, 3) uint8; None without a render mode."""
-        if self.render_mode != "rgb_array":
-            return None
-        episodes = self._running
-        # Not decoded again where it was observed.
-        return self._observation.copy() if self.batch.observer.obs_mode == "pixels" else self.batch.frames(episodes)[0]
+        frames = self._vector.render()
+        return None if frames is None else frames[0]
 
     def get_state(self) -> ImaginedState:
         """The exact current moment, random state included; steps don't change it.
@@ -114,9 +119,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             gymnasium.error.ResetNeeded: no episode was started.
         """
-        episodes = self._running
-        ended = episodes.over | (episodes.decisions >= self.batch.max_decisions)
-        return captured(self.batch, episodes, ended, [self.np_random])
+        return self._vector.get_state()
 
     def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict]:
         """Return to a state, or to the one in a file; what follows is the same bit for bit.
@@ -128,8 +131,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
             UserError: a state of another checkpoint or task, of other settings that the future depends on, of several
                 episodes, or a damaged file.
         """
-        self._episodes, _, (self.np_random,) = restored(state, self.batch, 1)
-        return self._shown(self.batch.look(self._episodes))
+        return _single(*self._vector.set_state(state))
 
     def fork(self, n: int) -> list[ImaginedEnv]:
         """``n`` environments that go on from here independently; the model is shared.
@@ -137,14 +139,16 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             UserError: ``n`` below 1.
         """
-        return fork_of(self, n, ("action_space", "observation_space"))
+        forks = []
+        for vector in self._vector.fork(n):
+            fork = copy.copy(self)
+            fork._vector = vector
+            fork.observation_space, fork.action_space = vector.single_observation_space, vector.single_action_space
+            forks.append(fork)
+        return forks
 
-    @property
-    def _running(self) -> Episodes:
-        if self._episodes is None:
-            raise gym.error.ResetNeeded("no episode yet; call reset first")
-        return self._episodes
 
-    def _shown(self, seen: Seen) -> tuple[np.ndarray, dict]:
-        self._observation = seen.observation[0]
-        return self._observation.copy(), seen.single()
+def _single(observations: np.ndarray, infos: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Observation and info of the only environment, in Python's own numbers."""
+    firsts = {key: values[0] for key, values in infos.items() if not key.startswith("_")}
+    return observations[0], {key: one.item() if isinstance(one, np.generic) else one for key, one in firsts.items()}

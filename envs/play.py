@@ -1,14 +1,9 @@
-"""A task played by hand, real and imagined side by side: the game, and the page that shows it, made with Gradio.
-
-Each action moves the real environment and the imagined one, and can be taken back: by going back where a simulator can,
-else by playing again what came before.
-"""
+"""A task played by hand, real and imagined side by side: the game, and the page that shows it, made with Gradio."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +12,7 @@ import gradio as gr
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.envs.controls import REWIND, Controls
+from sfvgen_plan.envs.controls import Controls
 from sfvgen_plan.envs.family import family_of, resolve
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.errors import UserError
@@ -28,37 +23,23 @@ ENDLESS = 2**31 - 1
 """Nothing is cut off: who plays decides when it is over."""
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Both worlds after the same actions, and all that is needed to go on from here.
-
-    Attributes:
-        action: (A,) in [-1, 1] that led here.
-        real, imagined: frames (H, W, 3) uint8.
-        rewards: of the decision that led here, real and imagined.
-        solved: whether the real task is solved now; ``chance``: the imagined probability.
-        over: whether the real episode has ended by itself, or was cut off by its own limit.
-        states: exact states of the two environments, of the real one if it has any.
-    """
-
-    action: np.ndarray
-    real: np.ndarray
-    imagined: np.ndarray
-    rewards: tuple[float, float]
-    solved: bool
-    chance: float
-    over: bool
-    states: tuple[Any, Any]
-
-
 class Session:
-    """The game. Not for several threads: frames are drawn in the thread that made it.
+    """The game: each action moves the real environment and the imagined one. Not for several threads: frames are drawn
+    in the thread that made it.
 
     Args:
         task: one that the checkpoint lists, of a family with ``controls``.
         checkpoint: folder, or a loaded checkpoint; None is the bundled one.
         seed: of the real scene, whose first frame both worlds begin with.
         settings: of ``ImaginedEnv``, such as ``sampler_steps`` and ``memory``.
+
+    Attributes:
+        decisions: taken so far.
+        action: the last one, (A,) in [-1, 1].
+        frames: the real one and the imagined one, (H, W, 3) uint8.
+        rewards, sums: (2,) of the last decision and of all, real and imagined.
+        solved: whether the real task is solved now; ``chance``: the imagined probability.
+        over: whether the real episode has ended by itself, or was cut off by its own limit.
 
     Raises:
         UserError: an unknown task, one that the checkpoint doesn't list, what the environments refuse.
@@ -74,72 +55,43 @@ class Session:
         frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
         self.real: Any = family.make(self.task, **frames, max_decisions=ENDLESS).unwrapped
         self.actions = Actions(self.real.action_space)
-        self.moments: list[Moment] = []
         try:
-            frame, _ = self.real.reset(seed=seed)
+            self.real.reset(seed=seed)
             self.controls: Controls = resolve(family.controls)(self.real)
-            self._begin(seed, frame)
+            self.reset(seed)
         except BaseException:
             self.close()
             raise
 
-    @property
-    def moment(self) -> Moment:
-        """Where the game stands."""
-        return self.moments[-1]
-
-    def reset(self, seed: int) -> Moment:
+    def reset(self, seed: int) -> None:
         """Begin a new game with the scene of ``seed``."""
-        return self._begin(seed, self.real.reset(seed=seed)[0])
+        frame, _ = self.real.reset(seed=seed)
+        seen, _ = self.imagined.reset(seed=seed, options={"frames": frame})
+        self.seed, self.decisions, self.action = seed, 0, self.controls.start
+        self.frames, self.rewards, self.sums = (frame, seen), np.zeros(2), np.zeros(2)
+        self.solved, self.chance, self.over = False, 0.0, False
 
-    def _begin(self, seed: int, frame: np.ndarray) -> Moment:
-        seen, info = self.imagined.reset(seed=seed, options={"frames": frame})
-        self.seed, self.moments = seed, []
-        return self._stand_at(self.controls.start, (frame, seen), (0.0, 0.0), (False, False), info)
-
-    def move(self, name: str) -> Moment:
-        """Take the action that a button means; "rewind" takes the last action back, unless there is none."""
-        if name == REWIND:
-            self.moments = self.moments[:-1] or self.moments
-            return self._restored()
-        return self.step(self.controls.action(name, self.moment.action))
-
-    def step(self, action: np.ndarray) -> Moment:
-        """Take an action (A,) in [-1, 1] in both worlds.
+    def move(self, name: str) -> None:
+        """Take the action that a button means, in both worlds.
 
         Raises:
             UserError: the real episode is over.
         """
-        if self.moment.over:
-            raise UserError("the episode is over; take the last action back, or start again")
-        held = self.actions.outside(action)
-        try:
-            frame, reward, ended, cut, real = self.real.step(held)
-            seen, expected, _, _, told = self.imagined.step(held)
-        except BaseException:
-            self._restored()  # one world may have moved without the other
-            raise
-        rewards, flags = (float(reward), float(expected)), (bool(real["success"]), bool(ended or cut))
-        return self._stand_at(action, (frame, seen), rewards, flags, told)
+        if self.over:
+            raise UserError("the episode is over; start again")
+        self.action = self.controls.action(name, self.action)
+        held = self.actions.outside(self.action)
+        frame, reward, ended, cut, real = self.real.step(held)
+        seen, expected, _, _, told = self.imagined.step(held)
+        self.decisions += 1
+        self.frames, self.rewards = (frame, seen), np.array([reward, expected])
+        self.sums = self.sums + self.rewards
+        self.solved, self.chance = bool(real["success"]), float(told["success_probability"])
+        self.over = bool(ended or cut)
 
     def close(self) -> None:
         """Free the renderer. Closing twice is fine."""
         self.real.close()
-
-    def _stand_at(self, action: np.ndarray, frames: Any, rewards: Any, flags: tuple[bool, bool], told: Any) -> Moment:
-        states = self.real.snapshot() if hasattr(self.real, "snapshot") else None, self.imagined.get_state()
-        chance = float(told.get("success_probability", 0.0))
-        self.moments.append(Moment(action, frames[0], frames[1], rewards, flags[0], chance, flags[1], states))
-        return self.moment
-
-    def _restored(self) -> Moment:
-        """Put both environments where the game stands."""
-        if self.moment.states[0] is not None:
-            self.real.restore(self.moment.states[0])
-        else:
-            self.real.replay(self.seed, [self.actions.outside(moment.action) for moment in self.moments[1:]])
-        self.imagined.set_state(self.moment.states[1])
-        return self.moment
 
 
 class Player:
@@ -180,12 +132,13 @@ def build(player: Player) -> gr.Blocks:
             imagined = gr.Image(label="Imagined", format="png", buttons=[])
         said = gr.Markdown()
         with gr.Row():
-            labels = {**controls.buttons, REWIND: "⟲ rewind"}
-            buttons = {name: gr.Button(text, elem_id=f"play-{name}", min_width=70) for name, text in labels.items()}
+            buttons = {
+                name: gr.Button(text, elem_id=f"play-{name}", min_width=70) for name, text in controls.buttons.items()
+            }
         with gr.Row():
             seed = gr.Number(player.session.seed, label="Seed of the scene", precision=0, minimum=0)
             restart = gr.Button("Start again")
-        gr.Markdown(f"{controls.help}, `Backspace` takes back")
+        gr.Markdown(controls.help)
 
         def on(event: Callable[..., Any], act: Callable[..., Any], *inputs: Any) -> None:
             """Let an event call ``act(session, *values)`` and show what came of it. Every one counts, in order."""
@@ -210,22 +163,20 @@ def build(player: Player) -> gr.Blocks:
 
 def shown(session: Session) -> list[Any]:
     """Both frames, and what is known of them."""
-    moment, decisions = session.moment, len(session.moments) - 1
-    sums = [sum(past.rewards[world] for past in session.moments) for world in (0, 1)]
-    flags = "".join(f" · **{word}**" for word, holds in (("solved", moment.solved), ("over", moment.over)) if holds)
+    flags = "".join(f" · **{word}**" for word, holds in (("solved", session.solved), ("over", session.over)) if holds)
+    (reward, expected), (real, imagined) = session.rewards, session.sums
     text = (
-        f"decision {decisions} · reward real {moment.rewards[0]:.2f}, imagined {moment.rewards[1]:.2f} (so far "
-        f"{sums[0]:.1f}, {sums[1]:.1f}){flags} · imagined success {100 * moment.chance:.0f} % · "
-        f"{float(psnr(moment.real, moment.imagined)):.1f} dB PSNR to the real frame"
+        f"decision {session.decisions} · reward real {reward:.2f}, imagined {expected:.2f} (so far "
+        f"{real:.1f}, {imagined:.1f}){flags} · imagined success {100 * session.chance:.0f} % · "
+        f"{float(psnr(*session.frames)):.1f} dB PSNR to the real frame"
     )
-    return [moment.real, moment.imagined, text]
+    return [*session.frames, text]
 
 
 def listening(controls: Controls) -> str:
     """JavaScript that has keys press their buttons."""
-    keys = {**controls.keys, "Backspace": REWIND}
     return f"""() => document.addEventListener("keydown", (event) => {{
-  const name = {keys}[event.code];
+  const name = {controls.keys}[event.code];
   if (!name || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
   event.preventDefault();
   document.getElementById(`play-${{name}}`).click();

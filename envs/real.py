@@ -5,13 +5,13 @@ Imports torch only where a checkpoint is needed, so that processes which only re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
+from sfvgen_plan.envs.family import resolve
 from sfvgen_plan.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -21,30 +21,32 @@ OBS_MODES = ("pixels", "latent", "state")
 """What an agent may be shown, of an imagined task and of a real one; see ``sfvgen_plan.envs.observation``."""
 
 
-def observed(
-    make: Callable[..., gym.Env[np.ndarray, np.ndarray]],
+def make_real(
     task: str,
+    kind: str,
     obs_mode: str = "pixels",
     checkpoint: str | Path | Checkpoint | None = None,
     device: str = "auto",
     exact: bool = False,
     **arguments: Any,
-) -> gym.Env[np.ndarray, np.ndarray]:
-    """``make(task, **arguments)``, behind a ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
+) -> gym.Env[np.ndarray, Any]:
+    """What ``gym.make`` calls for every real environment: ``kind(task, **arguments)``, behind a
+    ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
 
     Args:
-        make: makes an environment whose observations are frames.
         task, arguments: of that environment. In modes other than pixels, size, camera and repeat default to the
             checkpoint's.
+        kind: "module:attribute" of what makes it; see ``sfvgen_plan.registration``.
         obs_mode: "pixels", "latent" or "state".
         checkpoint: folder, name in the package, or a loaded checkpoint; None is the bundled one. Pixels need none.
         device: where to load it; "auto" is the GPU if there is one.
         exact: compute in float32 even where bfloat16 is faster.
 
     Raises:
-        UserError: what ``make`` refuses, an unknown mode, a checkpoint for other tasks or frames, what ``load_on``
+        UserError: what ``kind`` refuses, an unknown mode, a checkpoint for other tasks or frames, what ``load_on``
             refuses.
     """
+    make = resolve(kind)
     if obs_mode == "pixels":
         return make(task, **arguments)
     if obs_mode not in OBS_MODES:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
-from sfvgen_plan.envs.batch import Episodes, ImaginedBatch
-from sfvgen_plan.envs.decisions import check_at_least_one
+from sfvgen_plan.envs.batch import Episodes
+from sfvgen_plan.envs.checks import check_at_least_one
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.io import atomic
 
-FORMAT = "sfvgen-plan imagined state 5"
 _COUNTERS = ("decisions", "latched", "over", "ended")
 
 
@@ -74,114 +70,44 @@ class ImaginedState:
         tensors = {name: values.detach().to("cpu", copy=True).contiguous() for name, values in tensors.items()}
         header = json.dumps([self.checkpoint, self.task, dict(self.settings), [dict(one) for one in self.generators]])
         with atomic(path) as staged:
-            save_file(tensors, staged, {"format": FORMAT, "header": header, "digest": _digest(tensors, header)})
+            save_file(tensors, staged, {"header": header})
 
     @classmethod
-    def load(cls, path: str | Path) -> ImaginedState:
-        """Read what ``save`` wrote, onto the CPU; environments move it to where they compute.
+    def given(cls, state: ImaginedState | str | Path) -> ImaginedState:
+        """The state itself, or what ``save`` wrote to a file, read onto the CPU.
 
         Raises:
-            UserError: no such file, or damaged, or a file of something else.
+            UserError: no such file, or damaged, or a file of something else; it is neither.
         """
+        if isinstance(state, cls):
+            return state
+        if not isinstance(state, (str, os.PathLike)):
+            raise UserError(
+                f"state is of type {type(state).__name__}, not ImaginedState; give what get_state() returned, or its "
+                "file"
+            )
         try:
-            with safe_open(str(path), "pt") as file:
-                metadata = file.metadata() or {}
+            with safe_open(str(state), "pt") as file:
+                checkpoint, task, settings, generators = json.loads((file.metadata() or {})["header"])
                 # Copies, as numbers that begin anywhere in memory are rounded differently by some kernels.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - no mapping
-            if metadata.get("format") != FORMAT:
-                raise UserError(f"state={str(path)!r} holds no imagined state of this version; save it again with it")
-            if metadata["digest"] != _digest(tensors, metadata["header"]):
-                raise ValueError("its content doesn't match its checksum")
-            checkpoint, task, settings, generators = json.loads(metadata["header"])
             *counters, ended = (tensors[name].numpy() for name in _COUNTERS)
             episodes = Episodes(Imagination.of_tensors(tensors), *counters)
-        except UserError:
-            raise
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise UserError(f"state={str(path)!r} is missing or damaged ({reason(error)}); save it again") from error
+            raise UserError(f"state={str(state)!r} is missing or damaged ({reason(error)}); save it again") from error
         return cls(checkpoint, task, settings, episodes, ended, tuple(generators))
 
+    def check_fits(self, checkpoint: str, task: str, settings: Mapping[str, Any], count: int) -> None:
+        """Refuse environments in which it would go on otherwise.
 
-def captured(
-    batch: ImaginedBatch, episodes: Episodes, ended: np.ndarray, generators: Sequence[np.random.Generator]
-) -> ImaginedState:
-    """The state of environments that stand at ``episodes``."""
-    states = tuple(copy.deepcopy(generator.bit_generator.state) for generator in generators)
-    return ImaginedState(batch.checkpoint.hash, batch.task, _settings(batch), episodes, ended.copy(), states)
-
-
-def restored(
-    state: ImaginedState | str | Path, batch: ImaginedBatch, count: int
-) -> tuple[Episodes, np.ndarray, list[np.random.Generator]]:
-    """Episodes on the device of ``batch``, which have ended, and new generators, for ``count`` environments.
-
-    Raises:
-        UserError: a state of another checkpoint or task, of other settings or another number of episodes, or a damaged
-            file.
-    """
-    if isinstance(state, (str, os.PathLike)):
-        state = ImaginedState.load(state)
-    if not isinstance(state, ImaginedState):
-        raise UserError(
-            f"state is of type {type(state).__name__}, not ImaginedState; give what get_state() returned, or its file"
-        )
-    theirs = {"checkpoint": state.checkpoint, "task": state.task, **state.settings, "number of episodes": len(state)}
-    own = {"checkpoint": batch.checkpoint.hash, "task": batch.task, **_settings(batch), "number of episodes": count}
-    for name, ours in own.items():
-        if theirs[name] != ours:
-            raise UserError(
-                f"state of {name} {theirs[name]!r} doesn't fit this environment's {name} {ours!r}; "
-                "set it in an environment like the one it was taken from"
-            )
-    generators = []
-    for saved in state.generators:
-        generator = np.random.Generator(np.random.PCG64())
-        generator.bit_generator.state = copy.deepcopy(dict(saved))
-        generators.append(generator)
-    episodes = replace(state.episodes, imagination=state.episodes.imagination.to(batch.simulator.device))
-    return episodes, state.ended.copy(), generators
-
-
-class _Forkable(Protocol):
-    def get_state(self) -> ImaginedState: ...
-
-    def set_state(self, state: ImaginedState, /) -> Any: ...
-
-
-Env = TypeVar("Env", bound=_Forkable)
-
-
-def fork_of(env: Env, copies: int, spaces: Sequence[str]) -> list[Env]:
-    """``copies`` of an environment that go on from its state independently and share all but their ``spaces``.
-
-    Raises:
-        UserError: ``copies`` below 1.
-    """
-    check_at_least_one(n=copies)
-    state = env.get_state()
-    forks = []
-    for _ in range(copies):
-        fork = copy.copy(env)
-        for name in spaces:
-            setattr(fork, name, copy.deepcopy(getattr(env, name)))
-        fork.set_state(state)
-        forks.append(fork)
-    return forks
-
-
-def _settings(batch: ImaginedBatch) -> dict[str, Any]:
-    """``ImaginedState.settings`` of its episodes."""
-    simulator = batch.simulator
-    return {
-        "sampler_steps": int(simulator.sampler_steps),
-        "exact": bool(simulator.exact),
-        "memory": bool(simulator.memory),
-    }
-
-
-def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name, values in sorted(tensors.items()):
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.contiguous().view(torch.uint8).numpy().tobytes() if values.numel() else b"")
-    return digest.hexdigest()
+        Raises:
+            UserError: another checkpoint or task, other settings, or another number of episodes.
+        """
+        theirs = {"checkpoint": self.checkpoint, "task": self.task, **self.settings, "number of episodes": len(self)}
+        own = {"checkpoint": checkpoint, "task": task, **settings, "number of episodes": count}
+        for name, ours in own.items():
+            if theirs[name] != ours:
+                raise UserError(
+                    f"state of {name} {theirs[name]!r} doesn't fit this environment's {name} {ours!r}; "
+                    "set it in an environment like the one it was taken from"
+                )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,11 +13,9 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, Settings, scene_number
-from sfvgen_plan.envs.checks import checked_actions, checked_frames, checked_seed
-from sfvgen_plan.envs.decisions import check_at_least_one
-from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.states import ImaginedState, captured, fork_of, restored
+from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, scene_number
+from sfvgen_plan.envs.checks import check_at_least_one, checked_actions, checked_frames, checked_seed
+from sfvgen_plan.envs.states import ImaginedState
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
 
@@ -38,7 +37,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         UserError: a number below 1, an unknown autoreset mode, what ``ImaginedBatch`` refuses.
     """
 
-    metadata = ImaginedEnv.metadata
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = "rgb_array",
         max_episode_steps: int | None = None,
-        **settings: Unpack[Settings],
+        **settings: Any,
     ) -> None:
         limit = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
         check_at_least_one(num_envs=num_envs, **limit)
@@ -66,10 +65,11 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.checkpoint, self.simulator, self.task = self.batch.checkpoint, self.batch.simulator, self.batch.task
-        self._random: list[np.random.Generator | None] = [None] * num_envs
+        self.generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
         self._episodes: Episodes | None = None
         self._ended = np.zeros(num_envs, np.bool_)
+        self._observation = np.zeros(0)
 
     @property  # type: ignore[misc]  # Gymnasium's own vector environments return one for each, too
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -83,8 +83,19 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @property
     def decisions(self) -> np.ndarray:
-        """(N,) decisions taken in each episode."""
-        return self._running.decisions.copy()
+        """(N,) decisions taken in each episode since its reset."""
+        return np.zeros(self.num_envs, np.int64) if self._episodes is None else self._episodes.decisions.copy()
+
+    @property
+    def episodes(self) -> Episodes:
+        """Where the episodes stand, a value that steps don't change.
+
+        Raises:
+            gymnasium.error.ResetNeeded: none was started.
+        """
+        if self._episodes is None:
+            raise gym.error.ResetNeeded("no episode yet; call reset first")
+        return self._episodes
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -111,7 +122,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._episodes = begun if self._episodes is None else self._episodes.replaced(index, begun)
         self._ended[mask] = False
         observation = seen.observation if mask.all() else self.batch.look(self._episodes).observation
-        return observation, _masked(seen.info, mask)
+        return self._shown(observation), _masked(seen.info, mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Imagine one decision in every environment, from N actions; values beyond their bounds are clipped.
@@ -120,18 +131,24 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             UserError: another shape, a number that is not finite, or none of the discrete actions.
             gymnasium.error.ResetNeeded: no episode yet, or with autoreset DISABLED one that has ended.
         """
-        episodes, ended = self._running, self._ended
-        if self.autoreset_mode is AutoresetMode.DISABLED and ended.any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._ended.any():
             raise gym.error.ResetNeeded(
-                f"episodes of environments {np.flatnonzero(ended).tolist()} have ended; "
+                f"episodes of environments {np.flatnonzero(self._ended).tolist()} have ended; "
                 'call reset(options={"reset_mask": ...}) first'
             )
-        resetting = ended if self.autoreset_mode is AutoresetMode.NEXT_STEP else np.zeros_like(ended)
-        held = checked_actions(actions, self.batch.actions, self.num_envs, resetting)
+        resetting = self._ended & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
+        return self.moved(checked_actions(actions, self.batch.actions, self.num_envs, resetting), resetting)
+
+    def moved(
+        self, actions: np.ndarray, resetting: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """What ``step`` returns for vectors (N, A) in [-1, 1]; environments in the mask ``resetting`` begin anew."""
+        episodes, everybody = self.episodes, np.ones(self.num_envs, np.bool_)
+        resetting = ~everybody if resetting is None else resetting
         if resetting.all():
             episodes, seen = self._begin(resetting)
         else:
-            episodes, seen = self.batch.advance(episodes, held)
+            episodes, seen = self.batch.advance(episodes, actions)
             if resetting.any():
                 episodes = self._put(episodes, seen, resetting)
         rewards = np.where(resetting, 0.0, seen.reward)
@@ -142,20 +159,26 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
             infos = self._final(seen, over)
             episodes = self._put(episodes, seen, over)
-        infos |= _masked(seen.info, np.ones(self.num_envs, np.bool_))
+        infos |= _masked(seen.info, everybody)
         self._episodes, self._ended = episodes, over
-        return seen.observation, rewards, terminations, truncations, infos
+        return self._shown(seen.observation), rewards, terminations, truncations, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The current frames (size, size, 3) uint8; None without a render mode."""
-        return tuple(self.batch.frames(self._running)) if self.render_mode == "rgb_array" else None
+        if self.render_mode != "rgb_array":
+            return None
+        pixels = self.batch.observer.obs_mode == "pixels"  # which are not decoded again
+        return tuple(self._observation.copy() if pixels else self.batch.frames(self.episodes))
 
     def get_state(self) -> ImaginedState:
         """The exact current moment of all episodes, random states included; steps don't change it."""
-        return captured(self.batch, self._running, self._ended, self.np_random)
+        states = tuple(copy.deepcopy(generator.bit_generator.state) for generator in self.np_random)
+        return ImaginedState(
+            self.checkpoint.hash, self.task, self.batch.decisive, self.episodes, self._ended.copy(), states
+        )
 
     def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return to a state of N episodes, or to the one in a file; what follows is the same bit for bit.
+        """Return to a state, or to the one in a file; what follows is the same bit for bit.
 
         Returns:
             Observations and infos of that moment.
@@ -164,10 +187,14 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             UserError: a state of another checkpoint or task, of other settings that the future depends on, of another
                 number of episodes, or a damaged file.
         """
-        self._episodes, self._ended, generators = restored(state, self.batch, self.num_envs)
-        self._random, self._seeds = list(generators), [-1] * self.num_envs
+        state = ImaginedState.given(state)
+        state.check_fits(self.checkpoint.hash, self.task, self.batch.decisive, self.num_envs)
+        self._episodes, self._ended = state.episodes.to(self.simulator.device), state.ended.copy()
+        for n, saved in enumerate(state.generators):
+            generator = self.generators[n] = np.random.Generator(np.random.PCG64())
+            generator.bit_generator.state = copy.deepcopy(dict(saved))
         seen = self.batch.look(self._episodes)
-        return seen.observation, _masked(seen.info, np.ones(self.num_envs, np.bool_))
+        return self._shown(seen.observation), _masked(seen.info, np.ones(self.num_envs, np.bool_))
 
     def fork(self, n: int) -> list[ImaginedVectorEnv]:
         """``n`` vector environments that go on from here independently; the model is shared. For all forks in one
@@ -176,25 +203,30 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises:
             UserError: ``n`` below 1.
         """
-        spaces = ("action_space", "observation_space", "single_action_space", "single_observation_space")
-        return fork_of(self, n, spaces)
+        check_at_least_one(n=n)
+        state, forks = self.get_state(), [copy.copy(self) for _ in range(n)]
+        for fork in forks:
+            for name in ("action_space", "observation_space", "single_action_space", "single_observation_space"):
+                setattr(fork, name, copy.deepcopy(getattr(self, name)))
+            fork.generators, fork._seeds = list(self.generators), list(self._seeds)
+            fork.set_state(state)
+        return forks
 
-    @property
-    def _running(self) -> Episodes:
-        if self._episodes is None:
-            raise gym.error.ResetNeeded("no episode yet; call reset first")
-        return self._episodes
+    def _shown(self, observation: np.ndarray) -> np.ndarray:
+        """The observation, kept for ``render``."""
+        self._observation = observation.copy()
+        return observation
 
     def _generator(self, n: int) -> np.random.Generator:
-        found = self._random[n]
+        found = self.generators[n]
         if found is None:
             found, self._seeds[n] = seeding.np_random()
-            self._random[n] = found
+            self.generators[n] = found
         return found
 
     def _scene(self, n: int, seed: int | None) -> int:
         if seed is not None:
-            self._random[n], self._seeds[n] = seeding.np_random(seed)
+            self.generators[n], self._seeds[n] = seeding.np_random(seed)
         return scene_number(seed, self._generator(n))
 
     def _begin(self, mask: np.ndarray) -> tuple[Episodes, Seen]:

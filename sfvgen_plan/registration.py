@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from gymnasium.envs.registration import register, registry
 
-ENVIRONMENTS = {
-    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld.env:make_metaworld",
-    "sfvgen/Goals-v0": "sfvgen_plan.envs.goals.env:make_goal",
-    "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.return_env:make_rlbench",
+REAL = {
+    "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld.env:MetaworldEnv",
+    "sfvgen/Goals-v0": "sfvgen_plan.envs.goals.env:GoalEnv",
+    "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.return_env:rlbench_env",
     "sfvgen/Gym-v0": "sfvgen_plan.envs.gym.env:GymEnv",
-    "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.make:make_memory",
-    "sfvgen/Imagined-v0": "sfvgen_plan.envs.imagined:ImaginedEnv",
+    "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.family:memory_env",
 }
-"""Ids and what makes them; the modules are imported when an environment is made."""
+"""Ids of real environments and what makes them; the modules are imported when an environment is made."""
 
-VECTOR_ENVIRONMENTS = {"sfvgen/Imagined-v0": "sfvgen_plan.envs.vector:ImaginedVectorEnv"}
-"""Those of them that ``gym.make_vec`` makes natively; of the others it makes as many single ones as are asked for."""
+IMAGINED = "sfvgen/Imagined-v0"
+"""``gym.make_vec`` makes many of it natively; of the others it makes as many single ones as are asked for."""
 
 
 def register_envs() -> None:
     """Register every environment that is not registered yet; calling it again changes nothing."""
-    for env_id, entry_point in ENVIRONMENTS.items():
+    for env_id, kind in REAL.items():
         if env_id not in registry:
-            register(id=env_id, entry_point=entry_point, vector_entry_point=VECTOR_ENVIRONMENTS.get(env_id))
+            register(env_id, "sfvgen_plan.envs.real:make_real", kwargs={"kind": kind})
+    if IMAGINED not in registry:
+        vector = "sfvgen_plan.envs.vector:ImaginedVectorEnv"
+        register(IMAGINED, "sfvgen_plan.envs.imagined:ImaginedEnv", vector_entry_point=vector)

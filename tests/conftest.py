@@ -194,18 +194,35 @@ def tiny_training(tmp_path_factory, write_small_dataset):
     return data, Training(compose("train", ["train=tiny", f"data={data}", f"out={folder / 'checkpoint'}"])).run()
 
 
-@pytest.fixture
-def fake_rlbench(tmp_path, monkeypatch):
-    """RLBench workers started in this test find the stand-ins of ``tests/fakes``; returned to change variables with."""
-    root = tmp_path / "CoppeliaSim"
-    root.mkdir()
+@pytest.fixture(scope="session")
+def coppelia(tmp_path_factory):
+    """What passes for the folder of CoppeliaSim."""
+    root = tmp_path_factory.mktemp("CoppeliaSim")
     (root / "libcoppeliaSim.so").touch()
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "fakes"))
-    monkeypatch.setenv("COPPELIASIM_ROOT", str(root))
-    monkeypatch.setenv("DISPLAY", ":0")
+    return root
+
+
+def _play_rlbench(patch, root):
+    patch.setenv("PYTHONPATH", str(Path(__file__).parent / "fakes"))
+    patch.setenv("COPPELIASIM_ROOT", str(root))
+    patch.setenv("DISPLAY", ":0")
     for name in ("SFVGEN_RLBENCH_PYTHON", "QT_QPA_PLATFORM", "FAKE_RLBENCH_FAULTS", "FAKE_RLBENCH_ONCE"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
+        patch.delenv(name, raising=False)
+    return patch
+
+
+@pytest.fixture
+def fake_rlbench(coppelia, monkeypatch):
+    """RLBench workers started in this test find the stand-ins of ``tests/fakes``; returned to change variables with."""
+    return _play_rlbench(monkeypatch, coppelia)
+
+
+@pytest.fixture(scope="module")
+def fake_rlbench_for_all(coppelia):
+    """The same for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        _play_rlbench(patch, coppelia)
+        yield
 
 
 @pytest.fixture(scope="module")

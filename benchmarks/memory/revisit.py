@@ -11,16 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from sfvgen_plan.benchmarks.memory.rows import DriftRow, RevisitRow
 from sfvgen_plan.envs.memory.family import OWN_CAMERA
-from sfvgen_plan.envs.memory.make import make_memory
-from sfvgen_plan.envs.memory.revisit_env import CAMERA, MemoryRevisitEnv
-from sfvgen_plan.envs.memory.revisit_task import NAME
+from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, MemoryRevisitEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.encoder import VideoEncoder, cosine
@@ -77,8 +75,8 @@ def maker_of(checkpoint: Checkpoint) -> Callable[[], MemoryRevisitEnv]:
             f"checkpoint={str(checkpoint.path)!r} was trained with camera={checkpoint.camera!r}, which never leaves; "
             f"give one trained on data collected with camera={OWN_CAMERA!r}"
         )
-    frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-    return cast("Callable[[], MemoryRevisitEnv]", partial(make_memory, NAME, **frames))
+    frames: dict[str, Any] = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+    return partial(MemoryRevisitEnv, **frames)
 
 
 def away_of(checkpoint: Checkpoint) -> int:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.envs.goals.family import FAMILY, GOALS, HOLD
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
-from sfvgen_plan.envs.real import observed
 from sfvgen_plan.envs.sawyer import estimates_of
 
 
@@ -27,16 +24,16 @@ class GoalEnv(MetaworldEnv):
         super().__init__(self.goal.scene, **arguments)
         self.task, self.instruction = name, self.goal.instruction
 
-    def _build(self, seed: int) -> np.ndarray:
+    def _build(self, scene: int, options: dict[str, Any]) -> None:
         self._held = 0
-        return super()._build(seed)
+        super()._build(scene, options)
 
-    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool, Mapping[str, Any]]:
-        _, _, parts = super()._advance(action, last)
+    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool]:
+        super()._advance(action, last)
         gap = float(self.goal.gap(estimates_of(self._observed)))
         if last:
             self._held = self._held + 1 if gap < self.goal.tolerance else 0
-        return max(0.0, 10.0 - 20.0 * gap), last and self._held >= HOLD, parts
+        return max(0.0, 10.0 - 20.0 * gap), last and self._held >= HOLD
 
     def _capture(self) -> Any:
         return super()._capture(), self._held
@@ -44,8 +41,3 @@ class GoalEnv(MetaworldEnv):
     def _recall(self, captured: Any) -> None:
         simulation, self._held = captured
         super()._recall(simulation)
-
-
-def make_goal(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:
-    """``sfvgen/Goals-v0``: a ``GoalEnv``, or what a checkpoint makes of its frames; see ``observed``."""
-    return observed(GoalEnv, task, **arguments)

@@ -7,12 +7,15 @@ Without memory one in four is right by chance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.envs.memory.parts import Schedule, Thing
-from sfvgen_plan.envs.memory.return_task import COLOURS
+from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.envs.memory.env import MemoryEnv, nearness
+from sfvgen_plan.envs.memory.parts import COLOURS, Schedule, Thing, nearest
+from sfvgen_plan.envs.memory.scene import SIDE, add_shape, add_side_camera
 
 NAME = "memory/cue"
 INSTRUCTION = "go to the far corner, come back, then go to the block of the colour that the lamp had"
@@ -42,6 +45,15 @@ SEPARATION = 0.15
 LOW, HIGH = (-0.2, 0.48), (0.22, 0.7)
 """Corners of the area in which blocks stand, x and y in metres."""
 
+HOME = (-0.05, 0.52, 0.2)
+FAR_CORNER = (-0.4, 0.8, 0.2)
+ABOVE = 0.14
+"""Height at which the hand is to be above a block, metres."""
+
+LAMP, LAMP_RADIUS = (0.14, 0.82, 0.07), 0.07
+_BLOCK = 0.03
+_GREY = (0.45, 0.45, 0.45)
+
 
 @dataclass(frozen=True)
 class CueLayout:
@@ -64,8 +76,67 @@ def draw_layout(generator: np.random.Generator) -> CueLayout:
     colours = generator.permutation(list(BLOCKS)).tolist()
     while True:
         places = generator.uniform(LOW, HIGH, (len(BLOCKS), 2))
-        gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
-        if gaps.min() >= SEPARATION:
+        if nearest(places) >= SEPARATION:
             break
     blocks = [Thing("block", colour, (x, y)) for colour, (x, y) in zip(colours, places.tolist(), strict=True)]
     return CueLayout(tuple(blocks), int(generator.integers(len(blocks))))
+
+
+class MemoryCueEnv(MemoryEnv):
+    """A lamp shows a colour; after a way to the far corner and back the hand has to go to the block of that colour.
+
+    The goal in ``state`` and ``estimates`` is where the current sub-goal wants the hand; the object is the right block
+    from the last sub-goal on, before that the lamp, so that nothing names the colour early. Reward: 10 exp(-d / 0.1 m),
+    d from the hand to that goal. ``success`` means that the hand is above the right block when the last sub-goal's time
+    is up. In every second training episode (odd seeds) the lamp stays lit: what its colour means is learnt there, and
+    elsewhere to remember it. ``info`` also has ``distance``, metres to the side, from the hand to the right block.
+
+    Args and Raises: see ``MemoryEnv``.
+    """
+
+    name, instruction, own_camera, home = NAME, INSTRUCTION, SIDE, HOME
+
+    @property
+    def distance(self) -> float:
+        """Metres to the side, from the hand to the right block."""
+        layout: CueLayout = self.layout
+        return float(np.linalg.norm(self.scene.hand[:2] - layout.blocks[layout.right].place))
+
+    def _lay_out(self, seed: int) -> CueLayout:
+        layout = draw_layout(np.random.default_rng(seed))
+        stays_lit = seed >= FIRST_TRAINING_SEED and seed % 2 == 1
+        return replace(layout, lit=DECISIONS + 1) if stays_lit else layout
+
+    @staticmethod
+    def _furnish(spec: Any) -> None:
+        add_side_camera(spec)
+        for i in range(len(BLOCKS)):
+            add_shape(spec, f"block{i}", "box", _BLOCK, [0.0, 0.0, _BLOCK])
+        add_shape(spec, "lamp", "sphere", LAMP_RADIUS, LAMP)
+
+    def _place(self) -> None:
+        for i, block in enumerate(self._layout.blocks):
+            self.scene.look(f"block{i}", COLOURS[block.colour])
+            self.scene.model.body(f"block{i}").pos = (*block.place, _BLOCK)
+        self.scene.reset({})
+
+    def _draw(self) -> np.ndarray:
+        if self._layout is not None:
+            self.scene.look("lamp", self._layout.colour if self._decisions < self._layout.lit else _GREY)
+        return super()._draw()
+
+    def _object(self) -> np.ndarray:
+        asked = self.sub_goal_index == len(SCHEDULE) - 1
+        return np.concatenate(self.scene.body(f"block{self._layout.right}" if asked else "lamp"))
+
+    def _goal(self) -> np.ndarray:
+        layout: CueLayout = self._layout
+        places = (HOME, FAR_CORNER, HOME, (*layout.blocks[layout.right].place, ABOVE))
+        return np.array(places[self.sub_goal_index])
+
+    def _judge(self) -> tuple[float, bool]:
+        over = self._decisions + 1 >= DECISIONS
+        return nearness(self.scene.hand, self._goal()), over and self.distance <= SUCCESS_DISTANCE
+
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {"distance": self.distance}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sfvgen_plan.envs import sawyer
 from sfvgen_plan.envs.family import Family
-from sfvgen_plan.envs.memory import cue_task, return_task, revisit_task
+from sfvgen_plan.envs.memory.cue_task import MemoryCueEnv
+from sfvgen_plan.envs.memory.env import OWN_CAMERA, MemoryEnv
+from sfvgen_plan.envs.memory.return_task import MemoryReturnEnv
+from sfvgen_plan.envs.memory.revisit_task import MemoryRevisitEnv
 
-TASKS = {
-    return_task.NAME: return_task.INSTRUCTION,
-    revisit_task.NAME: revisit_task.INSTRUCTION,
-    cue_task.NAME: cue_task.INSTRUCTION,
-}
+KINDS: dict[str, type[MemoryEnv]] = {kind.name: kind for kind in (MemoryReturnEnv, MemoryRevisitEnv, MemoryCueEnv)}
+TASKS = {task: kind.instruction for task, kind in KINDS.items()}
 """Task name -> instruction."""
-
-OWN_CAMERA = "own"
-"""Stands for each task's own view: the carried camera for ``memory/revisit``, the side camera for the others. Data,
-checkpoint or protocol of several tasks names it."""
 
 LONGEST = 200
 """Most decisions of an episode; its layout says how many it has (return 60 to 150, revisit 40 to 200, cue 60)."""
@@ -36,3 +34,8 @@ FAMILY = Family(
     examine="sfvgen_plan.envs.rendering:examine",
     drawing="sfvgen_plan.envs.rendering:gl_backend",
 )
+
+
+def memory_env(task: str, **arguments: Any) -> MemoryEnv:
+    """The environment of a task, with or without the "memory/" prefix; see ``KINDS`` for the arguments."""
+    return KINDS[FAMILY.canonical(task)](**arguments)

@@ -12,25 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.envs.memory.parts import Schedule, Thing, facts_at
+from sfvgen_plan.envs.memory.env import MemoryEnv, nearness
+from sfvgen_plan.envs.memory.parts import COLOURS, Schedule, Thing, nearest
+from sfvgen_plan.envs.memory.scene import SIDE, add_side_camera
+from sfvgen_plan.envs.rendering import import_mujoco
 from sfvgen_plan.errors import UserError
 
 NAME = "memory/return"
 INSTRUCTION = "move the objects away, then put each of them back where it was"
 
 SHAPES = ("cube", "puck")
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "red": (0.9, 0.05, 0.05),
-    "green": (0.1, 0.75, 0.1),
-    "blue": (0.1, 0.2, 0.95),
-    "yellow": (0.95, 0.85, 0.05),
-    "purple": (0.6, 0.1, 0.75),
-}
-"""RGB in [0, 1]."""
-
 MAX_OBJECTS = 3
-OBJECT_SIZE = 0.05
-"""Width and height of every object, metres."""
+OBJECT_SIZE, MASS = 0.05, 0.2
+"""Width and height of every object, metres; kilogrammes."""
 
 SUCCESS_DISTANCE = 0.05
 """Metres from its earlier place within which an object counts as put back."""
@@ -105,11 +99,6 @@ class ReturnLayout:
         """Texts of the sub-goals, all with as many decisions."""
         return tuple((goal.text, DECISIONS_PER_SUB_GOAL[len(self.objects)]) for goal in self.sub_goals)
 
-    @property
-    def decisions(self) -> int:
-        """Length of the episode."""
-        return sum(decisions for _, decisions in self.schedule)
-
     def moved(self, positions: np.ndarray, before: np.ndarray) -> np.ndarray:
         """Which objects have been moved as asked: those of ``before`` (n,) bool and those that now are. (n,) bool."""
         now = before.copy()
@@ -131,22 +120,23 @@ class ReturnLayout:
         """Whether all objects were moved and are back within ``SUCCESS_DISTANCE``."""
         return bool((self.distances(positions, moved) <= SUCCESS_DISTANCE).all())
 
-    def facts(self, positions: np.ndarray, moved: np.ndarray, decisions: int) -> dict[str, Any]:
-        """What ``info`` says after so many decisions: see ``MemoryReturnEnv``."""
-        distances, missing = self.distances(positions, moved), MAX_OBJECTS - len(self.objects)
+    def distance(self, positions: np.ndarray, moved: np.ndarray) -> float:
+        """Mean of the ``distances``, which ``info`` tells."""
+        return float(self.distances(positions, moved).mean())
 
-        def padded(values: np.ndarray) -> np.ndarray:
-            return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
 
-        return {
-            **facts_at(self.schedule, decisions),
-            "objects": len(self.objects),
-            "distance": float(distances.mean()),
-            "distances": padded(distances),
-            "moved": padded(moved),
-            "positions": padded(positions),
-            "places": padded(self.places),
-        }
+WORKSPACE = Workspace(
+    low=(-0.28, 0.48),
+    high=(0.28, 0.82),
+    height=OBJECT_SIZE / 2,
+    directions={
+        "to the left": (0.0, -1.0),
+        "to the right": (0.0, 1.0),
+        "to the front": (1.0, 0.0),
+        "to the back": (-1.0, 0.0),
+    },
+)
+"""Of the Sawyer table. The directions are those of the picture."""
 
 
 def check_objects(objects: int | None) -> None:
@@ -200,5 +190,88 @@ def draw_layout(generator: np.random.Generator, workspace: Workspace, objects: i
 
 def _fits(places: np.ndarray, workspace: Workspace) -> bool:
     inside = (places >= workspace.low).all() and (places <= workspace.high).all()
-    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
-    return bool(inside and gaps.min() >= SEPARATION)
+    return bool(inside) and nearest(places) >= SEPARATION
+
+
+class MemoryReturnEnv(MemoryEnv):
+    """Objects are moved away one after the other, and then have to be put back where they were.
+
+    Object and goal in ``state`` and ``estimates`` are those of the current sub-goal. Reward: 10 exp(-d / 0.1 m), d from
+    that object to its place. ``success`` means that every object was moved and is back. ``info`` also has ``distance``,
+    the mean over objects of metres to the earlier places.
+
+    Args:
+        objects: 1 to 3, or None: every seed draws it.
+        arguments: see ``MemoryEnv``.
+
+    Raises:
+        UserError: a number of objects out of its range, and what ``MemoryEnv`` refuses.
+    """
+
+    name, instruction, own_camera, home = NAME, INSTRUCTION, SIDE, (0.0, 0.6, 0.2)
+
+    def __init__(self, objects: int | None = None, **arguments: Any) -> None:
+        check_objects(objects)
+        super().__init__(**arguments)
+        self._count = objects
+
+    @property
+    def sub_goal(self) -> SubGoal:
+        """What the next decision works on."""
+        layout: ReturnLayout = self.layout
+        return layout.sub_goals[self.sub_goal_index]
+
+    def positions(self) -> np.ndarray:
+        """(n, 3) centres of the objects, metres."""
+        return np.stack([self.scene.body(f"object{i}")[0] for i in range(len(self._layout.objects))])
+
+    def _lay_out(self, seed: int) -> ReturnLayout:
+        return draw_layout(np.random.default_rng(seed), WORKSPACE, self._count)
+
+    @staticmethod
+    def _furnish(spec: Any) -> None:
+        """The camera, and three boxes on free joints; an episode decides their colours and which of them are pucks."""
+        add_side_camera(spec)
+        for i in range(MAX_OBJECTS):
+            # Without ipos and iquat MjSpec takes the centre of mass from the body's own position.
+            body = spec.worldbody.add_body(
+                name=f"object{i}", pos=_parked(i), mass=MASS, inertia=[MASS * OBJECT_SIZE**2 / 6] * 3, ipos=[0, 0, 0],
+                iquat=[1, 0, 0, 0],
+            )  # fmt: skip
+            body.explicitinertial = True
+            body.add_freejoint(name=f"object{i}_joint")
+            body.add_geom(
+                name=f"object{i}", type=import_mujoco().mjtGeom.mjGEOM_BOX, size=[OBJECT_SIZE / 2] * 3,
+                friction=[1.0, 0.1, 0.002], condim=4, solref=[0.01, 1.0], solimp=[0.99, 0.99, 0.01, 0.5, 2.0],
+            )  # fmt: skip
+
+    def _place(self) -> None:
+        layout: ReturnLayout = self._layout
+        for i, thing in enumerate(layout.objects):
+            self.scene.look(f"object{i}", COLOURS[thing.colour], "box" if thing.shape == "cube" else "cylinder")
+        unused = range(len(layout.objects), MAX_OBJECTS)
+        for i in unused:  # a box again, whatever the episode before made of it
+            self.scene.look(f"object{i}", (0.0, 0.0, 0.0), "box")
+            self.scene.model.geom(f"object{i}").rgba = 0.0
+        places = {f"object{i}": place for i, place in enumerate(layout.places)}
+        self.scene.reset(places | {f"object{i}": _parked(i) for i in unused})
+        self.moved = np.zeros(len(layout.objects), np.bool_)
+
+    def _object(self) -> np.ndarray:
+        return np.concatenate(self.scene.body(f"object{self.sub_goal.index}"))
+
+    def _goal(self) -> np.ndarray:
+        return self.sub_goal.place
+
+    def _judge(self) -> tuple[float, bool]:
+        positions, goal = self.positions(), self.sub_goal
+        self.moved = self._layout.moved(positions, self.moved)
+        return nearness(positions[goal.index], goal.place), self._layout.success(positions, self.moved)
+
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {"distance": self._layout.distance(self.positions(), self.moved)}
+
+
+def _parked(index: int) -> np.ndarray:
+    """Where objects wait that an episode has no use for: a corner of the table, out of the hand's reach."""
+    return np.array([0.6, 0.9 - 0.1 * index, WORKSPACE.height])

@@ -8,19 +8,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.memory import parts
+from sfvgen_plan.envs.memory.env import MemoryEnv, nearness
 from sfvgen_plan.envs.memory.parts import Schedule, Thing
+from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION, add_camera, add_shape
+from sfvgen_plan.envs.sawyer import ACTION_SIZE
 from sfvgen_plan.errors import UserError
 
 NAME = "memory/revisit"
 INSTRUCTION = "look around and come back the same way"
 
-SHAPES = ("box", "cylinder", "ball", "post")
-COLOURS: dict[str, tuple[float, float, float]] = {**return_task.COLOURS, "white": (0.95, 0.95, 0.95)}
+SHAPES: dict[str, tuple[str, tuple[float, float, float], float]] = {
+    "box": ("box", (0.03, 0.03, 0.03), 0.03),
+    "cylinder": ("cylinder", (0.035, 0.03, 0.03), 0.03),
+    "ball": ("sphere", (0.035, 0.035, 0.035), 0.035),
+    "post": ("cylinder", (0.015, 0.07, 0.07), 0.07),
+}
+"""MuJoCo's primitive, its size, and the height of its centre, metres."""
+COLOURS: dict[str, tuple[float, float, float]] = {**parts.COLOURS, "white": (0.95, 0.95, 0.95)}
 """RGB in [0, 1]."""
+
+CAMERA = "carried"
+"""Sits before the hand on the mocap body, which follows the actions exactly; the hand trails behind, so the pictures of
+its own cameras (gripperPOV) are not quite the same on the way back."""
+_CAMERA_OFFSET, _CAMERA_TILT = np.array([0.0, 0.1, 0.0]), np.deg2rad(40.0)
 
 OBJECTS = 12
 """In every scene; no two are of the same shape and colour."""
@@ -50,6 +65,10 @@ COME_BACK = "come back the same way"
 
 START = (0.0, 0.5)
 """Where the camera's carrier is at reset, x and y in metres."""
+
+HOME = (*START, 0.3)
+SUCCESS_DISTANCE = 0.05
+"""Metres from the end of the path within which the hand has come back."""
 
 LOW, HIGH = np.array([-0.48, 0.42]), np.array([0.48, 0.62])
 """Corners of the area that it stays in."""
@@ -163,3 +182,64 @@ def _draw_way(generator: np.random.Generator, step: float) -> np.ndarray:
                 np.float32
             )
     raise UserError(f"step={step} is too short to leave the start; give a larger repeat")
+
+
+class MemoryRevisitEnv(MemoryEnv):
+    """A camera leaves its place and comes back by the reversed actions, several times.
+
+    The goal in ``state`` and ``estimates`` is the next place of the path, the object the one nearest to the first
+    view's centre. Reward: 10 exp(-d / 0.1 m), d from where the hand is being moved to, to where the path has it.
+    ``success`` means that the hand is back at the end of the path. ``layout.first_visits`` and
+    ``layout.revisits(away)`` tell which frames of the path show the same place.
+
+    Args and Raises: see ``MemoryEnv``.
+    """
+
+    name, instruction, own_camera, home = NAME, INSTRUCTION, CAMERA, HOME
+
+    @property
+    def path(self) -> np.ndarray:
+        """(T, 4) float32: the actions of the whole path, with an open gripper."""
+        moves: np.ndarray = self.layout.actions
+        path = np.zeros((len(moves), ACTION_SIZE), np.float32)
+        path[:, :2], path[:, 3] = moves, -1.0
+        return path
+
+    def _lay_out(self, seed: int) -> RevisitLayout:
+        return draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * self.repeat)
+
+    @staticmethod
+    def _furnish(spec: Any) -> None:
+        for i in range(OBJECTS):
+            add_shape(spec, f"object{i}", "box", 0.03, [0.1 * i - 0.6, 0.8, 0.03])
+        # The mocap body is turned by a quarter about y; the camera's pose is given in the world and turned back.
+        quarter = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+        sine, cosine = np.sin(_CAMERA_TILT), np.cos(_CAMERA_TILT)
+        axes = np.array([[1.0, 0.0, 0.0], [0.0, sine, -cosine], [0.0, cosine, sine]])
+        add_camera(spec.body("mocap"), CAMERA, quarter.T @ _CAMERA_OFFSET, quarter.T @ axes, field_of_view=60.0)
+
+    def _place(self) -> None:
+        for i, thing in enumerate(self._layout.objects):
+            shape, size, height = SHAPES[thing.shape]
+            self.scene.look(f"object{i}", COLOURS[thing.colour], shape, size)
+            self.scene.model.body(f"object{i}").pos = (*thing.place, height)
+        self.scene.reset({})
+
+    def _object(self) -> np.ndarray:
+        places = np.array([thing.place for thing in self._layout.objects])
+        nearest = int(np.linalg.norm(places - np.add(START, (0.0, 0.3)), axis=1).argmin())
+        return np.concatenate(self.scene.body(f"object{nearest}"))
+
+    def _goal(self) -> np.ndarray:
+        return self._planned(self._decisions + 1)
+
+    def _judge(self) -> tuple[float, bool]:
+        end = len(self._layout.actions)
+        returned = np.linalg.norm(self.scene.hand - self._planned(end)) <= SUCCESS_DISTANCE
+        reward = nearness(self.scene.carrier, self._planned(self._decisions + 1))
+        return reward, bool(returned) and self._decisions + 1 >= end
+
+    def _planned(self, decision: int) -> np.ndarray:
+        """(3,) where the path has the carrier after ``decision`` decisions."""
+        places = self._layout.places
+        return np.array([*places[min(decision, len(places) - 1)], HOME[2]])

@@ -25,6 +25,11 @@ HAND_LOW = np.array([-0.5, 0.40, 0.05])
 HAND_HIGH = np.array([0.5, 1.0, 0.5])
 """Where the mocap body may go, metres: Metaworld's bounds."""
 
+SIDE = "side"
+"""A camera that sees the workspace and little else, both fingers beside each other: an object is 9 to 13 of 128 pixels
+wide, from corner4 it is 5 to 7."""
+_SIDE_AT, _SIDE_TOWARDS = np.array([0.79, 0.65, 0.81]), np.array([0.08, 0.65, 0.10])
+
 _HAND_QUATERNION = np.array([1.0, 0.0, 1.0, 0.0])
 _SETTLING_STEPS = 50
 _FULL_GAP = 0.1
@@ -98,6 +103,15 @@ class SawyerScene:
         body = self.data.body(name)
         return body.xpos.copy(), body.xquat.copy()
 
+    def look(self, name: str, colour: Sequence[float], shape: str = "", size: Sequence[float] = ()) -> None:
+        """Give the geom called ``name`` a colour (RGB in [0, 1]), and a shape, of MuJoCo's primitives, and a size."""
+        geom = self.model.geom(name)
+        geom.rgba = (*colour, 1.0)
+        if shape:
+            geom.type = getattr(self._mujoco.mjtGeom, f"mjGEOM_{shape.upper()}")
+        if len(size):
+            geom.size = size
+
     def physics(self) -> np.ndarray:
         """The exact moment; the layout belongs to the task."""
         return physics_of(self.model, self.data)
@@ -113,12 +127,27 @@ class SawyerScene:
         self._mujoco.mj_step(self.model, self.data, PHYSICS_STEPS)
 
 
+def add_shape(spec: Any, name: str, shape: str, size: float, place: Sequence[float]) -> None:
+    """A body of half ``size`` metres at a place (3,), only there to be seen: nothing collides with it."""
+    body = spec.worldbody.add_body(name=name, pos=place)
+    kind = getattr(import_mujoco().mjtGeom, f"mjGEOM_{shape.upper()}")
+    body.add_geom(name=name, type=kind, size=[size] * 3, contype=0, conaffinity=0)
+
+
 def add_camera(body: Any, name: str, place: np.ndarray, axes: np.ndarray, field_of_view: float) -> None:
     """A camera on a body of a ``mujoco.MjSpec``: its right, upward and backward unit vectors are columns of ``axes``
     (3, 3), all in the body's frame; the field of view is vertical, in degrees."""
     quaternion = np.empty(4)
     import_mujoco().mju_mat2Quat(quaternion, axes.ravel())
     body.add_camera(name=name, pos=place, quat=quaternion, fovy=field_of_view)
+
+
+def add_side_camera(spec: Any) -> None:
+    """The camera ``SIDE`` of a ``mujoco.MjSpec``."""
+    backwards = _SIDE_AT - _SIDE_TOWARDS
+    right = np.cross([0.0, 0.0, 1.0], backwards)
+    axes = np.stack([axis / np.linalg.norm(axis) for axis in (right, np.cross(backwards, right), backwards)], axis=1)
+    add_camera(spec.worldbody, SIDE, _SIDE_AT, axes, field_of_view=29.0)
 
 
 def _assets() -> Path:

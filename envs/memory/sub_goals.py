@@ -35,8 +35,7 @@ def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
     generator = np.random.default_rng(seed)
     if task == revisit_task.NAME:
         return revisit_task.draw_layout(generator, METRES_PER_ACTION * repeat).schedule
+    workspace = return_task.WORKSPACE
     if task == RLBENCH_RETURN:
-        from sfvgen_plan.envs.rlbench.return_env import WORKSPACE
-    else:
-        from sfvgen_plan.envs.memory.return_env import WORKSPACE
-    return return_task.draw_layout(generator, WORKSPACE).schedule
+        from sfvgen_plan.envs.rlbench.return_env import WORKSPACE as workspace
+    return return_task.draw_layout(generator, workspace).schedule

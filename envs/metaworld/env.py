@@ -2,83 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.envs.decisions import DecisionEnv, check_at_least_one
 from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.metaworld.snapshots import RawSnapshot, capture, restore
-from sfvgen_plan.envs.real import observed
 from sfvgen_plan.envs.rendering import import_mujoco
+from sfvgen_plan.envs.sawyer import SawyerEnv
 
 _UNLIMITED = 2**31 - 1
-_NOT_REWARD_TERMS = frozenset({"success", "unscaled_reward"})
 
 
-class MetaworldEnv(DecisionEnv):
-    """One Metaworld task: a decision is one action held for ``repeat`` raw steps, and leads to one video frame.
+class MetaworldEnv(SawyerEnv):
+    """One Metaworld task; see ``SawyerEnv``. ``info["state"]`` is Metaworld's observation with the goal visible.
 
-    Observation: (size, size, 3) uint8 RGB. Action: (4,) in [-1, 1], the hand's x, y, z displacement (1 cm per raw step
-    at 1) and the gripper's closing effort. Reward: mean of the raw rewards, 0 to 10. Never terminates; truncates after
-    ``max_decisions``, after which it may still be stepped.
-
-    ``info``: ``state`` (39,) float64, Metaworld's observation with the goal visible; ``estimates`` (10,) float32, the
-    true values of what ``sfvgen_plan.envs.sawyer.READOUTS`` lists; ``success`` (solved at any raw step of this
-    decision), ``success_latched`` (at any decision so far, also as ``is_success``), ``reward_terms`` (means
-    of Metaworld's own terms; zeros after reset).
-
-    Metaworld ignores reset seeds; here the same seed gives the same scene bit for bit, whatever was played before, and
-    every seed another goal.
+    Metaworld ignores reset seeds; here every seed has another goal.
 
     Args:
         task: a Metaworld v3 task, with or without the "metaworld/" prefix.
-        size: height and width of the frames in pixels.
         camera: topview, corner, corner2, corner3, corner4, behindGripper or gripperPOV.
-        repeat: raw steps (1/80 s) per decision.
-        max_decisions: decisions until truncation.
-        render_mode: "rgb_array" or None.
-        pixels: False leaves the observation black and starts no renderer, for agents that only read the state.
+        repeat, max_decisions, frames: see ``DecisionEnv``.
 
     Raises:
         UserError: unknown task or camera, a number below 1, no OpenGL library.
     """
 
     def __init__(
-        self,
-        task: str,
-        size: int = 128,
-        camera: str = "corner4",
-        repeat: int = 5,
-        max_decisions: int = 100,
-        render_mode: str | None = "rgb_array",
-        pixels: bool = True,
+        self, task: str, camera: str = FAMILY.camera, repeat: int = 5, max_decisions: int = 100, **frames: Any
     ) -> None:
-        check_at_least_one(max_decisions=max_decisions)
-        self.task = FAMILY.canonical(task)
-        self.instruction = FAMILY.tasks[self.task]
-        self.max_decisions = max_decisions
-        self.raw = _make_raw(self.task)
+        name = FAMILY.canonical(task)
+        self.instruction = FAMILY.tasks[name]
+        make = partial(_make_raw, name)
+        super().__init__(name, make, camera=camera, repeat=repeat, max_decisions=max_decisions, **frames)
+        self.raw = self._simulation
         self._pristine = capture(self.raw)
-        super().__init__(self.raw, size, camera, repeat, render_mode, pixels)
-        self._build(0)
-        self.terms = tuple(name for name in self.raw.step(np.zeros(4))[4] if name not in _NOT_REWARD_TERMS)
-        restore(self.raw, self._pristine)
 
-    @property
-    def length(self) -> int:
-        """Decisions until truncation."""
-        return self.max_decisions
+    def _build(self, scene: int, options: dict[str, Any]) -> None:
+        self._state = self._observed = _reset_raw(self.raw, self._pristine, scene)
 
-    def _build(self, seed: int) -> np.ndarray:
-        return _reset_raw(self.raw, self._pristine, seed)
-
-    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool, Mapping[str, Any]]:
+    def _advance(self, action: np.ndarray, last: bool) -> tuple[float, bool]:
         state, reward, _, _, info = self.raw.step(action)
         self._observed = np.asarray(state)
-        return float(reward), bool(info["success"]), info
+        return float(reward), bool(info["success"])
 
     def _numbers(self) -> np.ndarray:
         return self._observed
@@ -88,11 +55,6 @@ class MetaworldEnv(DecisionEnv):
 
     def _recall(self, captured: RawSnapshot) -> None:
         restore(self.raw, captured)
-
-
-def make_metaworld(task: str, **arguments: Any) -> gym.Env[np.ndarray, np.ndarray]:
-    """``sfvgen/Metaworld-v0``: a ``MetaworldEnv``, or what a checkpoint makes of its frames; see ``observed``."""
-    return observed(MetaworldEnv, task, **arguments)
 
 
 def _make_raw(task: str) -> Any:

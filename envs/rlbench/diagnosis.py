@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 
 from sfvgen_plan.envs.rlbench.family import FAMILY, FORK_ONLY
 from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, WorkerProcess
@@ -61,86 +60,56 @@ def explain_launch(
 def examine(settings: WorkerSettings | None = None) -> list[tuple[str, bool, str]]:
     """Go through what RLBench needs, up to the first thing that is missing: (name, whether it is there, detail).
 
-    Ends with real launches, which take some seconds each. Plug-ins that are missing stop no launch, so they are told by
+    Ends with a real launch, which takes some seconds. Plug-ins that are missing stop no launch, so they are told by
     what they should do.
     """
-    settings = settings or WorkerSettings()
-    variables = {**os.environ, **settings.variables}
-    steps: dict[str, Callable[[], str]] = {
-        "interpreter": lambda: _interpreter(settings),
-        "CoppeliaSim": lambda: str(check_root(variables)),
-        "library path": lambda: _packages(settings),
-        "display": lambda: check_display(variables),
-        "launch": lambda: _draws(settings),
-        "physics": lambda: _falls(settings),
-        "planning": lambda: _plans(settings),
-    }
+    found = _found(settings or WorkerSettings())
     report = []
-    for name, look in steps.items():
+    for name in ("interpreter", "CoppeliaSim", "library path", "display", "launch", "physics", "planning"):
         try:
-            report.append((name, True, look()))
+            report.append((name, True, next(found)))
         except (UserError, SimulatorError) as error:
             report.append((name, False, " ".join(str(error).split())))
             break
+    found.close()
     return report
 
 
-def _interpreter(settings: WorkerSettings) -> str:
-    with _worker(settings) as process:
-        found = process.call("hello", settings.start_seconds)
-    return f"{found['executable']}, Python {found['python']}"
-
-
-def _packages(settings: WorkerSettings) -> str:
-    with _worker(settings) as process:
-        found = process.call("packages", settings.launch_seconds)
-    return ", ".join(f"{name} {version}" for name, version in found.items())
-
-
-def _draws(settings: WorkerSettings) -> str:
-    with _worker(settings, ["front"]) as process:
+def _found(settings: WorkerSettings) -> Generator[str]:
+    """What there is, in the order of the report; raises at what is missing."""
+    variables = {**os.environ, **settings.variables}
+    process = WorkerProcess(settings, (1, SIZE, SIZE, 3))
+    try:
+        hello = process.call("hello", settings.start_seconds)
+        yield f"{hello['executable']}, Python {hello['python']}"
+        yield str(check_root(variables))
+        versions = process.call("packages", settings.launch_seconds)
+        yield ", ".join(f"{name} {version}" for name, version in versions.items())
+        yield check_display(variables)
+        process.call("launch", settings.launch_seconds, task=PROBE, cameras=["front"], size=SIZE)
+        process.call("reset", settings.reset_seconds, seed=0, variation=0)
         if not process.frames.any():
             raise SimulatorError(f"the front camera's frame is black; {_DISPLAY}")
-    return f"{PROBE}, one frame drawn"
-
-
-def _falls(settings: WorkerSettings) -> str:
-    with _worker(settings, []) as process:
+        yield f"{PROBE}, one frame drawn"
         before, after = process.call("drop", settings.step_seconds)["height"]
-    if after >= before or abs(after - 0.775) > RESTS_WITHIN:
-        raise SimulatorError(
-            f"a cube let go above the table ends {after:.2f} m high instead of 0.78: "
-            + _UNPACK.format("physics plug-ins (libsimExtDynamics*.so)")
-        )
-    return "a cube falls onto the table and stays there"
-
-
-def _plans(settings: WorkerSettings) -> str:
-    with _worker(settings, []) as process:
+        if after >= before or abs(after - 0.775) > RESTS_WITHIN:
+            raise SimulatorError(
+                f"a cube let go above the table ends {after:.2f} m high instead of 0.78: "
+                + _UNPACK.format("physics plug-ins (libsimExtDynamics*.so)")
+            )
+        yield "a cube falls onto the table and stays there"
         told = process.call("plan", settings.step_seconds)
-    if not told["collides"]:
-        missing = _UNPACK.format("plug-in libsimExtGeometric.so")
-        raise SimulatorError(f"the arm does not notice a cube in its elbow: {missing}")
-    if not told["found"]:
-        raise SimulatorError(
-            f"the motion planner finds no way ({told['reason']}): "
-            + _UNPACK.format("plug-in libsimExtOMPL.so")
-            + ", and so must simAddOnScript_PyRep.lua, which installing PyRep puts there"
-        )
-    return "the motion planner finds a way, and the arm notices what stands in it"
-
-
-@contextmanager
-def _worker(settings: WorkerSettings, cameras: list[str] | None = None) -> Iterator[WorkerProcess]:
-    """A worker for a moment, with a scene for these cameras unless they are None; its failures are explained."""
-    count = len(cameras or ())
-    process = WorkerProcess(settings, (count, SIZE, SIZE, 3))
-    try:
-        if cameras is not None:
-            process.call("launch", settings.launch_seconds, task=PROBE, cameras=cameras, size=SIZE)
-            process.call("reset", settings.reset_seconds, seed=0, variation=0)
-        yield process
+        if not told["collides"]:
+            missing = _UNPACK.format("plug-in libsimExtGeometric.so")
+            raise SimulatorError(f"the arm does not notice a cube in its elbow: {missing}")
+        if not told["found"]:
+            raise SimulatorError(
+                f"the motion planner finds no way ({told['reason']}): "
+                + _UNPACK.format("plug-in libsimExtOMPL.so")
+                + ", and so must simAddOnScript_PyRep.lua, which installing PyRep puts there"
+            )
+        yield "the motion planner finds a way, and the arm notices what stands in it"
     except (RefusedError, SimulatorDiedError) as error:
-        raise explain_launch(error, settings, FAMILY.prefix + PROBE, images=count > 0) from error
+        raise explain_launch(error, settings, FAMILY.prefix + PROBE, images=True) from error
     finally:
         process.close(settings.close_seconds)

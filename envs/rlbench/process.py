@@ -19,7 +19,6 @@ from typing import IO, Any
 import numpy as np
 
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
-from sfvgen_plan.envs.rlbench.worker import PROTOCOL
 from sfvgen_plan.errors import SimulatorError, UserError
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -43,9 +42,9 @@ class SimulatorTimeoutError(SimulatorError):
 class RefusedError(Exception):
     """The worker lives but could not do what was asked: ``kind`` is a word of its own or the exception's name."""
 
-    def __init__(self, kind: str, message: str, details: str) -> None:
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
-        self.kind, self.details = kind, details
+        self.kind = kind
 
 
 class WorkerProcess:
@@ -101,8 +100,7 @@ class WorkerProcess:
             if answer is None:  # Interrupted, too: the answer that is still to come would be taken for the next one.
                 self.kill()
         if "error" in answer:
-            told = answer["error"]
-            raise RefusedError(told["kind"], told["message"], told["details"])
+            raise RefusedError(**answer["error"])
         if os.fstat(self._log.fileno()).st_size > _LOG_LIMIT:
             self._log.truncate(0)
         return answer["value"]
@@ -120,15 +118,12 @@ class WorkerProcess:
 
     def _greet(self, settings: WorkerSettings) -> None:
         try:
-            protocol = self.call("hello", settings.start_seconds)["protocol"]
-        except (SimulatorError, RefusedError, KeyError) as error:
+            self.call("hello", settings.start_seconds)
+        except (SimulatorError, RefusedError) as error:
             self.kill()
             raise UserError(
                 f"python={settings.interpreter!r} can't run the RLBench worker ({error}); give a Python 3.8 or newer"
             ) from None
-        if protocol != PROTOCOL:
-            self.kill()
-            raise SimulatorError(f"the worker speaks protocol {protocol}, not {PROTOCOL}: {WORKER} was replaced")
 
     def _death(self, name: str) -> SimulatorDiedError:
         """The pipe has ended: find out how the process did."""

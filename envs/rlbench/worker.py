@@ -7,9 +7,8 @@ They import numpy, scipy, PyRep and RLBench, and nothing else of this project: i
 messages, a file to map for camera frames, and the reading end of a pipe that closes when the owner is gone, however it
 went.
 
-A message is JSON. Requests are {"call": name, ...}; each is answered by
-{"value": {...}} or {"error": {"kind", "message", "details"}}. Frames (V, size, size, 3) uint8 are in the shared file
-when the answer is sent. ``PROTOCOL`` changes whenever any of this does.
+A message is JSON. Requests are {"call": name, ...}; each is answered by {"value": {...}} or
+{"error": {"kind", "message"}}. Frames (V, size, size, 3) uint8 are in the shared file when the answer is sent.
 """
 
 from __future__ import annotations
@@ -23,11 +22,9 @@ import platform
 import signal
 import sys
 import threading
-import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-PROTOCOL = 5
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
 MADE_TASK = "return"
 """A task that is no file of RLBench's: what lies on the table is told with every reset."""
@@ -61,7 +58,7 @@ class Simulation:
 
     def hello(self) -> dict[str, Any]:
         """Who answers, before anything heavy is imported."""
-        return {"protocol": PROTOCOL, "python": platform.python_version(), "executable": sys.executable}
+        return {"python": platform.python_version(), "executable": sys.executable}
 
     def packages(self) -> dict[str, Any]:
         """Import what a launch needs and tell the versions."""
@@ -266,7 +263,7 @@ def serve(connection: Connection, simulation: Simulation) -> None:
 
 
 def _error(kind: str, error: Exception) -> dict[str, Any]:
-    return {"error": {"kind": kind, "message": str(error), "details": traceback.format_exc()}}
+    return {"error": {"kind": kind, "message": str(error)}}
 
 
 def _end_with_owner(lifeline: int) -> None:

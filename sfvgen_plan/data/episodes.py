@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +24,6 @@ expert with a wrong idea of where things are."""
 
 OWN = "own"
 """The kind of an episode that an agent played by itself, without an expert's advice."""
-
-_PENDING_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
@@ -93,71 +89,52 @@ class EpisodeArrays:
         return len(self.lengths)
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """An episode of the file, before its arrays are read."""
-
-    index: int
-    task: str
-    instruction: str
-    description: str
-    kind: str
-    seed: int
-    decisions: int
-    terminated: bool
-
-
 def load_episodes(
-    path: str | Path,
-    tasks: Sequence[str] | None = None,
-    kinds: Sequence[str] | None = None,
-    limit_per_task: int | None = None,
-    threads: int | None = None,
+    path: str | Path, tasks: Sequence[str] | None = None, limit_per_task: int | None = None
 ) -> EpisodeArrays:
     """Read a collected dataset, all of it or a part.
 
     Args:
         path: folder that ``sfvgen-plan collect`` wrote.
         tasks: only these, and in this order; default all.
-        kinds: only episodes of these kinds; default all.
-        limit_per_task: of what is left, the first episodes of each task.
-        threads: for decompression; default one per core.
+        limit_per_task: the first episodes of each task.
 
     Raises:
-        UserError: no dataset there, or a damaged one; a task or kind it does not have; nothing left.
+        UserError: no dataset there, or a damaged one; a task that it does not have; nothing left.
     """
     folder = Path(path)
     settings = read_metadata(folder)["collection"]
     try:
         with h5py.File(folder / DATA_FILE, "r") as file:
-            entries = [_entry(file, index) for index in range(len(file))]
-            chosen = _choose(entries, folder, tasks, kinds, limit_per_task)
-            lengths = np.array([entry.decisions for entry in chosen], np.int64)
-            action_start = np.cumsum(lengths) - lengths
-            arrays = _read_arrays(file, chosen, lengths, action_start, threads or os.cpu_count() or 1)
-            sub_goals, sub_goal = _read_sub_goals(file, chosen)
+            chosen = _chosen([file[f"episode_{n}"] for n in range(len(file))], folder, tasks, limit_per_task)
+            about = [dict(group.attrs) for group in chosen]
+            arrays = _read_arrays(chosen)
+            sub_goals, sub_goal = _read_sub_goals(chosen)
+            terminated = np.array([bool(group["terminations"][-1]) for group in chosen])
     except (OSError, KeyError, RuntimeError, zlib.error) as error:
         raise UserError(f"data={str(folder)!r} is damaged ({error}); collect it again") from error
-    names = list(dict.fromkeys(entry.task for entry in chosen))
-    instructions = {entry.task: entry.instruction for entry in chosen}
+    instructions = {str(one["task"]): str(one["instruction"]) for one in about}
+    names = list(instructions)
+    lengths = np.array([one["total_steps"] for one in about], np.int64)
+    action_start = np.cumsum(lengths) - lengths
     return EpisodeArrays(
         **arrays,
         episode_start=action_start + np.arange(len(chosen)),
         action_start=action_start,
         lengths=lengths,
-        task=np.array([names.index(entry.task) for entry in chosen], np.int64),
-        kind=np.array([entry.kind for entry in chosen]),
-        seed=np.array([entry.seed for entry in chosen], np.int64),
+        task=np.array([names.index(one["task"]) for one in about], np.int64),
+        kind=np.array([one["kind"] for one in about]),
+        seed=np.array([one["seed"] for one in about], np.int64),
         tasks=names,
-        instructions=[instructions[name] for name in names],
-        descriptions=np.array([entry.description for entry in chosen]),
+        instructions=list(instructions.values()),
+        descriptions=np.array([one["description"] for one in about]),
         camera=str(settings["camera"]),
         size=int(settings["size"]),
         repeat=int(settings["repeat"]),
         source=_measured(Source.of_collection(settings, str(folder)), arrays["reward"]),
         sub_goals=sub_goals,
         sub_goal=sub_goal,
-        terminated=np.array([entry.terminated for entry in chosen]),
+        terminated=terminated,
     )
 
 
@@ -184,114 +161,70 @@ def _measured(source: Source, reward: np.ndarray) -> Source:
     return source if source.reward_scale else replace(source, reward_scale=float(np.abs(reward).max()) or 1.0)
 
 
-def _entry(file: h5py.File, index: int) -> _Entry:
-    attributes = file[f"episode_{index}"].attrs
-    return _Entry(
-        index,
-        str(attributes["task"]),
-        str(attributes["instruction"]),
-        str(attributes["description"]),
-        str(attributes["kind"]),
-        int(attributes["seed"]),
-        int(attributes["total_steps"]),
-        bool(file[f"episode_{index}/terminations"][-1]),
-    )
-
-
-def _choose(
-    entries: list[_Entry],
-    folder: Path,
-    tasks: Sequence[str] | None,
-    kinds: Sequence[str] | None,
-    limit_per_task: int | None,
-) -> list[_Entry]:
+def _chosen(
+    episodes: Sequence[h5py.Group], folder: Path, tasks: Sequence[str] | None, limit_per_task: int | None
+) -> list[h5py.Group]:
     """The wanted episodes, grouped by task in the wanted order."""
-    present = list(dict.fromkeys(entry.task for entry in entries))
-    wanted = present if tasks is None else list(dict.fromkeys(tasks))
+    there: dict[str, list[h5py.Group]] = {}
+    for episode in episodes:
+        there.setdefault(str(episode.attrs["task"]), []).append(episode)
+    wanted = there if tasks is None else dict.fromkeys(tasks)
     for task in wanted:
-        if task not in present:
-            raise unknown_name("task", task, present)
-    known = {*KINDS, *(entry.kind for entry in entries)}
-    for kind in kinds or ():
-        if kind not in known:
-            raise unknown_name("kind", kind, known)
-    rank = {task: position for position, task in enumerate(wanted)}
-    left = [entry for entry in entries if entry.task in rank and (kinds is None or entry.kind in kinds)]
-    left.sort(key=lambda entry: rank[entry.task])
-    taken: Counter[str] = Counter()
-    chosen = []
-    for entry in left:
-        if limit_per_task is None or taken[entry.task] < limit_per_task:
-            taken[entry.task] += 1
-            chosen.append(entry)
+        if task not in there:
+            raise unknown_name("task", task, there)
+    chosen = [episode for task in wanted for episode in there[task][:limit_per_task]]
     if not chosen:
-        raise UserError(
-            f"data={str(folder)!r} has no episodes of tasks={wanted}, kinds={kinds}, limit={limit_per_task}"
-        )
+        raise UserError(f"data={str(folder)!r} has no episodes of tasks={list(wanted)}, limit={limit_per_task}")
     return chosen
 
 
-def _read_arrays(
-    file: h5py.File, chosen: list[_Entry], lengths: np.ndarray, action_start: np.ndarray, threads: int
-) -> dict[str, np.ndarray]:
-    """The flat arrays. This thread reads (HDF5 allows one at a time), the others decompress."""
-    first = file[f"episode_{chosen[0].index}"]
-    decisions, total = int(lengths.sum()), int(lengths.sum()) + len(chosen)
-    out = {
-        "frames": np.empty((total, *first["observations/pixels"].shape[1:]), np.uint8),
-        "state": np.empty((total, first["observations/state"].shape[1]), np.float32),
-        "estimates": np.empty((total, first["infos/estimates"].shape[1]), np.float32),
-        "actions": np.empty((decisions, first["actions"].shape[1]), np.float32),
-        "expert_actions": np.empty((decisions, first["actions"].shape[1]), np.float32),
-        "reward": np.empty(decisions, np.float32),
-        "success": np.empty(decisions, bool),
+def _read_arrays(chosen: Sequence[h5py.Group]) -> dict[str, np.ndarray]:
+    """The flat arrays. This thread reads (HDF5 allows one at a time), others decompress the frames."""
+
+    def joined(name: str, part: slice = slice(None), kind: type = np.float32) -> np.ndarray:
+        return np.concatenate([group[name][part].astype(kind) for group in chosen])
+
+    pixels = [group["observations/pixels"] for group in chosen]
+    ends = np.cumsum([len(dataset) for dataset in pixels])
+    frames = np.empty((ends[-1], *pixels[0].shape[1:]), np.uint8)
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(_decompress, map(_read_frames, pixels), np.split(frames, ends[:-1])):
+            pass  # but what was raised
+    return {
+        "frames": frames,
+        "state": joined("observations/state"),
+        "estimates": joined("infos/estimates"),
+        "actions": joined("actions"),
+        "expert_actions": joined("infos/expert_action", slice(-1)),
+        "reward": joined("rewards"),
+        "success": joined("infos/success", slice(1, None), bool),
     }
-    pending: list[Future[None]] = []
-    with ThreadPoolExecutor(threads) as pool:
-        for number, entry in enumerate(chosen):
-            group = file[f"episode_{entry.index}"]
-            start, length = int(action_start[number]), entry.decisions
-            frames = slice(start + number, start + number + length + 1)
-            steps = slice(start, start + length)
-            out["state"][frames] = group["observations/state"][()]
-            out["estimates"][frames] = group["infos/estimates"][()]
-            out["actions"][steps] = group["actions"][()]
-            out["expert_actions"][steps] = group["infos/expert_action"][:-1]
-            out["reward"][steps] = group["rewards"][()]
-            out["success"][steps] = group["infos/success"][1:]
-            pending.append(_read_frames(group["observations/pixels"], out["frames"][frames], pool))
-            if len(pending) >= threads * _PENDING_PER_THREAD:
-                pending.pop(0).result()
-        for future in pending:
-            future.result()
-    return out
 
 
-def _read_sub_goals(file: h5py.File, chosen: list[_Entry]) -> tuple[list[str], np.ndarray]:
+def _read_frames(dataset: h5py.Dataset) -> list[tuple[tuple[int, ...], tuple[int, ...], bytes]]:
+    """Shape of the chunks, and where each begins, of a dataset's frames, still compressed."""
+    offsets = chunk_offsets(dataset.shape, dataset.chunks)
+    return [(dataset.chunks, offset, dataset.id.read_direct_chunk(offset)[1]) for offset in offsets]
+
+
+def _decompress(chunks: list[tuple[tuple[int, ...], tuple[int, ...], bytes]], out: np.ndarray) -> None:
+    for chunk, offset, content in chunks:
+        decompress_chunk(content, offset, chunk, out)
+
+
+def _read_sub_goals(chosen: Sequence[h5py.Group]) -> tuple[list[str], np.ndarray]:
     """All texts, sorted, and which of them each decision worked on, -1 for none. An episode without sub-goals has one
     where its description says more than the task's instruction."""
     told: list[tuple[list[str], np.ndarray]] = []
-    for entry in chosen:
-        group = file[f"episode_{entry.index}"]
-        texts = json.loads(group.attrs.get("sub_goals", "[]"))
-        index = group["infos/sub_goal"][:-1] if texts else np.full(entry.decisions, -1)
-        if not texts and entry.description != entry.instruction:
-            texts, index = [entry.description], np.zeros(entry.decisions, np.int64)
+    for group in chosen:
+        about, decisions = group.attrs, len(group["actions"])
+        texts = json.loads(about.get("sub_goals", "[]"))
+        index = group["infos/sub_goal"][:-1] if texts else np.full(decisions, -1)
+        if not texts and about["description"] != about["instruction"]:
+            texts, index = [about["description"]], np.zeros(decisions, np.int64)
         told.append((texts, index))
     known = sorted({text for texts, _ in told for text in texts})
     place = {text: number for number, text in enumerate(known)}
     # The last row, which -1 finds, stands for no text.
     parts = [np.array([*(place[text] for text in texts), -1], np.int64)[index] for texts, index in told]
     return known, np.concatenate(parts)
-
-
-def _read_frames(dataset: h5py.Dataset, out: np.ndarray, pool: ThreadPoolExecutor) -> Future[None]:
-    """Read the compressed chunks now, have them decompressed into ``out`` later."""
-    shape, chunk = dataset.shape, dataset.chunks
-    packed = [(dataset.id.read_direct_chunk(offset)[1], offset) for offset in chunk_offsets(shape, chunk)]
-
-    def decompress() -> None:
-        for content, offset in packed:
-            decompress_chunk(content, offset, chunk, out)
-
-    return pool.submit(decompress)

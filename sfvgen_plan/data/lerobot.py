@@ -1,4 +1,4 @@
-"""LeRobot datasets v2 and v3: numbers in parquet files, frames in mp4 files or as images beside the numbers.
+"""LeRobot datasets v2 and v3: numbers in parquet files, frames in mp4 files.
 
 They are turned into a dataset as ``sfvgen-plan collect`` makes them, an episode at a time. A row has what was seen and
 the action that followed, so n rows are n frames and n - 1 decisions; of the last row reward and success count for the
@@ -13,7 +13,6 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -21,13 +20,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from PIL import Image
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.sources import Source
 from sfvgen_plan.data.staging import StagedEpisode
-from sfvgen_plan.errors import UserError, need_package, reason, unknown_name
+from sfvgen_plan.errors import UserError, check_number, need_package, reason, unknown_name
 
 PREFIX = "lerobot:"
 """Before the folder of such a dataset, where other recordings could be meant."""
@@ -68,9 +66,8 @@ def convert(
     folder, out = Path(path), Path(out)
     if out.exists():
         raise UserError(f"out={str(out)!r} is there already; choose another folder or delete it")
-    for name, number in (("size", size), ("repeat", repeat)):
-        if number < 1:
-            raise UserError(f"{name}={number} must be at least 1")
+    check_number("size", size, 1)
+    check_number("repeat", repeat, 1)
     if not (folder / "meta" / "info.json").is_file():
         raise UserError(f"data={str(folder)!r} is no LeRobot dataset (it has no meta/info.json)")
     with _readable(folder):
@@ -104,8 +101,8 @@ class _Recorded:
     def of(cls, folder: Path, camera: str | None) -> _Recorded:
         info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
         features = info["features"]
-        cameras = [name for name, about in features.items() if about["dtype"] in ("video", "image")]
-        for needed, found in (("frames", cameras), (ACTION, ACTION in features)):
+        cameras = [name for name, about in features.items() if about["dtype"] == "video"]
+        for needed, found in (("videos", cameras), (ACTION, ACTION in features)):
             if not found:
                 raise UserError(f"data={str(folder)!r} has no {needed} to learn from; give a dataset that has")
         named = [name for name in cameras if camera in (None, name, name.rpartition(".")[2])]
@@ -142,8 +139,7 @@ class _Recorded:
     def episodes(self, chosen: dict[int, dict[str, Any]], size: int, repeat: int) -> Iterator[StagedEpisode]:
         """The chosen ones, in the order of their rows."""
         has = self.info["features"]
-        inside = has[self.camera]["dtype"] == "image"
-        columns = [name for name in (ACTION, STATE, REWARD, SUCCESS) if name in has] + [self.camera] * inside
+        columns = [name for name in (ACTION, STATE, REWARD, SUCCESS) if name in has]
         missing = set(chosen)
         with _readable(self.folder):
             for number, group in groupby(_rows(self.folder, [EPISODE, *columns]), itemgetter(EPISODE)):
@@ -151,13 +147,7 @@ class _Recorded:
                 if episode is None or len(rows) != episode["length"]:
                     continue
                 missing.discard(number)
-                decisions = (len(rows) - 1) // repeat
-                if inside:
-                    frames = np.stack(
-                        [_image(row[self.camera], size) for row in rows[: decisions * repeat + 1 : repeat]]
-                    )
-                else:
-                    frames = self._frames(number, episode, size, repeat, decisions + 1)
+                frames = self._frames(number, episode, size, repeat, (len(rows) - 1) // repeat + 1)
                 yield self._episode(number, episode, rows, frames, repeat)
         if missing:
             raise UserError(f"data={str(self.folder)!r} lacks rows of episode {min(missing)}; copy it again")
@@ -211,11 +201,6 @@ class _Recorded:
 def _task(episode: dict[str, Any]) -> str:
     """The first text of an episode; most have one."""
     return TASK_PREFIX + episode["tasks"][0]
-
-
-def _image(cell: dict[str, Any], size: int) -> np.ndarray:
-    image = Image.open(BytesIO(cell["bytes"])).convert("RGB")
-    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
 
 def _metadata(folder: Path, camera: str) -> dict[int, dict[str, Any]]:

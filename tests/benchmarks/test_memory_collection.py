@@ -6,9 +6,8 @@ import pytest
 from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.envs.memory.family import OWN_CAMERA, TASKS
-from sfvgen_plan.envs.memory.make import make_memory
-from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
+from sfvgen_plan.envs.memory.family import OWN_CAMERA, TASKS, memory_env
+from sfvgen_plan.envs.memory.revisit_task import MemoryRevisitEnv
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 
 EPISODES = 4
@@ -40,7 +39,7 @@ def test_the_tasks_share_a_dataset(dataset):
 def test_episodes_are_as_long_as_their_layouts_and_replaying_gives_the_stored_frames(dataset):
     arrays = load_episodes(dataset)
     for e in range(len(TASKS) * EPISODES):
-        env = make_memory(arrays.tasks[arrays.task[e]], size=16)
+        env = memory_env(arrays.tasks[arrays.task[e]], size=16)
         frame, info = env.reset(seed=int(arrays.seed[e]))
         assert arrays.lengths[e] == env.length
         f, a = arrays.episode_start[e], arrays.action_start[e]

@@ -10,7 +10,7 @@ from sfvgen_plan.benchmarks.memory import picture
 from sfvgen_plan.benchmarks.memory.ablation import Ablated
 from sfvgen_plan.benchmarks.memory.revisit import drift_row, imagine, maker_of, revisit_row, walked_round
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
-from sfvgen_plan.envs.memory.make import make_memory
+from sfvgen_plan.envs.memory.family import memory_env
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import MAX_PSNR
 from sfvgen_plan.metrics.encoder import VideoEncoder
@@ -19,7 +19,7 @@ from sfvgen_plan.video import BAR_HEIGHT
 
 
 def test_the_first_way_out_is_shown_and_revisits_of_it_are_known(episode):
-    env = make_memory("memory/revisit", size=32, pixels=False)
+    env = memory_env("memory/revisit", size=32, pixels=False)
     env.reset(seed=3)
     places = env.layout.places
     assert len(episode.frames) == len(places) == len(episode.actions) + 1

@@ -7,8 +7,7 @@ import pytest
 
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.envs.memory.family import TASKS
-from sfvgen_plan.envs.memory.make import make_memory
+from sfvgen_plan.envs.memory.family import TASKS, memory_env
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 
@@ -45,7 +44,7 @@ def test_episodes_end_with_their_task(task, agent, tmp_path, capsys):
     assert said["protocol"] == "memory"
     (row,) = said["episodes"]
     assert not row["error"]
-    env = make_memory(task, pixels=False)
+    env = memory_env(task, pixels=False)
     env.reset(seed=23)
     if agent == "expert":
         assert row["success_any"] and row["success_final"]

@@ -32,10 +32,9 @@ def check(arrays, expected):
     assert len(arrays.actions) == sum(len(episode.actions) for _, episode in expected)
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_everything(dataset, threads):
+def test_everything(dataset):
     folder, episodes = dataset
-    arrays = load_episodes(folder, threads=threads)
+    arrays = load_episodes(folder)
     check(arrays, episodes)
     assert (arrays.camera, arrays.size, arrays.repeat) == ("corner4", 20, 5)
     assert arrays.frames.dtype == np.uint8
@@ -48,25 +47,13 @@ def test_tasks_come_in_the_order_asked_for(dataset):
     assert load_episodes(folder, tasks=["push-v3"]).tasks == ["push-v3"]
 
 
-def test_kinds_and_limit(dataset):
+def test_the_first_of_each_task(dataset):
     folder, e = dataset
-    check(load_episodes(folder, kinds=["clean"]), [e[0], e[2], e[3]])
-    check(load_episodes(folder, kinds=["clean"], limit_per_task=1), [e[0], e[3]])
-    check(load_episodes(folder, kinds=["random"]), [e[1]])
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ({"tasks": ["puhs-v3"]}, "push-v3"),
-        ({"kinds": ["noise0.5"]}, "noise0.3"),
-        ({"limit_per_task": 0}, "no episodes"),
-        ({"kinds": ["noise0.7"]}, "no episodes"),
-    ],
-)
-def test_a_choice_that_is_not_there(dataset, choice, message):
-    with pytest.raises(UserError, match=message):
-        load_episodes(dataset[0], **choice)
+    check(load_episodes(folder, limit_per_task=1), [e[0], e[3]])
+    with pytest.raises(UserError, match="no episodes"):
+        load_episodes(folder, limit_per_task=0)
+    with pytest.raises(UserError, match="push-v3"):
+        load_episodes(folder, ["puhs-v3"])
 
 
 class TestDamage:

@@ -1,13 +1,14 @@
 """LeRobot datasets of both layouts become the same episodes, and what is made of them can be trained on."""
 
-import io
+from __future__ import annotations
+
 import json
 from itertools import pairwise
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from PIL import Image
 
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq  # noqa: E402
 
 FPS, LENGTHS, TEXTS = 10, (5, 4, 9, 2), ("lift the cube", "lift the cube", "open a drawer", "open a drawer")
 ENDS = np.cumsum(LENGTHS)
-TOP, WRIST = "observation.images.top", "observation.images.wrist"
+TOP = "observation.images.top"
 
 
 def grey(row):
@@ -37,12 +38,6 @@ def write_video(path, rows):
     writer.close()
 
 
-def png(row):
-    content = io.BytesIO()
-    Image.fromarray(np.full((32, 48, 3), 255 - grey(row), np.uint8)).save(content, "png")
-    return {"bytes": content.getvalue(), "path": f"frame-{row}.png"}
-
-
 def table(episode, rows):
     """Every number tells its row."""
     columns = {
@@ -51,7 +46,6 @@ def table(episode, rows):
         "next.reward": [float(row) for row in rows],
         "next.success": [row == rows[-1] and episode != 1 for row in rows],
         "episode_index": [episode] * len(rows),
-        WRIST: [png(row) for row in rows],
     }
     return pa.table(columns)
 
@@ -68,8 +62,8 @@ def write_dataset(folder, version):
     bounds = [range(start, end) for start, end in pairwise([0, *ENDS.tolist()])]
     tables = [table(episode, rows) for episode, rows in enumerate(bounds)]
     shapes = {"action": (2,), "observation.state": (3,), "next.reward": (1,), "next.success": (1,)}
-    features = {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
-    features |= {TOP: {"dtype": "video", "shape": (32, 48, 3)}, WRIST: {"dtype": "image", "shape": (32, 48, 3)}}
+    features: dict[str, Any] = {name: {"dtype": "float32", "shape": shape} for name, shape in shapes.items()}
+    features |= {TOP: {"dtype": "video", "shape": (32, 48, 3)}}
     info = {"codebase_version": version, "fps": FPS, "chunks_size": 1000, "splits": {"train": "0:4"}}
     info |= {"features": features}
     known = [{"episode_index": n, "tasks": [TEXTS[n]], "length": LENGTHS[n]} for n in range(4)]
@@ -100,17 +94,15 @@ def recorded(request, tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp(request.param) / "set", request.param)
 
 
-@pytest.mark.parametrize("camera", [None, "wrist"])
-def test_frames_and_numbers_of_a_row_belong_together(recorded, tmp_path, camera):
-    assert convert(recorded, tmp_path / "set", camera=camera, size=16) == 4
+def test_frames_and_numbers_of_a_row_belong_together(recorded, tmp_path):
+    assert convert(recorded, tmp_path / "set", size=16) == 4
     episodes = load_episodes(tmp_path / "set")
     assert episodes.tasks == ["lerobot/lift the cube", "lerobot/open a drawer"]
     assert episodes.instructions == ["lift the cube", "open a drawer"]
     assert episodes.lengths.tolist() == [length - 1 for length in LENGTHS] and episodes.size == 16
     rows = episodes.state[:, 0]
     assert rows.tolist() == list(range(20))
-    told = 255 - 40 - 8 * rows if camera else 40 + 8 * rows
-    np.testing.assert_allclose(episodes.frames.mean((1, 2, 3)), told, atol=2)
+    np.testing.assert_allclose(episodes.frames.mean((1, 2, 3)), 40 + 8 * rows, atol=2)
     starting = np.delete(rows, ENDS - 1)  # rows whose action led to another
     np.testing.assert_allclose(episodes.actions[:, 0], 2 * starting / 19 - 1, atol=1e-6)
     np.testing.assert_allclose(episodes.actions[:, 1], -episodes.actions[:, 0], atol=1e-6)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import gymnasium as gym
 import pytest
 
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
@@ -31,6 +32,13 @@ def test_a_name_says_where_its_task_is_played(task, name, full):
 def test_tasks_of_no_simulator_are_refused(task):
     with pytest.raises(UserError, match="is unknown"):
         family_of(task)
+
+
+@pytest.mark.parametrize("name", ["Metaworld", "RLBench", "Memory"])
+def test_a_task_that_is_no_name_is_refused_by_environments(name):
+    for task in (3, None):
+        with pytest.raises(UserError, match=f"^task='{task}' is unknown; did you mean "):
+            gym.make(f"sfvgen_plan.envs:sfvgen/{name}-v0", task=task)
 
 
 @pytest.mark.parametrize(

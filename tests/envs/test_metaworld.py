@@ -1,5 +1,7 @@
 """The real environment: seeds, spaces, repeats, rewards, bad input."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -59,15 +61,6 @@ def test_info_tells_the_true_values(env):
     assert np.allclose(info["estimates"], expected)
     assert np.abs(info["state"][36:]).max() > 0.1, "the goal is hidden"
     assert env.instruction == "pull the drawer open"
-    *_, info = env.step(np.zeros(4))
-    assert {"obj_to_target", "in_place_reward"} <= set(info["reward_terms"])
-
-
-def test_truncates_at_the_limit_and_can_go_on():
-    env = MetaworldEnv("reach-v3", pixels=False, max_decisions=2, repeat=1)
-    env.reset(seed=0)
-    ends = [env.step(np.zeros(4))[2:4] for _ in range(3)]
-    assert ends == [(False, False), (False, True), (False, True)]
 
 
 def test_longer_than_metaworld_allows():
@@ -93,3 +86,24 @@ def test_success_is_latched():
     assert info["success_latched"]
     _, info = env.reset(seed=0)
     assert not info["success_latched"]
+
+
+# Of the awkward kinds: attributes that alias simulation memory, moved bodies, contact from the start, several objects.
+@pytest.mark.parametrize(
+    "task", ["reach-v3", "door-lock-v3", "drawer-open-v3", "basketball-v3", "peg-insert-side-v3", "coffee-button-v3"]
+)
+def test_what_follows_a_snapshot_is_exact_after_another_scene_and_elsewhere(task):
+    env, other = (MetaworldEnv(task, pixels=False, max_decisions=10) for _ in range(2))
+    actions = np.random.default_rng(0).uniform(-1, 1, (13, 4))
+
+    def play(env, actions):
+        return [(*info["state"], reward, info["success"]) for _, reward, _, _, info in map(env.step, actions)]
+
+    env.reset(seed=9)
+    play(env, actions[:3])
+    snapshot = env.snapshot()
+    original = play(env, actions[3:])
+    env.reset(seed=1)
+    for again in (env, other):
+        again.restore(pickle.loads(pickle.dumps(snapshot)))
+        assert play(again, actions[3:]) == original

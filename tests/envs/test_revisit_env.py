@@ -8,8 +8,8 @@ import pytest
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.envs.memory import revisit_task
-from sfvgen_plan.envs.memory.revisit_env import MemoryRevisitEnv
-from sfvgen_plan.envs.memory.revisit_task import FARTHEST_AT_LEAST, HIGH, LOW, draw_layout
+from sfvgen_plan.envs.memory.parts import nearest
+from sfvgen_plan.envs.memory.revisit_task import FARTHEST_AT_LEAST, HIGH, LOW, MemoryRevisitEnv, draw_layout
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import UserError
 
@@ -65,15 +65,13 @@ def test_objects_are_distinct_and_apart(env):
         names = [thing.name for thing in layout.objects]
         assert len(names) == len(set(names)) == revisit_task.OBJECTS
         places = np.array([thing.place for thing in layout.objects])
-        gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(places))
-        assert gaps.min() > 0.06
+        assert nearest(places) > 0.06
         scenes.add(frozenset(names))
     assert len(scenes) == 30
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_revisited_frames_are_the_first_ones(seeing, seed):
-    frame, _ = seeing.reset(seed=seed)
+def test_revisited_frames_are_the_first_ones(seeing):
+    frame, _ = seeing.reset(seed=1)
     frames = np.stack([frame, *(seeing.step(action)[0] for action in seeing.path)]).astype(int)
     pairs = seeing.layout.revisits(away=10)
     assert len(pairs) >= 10
@@ -90,8 +88,9 @@ def test_following_the_path_comes_back(env):
     assert len(visits) == len(path) + 1
     truncated, rewards = False, []
     while not truncated:
-        assert np.array_equal(info["action"], expert.act(env))
-        _, reward, _, truncated, info = env.step(info["action"])
+        action = path[env.decisions]
+        assert np.array_equal(action, expert.act(env))
+        _, reward, _, truncated, info = env.step(action)
         rewards.append(reward)
         assert info["success"] == truncated
     assert env.decisions == len(path)

@@ -1,5 +1,7 @@
 """RLBench behind the common interface, played against the stand-in."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -104,27 +106,18 @@ def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach):
     assert (reward, info["success"], info["success_latched"]) == (0.0, False, True)
 
 
-def test_motion_out_of_the_workspace_is_cut_and_counted(reach):
+def test_motion_out_of_the_workspace_is_cut(reach):
     reach.reset(seed=0)
-    infos = [reach.step(np.array([-0.1, 0, -1, 0, 0, 0, 1]))[4] for _ in range(18)]
-    assert not infos[0]["clipped"]
-    assert infos[-1]["clipped"]
-    assert infos[-1]["clips"] == sum(info["clipped"] for info in infos)
-    assert infos[-1]["estimates"][2] > 0.74
+    heights = [reach.step(np.array([-0.1, 0, -1, 0, 0, 0, 1]))[4]["estimates"][2] for _ in range(18)]
+    assert heights[0] - heights[1] > 0.04 and heights[-1] > 0.74
 
 
-def test_further_cameras_and_no_camera_at_all(fake_rlbench):
+def test_several_cameras_and_none_at_all(fake_rlbench):
     both = RLBenchEnv("reach_target", size=64)
-    pair, info = both.reset(seed=3)
-    assert both.observation_space.contains(pair)
-    assert pair.shape == (128, 64, 3) and info["views"] == {}
+    pair, _ = both.reset(seed=3)
+    assert both.observation_space.contains(pair) and pair.shape == (128, 64, 3)
+    assert (pair[:64] != pair[64:]).any()
     both.close()
-    env = RLBenchEnv("reach_target", size=64, camera="wrist", views=["front"])
-    frame, info = env.reset(seed=0)
-    assert set(info["views"]) == {"front"}
-    assert (info["views"]["front"] != frame).any()
-    np.testing.assert_array_equal(env.render(), frame)
-    env.close()
     fake_rlbench.delenv("DISPLAY")
     env = RLBenchEnv("reach_target", size=64, pixels=False)
     frame, info = env.reset(seed=0)
@@ -145,25 +138,17 @@ def test_a_demonstration_solves_the_scene_of_the_same_seed():
     env.close()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"task": "reach_targte"}, "did you mean rlbench/reach_target"),
-        ({"camera": "frnt"}, "did you mean front"),
-        ({"repeat": 5}, "repeat=5 has no meaning"),
-        ({"size": 0}, "size=0"),
-    ],
-)
-def test_bad_arguments_are_named_before_anything_is_started(arguments, message):
-    with pytest.raises(UserError, match=message):
-        RLBenchEnv(**{"task": "reach_target", **arguments})
+def test_bad_arguments_are_named_before_anything_is_started():
+    with pytest.raises(UserError, match="did you mean rlbench/reach_target"):
+        RLBenchEnv("reach_targte")
+    with pytest.raises(UserError, match="repeat=5 has no meaning"):
+        RLBenchEnv("reach_target", repeat=5)
 
 
 def test_a_variation_can_be_chosen_and_must_exist(reach):
     _, info = reach.reset(seed=0, options={"variation": 19})
     assert info["variation"] == 19
-    assert "19" in info["descriptions"][0]
-    assert info["instruction"] == reach.instruction == info["descriptions"][0]
+    assert "19" in info["instruction"] and info["instruction"] == reach.instruction
     with pytest.raises(UserError, match="variation=20 is out of range; rlbench/reach_target has 0 to 19"):
         reach.reset(seed=0, options={"variation": 20})
 

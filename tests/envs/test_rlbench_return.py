@@ -1,12 +1,13 @@
 """``rlbench/return``, played against the stand-in."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.memory import return_task
-from sfvgen_plan.envs.memory.return_env import MemoryReturnEnv
-from sfvgen_plan.envs.memory.return_task import draw_layout
+from sfvgen_plan.envs.memory.return_task import MemoryReturnEnv, draw_layout
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.process import SimulatorDiedError
 from sfvgen_plan.envs.rlbench.return_env import WORKSPACE, RLBenchReturnEnv
@@ -33,9 +34,8 @@ def test_the_seed_decides_what_lies_on_the_table(env):
     first, info = env.reset(seed=3)
     layout = draw_layout(np.random.default_rng(3), WORKSPACE)
     np.testing.assert_allclose(env.positions(), layout.places, atol=1e-6)
-    np.testing.assert_array_equal(info["places"][: info["objects"]], layout.places)
-    assert info["descriptions"] == tuple(goal.text for goal in layout.sub_goals)
-    assert env.max_decisions == layout.decisions
+    assert info["sub_goals"] == tuple(goal.text for goal in layout.sub_goals)
+    assert env.length == sum(decisions for _, decisions in layout.schedule)
     other, _ = env.reset(seed=4)
     again, again_info = env.reset(seed=3)
     assert (first != other).any()
@@ -52,8 +52,8 @@ def test_info_is_that_of_the_same_task_in_the_other_simulator(env):
 
 
 def test_an_object_is_carried_away_and_back(env):
-    _, info = env.reset(seed=11)
-    place = info["places"][0]
+    env.reset(seed=11)
+    place = env.layout.places[0]
     away = env.sub_goal.place
     assert not env.sub_goal.back
 
@@ -70,8 +70,8 @@ def test_an_object_is_carried_away_and_back(env):
     go(place, 1)
     go(place, -1)
     info = go(away, -1)
-    np.testing.assert_allclose(info["positions"][0], away, atol=0.02)
-    assert info["moved"][: info["objects"]].all()
+    np.testing.assert_allclose(env.positions()[0], away, atol=0.02)
+    assert env.moved.all()
     assert not info["success"]
     info = go(place, -1)
     assert info["distance"] < 0.02

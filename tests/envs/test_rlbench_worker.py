@@ -9,7 +9,6 @@ import pytest
 
 from sfvgen_plan.envs.rlbench.process import RefusedError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
-from sfvgen_plan.envs.rlbench.worker import PROTOCOL
 
 FOLDER = Path(__file__).resolve().parents[2] / "envs" / "rlbench"
 ALLOWED = {"numpy", "scipy", "pyrep", "rlbench", *sys.stdlib_module_names}
@@ -40,8 +39,7 @@ class TestProtocol:
     def test_it_greets_before_anything_heavy_is_imported(self, fake_rlbench):
         fake_rlbench.setenv("PYTHONPATH", "")
         process = WorkerProcess(WorkerSettings(), (0, 1, 1, 3))
-        hello = process.call("hello", 10)
-        assert hello["protocol"] == PROTOCOL
+        assert process.call("hello", 10)["python"]
         with pytest.raises(RefusedError) as caught:
             process.call("packages", 10)
         assert caught.value.kind == "no_pyrep"
@@ -51,7 +49,7 @@ class TestProtocol:
         for name, arguments in (("fly", {}), ("hello", {"height": 3}), ("__init__", {}), ("step", {"action": [0]})):
             with pytest.raises(RefusedError):
                 process.call(name, 10, **arguments)
-        assert process.call("hello", 10)["protocol"] == PROTOCOL
+        assert process.call("hello", 10)["python"]
 
     def test_close_ends_it_with_code_0(self, process):
         process.call("close", 10)
@@ -70,6 +68,6 @@ class TestProtocol:
         (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'x' * 100000 + b'\\nlast words\\n')")
         fake_rlbench.setenv("PYTHONPATH", str(tmp_path))
         process = WorkerProcess(WorkerSettings(), (0, 1, 1, 3))
-        assert process.call("hello", 10)["protocol"] == PROTOCOL
+        assert process.call("hello", 10)["python"]
         assert process._last_words() == " (last words)"
         process.kill()

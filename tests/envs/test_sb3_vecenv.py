@@ -16,7 +16,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonito
 
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.metaworld.env import make_metaworld
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import CheckpointVecEnv, ImaginedVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
@@ -112,7 +111,7 @@ def test_what_would_mislead_an_algorithm_is_refused(make):
 @pytest.mark.parametrize("obs_mode", ["state", "pixels"])
 def test_real_environments_are_seen_through_a_checkpoint_in_one_batch(checkpoint, obs_mode):
     """Observations, rewards, ends, terminal observations, past autoresets: as of single ones."""
-    make, few = partial(make_metaworld, "reach-v3"), {"size": 32, "max_decisions": 3}
+    make, few = partial(gym.make, "sfvgen/Metaworld-v0", task="reach-v3"), {"size": 32, "max_decisions": 3}
     theirs = DummyVecEnv([partial(make, obs_mode=obs_mode, checkpoint=checkpoint, **few)] * 2)
     ours = CheckpointVecEnv(
         DummyVecEnv([partial(make, **few)] * 2), "reach-v3", Observer(checkpoint.simulator(), obs_mode), SCALE

@@ -1,7 +1,5 @@
 """Snapshots and forks: exact, independent, portable, and refused where they don't belong."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +8,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sfvgen_plan.envs.imagined import ImaginedEnv
-from sfvgen_plan.envs.states import FORMAT
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -72,18 +69,6 @@ def test_a_restored_run_is_the_same_bit_for_bit(make, checkpoint_with, kind, tmp
     assert [file.name for file in tmp_path.iterdir()] == ["state.safetensors"]
 
 
-def test_a_state_shows_its_moment_again(make):
-    env = make()
-    env.reset(seed=0)
-    observation, _, _, _, info = env.step(np.zeros(env.action_space.shape))
-    state = env.get_state()
-    play(env, 2)
-    again, told = env.set_state(state)
-    np.testing.assert_allclose(again, observation, atol=1e-5)
-    assert told.keys() == info.keys()
-    assert np.array_equal(told["success_latched"], info["success_latched"])
-
-
 def test_forks_leave_each_other_alone(make):
     env = make()
     env.reset(seed=1)
@@ -96,10 +81,11 @@ def test_forks_leave_each_other_alone(make):
     assert first.action_space == second.action_space and first.action_space is not second.action_space
 
 
-def test_a_state_is_a_value(make):
+def test_a_state_is_a_value_and_shows_its_moment_again(make):
     env = make()
     env.reset(seed=1)
-    play(env, 2)
+    play(env, 1)
+    observation, _, _, _, info = env.step(np.zeros(env.action_space.shape))
     state = env.get_state()
     kept = {name: values.clone() for name, values in state.episodes.imagination.tensors().items()}
     random = [dict(generator) for generator in state.generators]
@@ -107,23 +93,10 @@ def test_a_state_is_a_value(make):
     assert all(torch.equal(values, kept[name]) for name, values in state.episodes.imagination.tensors().items())
     assert [dict(generator) for generator in state.generators] == random
     assert (state.episodes.decisions == 2).all()
-
-
-def test_another_process_goes_on_from_the_file(env, remembering, tmp_path):
-    play(env, 3)
-    env.get_state().save(tmp_path / "state.safetensors")
-    future = np.stack([env.step(np.full(4, 0.5))[0] for _ in range(4)])
-    code = """
-import sys, numpy as np, torch
-torch.set_num_threads(1)
-from sfvgen_plan.envs.imagined import ImaginedEnv
-env = ImaginedEnv("reach-v3", sys.argv[1], obs_mode="state", device="cpu")
-env.set_state(sys.argv[2])
-np.save(sys.argv[3], np.stack([env.step(np.full(4, 0.5))[0] for _ in range(4)]))
-"""
-    files = [str(remembering.path), str(tmp_path / "state.safetensors"), str(tmp_path / "seen.npy")]
-    subprocess.run([sys.executable, "-c", code, *files], check=True)
-    assert np.array_equal(np.load(files[2]), future)
+    again, told = env.set_state(state)
+    np.testing.assert_allclose(again, observation, atol=1e-5)
+    assert told.keys() == info.keys()
+    assert np.array_equal(told["success_latched"], info["success_latched"])
 
 
 def test_many_futures_of_one_moment_in_one_batch(env, remembering):
@@ -165,19 +138,15 @@ def test_damaged_files_are_refused(env, tmp_path):
     env.get_state().save(good)
     content = good.read_bytes()
     damaged = {"cut": content[:-100], "empty": b"", "text": b"no tensors here", "header": content[:50] + content[51:]}
-    flipped = bytearray(content)
-    flipped[-1000] ^= 1
-    damaged["flipped"] = bytes(flipped)
     for name, data in damaged.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError, match=f"{name}' is missing or damaged"):
             env.set_state(tmp_path / name)
     with pytest.raises(UserError, match="is missing or damaged"):
         env.set_state(tmp_path / "nowhere")
-    for kind in ({}, {"format": FORMAT[:-1] + "0", "header": "[]", "digest": ""}):
-        save_file(load_file(good), tmp_path / "other", kind)
-        with pytest.raises(UserError, match="holds no imagined state of this version"):
-            env.set_state(tmp_path / "other")
+    save_file(load_file(good), tmp_path / "other", {"header": "[]"})
+    with pytest.raises(UserError, match="other' is missing or damaged"):
+        env.set_state(tmp_path / "other")
     env.set_state(good)
 
 
