@@ -20,24 +20,23 @@ from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.benchmarks.running.runner import Contestant
+from sfvgen_plan.benchmarks.running.contestant import Contestant
+from sfvgen_plan.benchmarks.running.episode import Job, Recording
+from sfvgen_plan.benchmarks.running.play import default_lanes
 from sfvgen_plan.console import Output, StageBars
 from sfvgen_plan.data.episodes import OWN, read_metadata
 from sfvgen_plan.data.joined import join_datasets
 from sfvgen_plan.data.minari_writer import DATA_FILE
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.note import RunNote
 from sfvgen_plan.nested import flat
 from sfvgen_plan.settings import changed, setting
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.fidelity.compare import Policy
     from sfvgen_plan.model.checkpoint import Checkpoint
 
-AgentOfRound = Callable[["Checkpoint", Path, Path], "Policy"]
+AgentOfRound = Callable[["Checkpoint", Path, Path], "Contestant"]
 """Makes a round's agent, given the checkpoint, the round's folder and the folder of the one before."""
 
 LINGER = 5
@@ -114,7 +113,7 @@ class Rounds:
         agent: makes the agent of each round.
         recipe, config: ``key=value`` of the training, and the configuration that they make.
         data: dataset to begin with; checkpoint: to go on from. Without either, random play is learnt first.
-        lanes: real episodes side by side.
+        lanes: real episodes side by side; None: as the machine allows.
     """
 
     folder: Path
@@ -127,7 +126,7 @@ class Rounds:
     data: Path | None
     checkpoint: Path | None
     device: str
-    lanes: int
+    lanes: int | None
     out: Output
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -185,21 +184,21 @@ class Rounds:
         """Of the round's first episode of each task."""
         return self.settings.seed + number * self.settings.episodes
 
-    def _collected(self, number: int, title: str, policy: Policy | None) -> Path:
+    def _collected(self, number: int, title: str, policy: Contestant | None) -> Path:
         """The dataset of a round's real episodes, played by ``policy``; None: at random."""
         rules = self.protocol
         frames: Any = {"size": rules.size, "camera": rules.camera, "repeat": rules.repeat}
         count, seed = self.settings.episodes, self._seed(number)
         agent = WANDERING if policy is None else OWN
         settings = CollectionSettings(rules.tasks, count, rules.max_decisions, seed, **frames, agent=agent)
-        own: dict[str, Any] = {"lanes": min(self.lanes, cpu_cores())}
+        own: dict[str, Any] = {"lanes": self.lanes}
         if policy is not None:
-            who = Contestant(policy.name, policy.agent)
-            own = {"lanes": self.lanes, "contestant": who, "rules": rules, "advise": self.settings.advice}
+            lanes, advise = self.lanes or default_lanes(policy), self.settings.advice
+            own = {"lanes": lanes, "contestant": policy, "rules": rules, "advise": advise}
         with self.out.progress(title, total=len(settings.plan)) as bar:
             return collect(self._of(number) / "played", settings, on_episode=bar.advance, **own)
 
-    def _score(self, number: int, policy: Policy, checkpoint: Checkpoint, played: Path) -> None:
+    def _score(self, number: int, policy: Contestant, checkpoint: Checkpoint, played: Path) -> None:
         """The row of the round."""
         from sfvgen_plan.benchmarks.fidelity.compare import imagine
 
@@ -209,7 +208,7 @@ class Rounds:
         with self.out.progress(f"round {number}: imagine", total=len(starts)) as bar:
             for n in range(0, len(starts), BLOCK):
                 block = starts[n : n + BLOCK]
-                found += imagine(policy.agent, block, simulator, self.protocol.max_decisions, THRESHOLD)
+                found += imagine(policy, block, simulator, self.protocol.max_decisions, THRESHOLD)
                 bar.advance(len(block))
         before = self._of(number - 1) / "data"
         known = read_metadata(before) if before.exists() else {}

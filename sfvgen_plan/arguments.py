@@ -70,7 +70,7 @@ def check_outputs(args: Namespace) -> None:
     Raises:
         UserError: it is named with its option.
     """
-    for name in ("out", "video", "html"):
+    for name in ("out", "video", "picture", "html"):
         if path := getattr(args, name, None):
             check_writable(path, name)
 

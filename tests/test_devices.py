@@ -40,7 +40,7 @@ def test_threads_that_can_not_be_set_any_more_are_told(monkeypatch, caplog):
 
 
 def test_importing_the_package_makes_them_before_anything_reads_them():
-    modules = ", ".join(f"sfvgen_plan.{name}" for name in ("benchmarks.running.recorded", "cli.eval", "envs"))
+    modules = ", ".join(f"sfvgen_plan.{name}" for name in ("benchmarks.running.evaluation", "cli.eval", "envs"))
     code = (
         f"import sys, os, {modules}; assert not {{'torch', 'mujoco'}} & set(sys.modules);"
         f"assert {PATIENT_THREADS}.items() <= os.environ.items()"

@@ -5,38 +5,59 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sfvgen_plan.agents.base import BatchAgent, tell
-from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow
+from sfvgen_plan.agents.base import tell
 from sfvgen_plan.benchmarks.protocols import Protocol
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
+from sfvgen_plan.benchmarks.results.files import Rows
+from sfvgen_plan.benchmarks.running.contestant import Contestant
+from sfvgen_plan.benchmarks.running.episode import Job, Recording
+from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulator import LearnedSimulator
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Policy:
-    """``kind``: "policy", or "planner", which plans in the model that it is then scored in."""
+FILE = "fidelity.csv"
 
-    name: str
-    agent: BatchAgent
-    kind: str = "policy"
+
+@dataclass(frozen=True)
+class FidelityRow:
+    """One episode in both simulators. ``kind``: "policy", or "planner", which plans in the model that it is then scored
+    in; ``decisions`` are those played, ``reward`` is the mean over them, ``imagined_peak`` the largest success
+    probability."""
+
+    policy: str
+    kind: str
+    task: str
+    seed: int
+    real_success: bool = False
+    imagined_success: bool = False
+    real_decisions: int = 0
+    imagined_decisions: int = 0
+    real_reward: float = 0.0
+    imagined_reward: float = 0.0
+    imagined_peak: float = 0.0
+    error: str = ""
+
+
+def rows_in(folder: Path) -> Rows[FidelityRow]:
+    """The rows in a folder."""
+    return Rows(folder / FILE, FidelityRow, ("policy", "task", "seed"))
 
 
 def compare(
-    policy: Policy,
+    policy: Contestant,
     jobs: Sequence[Job],
     protocol: Protocol,
     simulator: LearnedSimulator,
     threshold: float = 0.5,
-    lanes: int = 1,
+    lanes: int | None = 1,
 ) -> list[FidelityRow]:
     """Play ``jobs`` in both simulators: a row for each. What breaks an episode is written into its row.
 
@@ -46,32 +67,26 @@ def compare(
         protocol: of the real episodes, which end with their first success (``linger`` 0).
         simulator: the learned one.
         threshold: success probability above which an imagined decision counts as success.
-        lanes: real episodes side by side.
+        lanes: real episodes side by side; None: as the machine allows.
 
     Raises:
         UserError: what broke the very first real episode.
     """
-    recordings: list[Recording] = []
+    from sfvgen_plan.agents.planning import PlanningAgent
 
-    class Keep(Observer):
-        def recorded(self, recording: Recording) -> None:
-            recordings.append(recording)
-
-        def failed(self, job: Job, details: str) -> None:
-            logger.warning("%s broke off in %s seed %d:\n%s", policy.name, job.task, job.seed, details.rstrip())
-
-    recorded = [replace(job, record=True) for job in jobs]
-    played = evaluate(protocol, recorded, Contestant(policy.name, agent=policy.agent), lanes, Keep())
-    rows = {
-        (real.task, real.seed): FidelityRow(
-            policy.name, policy.kind, real.task, real.seed, real.success_any, real_decisions=real.decisions,
-            real_reward=real.return_ / max(1, real.decisions), error=" ".join(real.error.split()),
-        )
-        for real in played
-    }  # fmt: skip
-    whole = [recording for recording in recordings if not rows[recording.job.task, recording.job.seed].error]
+    kind = "planner" if isinstance(getattr(policy.agent, "agent", policy.agent), PlanningAgent) else "policy"
+    rows, whole = {}, []
+    for real, recording, details in play(protocol, [replace(job, record=True) for job in jobs], policy, lanes):
+        rows[real.task, real.seed] = FidelityRow(
+            policy.name, kind, real.task, real.seed, real.success_any, real_decisions=real.decisions,
+            real_reward=real.return_ / max(1, real.decisions), error=real.error,
+        )  # fmt: skip
+        if recording:
+            whole.append(recording)
+        else:
+            logger.warning("%s broke off in %s seed %d:\n%s", policy.name, real.task, real.seed, details.rstrip())
     try:
-        found = imagine(policy.agent, whole, simulator, protocol.max_decisions, threshold) if whole else []
+        found = imagine(policy, whole, simulator, protocol.max_decisions, threshold) if whole else []
     except UserError:
         raise
     except Exception as error:
@@ -85,11 +100,13 @@ def compare(
 
 
 def imagine(
-    agent: BatchAgent, starts: Sequence[Recording], simulator: LearnedSimulator, limit: int, threshold: float
+    policy: Contestant, starts: Sequence[Recording], simulator: LearnedSimulator, limit: int, threshold: float
 ) -> list[dict[str, Any]]:
-    """What a row has of imagination, for each recording: the agent acts on imagined frames from its start to success or
-    the limit, side by side. Start frames have been through the autoencoder, too, so all that it sees is what the model
-    sees."""
+    """What a row has of imagination, for each recording: the policy acts on imagined frames from its start to success
+    or the limit, side by side. Start frames have been through the autoencoder, too, so all that it sees is what the
+    model sees."""
+    agent = policy.agent
+    assert agent is not None, "a policy sees frames"
     tasks, seeds = [start.job.task for start in starts], [start.job.seed for start in starts]
     texts = [simulator.checkpoint.told(start.job.task, start.about) for start in starts]
     state = simulator.begin(np.stack([start.frames[:1] for start in starts]), tasks, seeds, texts)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
-from sfvgen_plan.benchmarks.results.files import csv_text, write_text
+from sfvgen_plan.benchmarks.results.files import write_rows
 from sfvgen_plan.console import Output, table
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
 from sfvgen_plan.data.minari_writer import COLLECTION_KEY
@@ -36,13 +36,27 @@ if TYPE_CHECKING:
 QUALITY = ("psnr_db", "copy_psnr_db", "further_psnr_db", "object_error_cm", "hand_error_cm")
 HEAD = ("success_accuracy", "solved", "solved_seen")
 MEASURES = (*QUALITY, *HEAD)
-"""Of every decision of a rollout: PSNR is that of the first camera, ``further_psnr_db`` the mean of the others',
-``success_accuracy`` is 1 where the success head says what is true, ``solved`` where
-the episode is solved, ``solved_seen`` where it is and the head says so."""
 
-COLUMNS = ("task", "f_g", "decision", "episodes", *MEASURES)
-"""Of the rows; an error is empty where nothing of that name is read out. ``f_g``, the decisions of a denoising pass, is
-1: how many decisions are asked for at once makes no difference."""
+
+@dataclass(frozen=True)
+class OpenLoopRow:
+    """Means over the ``episodes`` of a task at a decision; None where nothing of that name is read out. PSNR is that of
+    the first camera, ``further_psnr_db`` the mean of the others'; ``success_accuracy`` is 1 where the success head says
+    what is true, ``solved`` where the episode is solved, ``solved_seen`` where it is and the head says so. ``f_g``, the
+    decisions of a denoising pass, is 1: how many decisions are asked for at once makes no difference."""
+
+    task: str
+    f_g: int
+    decision: int
+    episodes: int
+    psnr_db: float
+    copy_psnr_db: float
+    further_psnr_db: float | None = None
+    object_error_cm: float | None = None
+    hand_error_cm: float | None = None
+    success_accuracy: float | None = None
+    solved: float | None = None
+    solved_seen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,9 +132,9 @@ def roll_out(simulator: LearnedSimulator, real: RealEpisodes) -> dict[str, np.nd
         "further_psnr_db": seen[:, :, 1:].mean(-1) if seen.shape[2] > 1 else np.full(said.shape, np.nan),
         "object_error_cm": error("object"),
         "hand_error_cm": error("hand"),
-        "success_accuracy": said == real.success,
-        "solved": real.success,
-        "solved_seen": said & real.success,
+        "success_accuracy": (said == real.success).astype(float),
+        "solved": real.success.astype(float),
+        "solved_seen": (said & real.success).astype(float),
     }
 
 
@@ -131,32 +145,26 @@ def by_picture(seen: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.where(apart[1].any((-3, -2, -1)), psnr(*apart), np.nan)
 
 
-def measure(simulator: LearnedSimulator, real: RealEpisodes) -> list[dict[str, Any]]:
+def measure(simulator: LearnedSimulator, real: RealEpisodes) -> list[OpenLoopRow]:
     """A row for every decision."""
     rows, values = [], roll_out(simulator, real)
     for decision in range(real.lengths.max()):
         going_on = real.lengths > decision
-        means = {name: _mean(values[name][going_on, decision]) for name in MEASURES}
-        told = {name: "" if np.isnan(mean) else mean for name, mean in means.items()}
-        rows.append({"task": real.task, "f_g": 1, "decision": decision + 1, "episodes": int(going_on.sum()), **told})
+        known = {name: own[~np.isnan(own)] for name in MEASURES for own in [values[name][going_on, decision]]}
+        means: Any = {name: round(float(own.mean()), 3) if len(own) else None for name, own in known.items()}
+        rows.append(OpenLoopRow(real.task, 1, decision + 1, int(going_on.sum()), **means))
     return rows
 
 
-def _mean(values: np.ndarray) -> float:
-    """Of those that could be measured."""
-    known = values[~np.isnan(values)]
-    return round(float(known.mean()), 3) if len(known) else np.nan
-
-
-def last_decision(rows: Iterable[Mapping[str, Any]]) -> int:
+def last_decision(rows: Iterable[OpenLoopRow]) -> int:
     """The last one that at least half of the episodes reach: those that go on longer mostly fail, or play at random."""
     reached: Counter[int] = Counter()
     for row in rows:
-        reached[int(row["decision"])] += int(row["episodes"] or 1)
+        reached[row.decision] += row.episodes
     return max(decision for decision, episodes in reached.items() if 2 * episodes >= max(reached.values()))
 
 
-def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def summarise(rows: Iterable[OpenLoopRow]) -> dict[str, float]:
     """Means over tasks at the ``last_decision`` of the measures that the rows have.
 
     What the success head is worth is counted over all decisions, as few episodes end at the last: ``success_accuracy``,
@@ -164,14 +172,15 @@ def summarise(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """
     rows = list(rows)
     last = last_decision(rows)
-    at_end = [row for row in rows if int(row["decision"]) == last]
+    at_end = [row for row in rows if row.decision == last]
     found: dict[str, float] = {"decision": last}
     for name in QUALITY:
-        if all(row.get(name, "") != "" for row in at_end):
-            found[name] = sum(float(row[name]) for row in at_end) / len(at_end)
-    if all(row["success_accuracy"] != "" for row in rows):
-        counts = np.array([float(row["episodes"]) for row in rows])
-        right, solved, seen = (counts @ np.array([float(row[name]) for row in rows]) for name in HEAD)
+        values = [getattr(row, name) for row in at_end]
+        if None not in values:
+            found[name] = sum(values) / len(values)
+    if all(row.success_accuracy is not None for row in rows):
+        counts = np.array([row.episodes for row in rows])
+        right, solved, seen = (counts @ np.array([getattr(row, name) for row in rows]) for name in HEAD)
         found |= {"success_accuracy": right / counts.sum(), "never_accuracy": 1 - solved / counts.sum()}
         found |= {"solved_known": seen / solved} if solved else {}
     return found
@@ -220,7 +229,7 @@ def run(args: argparse.Namespace) -> None:
             bar.describe(real.task)
             rows += measure(simulator, real)
             bar.advance()
-    write_text(args.out, csv_text([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]))
+    write_rows(args.out, rows, OpenLoopRow)
     summary, count = summarise(rows), sum(len(real.seeds) for real in chosen)
     out.result({"rows": str(args.out), "episodes": count, "summary": summary}, table(*lines(summary)))
     out.note(f"{count} episodes; rows: {args.out}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, rows_in
+from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, plain, span
 from sfvgen_plan.benchmarks.statistics import RESAMPLES, Estimate, agreement, wilson
 

@@ -7,15 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.benchmarks.fidelity.policies import Named, Settings
+from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, compare, rows_in
+from sfvgen_plan.benchmarks.fidelity.policies import Settings
 from sfvgen_plan.benchmarks.fidelity.report import page, scatter, summarise
-from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, rows_in
-from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
+from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results.files import Rows, write_text
-from sfvgen_plan.benchmarks.running.episodes import Job
+from sfvgen_plan.benchmarks.running.contestant import Entry
+from sfvgen_plan.benchmarks.running.episode import Job
 from sfvgen_plan.console import Output
-from sfvgen_plan.devices import cpu_cores
-from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
@@ -24,31 +23,11 @@ BLOCKS = {"cpu": 8, "other": 64}
 """Episodes that are imagined side by side and stored together."""
 
 
-def rules(
-    suite: str, tasks: Sequence[str], max_decisions: int, first_seed: int, episodes: int, checkpoint: str | None = None
-) -> Protocol:
-    """The rules that episodes are played by, with the tasks to play; episodes end with their first success.
-
-    Args:
-        suite: the protocol, unless ``tasks`` name some of one.
-        checkpoint: whose frames are played where no protocol says which.
-
-    Raises:
-        UserError: unknown task or suite, tasks of several protocols, or seeds that belong to training data.
-    """
-    protocol = protocol_for_task(tasks[0], checkpoint) if tasks else load_protocol(suite)
-    for task in tasks:
-        if task not in protocol.tasks:
-            raise UserError(f"task={task!r} is not in protocol {protocol.id!r} of {tasks[0]!r}; give it a run apart")
-    changed = protocol.variant(max_decisions=max_decisions, first_seed=first_seed, episodes=episodes)
-    return replace(changed, id=protocol.id, linger=0, tasks=tuple(dict.fromkeys(tasks)) or protocol.tasks)
-
-
 def study(
     out: Output,
     protocol: Protocol,
     checkpoint: Checkpoint,
-    policies: Sequence[Named],
+    policies: Sequence[Entry],
     settings: Settings,
     folder: Path | None = None,
     lanes: int | None = None,
@@ -57,15 +36,13 @@ def study(
 
     Args:
         out: where progress and result are shown.
-        protocol: see ``rules``.
+        protocol: see ``policies.rules``.
         folder: of rows and report; None: that of the checkpoint in ``runs``.
         lanes: real episodes side by side; None: as the machine allows.
 
     Raises:
         UserError: a folder with rows that were made otherwise, or what broke the first episode.
     """
-    from sfvgen_plan.benchmarks.fidelity.compare import compare
-
     record = {
         "checkpoint": checkpoint.hash,
         "protocol": protocol.id,
@@ -75,9 +52,8 @@ def study(
         "sampler_steps": settings.sampler_steps,
     }
     device = str(checkpoint.pipeline.device)
-    kind = "cpu" if device == "cpu" else "other"
-    lanes = lanes or (1 if kind == "cpu" else min(64, 4 * cpu_cores()))
-    made = [named.made(checkpoint, device) for named in policies]
+    block = BLOCKS.get(device, BLOCKS["other"])
+    made = [policy.made(checkpoint, device, checkpoint.card.action_dim) for policy in policies]
     rows = rows_in(folder or Path("runs") / f"fidelity-{checkpoint.hash}")
     rows.claim("", record)
     simulator = checkpoint.simulator(settings.sampler_steps)
@@ -91,8 +67,8 @@ def study(
         with out.progress("episodes", total=left) as bar:
             for policy, found in missing:
                 bar.describe(policy.name)
-                for start in range(0, len(found), BLOCKS[kind]):
-                    jobs = [Job(task, seed) for task, seed in found[start : start + BLOCKS[kind]]]
+                for start in range(0, len(found), block):
+                    jobs = [Job(task, seed) for task, seed in found[start : start + block]]
                     rows.add(*compare(policy, jobs, protocol, simulator, settings.threshold, lanes))
                     bar.advance(len(jobs))
     finally:

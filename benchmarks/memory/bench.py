@@ -2,69 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sfvgen_plan.agents.registry import POLICY_PREFIX, make_agent, needs_checkpoint, settings_of
+from sfvgen_plan.agents.registry import POLICY_PREFIX, needs_checkpoint, settings_of
 from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import DEVELOPMENT, RULES, Ablated
-from sfvgen_plan.benchmarks.memory.rows import CUE, DRIFT, RETURN, REVISIT, PlayedRow, rows_in
+from sfvgen_plan.benchmarks.memory.parts import PARTS, PlayedRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import Subject
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results.files import Rows
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
+from sfvgen_plan.benchmarks.running.contestant import Entry
+from sfvgen_plan.benchmarks.running.episode import Job
+from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.devices import cpu_cores
-from sfvgen_plan.envs.memory import cue_task, return_task
 from sfvgen_plan.metrics.encoder import VideoEncoder
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.pool import open_pool
 
-PLAYED = {RETURN: return_task.NAME, CUE: cue_task.NAME}
-"""Files of what agents play in the true simulator, and the task of each."""
-
-Tell = Callable[[str, int], None]
-"""Told the row and episode of what has been measured."""
-
-Work = Callable[[Tell], None]
-"""Measures what is missing."""
+Work = Callable[[Callable[[str, int], None]], None]
+"""Measures what is missing; it is given what is told the row and the episode of all that has been measured."""
 
 
-def revisits(
-    subjects: Sequence[Subject | Ablated], folder: Path, episodes: range, sampler_steps: int, lanes: int, name: str
-) -> Work:
-    """The episodes of ``memory/revisit`` that ``folder`` lacks, ``lanes`` side by side; a true episode is played once
-    for all rows. ``name`` is the file, REVISIT or DRIFT, where paths are walked round for ``revisit.LONG`` decisions.
+class Pace(NamedTuple):
+    """Where rows go, of which episodes, at how many denoising steps a decision, and how many side by side."""
+
+    folder: Path
+    episodes: range
+    sampler_steps: int
+    lanes: int
+
+    def missing(self, rows: Rows[Any], row: str) -> list[int]:
+        """Those of the episodes that have no row yet."""
+        return [episode for episode in self.episodes if rows.get(row, episode) is None]
+
+
+def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "revisit") -> Work:
+    """The missing episodes of "revisit", or of "drift", whose paths are walked round for ``revisit.LONG`` decisions; a
+    true episode is played once for all rows.
 
     Raises:
         UserError: a checkpoint of other tasks or another camera, rows that were made otherwise.
     """
-    rows, long = rows_in(folder, name), name == DRIFT
+    rows, long, steps = rows_in(pace.folder, part), part == "drift", pace.sampler_steps
     encoder = VideoEncoder.load(device=subjects[0].checkpoint.pipeline.device)
     away = max(revisit.away_of(subject.checkpoint) for subject in subjects)
     for subject in subjects:
-        subject.checkpoint.task_index(revisit.NAME)
+        subject.checkpoint.task_index(PARTS[part].task)
         made_with = {"checkpoint": subject.checkpoint.hash, "size": subject.checkpoint.size, "away": away}
-        measured_with = {"sampler_steps": sampler_steps, "encoder": encoder.digest}
-        rows.claim(subject.row, {**made_with, **measured_with, **subject.settings})
+        rows.claim(subject.row, {**made_with, "sampler_steps": steps, "encoder": encoder.digest, **subject.settings})
     make = revisit.maker_of(subjects[0].checkpoint)
 
-    def work(tell: Tell) -> None:
-        lacking = {subject.row: _missing(rows, subject.row, episodes) for subject in subjects}
+    def work(tell: Callable[[str, int], None]) -> None:
+        lacking = {subject.row: pace.missing(rows, subject.row) for subject in subjects}
         wanted = sorted(set().union(*lacking.values()))
-        with closing(open_pool(make, min(cpu_cores(), lanes))) as pool:
-            for start in range(0, len(wanted), lanes):
-                true = revisit.true_episodes(pool, wanted[start : start + lanes], away)
+        with closing(open_pool(make, min(cpu_cores(), pace.lanes))) as pool:
+            for start in range(0, len(wanted), pace.lanes):
+                true = revisit.true_episodes(pool, wanted[start : start + pace.lanes], away)
                 if long:
                     true = [revisit.walked_round(episode, away, revisit.LONG) for episode in true]
                 for subject in subjects:
                     own = [episode for episode in true if episode.seed in lacking[subject.row]]
                     learn = subject.learning(len(own))
-                    dreams = revisit.imagine(subject.simulator(sampler_steps), own, learn) if own else []
+                    dreams = revisit.imagine(subject.simulator(steps), own, learn) if own else []
                     for episode, dream in zip(own, dreams, strict=True):
                         score = revisit.drift_row if long else partial(revisit.revisit_row, encoder=encoder)
                         rows.add(score(subject.row, episode, dream))
@@ -73,9 +77,9 @@ def revisits(
     return work
 
 
-def ablations(taught: Checkpoint, untaught: Checkpoint | None, folder: Path, sampler_steps: int) -> list[Any]:
-    """The rows of the paper's ablation (see ``ablation``), as subjects of ``revisits``. Learning rates that ``folder``
-    has not settled are chosen first, on the development episodes.
+def ablations(taught: Checkpoint, untaught: Checkpoint | None, pace: Pace) -> list[Any]:
+    """The rows of the paper's ablation (see ``ablation``), as subjects of ``revisits``. Learning rates that the rows
+    have not settled are chosen first, on the development episodes.
 
     Args:
         taught: a checkpoint with a Temp-LoRA. untaught: one that was trained with ``loop=false``; None leaves its row
@@ -84,7 +88,7 @@ def ablations(taught: Checkpoint, untaught: Checkpoint | None, folder: Path, sam
     Raises:
         UserError: a checkpoint without a Temp-LoRA.
     """
-    known = rows_in(folder, REVISIT)
+    known = rows_in(pace.folder, "revisit")
     rules = []
     for row in RULES:
         if checkpoint := untaught if row == "no_loop" else taught:
@@ -94,49 +98,42 @@ def ablations(taught: Checkpoint, untaught: Checkpoint | None, folder: Path, sam
     if any(not subject.steps for subject in rules):
         with closing(open_pool(revisit.maker_of(taught), min(cpu_cores(), len(DEVELOPMENT)))) as pool:
             episodes = revisit.true_episodes(pool, DEVELOPMENT, revisit.away_of(taught))
-        rules = [subject if subject.steps else subject.tuned(episodes, sampler_steps) for subject in rules]
+        rules = [subject if subject.steps else subject.tuned(episodes, pace.sampler_steps) for subject in rules]
     return [Subject("full", taught, True), Subject("no_temp_lora", taught, False), *rules]
 
 
-def played(
-    name: str,
-    subjects: Sequence[Subject],
-    folder: Path,
-    agent: str,
-    settings: Mapping[str, Any],
-    label: str,
-    episodes: range,
-    lanes: int,
-) -> Work:
-    """The episodes of a task that ``folder`` lacks, ``lanes`` side by side. Rows are called ``<memory> <label>``.
+def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> Work:
+    """The missing episodes of "return" or "cue", as rows ``<memory> <name of the entry>``.
 
-    Args:
-        name: one of ``PLAYED``.
-        agent: plays; ``settings`` are changes to its settings, ``label`` names both. One that has no setting ``memory``
-            plays the last of the subjects, that without memory, alone.
+    An agent that has no setting ``memory`` plays the last of the subjects, that without memory, alone.
 
     Raises:
         UserError: a checkpoint of other tasks, rows that were made otherwise.
     """
-    rows, task, remembers = rows_in(folder, name), PLAYED[name], may_remember(agent)
-    own = {f"{subject.row} {label}": subject for subject in (subjects if remembers else subjects[-1:])}
+    rows, task, remembers = rows_in(pace.folder, part), PARTS[part].task, may_remember(entry.agent)
+    own = {f"{subject.row} {entry.name}": subject for subject in (subjects if remembers else subjects[-1:])}
     for row, subject in own.items():
         subject.checkpoint.task_index(task)
         rows.claim(row, {"checkpoint": subject.checkpoint.hash})
 
-    def work(tell: Tell) -> None:
+    def work(tell: Callable[[str, int], None]) -> None:
         for row, subject in own.items():
+            jobs = [Job(task, seed, record=True) for seed in pace.missing(rows, row)]
+            if not jobs:
+                continue
             checkpoint = subject.checkpoint
             memory = {"memory": subject.remembers} if remembers else {}
-            device = str(checkpoint.pipeline.device)
-            make: Any = partial(make_agent, agent, checkpoint, device, 0, {**settings, **memory})
-            jobs = [Job(task, seed, record=True) for seed in _missing(rows, row, episodes)]
+            who = replace(entry, name=row, settings={**entry.settings, **memory})
             rules = load_protocol("memory")
             rules = rules.variant(size=checkpoint.size, camera=checkpoint.camera, repeat=checkpoint.repeat)
             rules = replace(rules, linger=rules.max_decisions)
-            if jobs:
-                who = Contestant(row, env_agent=make) if settings_of(agent).acts_on_env else Contestant(row, make())
-                evaluate(rules, jobs, who, lanes, _Keep(rows, row, tell))
+            made = who.made(checkpoint, str(checkpoint.pipeline.device))
+            for result, recording, details in play(rules, jobs, made, pace.lanes):
+                if recording is None:
+                    raise RuntimeError(f"{task} seed {result.seed} broke off:\n{details}")
+                end = recording.infos[-1]
+                rows.add(PlayedRow(row, result.seed, float(end["distance"]), bool(end["success"])))
+                tell(row, result.seed)
 
     return work
 
@@ -147,23 +144,3 @@ def may_remember(agent: str) -> bool:
     if agent.startswith(POLICY_PREFIX):
         return needs_checkpoint(agent)
     return ":" in agent or hasattr(settings_of(agent), "memory")
-
-
-class _Keep(Observer):
-    """Stores how each episode ends."""
-
-    def __init__(self, rows: Rows, row: str, tell: Tell) -> None:
-        self.rows, self.row, self.tell = rows, row, tell
-
-    def failed(self, job: Job, details: str) -> None:
-        raise RuntimeError(f"{job.task} seed {job.seed} broke off:\n{details}")
-
-    def recorded(self, recording: Recording) -> None:
-        end, seed = recording.infos[-1], recording.job.seed
-        self.rows.add(PlayedRow(self.row, seed, float(end["distance"]), bool(end["success"])))
-        self.tell(self.row, seed)
-
-
-def _missing(rows: Rows, row: str, episodes: range) -> list[int]:
-    """Those of the episodes that have no row yet."""
-    return [episode for episode in episodes if rows.get(row, episode) is None]

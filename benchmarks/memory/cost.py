@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from sfvgen_plan.benchmarks.memory.rows import COST, CostRow, rows_in
+from sfvgen_plan.benchmarks.memory.parts import CostRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import Subject
 from sfvgen_plan.benchmarks.speed.measurements import machine
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ def costs(subjects: Sequence[Subject], folder: Path) -> list[CostRow]:
         times = [[video() for video, _ in videos] for _ in range(ROUNDS)]
         for subject, sizes, own in zip(subjects, kept, zip(*times, strict=True), strict=True):
             rows.append(CostRow(steps, subject.row, statistics.median(own), *sizes, machine(device)))
-    rows_in(folder, COST).add(*rows)
+    rows_in(folder, "cost").add(*rows)
     return rows
 
 

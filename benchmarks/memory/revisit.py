@@ -9,6 +9,7 @@ without memory can but guess those.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sfvgen_plan.benchmarks.memory.rows import DriftRow, RevisitRow
+from sfvgen_plan.benchmarks.memory.parts import DriftRow, RevisitRow
 from sfvgen_plan.envs.memory.family import OWN_CAMERA
 from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, MemoryRevisitEnv
 from sfvgen_plan.errors import UserError
@@ -24,6 +25,7 @@ from sfvgen_plan.metrics import psnr
 from sfvgen_plan.metrics.encoder import VideoEncoder, cosine
 from sfvgen_plan.metrics.scenes import scene_cuts
 from sfvgen_plan.pool import Pool, each
+from sfvgen_plan.video import caption, enlarge
 
 if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 LONG, LAST = 1000, 100
 """Decisions of a long dream, and its last ones, which are scored."""
+
+GAP, PLACES, SIDE = 60, 4, 256
+"""Of the picture: decisions until a place comes back, how many are shown, and pixels of a frame."""
 
 PART = 32
 """Decisions that are imagined at a time, which bounds the memory needed; the result is the same."""
@@ -186,3 +191,31 @@ def revisit_row(row: str, episode: TrueEpisode, dream: np.ndarray, encoder: Vide
     features = (encoder.frame_features(frames[again]) for frames in (video, episode.frames))
     found = float(cosine(*features).mean())
     return RevisitRow(row, episode.seed, revisit_psnr(episode, dream), found, scene_cuts(video))
+
+
+def drawn(checkpoint: Checkpoint, seed: int) -> np.ndarray:
+    """One picture (H, W, 3) uint8 of what a memory is worth: places as the episode of ``seed`` shows them first, and
+    below ``GAP`` decisions or more later, imagined with the memory and without, and as they truly are.
+
+    Raises:
+        UserError: nothing comes back so late.
+    """
+    with closing(maker_of(checkpoint)()) as env:
+        episode = true_episode(env, seed, away_of(checkpoint))
+    late = episode.known[np.diff(episode.known).ravel() >= GAP]
+    if not len(late):
+        raise UserError(f"seed={seed}: no place comes back after {GAP} decisions; give another seed")
+    videos = []
+    for memory in (True, False):
+        (dream,) = imagine(checkpoint.simulator(memory=memory), [episode])
+        videos.append(np.concatenate([episode.frames[: episode.seen + 1], dream]))
+    columns = []
+    for first, again in late[np.linspace(0, len(late) - 1, PLACES).astype(int)]:
+        rows = {
+            f"shown at decision {first}": episode.frames[first],
+            f"{again - first} later, with memory": videos[0][again],
+            "without": videos[1][again],
+            "true": episode.frames[again],
+        }
+        columns.append(np.concatenate([caption(enlarge(frame, SIDE), text) for text, frame in rows.items()]))
+    return np.concatenate(columns, 1)

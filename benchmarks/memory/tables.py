@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sfvgen_plan.benchmarks.memory.cost import DECISIONS
-from sfvgen_plan.benchmarks.memory.rows import COST, CUE, DRIFT, RETURN, REVISIT, CostRow, rows_in
+from sfvgen_plan.benchmarks.memory.parts import PARTS, CostRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import ABLATION, NO_MEMORY, ROWS
 from sfvgen_plan.benchmarks.report.markdown import markdown, span
 from sfvgen_plan.benchmarks.results.summary import grouped
@@ -27,12 +27,20 @@ COLUMNS = {
 """Heading, factor, digits."""
 
 
+TABLES = {
+    "revisit": ("revisit", PARTS["revisit"].title, ROWS),
+    "ablation": ("revisit", "the same, with parts of the method left out", ABLATION),
+    **{part: (part, PARTS[part].title, ROWS) for part in ("drift", "return", "cue")},
+}
+"""The part that each is made of, its title and its rows."""
+
+
 class Table(NamedTuple):
     """For a terminal and for the README."""
 
     title: str
-    header: tuple[str, ...]
-    lines: list[tuple[str, ...]]
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
 
 
 def memory_sections(folder: Path) -> list[str]:
@@ -43,33 +51,29 @@ def memory_sections(folder: Path) -> list[str]:
 
 
 def tables(folder: Path) -> list[Table]:
-    """Tables of the rows that are in the folder: revisits, returns, cues, cost."""
+    """Tables of the rows that are in the folder: of the parts, and the cost."""
     made = []
-    for title, name, among in (
-        ("frames of places that were shown before", REVISIT, ROWS),
-        ("the same, with parts of the method left out", REVISIT, ABLATION),
-        ("the last hundred of 1,000 imagined decisions", DRIFT, ROWS),
-        ("objects put back", RETURN, ROWS),
-        ("the block of the colour that was shown first", CUE, ROWS),
-    ):
-        lines = list(estimates(folder, name, among))
+    for part, title, among in TABLES.values():
+        lines = list(estimates(folder, part, among))
         shown = {column: spec for column, spec in COLUMNS.items() if any(column in line for line in lines)}
-        cells = [
-            [span(line.get(column), digits, factor) for column, (_, factor, digits) in shown.items()] for line in lines
-        ]
         keys = [key for key in ("agent", "row", "episodes") if any(key in line for line in lines)]
-        named = [(*(str(line[key]) for key in keys), *own) for line, own in zip(lines, cells, strict=True)]
-        names = ("n" if key == "episodes" else key for key in keys)
-        made.append(Table(title, (*names, *(heading for heading, *_ in shown.values())), named))
+        cells = [
+            [str(line[key]) for key in keys]
+            + [span(line.get(column), digits, factor) for column, (_, factor, digits) in shown.items()]
+            for line in lines
+        ]
+        header = [*keys, *(heading for heading, *_ in shown.values())]
+        made.append(Table(title, ["n" if name == "episodes" else name for name in header], cells))
     base = {(row.steps, row.device): row.seconds for row in _costs(folder) if row.memory == NO_MEMORY}
-    costs: list[tuple[str, ...]] = []
+    costs = []
     for row in _costs(folder):
         without = base.get((row.steps, row.device))
         more = f"{100 * (row.seconds / without - 1):+.0f}" if without and row.memory != NO_MEMORY else ""
         peak = "" if row.peak_mb is None else f"{row.peak_mb:.0f}"
-        numbers = (f"{row.seconds:.4g}", more, f"{row.episode_mb:.3g}", peak)
-        costs.append((row.memory, str(row.steps), *numbers, row.device))
-    header = ("row", "steps", "seconds", "more %", "MB an episode", "peak MB", "device")
+        costs.append(
+            [row.memory, str(row.steps), f"{row.seconds:.4g}", more, f"{row.episode_mb:.3g}", peak, row.device]
+        )
+    header = ["row", "steps", "seconds", "more %", "MB an episode", "peak MB", "device"]
     made.append(Table(f"cost of a video of {DECISIONS} decisions", header, costs))
     return [table for table in made if table.lines]
 
@@ -82,11 +86,7 @@ def data(folder: Path) -> dict[str, Any]:
 
     return {
         "out": str(folder),
-        "revisit": [plain(line) for line in estimates(folder, REVISIT)],
-        "ablation": [plain(line) for line in estimates(folder, REVISIT, ABLATION)],
-        "drift": [plain(line) for line in estimates(folder, DRIFT)],
-        "return": [plain(line) for line in estimates(folder, RETURN)],
-        "cue": [plain(line) for line in estimates(folder, CUE)],
+        **{name: [plain(line) for line in estimates(folder, part, rows)] for name, (part, _, rows) in TABLES.items()},
         "cost": [asdict(row) for row in _costs(folder)],
         "comparisons": comparisons(folder),
     }
@@ -95,26 +95,21 @@ def data(folder: Path) -> dict[str, Any]:
 def comparisons(folder: Path) -> list[str]:
     """Sentences on what each memory brings, on the episodes that were measured with and without it."""
     said = []
-    for name, column, text in (
-        (REVISIT, "psnr_revisit_db", "dB of PSNR on frames of places that were shown before"),
-        (DRIFT, "psnr_db", "dB of PSNR in the last hundred of 1,000 imagined decisions"),
-        (RETURN, "distance_m", "metres from the objects' places"),
-        (CUE, "success_5cm", "points of success in going to the block of the colour that was shown first"),
-    ):
+    for name, part in PARTS.items():
         found = _grouped(folder, name)
         for row in found:
             kind, _, agent = row.partition(" ")
-            own, base = (_column(found.get(of, []), column) for of in (row, " ".join([NO_MEMORY, agent]).strip()))
+            own, base = (_column(found.get(of, []), part.column) for of in (row, f"{NO_MEMORY} {agent}".strip()))
             if kind != NO_MEMORY and own.keys() & base.keys():
-                _, factor, digits = COLUMNS[column]
+                _, factor, digits = COLUMNS[part.column]
                 difference = span(paired_difference(own, base), digits, factor, sign="+")
-                said.append(f"`{row}` against `{NO_MEMORY}`: {difference} {text}")
+                said.append(f"`{row}` against `{NO_MEMORY}`: {difference} {part.difference}")
     return said
 
 
-def estimates(folder: Path, name: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
-    """What a file says of each row: an ``Estimate`` of every column that has values."""
-    for row, own in _grouped(folder, name, among).items():
+def estimates(folder: Path, part: str, among: Sequence[str] = ROWS) -> Iterator[dict[str, Any]]:
+    """What a part's file says of each row: an ``Estimate`` of every column that has values."""
+    for row, own in _grouped(folder, part, among).items():
         kind, _, agent = row.partition(" ")
         line: dict[str, Any] = {"row": kind, "episodes": len(own)} | ({"agent": agent} if agent else {})
         for column in COLUMNS:
@@ -123,9 +118,9 @@ def estimates(folder: Path, name: str, among: Sequence[str] = ROWS) -> Iterator[
         yield line
 
 
-def _grouped(folder: Path, name: str, among: Sequence[str] = ROWS) -> dict[str, list[Any]]:
-    """Rows of a file by their names, agent by agent in the order of ``among``."""
-    groups = grouped(rows_in(folder, name), lambda row: row.row)
+def _grouped(folder: Path, part: str, among: Sequence[str] = ROWS) -> dict[str, list[Any]]:
+    """Rows of a part by their names, agent by agent in the order of ``among``."""
+    groups = grouped(rows_in(folder, part), lambda row: row.row)
     split = {
         row: (row.partition(" ")[2], among.index(kind)) for row in groups if (kind := row.partition(" ")[0]) in among
     }
@@ -133,7 +128,7 @@ def _grouped(folder: Path, name: str, among: Sequence[str] = ROWS) -> dict[str, 
 
 
 def _costs(folder: Path) -> list[CostRow]:
-    return [row for row in rows_in(folder, COST) if row.memory in ROWS]
+    return [row for row in rows_in(folder, "cost") if row.memory in ROWS]
 
 
 def _column(rows: Sequence[Any], column: str) -> dict[tuple[str, Hashable], float]:

@@ -16,7 +16,7 @@ import yaml
 
 from sfvgen_plan.catalogue import find_checkpoint, frames_of
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.envs.family import Family, families, family_of
+from sfvgen_plan.envs.family import Family, canonical, families, family_of
 from sfvgen_plan.errors import UserError, unknown_name
 
 FOR_SINGLE_TASKS = ("metaworld-10", "metaworld-50", "rlbench-data", "rlbench-wiw4", "rlbench-18")
@@ -165,6 +165,25 @@ def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protoc
             return protocol
     usual = protocol_of(family_of(task))
     return usual.variant(**frames_of(find_checkpoint(checkpoint))) if checkpoint else usual
+
+
+def chosen(
+    suite: str | None, tasks: Sequence[str], checkpoint: str | Path | None = None
+) -> tuple[Protocol, tuple[str, ...]]:
+    """The protocol of tasks by name, or of a suite, and which of its tasks are asked for.
+
+    Raises:
+        UserError: unknown names, or tasks of several protocols.
+    """
+    if not tasks:
+        protocol = load_protocol(str(suite))
+        return protocol, protocol.tasks
+    tasks = tuple(dict.fromkeys(map(canonical, tasks)))
+    protocol = protocol_for_task(tasks[0], checkpoint)
+    for task in tasks:
+        if task not in protocol.tasks:
+            raise UserError(f"task={task!r} is not in protocol {protocol.id!r} of {tasks[0]!r}; give it a run apart")
+    return protocol, tasks
 
 
 def protocol_of(family: Family) -> Protocol:

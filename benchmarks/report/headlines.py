@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.fidelity import open_loop
-from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT
 from sfvgen_plan.benchmarks.memory.tables import estimates
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable, span
-from sfvgen_plan.benchmarks.results.files import read_records
+from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.benchmarks.results.reading import holds_episodes
-from sfvgen_plan.benchmarks.results.row import read_rows, settled
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.benchmarks.speed.measurements import SpeedRow
 
 AGENTS = ("default", "prior", "random")
 
@@ -33,10 +32,7 @@ def headlines(folder: Path) -> str:
     Raises:
         UserError: a file that can't be read.
     """
-    try:
-        lines = [*_success(folder), *_open_loop(folder), *_memory(folder), *_speed(folder)]
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"rows={str(folder)!r} lack a column or a number ({error!r}); write them again") from None
+    lines = [*_success(folder), *_open_loop(folder), *_memory(folder), *_speed(folder)]
     return markdown(("what", "figure"), lines) if lines else "No results are committed yet."
 
 
@@ -44,16 +40,16 @@ def _success(folder: Path) -> Iterator[Line]:
     for path in sorted(folder.glob("*.csv")):
         if not holds_episodes(path):
             continue
-        found = {name: Summary(rows) for name, rows in grouped(settled(read_rows(path)), lambda row: row.agent).items()}
-        names = [name for base in AGENTS for name in found if name.partition("+")[0] == base]  # whatever its settings
-        own = [f"`{name}` {percentage(found[name].success_any)}" for name in names]
+        groups = grouped(settled(read_rows(path, EpisodeRow)), lambda row: row.agent)
+        names = [name for base in AGENTS for name in groups if name.partition("+")[0] == base]  # whatever its settings
+        own = [f"`{name}` {percentage(Summary(groups[name]).success_any)}" for name in names]
         if own:
             yield f"solved of `{path.stem}`, % [95 % interval]", ", ".join(own)
 
 
 def _open_loop(folder: Path) -> Iterator[Line]:
-    if own := [record for record in read_records(folder / "open_loop.csv") if record["f_g"] == "1"]:
-        found = open_loop.summarise(own)
+    if rows := read_rows(folder / "open_loop.csv", open_loop.OpenLoopRow):
+        found = open_loop.summarise(rows)
         db, hand = found["psnr_db"], found["hand_error_cm"]
         yield (
             f"{found['decision']} decisions imagined from one frame of a new scene",
@@ -63,9 +59,9 @@ def _open_loop(folder: Path) -> Iterator[Line]:
 
 def _memory(folder: Path) -> Iterator[Line]:
     for name, column, text, factor, digits in (
-        (REVISIT, "psnr_revisit_db", "places shown before, imagined again, dB of PSNR", 1, 1),
-        (CUE, "success_5cm", "a colour needed forty decisions after it was shown, % right", 100, 0),
-        (RETURN, "distance_m", "objects put back where they were, metres off", 1, 3),
+        ("revisit", "psnr_revisit_db", "places shown before, imagined again, dB of PSNR", 1, 1),
+        ("cue", "success_5cm", "a colour needed forty decisions after it was shown, % right", 100, 0),
+        ("return", "distance_m", "objects put back where they were, metres off", 1, 3),
     ):
         shown = [
             f"`{' '.join([line['row'], line.get('agent', '')]).strip()}` {span(line.get(column), digits, factor)}"
@@ -76,8 +72,7 @@ def _memory(folder: Path) -> Iterator[Line]:
 
 
 def _speed(folder: Path) -> Iterator[Line]:
-    found = {record["name"]: record for record in read_records(folder / "speed.csv")}
+    found = {row.name: row for row in read_rows(folder / "speed.csv", SpeedRow)}
     for name, text in SPEEDS.items():
-        if name in found:
-            record = found[name]
-            yield text, f"{readable(float(record['value']))} {record['unit']}, {record['device']}"
+        if row := found.get(name):
+            yield text, f"{readable(float(row.value))} {row.unit}, {row.device}"

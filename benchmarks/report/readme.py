@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,14 @@ from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.report import hardest
 from sfvgen_plan.benchmarks.report.headlines import headlines
 from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable
 from sfvgen_plan.benchmarks.report.standings import task_order
-from sfvgen_plan.benchmarks.results.files import read_records, write_text
+from sfvgen_plan.benchmarks.results.files import read_rows, write_text
 from sfvgen_plan.benchmarks.results.reading import holds_episodes
-from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, settled
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
-from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS
+from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, SpeedRow
 from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
@@ -41,7 +39,6 @@ PAIRS = (("default", "prior"),)
 SHORT_LIMIT = 200
 """Raw steps of an episode of Metaworld in TD-MPC2's and iVideoGPT's runs; Metaworld's own limit is 500."""
 
-Record = Mapping[str, Any]
 Columns = Mapping[str, Callable[[Any], str]]
 """Heading -> the cell of a line."""
 
@@ -55,33 +52,19 @@ def results_block(folder: Path) -> str:
     sections: list[str] = []
     for path in sorted(folder.glob("*.csv")):
         if holds_episodes(path):
-            sections += protocol_sections(path.stem, settled(read_rows(path)))
-    sections += _section_of(folder / hardest.FILE, partial(hardest.worst_tasks_section, agent=_hardest_for(folder)))
-    sections += _section_of(folder / "open_loop.csv", open_loop_section)
+            sections += protocol_sections(path.stem, settled(read_rows(path, EpisodeRow)))
+    if rollouts := read_rows(folder / "open_loop.csv", open_loop.OpenLoopRow):
+        sections.append(open_loop_section(rollouts))
     sections += fidelity_sections(folder / "fidelity")
     sections += memory_sections(folder)
-    sections += _section_of(folder / "speed.csv", speed_section)
+    if speeds := read_rows(folder / "speed.csv", SpeedRow):
+        sections.append(speed_section(speeds))
     return "\n\n".join(sections) if sections else "No results are committed yet."
-
-
-def _hardest_for(folder: Path) -> Summary | None:
-    """The prior on all fifty tasks, where there are rows of it."""
-    path = folder / "metaworld-50.csv"
-    rows = [row for row in settled(read_rows(path)) if row.agent == "prior"] if path.exists() else []
-    return Summary(rows) if rows else None
 
 
 def table(title: str, columns: Columns, items: Sequence[Any]) -> str:
     """A section: its title, and a table with a line for each item."""
     return f"{title}\n\n" + markdown(tuple(columns), [[cell(item) for cell in columns.values()] for item in items])
-
-
-def _section_of(path: Path, section: Callable[[list[dict[str, str]]], str]) -> list[str]:
-    records = read_records(path)
-    try:
-        return [section(records)] if records else []
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"results={str(path)!r} lacks a column or a number ({error!r}); write it again") from None
 
 
 def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
@@ -179,23 +162,22 @@ def _points(estimate: Estimate) -> str:
     return f"{middle} [{low}, {high}]"
 
 
-def open_loop_section(records: Sequence[Record]) -> str:
+def open_loop_section(rows: Sequence[open_loop.OpenLoopRow]) -> str:
     """Open-loop rollouts at their last decision, means over tasks."""
-    own = [record for record in records if record["f_g"] == "1"]  # of earlier networks there are others
-    title, header, lines = open_loop.lines(open_loop.summarise(own))
-    tasks = {record["task"] for record in records}
+    title, header, lines = open_loop.lines(open_loop.summarise(rows))
+    tasks = {row.task for row in rows}
     return f"**{title}**, {len(tasks)} tasks of {family_of(min(tasks)).title}\n\n" + markdown(header, lines)
 
 
-def speed_section(records: Sequence[Record]) -> str:
+def speed_section(rows: Sequence[SpeedRow]) -> str:
     """Measured speeds with their devices, of what is still measured."""
-    records = [record for record in records if record["name"] in MEASUREMENTS]
     columns: Columns = {
-        "what": lambda record: record["name"],
-        "value": lambda record: f"{readable(float(record['value']))} {record['unit']}",
-        "device": lambda record: record["device"],
+        "what": lambda row: row.name,
+        "value": lambda row: f"{readable(float(row.value))} {row.unit}",
+        "device": lambda row: row.device,
     }
-    return table("**Speed** (`python -m sfvgen_plan.benchmarks.speed`)", columns, records)
+    measured = [row for row in rows if row.name in MEASUREMENTS]
+    return table("**Speed** (`python -m sfvgen_plan.benchmarks.speed`)", columns, measured)
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {"headlines": headlines, "results": results_block}

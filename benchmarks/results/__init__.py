@@ -1,5 +1,5 @@
 """Results of episodes: one row each, kept in stores and files."""
 
-from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow, read_rows, write_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow
 
-__all__ = ["EpisodeKey", "EpisodeRow", "read_rows", "write_rows"]
+__all__ = ["EpisodeKey", "EpisodeRow"]

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sfvgen_plan.arguments import exit_code
+from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
 from sfvgen_plan.benchmarks.results.reading import read
-from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, read_rows, write_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules
 from sfvgen_plan.errors import UserError
 
 
@@ -23,7 +24,7 @@ def merge(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
     Raises:
         UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
     """
-    rows = (read_rows(into) if into.exists() else []) + read(sources)
+    rows = read_rows(into, EpisodeRow) + read(sources)
     for row in rows:
         if row.protocol != into.stem:
             raise UserError(
@@ -32,7 +33,7 @@ def merge(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
     merged = {row.key[:4]: row for row in rows}
     ordered = [merged[key] for key in sorted(merged)]
     check_same_rules(ordered, f"into={str(into)!r}")
-    write_rows(into, ordered)
+    write_rows(into, ordered, EpisodeRow)
     return ordered
 
 

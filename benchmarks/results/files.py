@@ -1,16 +1,16 @@
-"""Files of rows: CSV text, and rows of one kind, of which the newest of a key counts."""
+"""Files of rows: CSV, a dataclass to a line, and rows of one kind of which the newest of a key counts."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 from sfvgen_plan.nested import check_same
 
@@ -30,19 +30,67 @@ def write_text(path: Path, text: str, argument: str = "file") -> None:
         staged.write_text(text, encoding="utf-8")
 
 
-def csv_text(lines: Iterable[Iterable[Any]]) -> str:
-    """Lines of values as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
 def read_records(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file by their columns; none if it is missing."""
+    """The lines of a CSV file by their columns; none if it is missing.
+
+    Raises:
+        UserError: it can't be read.
+    """
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of rows") from None
+
+
+def columns_of(kind: type[Row]) -> tuple[str, ...]:
+    """Its fields; what is a word of Python has an underscore behind it there."""
+    return tuple(item.name.rstrip("_") for item in fields(kind))
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Rows of a CSV file in file order; none if it is missing. An empty cell stands for its field's default.
+
+    Raises:
+        UserError: a line of it is something else.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    records = read_records(path)
+    told = [{name: cell for name, cell in record.items() if cell != ""} for record in records]
+    try:
+        return TypeAdapter(list[kind]).validate_python(told)  # type: ignore[valid-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        line, column = int(first["loc"][0]), "".join(map(str, first["loc"][1:2]))
+        given = f"{column}={records[line].get(column)!r}: "[:80] if column else ""
+        raise UserError(
+            f"rows={str(path)!r} line {line + 2} is no {kind.__name__} ({given}{first['msg']}); give a file of those"
+        ) from None
+
+
+def write_rows(path: Path, rows: Sequence[Row], kind: type[Row]) -> None:
+    """Replace a CSV file by these rows in one step. ``kind`` may have ``FORMATS`` of its numbers.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    formats: Mapping[str, str] = getattr(kind, "FORMATS", {})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns_of(kind))
+    for row in rows:
+        values = ((item.name, getattr(row, item.name)) for item in fields(kind))
+        writer.writerow([_cell(value, formats.get(name, ".7g")) for name, value in values])
+    write_text(path, text.getvalue(), "out")
+
+
+def _cell(value: Any, form: str) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return "" if value is None else format(value, form) if isinstance(value, float) else value
 
 
 class Rows(Generic[Row]):
@@ -53,7 +101,7 @@ class Rows(Generic[Row]):
 
     Args:
         path: the CSV file, which may be missing.
-        kind: dataclass of plain values; its fields are the columns, and an empty cell stands for its field's default.
+        kind: dataclass of plain values; its fields are the columns.
         key: columns that tell rows apart; the first of them is a row's name.
 
     Raises:
@@ -61,21 +109,10 @@ class Rows(Generic[Row]):
     """
 
     def __init__(self, path: Path, kind: type[Row], key: Sequence[str]) -> None:
-        from pydantic import TypeAdapter, ValidationError
-
-        self.path, self._key, self.columns = path, tuple(key), tuple(item.name for item in fields(kind))
-        try:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
-            records = list(csv.DictReader(io.StringIO(text)))
-            if records and tuple(records[0]) != self.columns:
-                raise ValueError(f"its columns are {','.join(map(str, records[0]))}")
-            told = [{name: cell for name, cell in record.items() if cell != ""} for record in records]
-            found = TypeAdapter(list[kind]).validate_python(told)  # type: ignore[valid-type]
-            file = path.with_suffix(".json")
-            self._made_with: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        except (OSError, ValueError, ValidationError) as error:
-            raise UserError(f"out={str(path)!r} holds other rows ({reason(error)}); give another place") from None
-        self._rows: dict[tuple[Any, ...], Row] = {self._of(row): row for row in found}
+        self.path, self._kind, self._key = path, kind, tuple(key)
+        self._rows = {self._of(row): row for row in read_rows(path, kind)}
+        self._note = path.with_suffix(".json")
+        self._made_with: dict[str, Any] = json.loads(self._note.read_text()) if self._note.exists() else {}
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -90,8 +127,7 @@ class Rows(Generic[Row]):
     def add(self, *rows: Row) -> None:
         """Store rows, in place of those of the same keys; on disk when this returns."""
         self._rows |= {self._of(row): row for row in rows}
-        lines = [[_cell(value) for value in astuple(row)] for row in self]
-        write_text(self.path, csv_text([self.columns, *lines]), "out")
+        write_rows(self.path, list(self), self._kind)
 
     def claim(self, name: str, made_with: Mapping[str, Any]) -> None:
         """Say what the coming rows of ``name``, or all if it is empty, are made with, as JSON values.
@@ -103,8 +139,7 @@ class Rows(Generic[Row]):
             of = f"rows {name!r}" if name else "rows"
             check_same(f"out={str(self.path)!r} has {of}", self.made_with(name), made_with)
         self._made_with[name] = dict(made_with)
-        text = json.dumps(self._made_with, indent=1, sort_keys=True) + "\n"
-        write_text(self.path.with_suffix(".json"), text, "out")
+        write_text(self._note, json.dumps(self._made_with, indent=1, sort_keys=True) + "\n", "out")
 
     def made_with(self, name: str) -> Mapping[str, Any]:
         """What was claimed for ``name``; empty if nothing was."""
@@ -112,9 +147,3 @@ class Rows(Generic[Row]):
 
     def _of(self, row: Row) -> tuple[Any, ...]:
         return tuple(getattr(row, name) for name in self._key)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    return "" if value is None else f"{value:.7g}" if isinstance(value, float) else value

@@ -6,12 +6,10 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from sfvgen_plan.benchmarks.results.row import EpisodeRow, read_rows, settled
-from sfvgen_plan.benchmarks.results.store import Store, is_store
+from sfvgen_plan.benchmarks.results.files import read_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeRow, settled
+from sfvgen_plan.benchmarks.results.store import EXPORT, STORE, STORES, Store
 from sfvgen_plan.errors import UserError
-
-STORE, EXPORT = "results.sqlite", "episodes.csv"
-"""Names in a run folder: the store, and its rows for programs that read CSV."""
 
 
 def read(paths: Iterable[Path]) -> list[EpisodeRow]:
@@ -22,15 +20,15 @@ def read(paths: Iterable[Path]) -> list[EpisodeRow]:
     """
     rows: list[EpisodeRow] = []
     for path in paths:
-        files = _files_of(path)
+        files = _files_of(path) if path.is_dir() else [path]
         if not files:
             raise UserError(f"store={str(path)!r} holds no rows; give a store, a run folder, or a folder of those")
         for file in files:
-            if is_store(file):
+            if not file.exists() or file.suffix in STORES:
                 with Store(file, writable=False) as store:
                     rows += store.rows()
             else:
-                rows += read_rows(file)
+                rows += read_rows(file, EpisodeRow)
     return rows
 
 
@@ -49,17 +47,16 @@ def holds_episodes(path: Path) -> bool:
         return set(next(csv.reader(file), ())) >= {"protocol", "task", "agent", "seed", "success_any"}
 
 
-def _files_of(path: Path) -> list[Path]:
-    """The files with rows: a file itself, of a run folder its store, of another folder all in it."""
-    if not path.is_dir():
-        return [path]
-    inside = [item for item in sorted(path.iterdir()) if not item.name.startswith(".")]
-    return _of_run(path) or [file for item in inside for file in (_of_run(item) or [item]) if _holds_rows(file)]
+def _files_of(folder: Path) -> list[Path]:
+    """The files with rows in a folder: of a run its store, else its CSV; of another folder all that are in it."""
+    inside = [item for item in sorted(folder.iterdir()) if not item.name.startswith(".")]
+    return _of_run(folder) or [
+        file
+        for item in inside
+        for file in (_of_run(item) or [item])
+        if file.suffix in STORES or (file.suffix == ".csv" and holds_episodes(file))
+    ]
 
 
 def _of_run(folder: Path) -> list[Path]:
     return [folder / name for name in (STORE, EXPORT) if (folder / name).exists()][:1]
-
-
-def _holds_rows(path: Path) -> bool:
-    return path.is_file() and (path.suffix == ".sqlite" or (path.suffix == ".csv" and holds_episodes(path)))

@@ -1,18 +1,14 @@
-"""The row that is kept of an episode, and CSV files of rows."""
+"""The row that is kept of an episode."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from sfvgen_plan.benchmarks.results.files import csv_text, write_text
+from sfvgen_plan.benchmarks.results.files import columns_of
 from sfvgen_plan.errors import UserError
 
 
@@ -25,7 +21,6 @@ Text = Annotated[str, AfterValidator(_storable)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # what SQLite can hold
 Number = Annotated[float, Field(allow_inf_nan=False)]
 OneLine = Annotated[str, AfterValidator(lambda text: " ".join(text.encode(errors="replace").decode().split()))]
-CountOrEmpty = Annotated[Count | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class EpisodeKey(NamedTuple):
@@ -64,19 +59,20 @@ class EpisodeRow:
             or values that contradict each other.
     """
 
+    FORMATS: ClassVar[dict[str, str]] = {"return_": ".4f", "plan_seconds": ".5f"}
     protocol: Text
     task: Text
     agent: Text
     seed: Count
     success_any: bool
     success_final: bool
-    return_: Number
+    return_: Annotated[Number, Field(validation_alias=AliasChoices("return", "return_"))]
     decisions: Count
     plan_seconds: Annotated[Number, Field(ge=0)]
     denoiser_calls: Count
     imagined_decisions: Count
     error: OneLine = ""
-    first_success: CountOrEmpty = None
+    first_success: Count | None = None
     checkpoint: Text = ""
     device: Text = ""
     protocol_hash: Text = ""
@@ -101,56 +97,8 @@ class EpisodeRow:
         """Column -> value."""
         return dict(zip(COLUMNS, vars(self).values(), strict=True))
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> EpisodeRow:
-        """The row with these values by column, numbers or their texts; other columns are ignored.
 
-        Raises:
-            ValidationError: as above, or a column is missing.
-        """
-        return cls(**{name: values[column] for name, column in _COLUMN_OF.items() if column in values})
-
-
-_COLUMN_OF = {field.name: field.name.rstrip("_") for field in fields(EpisodeRow)}
-COLUMNS = tuple(_COLUMN_OF.values())
-
-
-def read_rows(path: Path) -> list[EpisodeRow]:
-    """Rows of a CSV file in file order.
-
-    Raises:
-        UserError: no such file, or a line of it is no episode row.
-    """
-    try:
-        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of episode rows") from None
-    rows = []
-    for number, values in enumerate(lines, start=2):
-        try:
-            rows.append(EpisodeRow.of(values))
-        except ValidationError as error:
-            first = error.errors()[0]
-            column = _COLUMN_OF[str(first["loc"][0])] if first["loc"] else ""
-            given = f"{column}={values.get(column)!r}: "[:80] if column else ""
-            message = f"rows={str(path)!r} line {number} is no episode row ({given}{first['msg']})"
-            raise UserError(f"{message}; give a CSV of those") from None
-    return rows
-
-
-def write_rows(path: Path, rows: Iterable[EpisodeRow]) -> None:
-    """Replace ``path`` by these rows in one step.
-
-    Raises:
-        UserError: it can't be written.
-    """
-    write_text(path, csv_text([COLUMNS, *(_cells(row) for row in rows)]))
-
-
-def _cells(row: EpisodeRow) -> list[Any]:
-    texts = {"return": f"{row.return_:.4f}", "plan_seconds": f"{row.plan_seconds:.5f}"}
-    return [int(value) if isinstance(value, bool) else value for value in (row.values() | texts).values()]
+COLUMNS = columns_of(EpisodeRow)
 
 
 def settled(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:

@@ -10,15 +10,23 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow
+from sfvgen_plan.benchmarks.results.files import write_rows
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeKey, EpisodeRow
 from sfvgen_plan.errors import UserError, reason
+from sfvgen_plan.io import check_writable
+from sfvgen_plan.nested import check_same
 
 STORES = (".sqlite", ".db")
 """How the names of stores end."""
+
+STORE, EXPORT = "results.sqlite", "episodes.csv"
+"""Names in a run folder: the store, and its rows for programs that read CSV."""
 
 APPLICATION_ID, VERSION = 0x5F6E0001, 3
 """Header fields that tell a result store from other SQLite files, and from those of other versions."""
@@ -27,13 +35,15 @@ BUSY_SECONDS = 60.0
 """How long to wait for other processes that write."""
 
 _COLUMNS = ", ".join(f'"{column}"' for column in COLUMNS)
-_EPISODE = "protocol, protocol_hash, agent, checkpoint, task, seed"
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS runs (id PRIMARY KEY, record)",
-    f"CREATE TABLE IF NOT EXISTS episodes ({_COLUMNS}, UNIQUE ({_EPISODE}))",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
-)
+_SCHEMA = f"""
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS runs (id PRIMARY KEY, record);
+    CREATE TABLE IF NOT EXISTS episodes
+        ({_COLUMNS}, UNIQUE (protocol, protocol_hash, agent, checkpoint, task, seed));
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {VERSION};
+    COMMIT;
+"""
 _INSERT = (
     f"INSERT INTO episodes ({_COLUMNS}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO UPDATE SET "
     + ", ".join(f'"{column}" = excluded."{column}"' for column in COLUMNS)
@@ -60,10 +70,9 @@ class Store:
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             address = f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw' if writable else 'ro'}"
-            self._db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+            self._db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level="IMMEDIATE")
             try:
                 self._check(create)
-                self._db.execute("PRAGMA synchronous = FULL")
             except BaseException:
                 self._db.close()
                 raise
@@ -85,19 +94,18 @@ class Store:
         Raises:
             UserError: the disk is full, or the file can't be written.
         """
-        stored = [tuple(row.values().values()) for row in rows]
-        with self._explained(), self._transaction():
+        with self._explained(), self._db:
             if record is not None:
                 self._db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (run, json.dumps(record)))
             before = self._db.total_changes
-            self._db.executemany(_INSERT, stored)
+            self._db.executemany(_INSERT, [tuple(row.values().values()) for row in rows])
             return self._db.total_changes - before
 
     def rows(self) -> list[EpisodeRow]:
         """All rows, in the order in which their episodes were first played."""
         with self._explained():
             found = self._db.execute(f"SELECT {_COLUMNS} FROM episodes ORDER BY rowid")
-            return [EpisodeRow.of(dict(zip(COLUMNS, values, strict=True))) for values in found]
+            return [EpisodeRow(**dict(zip(COLUMNS, values, strict=True))) for values in found]
 
     def records(self) -> list[dict[str, Any]]:
         """What is known of the runs, in the order in which they began."""
@@ -106,29 +114,18 @@ class Store:
 
     def _check(self, create: bool) -> None:
         """UserError unless this is a store, of this version, and whole; an empty file becomes one if it may."""
-        if create and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            with self._transaction():
-                for statement in _SCHEMA:
-                    self._db.execute(statement)
-        header = tuple(self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-        if header != (APPLICATION_ID, VERSION):
+        if create and not self._one("SELECT count(*) FROM sqlite_master"):
+            self._db.executescript(_SCHEMA)
+        if (self._one("PRAGMA application_id"), self._one("PRAGMA user_version")) != (APPLICATION_ID, VERSION):
             raise UserError(
                 f"store={str(self.path)!r} is no result store of this version; give a file that `eval --store` wrote"
             )
-        problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
+        if (problem := self._one("PRAGMA quick_check(1)")) != "ok":
             raise sqlite3.DatabaseError(problem)
+        self._db.execute("PRAGMA synchronous = FULL")
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # SQLite has rolled it back by itself
-                self._db.execute("ROLLBACK")
-            raise
+    def _one(self, question: str) -> Any:
+        return self._db.execute(question).fetchone()[0]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -149,9 +146,55 @@ class Store:
             ) from error
 
 
-def is_store(path: Path) -> bool:
-    """Whether the file is SQLite's, or is called so."""
-    if path.suffix in STORES or not path.is_file():
-        return path.suffix in STORES
-    with path.open("rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
+class Recorder:
+    """Keeps the rows of one run in a store, which is made when the first row is written.
+
+    Args:
+        path: the store, a file that ends in .sqlite or .db; or a folder for ``results.sqlite``, ``errors.log``, and
+            ``episodes.csv``, which is written at the end. It may hold rows of other runs, and may be written by other
+            processes meanwhile.
+        record: what is evaluated, as JSON values; with ``protocol``, ``agent`` and ``settings``.
+
+    Raises:
+        UserError: it can't be written, is damaged, or has other settings under the agent's name.
+    """
+
+    def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
+        is_file = path.suffix in STORES
+        self.path = path if is_file else path / STORE
+        self.errors = path.with_suffix(".errors.log") if is_file else path / "errors.log"
+        self._export = None if is_file else path / EXPORT
+        self._run, self._record = uuid4().hex[:16], record
+        check_writable(path, "out")
+        self._store = Store(self.path) if self.path.exists() else None
+        for before in self._store.records() if self._store else []:
+            if all(before[name] == record[name] for name in ("protocol", "agent")):
+                there = f"out={str(path)!r} has episodes of {record['agent']!r}, which --label may name otherwise,"
+                check_same(there, before["settings"], record["settings"])
+
+    def played(self, keys: Iterable[EpisodeKey], protocol_hash: str) -> dict[EpisodeKey, EpisodeRow]:
+        """The rows of these episodes, as far as there are any under rules of that hash."""
+        rows = self._store.rows() if self._store else []
+        found = {row.key: row for row in rows if row.protocol_hash == protocol_hash}
+        return {key: found[key] for key in keys if key in found}
+
+    def append(self, row: EpisodeRow) -> None:
+        """Store a row; on disk when this returns, unless another process has stored that episode meanwhile."""
+        if self._store is None:
+            self._store = Store(self.path, create=True)
+        self._store.add([replace(row, run=self._run)], self._run, {**self._record, "device": row.device})
+
+    def log_failure(self, episode: str, details: str) -> None:
+        """Keep the traceback of an episode that broke off."""
+        self.errors.parent.mkdir(parents=True, exist_ok=True)
+        with self.errors.open("a") as file:
+            file.write(f"{episode}\n{details.rstrip()}\n\n")
+
+    def close(self) -> Path:
+        """Close the store, in a folder write its rows as CSV too, and return the file to name to people."""
+        if self._store is None:
+            return self.path
+        with self._store as store:
+            if self._export is not None:
+                write_rows(self._export, store.rows(), EpisodeRow)
+        return self._export or self.path

@@ -6,7 +6,6 @@ Finished episodes lie in ``<out>.partial`` until all are there; then they become
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,21 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.registry import make_agent, needs_checkpoint, settings_of
+from sfvgen_plan.agents.registry import needs_checkpoint
 from sfvgen_plan.benchmarks.protocols import Protocol, protocol_of
-from sfvgen_plan.benchmarks.results import EpisodeRow
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.benchmarks.running.runner import Contestant, Observer, evaluate
+from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
+from sfvgen_plan.benchmarks.running.episode import Job, Recording
+from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import Family, canonical, family_of
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.io import atomic
+from sfvgen_plan.learning.note import RunNote
 from sfvgen_plan.nested import check_same
-
-logger = logging.getLogger(__name__)
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
@@ -112,9 +109,7 @@ class CollectionSettings:
         """
         if needs_checkpoint(self.agent):
             check_covers(self.checkpoint, self.tasks)
-        make: Any = partial(make_agent, self.agent, self.checkpoint, action_dim=self.family.action_dim)
-        beside = settings_of(self.agent).acts_on_env
-        return Contestant(self.agent, env_agent=make) if beside else Contestant(self.agent, agent=make())
+        return Entry(self.agent, name=self.agent).made(self.checkpoint, action_dim=self.family.action_dim)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; with what training has to know of the simulator."""
@@ -134,7 +129,7 @@ def collect(
     """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
 
     Calling again with the same settings goes on where it was stopped, at whatever moment; the number of lanes may
-    change. An episode whose file is damaged is played again; without a finished episode nothing stays.
+    change. Without a finished episode nothing stays.
 
     Args:
         out: folder to make. If it is this very dataset already, nothing is done.
@@ -151,43 +146,48 @@ def collect(
         UserError: ``out`` is something else, holds or began a collection with other settings, can't be written; an
             episode broke off.
     """
-    if lanes is not None and lanes < 1:
-        raise UserError(f"workers={lanes} is too small; give at least 1")
     out = Path(out)
     if out.is_file():
         raise UserError(f"out={str(out)!r} is a file; choose another folder")
+    staging = _staging_of(out)
+    note = RunNote(out, staging / SETTINGS_FILE, settings.as_dict())
     if out.is_dir() and any(out.iterdir()):
         from sfvgen_plan.data.episodes import read_metadata
 
-        check_same(f"out={str(out)!r} has episodes", read_metadata(out)["collection"], settings.as_dict())
+        check_same(f"out={str(out)!r} holds a run", read_metadata(out)["collection"], note.state)
         for _ in settings.plan:
             on_episode()
         return out
-    staging, who = _staging_of(out), contestant or settings.contestant()
-    _begin(staging, settings)
+    who = contestant or settings.contestant()
+    if _has_episodes(staging):
+        note.check()
+    note.write()
     try:
-        missing = [episode for episode in settings.plan if not _is_whole(_staged(staging, *episode))]
+        missing = [episode for episode in settings.plan if not _staged(staging, *episode).exists()]
         for _ in range(len(settings.plan) - len(missing)):
             on_episode()
         jobs = [Job(task, settings.seed + number, record=True, advise=advise) for task, number in missing]
         own = partial(keep, settings, staging)
-        evaluate(rules or settings.rules, jobs, who, lanes or cpu_cores(), _Progress(on_episode), keep=own)
+        for row, _, _ in play(rules or settings.rules, jobs, who, lanes or cpu_cores(), keep=own):
+            if row.error:
+                broke = f"task={row.task!r}: the episode of seed {row.seed} broke off ({row.error})"
+                raise UserError(f"{broke}; {kept(out)}")
+            on_episode()
         _assemble(out, staging, settings)
-    except BaseException as error:  # Ctrl-C, too
-        if not _has_episodes(staging):
-            _remove_staging(staging)
-        if isinstance(error, _BrokeOffError):
-            raise UserError(f"{error}; {kept(out)}") from None
-        raise
+    finally:
+        if staging.exists() and not _has_episodes(staging):  # files that are none of ours stay
+            note.file.unlink(missing_ok=True)
+            with suppress(OSError):
+                staging.rmdir()
     return out
 
 
 def kept(out: Path) -> str:
     """What a collection that ended early leaves."""
     staging = _staging_of(out)
-    if not staging.exists():
-        return "no episode was finished, and nothing is kept"
     done = len(list(staging.glob("*.npz")))
+    if not done:
+        return "no episode was finished, and nothing is kept"
     return f"{done} finished episodes are kept in {staging}, and the same command goes on from there"
 
 
@@ -195,7 +195,7 @@ def keep(settings: CollectionSettings, staging: Path, recording: Recording) -> N
     """Save an episode until all are there, in whatever process has played it."""
     # One whose parent was killed plays on to the end, and the folder may have become another collection's.
     file = staging / SETTINGS_FILE
-    if file.exists() and _read_settings(file) == settings.as_dict():
+    if file.exists() and json.loads(file.read_text()) == settings.as_dict():
         job = recording.job
         staged(recording).save(_staged(staging, job.task, job.seed - settings.seed))
 
@@ -224,22 +224,6 @@ def staged(recording: Recording) -> StagedEpisode:
     )
 
 
-class _BrokeOffError(Exception):
-    """An episode did."""
-
-
-class _Progress(Observer):
-    """Counts episodes, and stops at the first that breaks off."""
-
-    def __init__(self, on_episode: Callable[[], None]) -> None:
-        self._on_episode = on_episode
-
-    def ended(self, row: EpisodeRow) -> None:
-        if row.error:
-            raise _BrokeOffError(f"task={row.task!r}: the episode of seed {row.seed} broke off ({row.error})")
-        self._on_episode()
-
-
 def _staging_of(out: Path) -> Path:
     return out.with_name(out.name + STAGING_SUFFIX)
 
@@ -249,51 +233,8 @@ def _staged(staging: Path, task: str, number: int) -> Path:
     return staging / f"{task.replace('/', '-')}.{number:06d}.npz"
 
 
-def _begin(staging: Path, settings: CollectionSettings) -> None:
-    """Make the staging folder, or make sure that it is of these settings."""
-    file = staging / SETTINGS_FILE
-    if _has_episodes(staging):
-        return check_same(f"out={str(staging)!r} has episodes", _read_settings(file), settings.as_dict())
-    # Without a finished episode there is nothing to lose, whatever was to be collected before.
-    _remove_staging(staging)
-    with atomic(file, "out") as staged:
-        staged.write_text(json.dumps(settings.as_dict()), encoding="utf-8")
-
-
 def _has_episodes(staging: Path) -> bool:
     return any(staging.glob("*.npz"))
-
-
-def _remove_staging(staging: Path) -> None:
-    """Remove a staging folder without episodes; files in it that are none of ours stay."""
-    (staging / SETTINGS_FILE).unlink(missing_ok=True)
-    for left in staging.glob(".writing-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with suppress(OSError):
-        staging.rmdir()
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether the episode is there. A damaged one is removed: it will be played again, and be the same."""
-    try:
-        return path.exists() and bool(StagedEpisode.load(path))
-    except UserError as error:
-        logger.warning("%s", error)
-        path.unlink()
-        return False
-
-
-def _read_settings(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("not a mapping")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"out={str(file.parent)!r} has no readable {SETTINGS_FILE} ({error}), which tells what its episodes are; "
-            "choose another folder or delete it"
-        ) from error
-    return found
 
 
 def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:

@@ -1,36 +1,44 @@
-"""What is evaluated: an agent with its settings, and the episodes that it is to play."""
+"""An evaluation: an agent plays episodes; rows are stored the moment they come, and shown at the end."""
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.adapters import kind_of
 from sfvgen_plan.agents.base import Given
-from sfvgen_plan.agents.registry import (
-    agent_settings,
-    check_plays,
-    make_agent,
-    needs_checkpoint,
-    settings_of,
-)
-from sfvgen_plan.benchmarks.protocols import Protocol, load_protocol, protocol_for_task
+from sfvgen_plan.agents.registry import check_plays, needs_checkpoint
+from sfvgen_plan.benchmarks.protocols import Protocol, chosen
+from sfvgen_plan.benchmarks.report.tables import eval_table, verdict
+from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.provenance import provenance
-from sfvgen_plan.benchmarks.running.runner import Contestant
+from sfvgen_plan.benchmarks.results.store import Recorder
+from sfvgen_plan.benchmarks.results.summary import Summary
+from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
+from sfvgen_plan.benchmarks.running.episode import Job, Recording
+from sfvgen_plan.benchmarks.running.play import default_lanes, jobs_for, play
+from sfvgen_plan.benchmarks.running.ray_pool import cluster_cpus, connected
+from sfvgen_plan.benchmarks.running.side_by_side import imagined, pictures
 from sfvgen_plan.catalogue import check_covers
-from sfvgen_plan.devices import device_name, resolve_device
-from sfvgen_plan.envs.family import canonical, family_of, scene_of
+from sfvgen_plan.console import Output
+from sfvgen_plan.devices import resolve_device
+from sfvgen_plan.envs.family import family_of, scene_of
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.pool import open_pool
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfvgen_plan.model.checkpoint import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 EPISODES_OF_A_TASK = 5
 
@@ -40,15 +48,12 @@ class Evaluation:
     """An agent, and the episodes that it is to play. Nothing of it is loaded yet.
 
     Attributes:
-        agent, settings: as ``sfvgen_plan.agents.registry`` has them.
-        label: the agent's name in rows.
+        entry: who plays.
         protocol, tasks: the rules, and which of their tasks.
         checkpoint, device: as on the command line.
     """
 
-    agent: str
-    settings: dict[str, Any]
-    label: str
+    entry: Entry
     protocol: Protocol
     tasks: tuple[str, ...]
     checkpoint: str | Checkpoint | None = None
@@ -57,44 +62,37 @@ class Evaluation:
     @classmethod
     def of(
         cls,
-        agent: str,
-        overrides: Sequence[str] = (),
+        entry: Entry,
         *,
         task: str | None = None,
         suite: str | None = None,
         episodes: int | None = None,
         seed: int = 0,
         max_decisions: int | None = None,
-        label: str | None = None,
         checkpoint: str | None = None,
         device: str = "auto",
     ) -> Evaluation:
         """From the options of a command line: a task, or a suite.
 
         Raises:
-            UserError: unknown names or settings, seeds of training data, tasks that the agent doesn't play or the
-                checkpoint doesn't cover.
+            UserError: unknown names, seeds of training data, tasks that the agent doesn't play or the checkpoint
+                doesn't cover.
         """
-        if suite:
-            protocol = load_protocol(suite)
-            tasks, usual = protocol.tasks, protocol.episodes
-        else:
-            tasks, usual = (canonical(str(task)),), EPISODES_OF_A_TASK
-            protocol = protocol_for_task(tasks[0], checkpoint)
-        protocol = protocol.variant(max_decisions=max_decisions, first_seed=seed, episodes=episodes or usual)
-        settings, name = agent_settings(agent, overrides)
-        check_plays(agent, tasks)
-        if needs_checkpoint(agent):
+        protocol, tasks = chosen(suite, [task] if task else [], checkpoint)
+        episodes = episodes or (EPISODES_OF_A_TASK if task else protocol.episodes)
+        protocol = protocol.variant(max_decisions=max_decisions, first_seed=seed, episodes=episodes)
+        check_plays(entry.agent, tasks)
+        if needs_checkpoint(entry.agent):
             check_covers(checkpoint, map(scene_of, tasks), protocol)
-        return cls(agent, settings, label or name, protocol, tuple(tasks), checkpoint, device)
+        return cls(entry, protocol, tasks, checkpoint, device)
 
     @property
     def record(self) -> dict[str, Any]:
         """What is stored beside the rows."""
         return {
             "protocol": self.protocol.id,
-            "agent": self.label,
-            "settings": self.settings,
+            "agent": self.entry.name,
+            "settings": self.entry.settings,
             "protocol_hash": self.protocol.rules_hash,
             "rules": asdict(self.protocol),
             "command": shlex.join(["sfvgen-plan", *sys.argv[1:]]),
@@ -104,7 +102,7 @@ class Evaluation:
     def new_folder(self) -> Path:
         """A new folder in ``runs``."""
         what = self.tasks[0] if len(self.tasks) == 1 else self.protocol.id
-        name = re.sub(r"[^\w.+=-]+", "-", f"{datetime.now():%Y%m%d-%H%M%S}-{what}-{self.label}")[:120]
+        name = re.sub(r"[^\w.+=-]+", "-", f"{datetime.now():%Y%m%d-%H%M%S}-{what}-{self.entry.name}")[:120]
         path = Path("runs") / name
         return path if not path.exists() else Path("runs") / f"{name}-{datetime.now():%f}"
 
@@ -114,20 +112,29 @@ class Evaluation:
         Raises:
             UserError: unusable checkpoint or device, or a checkpoint for other tasks or frames than the protocol's.
         """
-        if settings_of(self.agent).acts_on_env:
-            # Made in the workers; a checkpoint, if it takes one, is loaded there.
-            factory = partial(make_agent, self.agent, self.checkpoint, "cpu", 0, self.settings)
-            return Contestant(self.label, env_agent=factory, device=device_name("cpu"))
-        outside, needs, loaded = ":" in self.agent, needs_checkpoint(self.agent), None
-        device = resolve_device(self.device) if outside or needs else "cpu"
-        if needs or (outside and self.checkpoint is not None):
-            loaded = checkpoint_for(self.protocol, self.tasks, self.checkpoint, device)
-        made: Any = make_agent(self.agent, loaded, device, 0, self.settings, family_of(self.tasks[0]).action_dim)
-        if kind_of(made) != "batch":
-            raise UserError(
-                f"agent={self.agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
-            )
-        return Contestant(self.label, made, None, loaded, device_name(device))
+        agent, checkpoint, device = self.entry.agent, self.checkpoint, "cpu"
+        if not self.entry.acts_on_env:
+            needs = needs_checkpoint(agent)
+            device = resolve_device(self.device) if needs or ":" in agent else "cpu"
+            if needs or (":" in agent and checkpoint is not None):
+                checkpoint = checkpoint_for(self.protocol, self.tasks, checkpoint, device)
+        return self.entry.made(checkpoint, device, family_of(self.tasks[0]).action_dim)
+
+    def recording(self, checkpoint: Checkpoint, decisions: int) -> Recording:
+        """The first episode, in frames of the checkpoint, which the agent is given, of so many decisions whether solved
+        or not.
+
+        Raises:
+            UserError: what broke the episode off.
+        """
+        own: Any = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
+        protocol = replace(self.protocol, max_decisions=decisions, linger=decisions, **own)
+        contestant = replace(self, protocol=protocol, checkpoint=checkpoint).contestant()
+        job = Job(self.tasks[0], protocol.first_seed, record=True)
+        (played,) = play(protocol, [job], contestant)
+        if played.recording is None:
+            raise UserError(f"task={job.task!r}: the episode of seed {job.seed} broke off: {played.row.error}")
+        return played.recording
 
 
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:
@@ -141,3 +148,109 @@ def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkp
         map(scene_of, tasks), protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter"
     )
     return checkpoint
+
+
+def play_and_store(
+    evaluation: Evaluation,
+    recorder: Recorder,
+    out: Output,
+    lanes: int | None = None,
+    ray: str | None = None,
+    video: Path | None = None,
+) -> list[EpisodeRow]:
+    """Play what is missing and show all rows, also of earlier runs, and also when it ends early; returns them.
+
+    Args:
+        evaluation: who plays what.
+        recorder: where rows go; it is closed.
+        out: where progress and the result are shown.
+        lanes: episodes side by side; None: as the machine allows.
+        ray: address of a cluster, or "local", to play there.
+        video: file for the first episode of each task, with what the agent's checkpoint imagines of it, if it has one.
+
+    Raises:
+        UserError: what graphics, model, device or the first episode refuse.
+    """
+    protocol, rules = evaluation.protocol, evaluation.protocol.rules_hash
+    if video or not evaluation.entry.acts_on_env:
+        family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
+    with out.progress("loading"):
+        contestant = evaluation.contestant()
+    key = EpisodeKey(protocol.id, "", contestant.name, 0, contestant.checkpoint)
+    jobs = {
+        key._replace(task=job.task, seed=job.seed): job
+        for job in jobs_for(evaluation.tasks, protocol.seeds, protocol.first_seed if video else None)
+    }
+    played = recorder.played(jobs, rules)
+    pending = [job for key, job in jobs.items() if key not in played or played[key].error]
+    if len(pending) < len(jobs):
+        out.note(f"{len(jobs) - len(pending)} of {len(jobs)} episodes are there already")
+    filmed: dict[str, Recording] = {}
+    finished = False
+    try:
+        place = connected(ray) if ray and pending else nullcontext(open_pool)
+        with out.progress("episodes", total=len(pending)) as bar, place as opening:
+
+            def decided(job: Job, decisions: int) -> None:
+                bar.describe(f"{job.task}, seed {job.seed}, decision {decisions} of {protocol.max_decisions}")
+
+            slots = lanes or (cluster_cpus() if ray and pending else default_lanes(contestant))
+            for row, recording, details in play(protocol, pending, contestant, slots, decided, opening):
+                if details:
+                    recorder.log_failure(f"{row.task} seed {row.seed}", details)
+                if recording:
+                    filmed[row.task] = recording
+                recorder.append(row)
+                bar.advance()
+        finished = True
+    finally:
+        rows = list(recorder.played(jobs, rules).values())
+        _show(out, evaluation, rows, recorder, finished)
+        if video and filmed:
+            _film(out, video, [filmed[task] for task in evaluation.tasks if task in filmed], contestant)
+        if rows:
+            out.conclude(verdict(rows))
+    return rows
+
+
+def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, finished: bool) -> None:
+    """Close the recorder, and show its rows, if there are any: a table, or JSON."""
+    try:
+        file = recorder.close()
+    except (OSError, UserError) as error:
+        file = recorder.path
+        logger.warning("the CSV could not be written (%s); the rows are in %s", error, file)
+    if not rows:
+        return
+    data: dict[str, Any] = {
+        "protocol": evaluation.protocol.id,
+        "protocol_hash": evaluation.protocol.rules_hash,
+        "agent": rows[0].agent,
+        "checkpoint": rows[0].checkpoint,
+        "finished": finished,
+        "folder": str(recorder.path.parent),
+        "store": str(recorder.path),
+        "summaries": [summary.to_dict() for summary in Summary(rows).in_order(evaluation.tasks)],
+        "episodes": [row.values() for row in rows],
+    }
+    out.result(data, eval_table(rows, evaluation.tasks))
+    out.note(f"rows: {file}")
+    if any(row.error for row in rows):
+        out.note(f"errors: {recorder.errors}")
+
+
+def _film(out: Output, path: Path, recordings: Sequence[Recording], contestant: Contestant) -> None:
+    """Write the episodes as one video, and tell where it is."""
+    from sfvgen_plan.video import write_video
+
+    loaded = contestant.loaded
+    simulator = loaded.simulator() if loaded is not None and loaded.pipeline.transformer is not None else None
+    with out.progress("video", total=len(recordings)) as bar:
+
+        def frames() -> Iterator[np.ndarray]:
+            for recording in recordings:
+                yield from pictures(recording, imagined(recording, simulator) if simulator else None)
+                bar.advance()
+
+        write_video(path, frames())
+    out.note(f"video: {path}")

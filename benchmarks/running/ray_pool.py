@@ -13,7 +13,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sfvgen_plan.benchmarks.running.runner import Opening
+from sfvgen_plan.benchmarks.running.play import Opening
 from sfvgen_plan.envs.family import VARIABLE
 from sfvgen_plan.errors import UserError, install_command, reason
 from sfvgen_plan.pool import THREADS, Call, Holder, Lost, Make

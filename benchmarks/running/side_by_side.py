@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
-from sfvgen_plan.benchmarks.running.evaluation import Evaluation
-from sfvgen_plan.benchmarks.running.runner import Observer, evaluate
+from sfvgen_plan.benchmarks.running.episode import Recording
 from sfvgen_plan.envs.family import scene_of
-from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
-
-if TYPE_CHECKING:
-    from sfvgen_plan.model.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -31,29 +25,6 @@ SPAN = 8
 
 REST = 8
 """Frames that a video stays at the end of an episode."""
-
-
-class _Recorded(Observer):
-    def recorded(self, recording: Recording) -> None:
-        self.recording = recording
-
-
-def real_episode(evaluation: Evaluation, checkpoint: Checkpoint, decisions: int) -> Recording:
-    """The first episode of an evaluation in frames of the checkpoint, which its agent is given, of so many decisions
-    whether solved or not.
-
-    Raises:
-        UserError: what broke the episode off.
-    """
-    own: Any = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-    protocol = replace(evaluation.protocol, max_decisions=decisions, linger=decisions, **own)
-    contestant = replace(evaluation, protocol=protocol, checkpoint=checkpoint).contestant()
-    watch = _Recorded()
-    job = Job(evaluation.tasks[0], protocol.first_seed, record=True)
-    (row,) = evaluate(protocol, [job], contestant, 1, watch)
-    if row.error:
-        raise UserError(f"task={job.task!r}: the episode of seed {job.seed} broke off: {row.error}")
-    return watch.recording
 
 
 def imagined(recording: Recording, simulator: Any) -> np.ndarray:

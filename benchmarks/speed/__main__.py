@@ -9,28 +9,17 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from sfvgen_plan.arguments import add_model_arguments, positive_int, run_script
 from sfvgen_plan.benchmarks.results.files import Rows
-from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Bench, machine
+from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Bench, SpeedRow, machine
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import unknown_name
 
 COMMAND = "python -m sfvgen_plan.benchmarks.speed"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number, and the command that measures it again."""
-
-    name: str
-    device: str
-    value: str
-    unit: str
-    command: str
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     options += ["--sampler-steps", str(args.sampler_steps)] if args.sampler_steps != Bench.sampler_steps else []
     options += ["--recipe", args.recipe] if args.recipe != Bench.recipe else []
     options += ["--diamond", "DIAMOND"] if args.diamond else []
-    rows: list[Row] = []
+    rows: list[SpeedRow] = []
     with out.progress("measuring", total=len(wanted)) as bar:
         for name in sorted(wanted, key=list(MEASUREMENTS).index):
             bar.describe(name)
@@ -56,8 +45,8 @@ def run(args: argparse.Namespace) -> None:
                 out.note(f"{name} is left out: there is no such thing here")
                 continue
             value, command = measurement.measure(bench), shlex.join(["--only", name, "--device", kind, *options])
-            rows.append(Row(name, machine(device), f"{value:.4g}", measurement.unit, f"{COMMAND} {command}"))
-            Rows(args.out, Row, ("name", "device")).add(rows[-1])
+            rows.append(SpeedRow(name, machine(device), f"{value:.4g}", measurement.unit, f"{COMMAND} {command}"))
+            Rows(args.out, SpeedRow, ("name", "device")).add(rows[-1])
             bar.advance()
     lines = [f"{row.name:<20} {row.value:>9} {row.unit:<12} {row.device}" for row in rows]
     out.result([asdict(row) for row in rows], "\n".join(lines))

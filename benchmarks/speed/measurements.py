@@ -31,6 +31,17 @@ ENDLESS = 2**31
 
 
 @dataclass(frozen=True)
+class SpeedRow:
+    """One number, and the command that measures it again."""
+
+    name: str
+    device: str
+    value: str
+    unit: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Bench:
     """What is measured, and for how long.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from sfvgen_plan.arguments import add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.io import atomic
+
+if TYPE_CHECKING:
+    from sfvgen_plan.benchmarks.running.contestant import Entry
 
 HELP = "measure checkpoints' memories on the memory tasks"
 
@@ -45,6 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
     )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.png",
+        help="only draw places of the first episode that come back: as shown, imagined with memory, without, and true",
+    )
     add_overrides(parser, "agent")
 
 
@@ -57,20 +66,14 @@ def explain(args: Namespace) -> str:
     return "\n".join(["settings", *explained(Settings), explain_settings(args.agent)])
 
 
-class Chosen(NamedTuple):
-    """What the options say; ``settings`` and ``label`` are the agent's."""
+def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, range]:
+    """Folders of the checkpoints and of that for ``no_loop``, the agent, sampler steps, episodes. Imports no torch, so
+    that bad options are told at once.
 
-    folders: list[Path]
-    untaught: Path | None
-    settings: Mapping[str, Any]
-    label: str
-    sampler_steps: int
-    episodes: range
-
-
-def _chosen(args: Namespace) -> Chosen:
-    """Raises: UserError. Imports no torch, so that bad options are told at once."""
-    from sfvgen_plan.agents.registry import agent_settings
+    Raises:
+        UserError: options that don't fit.
+    """
+    from sfvgen_plan.benchmarks.running.contestant import Entry
     from sfvgen_plan.benchmarks.running.side_by_side import Settings
     from sfvgen_plan.catalogue import check_covers, find_checkpoint
     from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
@@ -81,8 +84,6 @@ def _chosen(args: Namespace) -> Chosen:
     if untaught and args.part != "ablation":
         raise UserError(f"no-loop={args.no_loop!r} is for --part ablation; add that, or leave it out")
     agent, own = of_group(args.overrides, "agent")
-    sampler_steps = configured(Settings, own).sampler_steps
-    settings, label = agent_settings(args.agent, agent)
     if agent and args.part not in (None, *BY_AGENT):
         raise UserError(f"override {agent[0]!r} is a setting of the agent; leave --part {args.part} out")
     episodes = range(args.seed, args.seed + args.episodes)
@@ -91,14 +92,15 @@ def _chosen(args: Namespace) -> Chosen:
     parts = [args.part] if args.part else PARTS
     for folder in folders:
         check_covers(folder, [f"memory/{part if part in BY_AGENT else 'revisit'}" for part in parts if part != "cost"])
-    return Chosen(folders, untaught, settings, args.label or label, sampler_steps, episodes)
+    entry = Entry.of(args.agent, agent, args.label)
+    return folders, untaught, entry, configured(Settings, own).sampler_steps, episodes
 
 
 def run(args: Namespace) -> int:
     """Measure what is missing and show the tables, also of what there is after Ctrl-C."""
     from sfvgen_plan.envs.rendering import gl_backend
 
-    folders, untaught, settings, label, sampler_steps, episodes = _chosen(args)
+    folders, untaught, entry, sampler_steps, episodes = _checked(args)
     gl_backend()
 
     from rich.console import Group
@@ -108,30 +110,34 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     with out.progress("loading"):
-        from sfvgen_plan.benchmarks.memory.bench import ablations, played, revisits
+        from sfvgen_plan.benchmarks.memory.bench import Pace, ablations, played, revisits
         from sfvgen_plan.benchmarks.memory.cost import costs
-        from sfvgen_plan.benchmarks.memory.rows import DRIFT, REVISIT
+        from sfvgen_plan.benchmarks.memory.revisit import drawn
         from sfvgen_plan.benchmarks.memory.subjects import subjects_of
         from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
         device = resolve_device(args.device)
         subjects = subjects_of([load_checkpoint(folder, device) for folder in folders])
-    parts = [args.part] if args.part else PARTS
-    lanes = args.lanes or (1 if device == "cpu" else LANES_ON_GPU)
-    pace = (args.out, episodes, sampler_steps, lanes)
+    if args.picture:
+        from PIL import Image
+
+        with atomic(args.picture, "picture") as staged:
+            picture = Image.fromarray(drawn(subjects[0].checkpoint, args.seed)).quantize(256)
+            picture.save(staged, format="png", optimize=True)
+        out.note(f"picture: {args.picture}")
+        return 0
+    pace = Pace(args.out, episodes, sampler_steps, args.lanes or (1 if device == "cpu" else LANES_ON_GPU))
     work = []
-    if "drift" in parts:
-        work.append(revisits(subjects, *pace, DRIFT))
-    if "ablation" in parts:
-        other = load_checkpoint(untaught, device) if untaught else None
-        taught = next((subject for subject in subjects if subject.row == "temp_lora"), subjects[0]).checkpoint
-        work.append(revisits(ablations(taught, other, args.out, sampler_steps), *pace, REVISIT))
-    if "revisit" in parts:
-        work.append(revisits(subjects, *pace, REVISIT))
-    for part in BY_AGENT:
-        if part in parts:
-            work.append(played(f"memory_{part}", subjects, args.out, args.agent, settings, label, episodes, lanes))
+    for part in [args.part] if args.part else PARTS:
+        if part in BY_AGENT:
+            work.append(played(subjects, pace, part, entry))
+        elif part == "ablation":
+            other = load_checkpoint(untaught, device) if untaught else None
+            taught = next((subject for subject in subjects if subject.row == "temp_lora"), subjects[0]).checkpoint
+            work.append(revisits(ablations(taught, other, pace), pace))
+        elif part != "cost":
+            work.append(revisits(subjects, pace, part))
     try:
         with out.progress("episodes") as bar:
 
@@ -141,7 +147,7 @@ def run(args: Namespace) -> int:
 
             for measure in work:
                 measure(tell)
-        if "cost" in parts:
+        if args.part in (None, "cost"):
             with out.progress("cost"):
                 costs(subjects, args.out)
     finally:

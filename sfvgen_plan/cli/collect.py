@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.arguments import CheckpointAction
+from sfvgen_plan.arguments import CheckpointAction, positive_int
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
 
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=FIRST_TRAINING_SEED,
         help=f"of the first episode (default: {FIRST_TRAINING_SEED}, the lowest: those below are for evaluation)",
     )
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=positive_int, help="processes (default: one per core)")
     parser.add_argument("--decisions", type=int, help="per episode, or most of them (default: the simulator's)")
     for name, kind, meaning in (
         ("size", int, "of the frames, in pixels"),

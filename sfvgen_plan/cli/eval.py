@@ -56,24 +56,21 @@ def explain(args: Namespace) -> str:
 
 def run(args: Namespace) -> int:
     """Play, store each episode's row as it ends, and show the table; what was finished also after Ctrl-C."""
-    from sfvgen_plan.benchmarks.results.recording import Recorder
-    from sfvgen_plan.benchmarks.results.store import STORES
-    from sfvgen_plan.benchmarks.running.evaluation import Evaluation
-    from sfvgen_plan.benchmarks.running.recorded import play_and_store
+    from sfvgen_plan.benchmarks.results.store import STORES, Recorder
+    from sfvgen_plan.benchmarks.running.contestant import Entry
+    from sfvgen_plan.benchmarks.running.evaluation import Evaluation, play_and_store
     from sfvgen_plan.console import Output
     from sfvgen_plan.video import check_video_path
 
     if args.video:
         check_video_path(args.video)
     evaluation = Evaluation.of(
-        args.agent,
-        args.overrides,
+        Entry.of(args.agent, args.overrides, args.label),
         task=args.task,
         suite=args.suite,
         episodes=args.episodes,
         seed=args.seed,
         max_decisions=args.max_decisions,
-        label=args.label,
         checkpoint=args.checkpoint,
         device=args.device,
     )

@@ -46,26 +46,25 @@ def explain(args: Namespace) -> str:
 
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
-    from sfvgen_plan.benchmarks.fidelity.policies import Settings, named_policies
-    from sfvgen_plan.benchmarks.fidelity.study import rules, study
+    from sfvgen_plan.benchmarks.fidelity.policies import Settings, named_policies, rules
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
-    from sfvgen_plan.envs.family import canonical, family_of
+    from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
 
     agent, own = of_group(args.overrides, "agent")
     settings = configured(Settings, own)
     policies = named_policies(args.agent, agent, settings)
-    tasks = [canonical(task) for task in args.task or ()]
-    protocol = rules(args.suite, tasks, args.max_decisions, args.seed, args.episodes, args.checkpoint)
+    protocol = rules(args.suite, args.task or (), args.max_decisions, args.seed, args.episodes, args.checkpoint)
     check_covers(args.checkpoint, protocol.tasks, protocol)
     family_of(protocol.tasks[0]).check_drawing()
 
-    from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
-
     out = Output.of(args)
     with out.progress("loading"):
+        from sfvgen_plan.benchmarks.fidelity.study import study
+        from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
+
         checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))
     study(out, protocol, checkpoint, policies, settings, args.out, args.lanes)
     return 0

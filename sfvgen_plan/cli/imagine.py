@@ -37,6 +37,7 @@ def explain(args: Namespace) -> str:
 def run(args: Namespace) -> int:
     """Act, imagine, compare, write."""
     from sfvgen_plan.benchmarks.running import side_by_side
+    from sfvgen_plan.benchmarks.running.contestant import Entry
     from sfvgen_plan.benchmarks.running.evaluation import Evaluation
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output, table
@@ -47,7 +48,7 @@ def run(args: Namespace) -> int:
     out = Output.of(args)
     agent, own = of_group(args.overrides, "agent")
     settings = configured(side_by_side.Settings, own)
-    evaluation = Evaluation.of(args.agent, agent, task=args.task, episodes=1, seed=args.seed)
+    evaluation = Evaluation.of(Entry.of(args.agent, agent), task=args.task, episodes=1, seed=args.seed)
     (task,) = evaluation.tasks
     check_video_path(args.out, "out")
     check_covers(args.checkpoint, [task])
@@ -58,7 +59,7 @@ def run(args: Namespace) -> int:
         checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     with out.progress(f"{args.decisions} decisions of {task}") as bar:
         bar.describe("real")
-        recording = side_by_side.real_episode(evaluation, checkpoint, args.decisions)
+        recording = evaluation.recording(checkpoint, args.decisions)
         bar.describe("imagined")
         seen = side_by_side.imagined(recording, checkpoint.simulator(settings.sampler_steps))
         scores = side_by_side.quality(recording.frames, seen)

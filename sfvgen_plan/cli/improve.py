@@ -12,9 +12,9 @@ from sfvgen_plan.arguments import CheckpointAction, add_overrides, positive_int
 from sfvgen_plan.errors import UserError, need_package
 
 if TYPE_CHECKING:
-    from sfvgen_plan.benchmarks.fidelity.compare import Policy
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.rounds import AgentOfRound, RoundRow
+    from sfvgen_plan.benchmarks.running.contestant import Contestant
     from sfvgen_plan.console import Output
     from sfvgen_plan.model.checkpoint import Checkpoint
 
@@ -61,7 +61,7 @@ def run(args: Namespace) -> int:
     """Play and train; the same command again goes on where it was killed, and one with more rounds adds them."""
     from sfvgen_plan.benchmarks.rounds import Rounds, RoundSettings
     from sfvgen_plan.console import Output
-    from sfvgen_plan.devices import cpu_cores, resolve_device
+    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.learning.recipe import Recipe, filled
     from sfvgen_plan.settings import changed, compose, configured
 
@@ -88,7 +88,7 @@ def run(args: Namespace) -> int:
         data=args.data,
         checkpoint=Path(args.checkpoint) if args.checkpoint else None,
         device=device,
-        lanes=args.lanes or (1 if device == "cpu" else min(64, 4 * cpu_cores())),
+        lanes=args.lanes,
         out=out,
         facts={"agent": name, "max_decisions": protocol.max_decisions},
     )
@@ -118,13 +118,14 @@ def chosen_agent(
     Raises:
         UserError: an agent or algorithm that can't play this, or settings that it doesn't have.
     """
-    from sfvgen_plan.benchmarks.fidelity.policies import Named
+    from sfvgen_plan.benchmarks.running.contestant import Entry
 
     if not args.algo:
         for text in (*groups.get("algo", ()), *groups.get("imagine", ())):
             raise UserError(f"override {text!r} needs an algorithm; add --algo NAME, or leave it out")
-        named = Named.of(args.agent, groups.get("agent", ()), noise)
-        return named.name, lambda checkpoint, *folders: named.made(checkpoint, device)
+        entry = Entry.of(args.agent, groups.get("agent", ()), noise=noise)
+        entry.check_sees_frames()
+        return entry.name, lambda checkpoint, *folders: entry.made(checkpoint, device, checkpoint.card.action_dim)
 
     from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
     from sfvgen_plan.settings import configured
@@ -138,7 +139,7 @@ def chosen_agent(
         )
     need_package("stable_baselines3", "sb3")
 
-    def agent(checkpoint: Checkpoint, folder: Path, before: Path) -> Policy:
+    def agent(checkpoint: Checkpoint, folder: Path, before: Path) -> Contestant:
         from sfvgen_plan.agents.training import AGENT_FILE, train
         from sfvgen_plan.console import counter
 
@@ -146,7 +147,7 @@ def chosen_agent(
         with out.progress(f"{args.algo} imagines", total=settings.decisions) as bar:
             own: dict[str, Any] = {"progress": counter(bar), "data": data, "start": last}
             file = train(folder / "agent", args.algo, tasks[0], checkpoint, settings, given, **own)
-        return Named.of(f"sb3:{file}", noise=noise).made(checkpoint, device)
+        return Entry.of(f"sb3:{file}", noise=noise).made(checkpoint, device, checkpoint.card.action_dim)
 
     return f"{args.algo} {given} {asdict(settings)}", agent
 
@@ -157,17 +158,13 @@ def checked_rules(args: Namespace) -> Protocol:
     Raises:
         UserError: unknown suite or task; data or a checkpoint of other tasks or frames.
     """
-    from sfvgen_plan.benchmarks.fidelity.study import rules
-    from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task
+    from sfvgen_plan.benchmarks.fidelity.policies import rules
     from sfvgen_plan.benchmarks.rounds import LINGER
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.data.episodes import read_metadata
-    from sfvgen_plan.envs.family import canonical
 
-    tasks = [canonical(task) for task in args.task or ()]
-    usual = protocol_for_task(tasks[0], args.checkpoint) if tasks else load_protocol(args.suite)
-    limit = args.max_decisions or usual.max_decisions
-    protocol = replace(rules(args.suite, tasks, limit, 0, 1, args.checkpoint), linger=LINGER)
+    made = rules(args.suite, args.task or (), args.max_decisions, 0, 1, args.checkpoint)
+    protocol = replace(made, linger=LINGER)
     if args.data is not None:
         made = read_metadata(args.data)["collection"]
         for name in ("size", "camera", "repeat"):

@@ -70,9 +70,9 @@ def run(args: Namespace) -> int:
     out = Output.of(args)
     with out.progress("loading"):
         from sfvgen_plan.agents.training import train
-        from sfvgen_plan.benchmarks.results.recording import Recorder
-        from sfvgen_plan.benchmarks.running.evaluation import Evaluation
-        from sfvgen_plan.benchmarks.running.recorded import play_and_store
+        from sfvgen_plan.benchmarks.results.store import Recorder
+        from sfvgen_plan.benchmarks.running.contestant import Entry
+        from sfvgen_plan.benchmarks.running.evaluation import Evaluation, play_and_store
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
@@ -86,6 +86,6 @@ def run(args: Namespace) -> int:
         return 0
     label = f"{args.algo}-{'real' if settings.real else 'imagined'}"
     model = {"checkpoint": args.checkpoint, "device": args.device}
-    evaluation = Evaluation.of(f"sb3:{file}", task=task, label=label, episodes=args.episodes, **model)
+    evaluation = Evaluation.of(Entry.of(f"sb3:{file}", name=label), task=task, episodes=args.episodes, **model)
     rows = play_and_store(evaluation, Recorder(file.parent / REAL_FOLDER, evaluation.record), out)
     return 1 if all(row.error for row in rows) else 0

@@ -91,5 +91,5 @@ class StagedEpisode:
             return cls(chunks=chunks, **plain, **arrays)
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(
-                f"episode={str(path)!r} can't be read ({reason(error)}); the same command again plays it anew"
+                f"episode={str(path)!r} can't be read ({reason(error)}); delete it, and the same command plays it anew"
             ) from error

@@ -7,8 +7,8 @@ import pytest
 
 from sfvgen_plan.agents.behaviour import Behaviour, kind_of
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings
-from sfvgen_plan.benchmarks.running.episodes import Job
-from sfvgen_plan.benchmarks.running.runner import evaluate
+from sfvgen_plan.benchmarks.running.episode import Job
+from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.data.episodes import KINDS
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.metaworld.family import FAMILY
@@ -87,5 +87,5 @@ def test_everything_random_follows_from_task_and_seed(kind):
 def test_an_episode_ends_a_while_after_its_first_success():
     settings = CollectionSettings(("reach-v3",), 1, 50, size=1, seed=seed_of("clean"))
     kept = []
-    evaluate(settings.rules, [Job("reach-v3", settings.seed, record=True)], settings.contestant(), keep=kept.append)
+    list(play(settings.rules, [Job("reach-v3", settings.seed, record=True)], settings.contestant(), keep=kept.append))
     assert np.flatnonzero(kept[0].success)[0] == len(kept[0].actions) - FAMILY.linger

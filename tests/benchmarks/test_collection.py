@@ -89,7 +89,7 @@ def test_a_finished_dataset_is_left_alone(reference):
 
 def test_killed_and_resumed(tmp_path):
     out, staging = tmp_path / "set", tmp_path / "set.partial"
-    arguments = ["--suite", "toy", "--out", str(out), "--workers", "2", "--quiet", "--episodes", "150"]
+    arguments = ["--suite", "toy", "--out", str(out), "--workers", "2", "--quiet", "--episodes", "60"]
     process = subprocess.Popen([sys.executable, "-m", "sfvgen_plan.cli", "collect", *arguments])
     deadline = time.monotonic() + 120
     while len(list(staging.glob("*.npz"))) < 2 and time.monotonic() < deadline:
@@ -99,9 +99,9 @@ def test_killed_and_resumed(tmp_path):
     assert not out.exists()
     assert len(list(staging.glob("*.npz"))) >= 2
     told = []
-    again = settings(episodes=150, decisions=12)
+    again = settings(episodes=60, decisions=12)
     collect(out, again, 1, lambda: told.append(1))
-    assert len(told) == 300
+    assert len(told) == 120
     assert same(out, collect(tmp_path / "whole", again, 1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "whole"]
 
@@ -118,37 +118,16 @@ def test_killed_while_the_dataset_is_written(reference, tmp_path, monkeypatch):
     assert same(reference, collect(tmp_path / "set", settings(), 1))
 
 
-def test_a_damaged_episode_is_played_again(reference, tmp_path, caplog):
-    out = tmp_path / "set"
-
-    def stop():
-        if len(list(out.with_name("set.partial").glob("*.npz"))) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        collect(out, settings(), 1, stop)
-    whole, flipped = sorted(out.with_name("set.partial").glob("*.npz"))[:2]
-    content = bytearray(flipped.read_bytes())
-    content[len(content) // 2] ^= 0xFF  # the list of contents at the file's end is as it was
-    flipped.write_bytes(content)
-    whole.write_bytes(whole.read_bytes()[:1000])
-    collect(out, settings(), 1)
-    assert same(reference, out)
-    assert all(f"{file.name}' can't be read" in caplog.text for file in (whole, flipped))
-
-
-def begun(tmp_path, text=None):
-    """The staging folder of a collection that was begun, with these settings or this text in their place."""
+def begun(tmp_path):
+    """The staging folder of a collection of nine episodes that was begun."""
     staging = tmp_path / "set.partial"
     staging.mkdir()
-    text = json.dumps(settings(episodes=9).as_dict()) if text is None else text
-    (staging / "settings.json").write_text(text)
+    (staging / "settings.json").write_text(json.dumps(settings(episodes=9).as_dict()))
     return staging
 
 
-@pytest.mark.parametrize("text", [None, "{"])
-def test_what_was_begun_without_a_finished_episode_is_replaced(tmp_path, text):
-    staging = begun(tmp_path, text)
+def test_what_was_begun_without_a_finished_episode_is_replaced(tmp_path):
+    staging = begun(tmp_path)
     (staging / ".writing-left").mkdir()
     collect(tmp_path / "set", settings(TASKS[:1], 1), 1)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
@@ -172,21 +151,13 @@ class TestBadInput:
         assert list(tmp_path.rglob("*")) == [notes.parent, notes]
 
     def test_finished_with_other_settings(self, reference):
-        with pytest.raises(UserError, match=r"decisions=6.*decisions=7"):
+        with pytest.raises(UserError, match=r"decisions=6, not decisions=7"):
             collect(reference, settings(decisions=7))
 
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            (None, r"episodes=9.*episodes=4"),
-            ("{", r"set\.partial' has no readable settings\.json \(.*delete it"),
-            ("[1]", r"no readable settings\.json \(not a mapping"),
-        ],
-    )
-    def test_begun_with_other_settings_or_nobody_knows_which(self, tmp_path, text, message):
-        episode = begun(tmp_path, text) / "toy-left.000000.npz"
+    def test_begun_with_other_settings(self, tmp_path):
+        episode = begun(tmp_path) / "toy-left.000000.npz"
         episode.touch()
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=r"episodes=9, not episodes=4"):
             collect(tmp_path / "set", settings())
         assert episode.exists()
 

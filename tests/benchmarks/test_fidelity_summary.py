@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections, page, scatter, summarise
-from sfvgen_plan.benchmarks.fidelity.rows import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.report.readme import results_block
 
 RATES = {"a": 0.0, "b": 0.3, "c": 0.6, "d": 0.9, "e": 0.1, "f": 0.8}

@@ -53,5 +53,5 @@ def test_rows_made_otherwise_are_not_mixed(tmp_path):
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "name,episode,db,solved,cuts\na,1,none,0,\n"])
 def test_something_else_is_there(text, tmp_path):
     (tmp_path / "measured.csv").write_text(text)
-    with pytest.raises(UserError, match="holds other rows"):
+    with pytest.raises(UserError, match="line 2 is no Measured"):
         rows_in(tmp_path)

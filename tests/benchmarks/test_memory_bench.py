@@ -7,7 +7,7 @@ import pytest
 
 from sfvgen_plan.benchmarks.memory import ablation, bench, cost, revisit
 from sfvgen_plan.benchmarks.memory.ablation import RULES
-from sfvgen_plan.benchmarks.memory.rows import CUE, DRIFT, RETURN, REVISIT, rows_in
+from sfvgen_plan.benchmarks.memory.parts import rows_in
 from sfvgen_plan.benchmarks.memory.subjects import ABLATION
 from sfvgen_plan.cli import main
 
@@ -34,8 +34,8 @@ def test_all_tables(memory_folder, make_memory_folder, tmp_path, capsys, monkeyp
     assert all(line["seconds"] > 0 for line in said["cost"])
     assert all((line["episode_mb"] > 0) is (line["memory"] != "no_memory") for line in said["cost"])
     assert len(said["comparisons"]) == 6
-    for name, by in ((REVISIT, ""), (RETURN, " players:still"), (CUE, " players:still")):
-        with (tmp_path / f"{name}.csv").open() as file:
+    for name, by in (("revisit", ""), ("return", " players:still"), ("cue", " players:still")):
+        with (tmp_path / f"memory_{name}.csv").open() as file:
             lines = list(csv.DictReader(file))
         assert [(line["row"], line["episode"]) for line in lines] == [(row + by, "23") for row in rows]
     with (tmp_path / "memory_revisit.csv").open() as file:
@@ -53,7 +53,7 @@ def test_the_ablation_chooses_its_rates_on_other_episodes_and_keeps_them(
     assert run(tmp_path, *options, "--episodes", "1", "--seed", "23") == 0
     lines = json.loads(capsys.readouterr().out)["ablation"]
     assert [line["row"] for line in lines] == list(ABLATION)
-    rows = rows_in(tmp_path, REVISIT)
+    rows = rows_in(tmp_path, "revisit")
     measured = {rows.get(row, 23).psnr_revisit_db for row in ABLATION if row != "no_loop"}
     assert len(measured) == len(ABLATION) - 1, "every rule gives other frames"
     assert all((rows.made_with(row)["rate"], rows.made_with(row)["steps"]) == (0.1, 1) for row in RULES)
@@ -65,14 +65,14 @@ def test_long_dreams_are_scored_at_their_ends(memory_folder, tmp_path, monkeypat
     monkeypatch.setattr(revisit, "LONG", 120)
     options = ["--part", "drift", "--checkpoint", str(memory_folder), "--episodes", "1", "--seed", "23"]
     assert run(tmp_path, *options) == 0
-    rows = rows_in(tmp_path, DRIFT)
+    rows = rows_in(tmp_path, "drift")
     assert {(row.row, row.episode) for row in rows} == {("temp_lora", 23), ("no_memory", 23)}
     assert all(None not in vars(row).values() for row in rows)
 
 
-@pytest.mark.parametrize(("part", "agent"), [(RETURN, "random"), (RETURN, "expert"), (CUE, "expert")])
+@pytest.mark.parametrize(("part", "agent"), [("return", "random"), ("return", "expert"), ("cue", "expert")])
 def test_an_agent_without_memory_plays_once(part, agent, memory_folder, tmp_path):
-    options = ["--checkpoint", str(memory_folder), "--part", part.removeprefix("memory_"), "--agent", agent]
+    options = ["--checkpoint", str(memory_folder), "--part", part, "--agent", agent]
     assert run(tmp_path, *options, "--episodes", "1", "--seed", "1") == 0
     (row,) = rows_in(tmp_path, part)
     assert (row.row, row.episode) == (f"no_memory {agent}", 1)
@@ -93,11 +93,11 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(revisit, "revisit_row", killed)
         assert run(tmp_path / "stopped", *options) == 130
-    assert [(row.row, row.episode) for row in rows_in(tmp_path / "stopped", REVISIT)] == done[:2]
+    assert [(row.row, row.episode) for row in rows_in(tmp_path / "stopped", "revisit")] == done[:2]
     capsys.readouterr()
     assert run(tmp_path / "stopped", *options) == 0
     assert "shown before" in capsys.readouterr().out
-    whole, stopped = (list(rows_in(tmp_path / folder, REVISIT)) for folder in ("whole", "stopped"))
+    whole, stopped = (list(rows_in(tmp_path / folder, "revisit")) for folder in ("whole", "stopped"))
     assert whole == stopped
 
 

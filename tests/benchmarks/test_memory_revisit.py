@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfvgen_plan.benchmarks.memory import picture
+from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import Ablated
 from sfvgen_plan.benchmarks.memory.revisit import drift_row, imagine, maker_of, revisit_row, walked_round
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
+from sfvgen_plan.cli import main
 from sfvgen_plan.envs.memory.family import memory_env
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import MAX_PSNR
@@ -97,17 +98,17 @@ def test_what_was_seen_early_reaches_the_dream_only_through_memory(memory_checkp
 
 
 @pytest.mark.usefixtures("short_episodes")
-def test_a_picture_of_what_memory_is_worth(memory_folder, tmp_path, capsys):
+def test_a_picture_of_what_memory_is_worth(memory_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(revisit, "GAP", 10)
     out = tmp_path / "memory.png"
-    assert picture.main([f"--checkpoint={memory_folder}", "--seed=3", "--gap=10", f"--out={out}"]) == 0
+    options = ["--checkpoint", str(memory_folder), "--device", "cpu", "--seed", "3", "--picture", str(out)]
+    assert main(["bench", "memory", *options]) == 0
     shown = np.asarray(Image.open(out).convert("RGB"))
-    tall, wide = picture.SIDE + BAR_HEIGHT, picture.SIDE
-    assert shown.shape == (4 * tall, picture.COLUMNS * wide, 3)
+    tall, wide = revisit.SIDE + BAR_HEIGHT, revisit.SIDE
+    assert shown.shape == (4 * tall, revisit.PLACES * wide, 3)
     first, remembered, forgotten, true = (shown[row * tall + BAR_HEIGHT : (row + 1) * tall, :wide] for row in range(4))
     assert np.array_equal(first, true) and not np.array_equal(remembered, true)
     assert not np.array_equal(remembered, forgotten)
-    assert picture.main([f"--checkpoint={memory_folder}", "--seed=3", "--gap=500", f"--out={out}"]) == 2
-    assert "gap=500" in capsys.readouterr().err
 
 
 def perfect(episode):

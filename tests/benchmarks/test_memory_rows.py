@@ -1,12 +1,12 @@
 """The tables that rows of the memory benchmark become."""
 
-from sfvgen_plan.benchmarks.memory.rows import CUE, RETURN, REVISIT, PlayedRow, RevisitRow, rows_in
+from sfvgen_plan.benchmarks.memory.parts import PlayedRow, RevisitRow, rows_in
 from sfvgen_plan.benchmarks.memory.tables import data, memory_sections
 
 
 def test_rows_become_tables_and_those_of_other_names_are_history(tmp_path):
     assert memory_sections(tmp_path) == []
-    rows, returned, cue = (rows_in(tmp_path, name) for name in (REVISIT, RETURN, CUE))
+    rows, returned, cue = (rows_in(tmp_path, name) for name in ("revisit", "return", "cue"))
     for row, better in (("no_memory", 0), ("temp_lora", 1), ("old", 2)):
         for episode in range(3):
             rows.add(RevisitRow(row, episode, 20 + 4 * better, 0.9))

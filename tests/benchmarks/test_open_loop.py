@@ -1,6 +1,5 @@
 """Open-loop rollouts: which episodes, what is compared with what, and the rows."""
 
-import csv
 import json
 from types import SimpleNamespace
 
@@ -10,9 +9,9 @@ import torch
 from recordings import write_recording
 
 from sfvgen_plan.benchmarks.fidelity.open_loop import (
-    COLUMNS,
     HEAD,
     MEASURES,
+    OpenLoopRow,
     RealEpisodes,
     by_picture,
     choose,
@@ -24,6 +23,7 @@ from sfvgen_plan.benchmarks.fidelity.open_loop import (
     summarise,
 )
 from sfvgen_plan.benchmarks.report.readme import open_loop_section
+from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.rlbench import convert
 from sfvgen_plan.envs.sawyer import READOUTS
@@ -95,10 +95,9 @@ def test_episodes_that_end_early_count_as_far_as_they_go():
     about = np.array(["one", "two"])
     real = RealEpisodes("rlbench/a", np.arange(2), about, pictures, actions, estimates, solved, lengths)
     rows = measure(Omniscient(real, names=("hand_x", "hand_y", "hand_z", "joint_1", "joint_2")), real)
-    assert [(row["decision"], row["episodes"]) for row in rows] == [(1, 2), (2, 2), (3, 1), (4, 1)]
-    assert tuple(rows[0]) == COLUMNS
-    assert {(row["f_g"], row["object_error_cm"], row["hand_error_cm"] == "") for row in rows} == {(1, "", False)}
-    assert [rows[1][name] for name in HEAD] == [1.0, 0.5, 0.5]
+    assert [(row.decision, row.episodes) for row in rows] == [(1, 2), (2, 2), (3, 1), (4, 1)]
+    assert {(row.f_g, row.object_error_cm, row.hand_error_cm is None) for row in rows} == {(1, None, False)}
+    assert [getattr(rows[1], name) for name in HEAD] == [1.0, 0.5, 0.5]
 
 
 def test_pictures_of_two_cameras_are_compared_each_by_itself():
@@ -123,12 +122,10 @@ def test_a_learned_simulator_is_measured_alike_alone_and_with_others(episodes, s
 
 
 def test_the_summary_is_of_the_last_decision_but_of_success_over_all():
-    numbers = {"psnr_db": 30.0, "copy_psnr_db": 24.5, "object_error_cm": "", "hand_error_cm": 1.0}
+    head = {"hand_error_cm": 1.0, "solved": 0.5}
     rows = [
-        {"task": "rlbench/a", "decision": 1, "episodes": 4, **numbers, "psnr_db": 10.0}
-        | {"success_accuracy": 1.0, "solved": 0.5, "solved_seen": 0.5},
-        {"task": "rlbench/a", "decision": 2, "episodes": 2, **numbers}
-        | {"success_accuracy": 0.5, "solved": 0.5, "solved_seen": 0.0},
+        OpenLoopRow("rlbench/a", 1, 1, 4, 10.0, 24.5, success_accuracy=1.0, solved_seen=0.5, **head),
+        OpenLoopRow("rlbench/a", 1, 2, 2, 30.0, 24.5, success_accuracy=0.5, solved_seen=0.0, **head),
     ]
     found = summarise(rows)
     assert (found["psnr_db"], found["decision"]) == (30.0, 2)
@@ -157,9 +154,8 @@ def test_the_command(dataset, small_checkpoint, tmp_path, capsys):
     assert main([*options, "--decisions", "5", "--all", "--episodes", "2", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["episodes"], data["summary"]["decision"]) == (4, 5)
-    with out.open() as file:
-        rows = list(csv.DictReader(file))
-    assert (tuple(rows[0]), len(rows)) == (COLUMNS, 2 * 5)
+    rows = read_rows(out, OpenLoopRow)
+    assert len(rows) == 2 * 5
     assert "at decision 5" in open_loop_section(rows)
     out.unlink()
     for changes, message in (

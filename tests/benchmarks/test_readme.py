@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from stored_rows import COMMITTED, ROW
 
-from sfvgen_plan.benchmarks.fidelity.open_loop import COLUMNS
 from sfvgen_plan.benchmarks.report.readme import main, results_block
-from sfvgen_plan.benchmarks.results import write_rows
+from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.files import write_rows
 from sfvgen_plan.errors import UserError
 
 
@@ -24,10 +24,10 @@ def results_folder(folder):
     tasks = ("reach-v3", "push-v3")
     rows = [row("prior", task, seed, task == "reach-v3") for task in tasks for seed in range(4)]
     rows += [row("default", task, seed, seed > 0, device="NVIDIA H100") for task in tasks for seed in range(4)]
-    write_rows(folder / "metaworld-10.csv", rows)
+    write_rows(folder / "metaworld-10.csv", rows, EpisodeRow)
     (folder / "open_loop.csv").write_text(
-        f"{','.join(COLUMNS)}\n"
-        "reach-v3,1,8,,30,25,1,1,,,\nreach-v3,1,35,,27,20,2,3,,,\npush-v3,1,35,,28,22,3,1,,,\nreach-v3,8,35,,9,9,9,9,,,\n"
+        "task,f_g,decision,episodes,psnr_db,copy_psnr_db,object_error_cm,hand_error_cm\n"
+        "reach-v3,1,8,1,30,25,1,1\nreach-v3,1,35,1,27,20,2,3\npush-v3,1,35,1,28,22,3,1\n"
     )
     (folder / "speed.csv").write_text(
         "name,device,value,unit,command\nimagined_4096x1,NVIDIA H100,26000,decisions/s,make bench\ngone,x,1,s,make\n"
@@ -61,13 +61,14 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path):
 def test_protocols_never_share_a_table(tmp_path):
     folder = results_folder(tmp_path)
     other = replace(row("default", "assembly-v3", 0, True), protocol="metaworld-50")
-    write_rows(folder / "metaworld-50.csv", [other])
+    write_rows(folder / "metaworld-50.csv", [other], EpisodeRow)
     block = results_block(folder)
     assert block.count("Success under protocol") == 2
-    write_rows(folder / "metaworld-50.csv", [row("default", "reach-v3", 0, True)])
+    write_rows(folder / "metaworld-50.csv", [row("default", "reach-v3", 0, True)], EpisodeRow)
     with pytest.raises(UserError, match="keep those apart"):
         results_block(folder)
-    write_rows(folder / "metaworld-50.csv", [replace(other, seed=n, protocol_hash=f"rules{n}") for n in range(2)])
+    rows = [replace(other, seed=n, protocol_hash=f"rules{n}") for n in range(2)]
+    write_rows(folder / "metaworld-50.csv", rows, EpisodeRow)
     with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
         results_block(folder)
 
@@ -82,7 +83,7 @@ def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_i
     assert text.endswith(f"{END}\nfooter\n")
     assert "old" not in text
     assert main([str(path), f"--rows={folder}", "--check"]) == 0
-    write_rows(folder / "metaworld-10.csv", [row("prior", "reach-v3", 0, True)])
+    write_rows(folder / "metaworld-10.csv", [row("prior", "reach-v3", 0, True)], EpisodeRow)
     assert main([str(path), f"--rows={folder}", "--check"]) == 1
     assert "out of date" in capsys.readouterr().err
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.running.episodes import Awaiting, Ended, Job, Player
+from sfvgen_plan.benchmarks.running.episode import Awaiting, Ended, Job, Player
 from sfvgen_plan.cli import main
 from sfvgen_plan.envs.rlbench.family import FORK_ONLY
 

@@ -1,23 +1,17 @@
 """Speed rows: one for each name and device, with the command that measures it again."""
 
-import csv
-from dataclasses import fields
 from functools import partial
 
 import pytest
 
 from sfvgen_plan.benchmarks.report.readme import speed_section
+from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.benchmarks.speed import measurements
-from sfvgen_plan.benchmarks.speed.__main__ import Row, main
+from sfvgen_plan.benchmarks.speed.__main__ import main
 from sfvgen_plan.benchmarks.speed.diamond import diamond_steps
-from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Measurement
+from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Measurement, SpeedRow
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint, save_checkpoint
-
-
-def read(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, capsys):
@@ -28,12 +22,12 @@ def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, c
         monkeypatch.setitem(MEASUREMENTS, name, Measurement(lambda bench: next(values), "s", "cpu"))
     assert main(["--only", "step_cpu_ms", "plan_cpu_seconds", *options]) == 0
     assert main(["--only", "plan_cpu_seconds", "--sampler-steps", "2", *options]) == 0
-    assert [(row["name"], row["value"]) for row in read(path)] == [("step_cpu_ms", "1"), ("plan_cpu_seconds", "3")]
-    assert tuple(read(path)[1]) == tuple(field.name for field in fields(Row))
+    rows = read_rows(path, SpeedRow)
+    assert [(row.name, row.value) for row in rows] == [("step_cpu_ms", "1"), ("plan_cpu_seconds", "3")]
     command = "python -m sfvgen_plan.benchmarks.speed --only plan_cpu_seconds --device cpu --sampler-steps 2"
-    assert read(path)[1]["command"] == command
+    assert rows[1].command == command
     assert "plan_cpu_seconds" in capsys.readouterr().out
-    assert "plan_cpu_seconds" in speed_section(read(path))
+    assert "plan_cpu_seconds" in speed_section(rows)
 
     path.write_text("task,f_g\nreach-v3,1\n")  # another table is not overwritten
     assert main(["--only", "plan_cpu_seconds", *options]) == 2
@@ -65,7 +59,7 @@ def test_the_models_numbers(remembering, tmp_path, monkeypatch):
     path = tmp_path / "speed.csv"
     options = ["--checkpoint", str(remembering), "--device", "cpu", "--seconds", "0", "--out", str(path)]
     assert main(["--only", *small, "--recipe", "tiny", *options]) == 0
-    found = {row["name"]: float(row["value"]) for row in read(path)}
+    found = {row.name: float(row.value) for row in read_rows(path, SpeedRow)}
     assert {name: value > 0 for name, value in found.items()} == dict.fromkeys(small, True)
 
 

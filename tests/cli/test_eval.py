@@ -13,9 +13,9 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.results import read_rows
-from sfvgen_plan.benchmarks.results.recording import Recorder
-from sfvgen_plan.benchmarks.results.store import Store
+from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.files import read_rows
+from sfvgen_plan.benchmarks.results.store import Recorder, Store
 from sfvgen_plan.benchmarks.running.side_by_side import REST
 from sfvgen_plan.errors import UserError
 
@@ -37,7 +37,7 @@ def test_the_expert_solves_a_task_and_the_table_says_so(capsys):
     assert "protocol metaworld-10" in captured.out
     assert "100 [57, 100]" in captured.out
     (rows,) = Path("runs").glob("*-reach-v3-expert/episodes.csv")
-    assert [row.seed for row in read_rows(rows)] == [0, 1, 2, 3, 4]
+    assert [row.seed for row in read_rows(rows, EpisodeRow)] == [0, 1, 2, 3, 4]
     assert f"rows: {rows}" in captured.err
     said = " ".join(captured.out.splitlines()[-2:])
     assert said.startswith("expert solved 100 % of 5 episodes (95 % interval 57 to 100 %); a decision took ")
@@ -86,7 +86,7 @@ def test_a_video_shows_the_first_episode_and_what_was_imagined_of_it(agent, widt
     assert evaluate(*options, *model, "--video", "seen.mp4") == 0
     assert "video: seen.mp4" in capsys.readouterr().err
     frames = list(imageio.get_reader("seen.mp4").iter_data())
-    assert len(frames) == read_rows(Path("run/episodes.csv"))[0].decisions + REST
+    assert len(frames) == read_rows(Path("run/episodes.csv"), EpisodeRow)[0].decisions + REST
     assert frames[0].shape == (416, width, 3)
     assert [path.name for path in Path().glob("*.mp4")] == ["seen.mp4"]
 
@@ -106,7 +106,7 @@ def test_resuming_plays_only_what_is_missing(said):
         assert len({row.run for row in store.rows() if row.seed in (1, 3)}) == 1
         assert len({row.run for row in store.rows()}) == len(store.records()) == 2
     assert sorted(episode["seed"] for episode in data["episodes"]) == [0, 1, 2, 3]
-    assert sorted(row.seed for row in read_rows(Path("run/episodes.csv"))) == [0, 1, 2, 3]
+    assert sorted(row.seed for row in read_rows(Path("run/episodes.csv"), EpisodeRow)) == [0, 1, 2, 3]
 
 
 def test_a_store_holds_many_agents_and_only_what_is_missing_is_played(said):
@@ -158,7 +158,7 @@ def test_interruption_keeps_finished_episodes_and_shows_them(sent, code, capsys,
     except SystemExit as error:
         ended = error.code
     assert ended == code
-    assert [row.seed for row in read_rows(Path("run/episodes.csv"))] == [0, 1, 2]
+    assert [row.seed for row in read_rows(Path("run/episodes.csv"), EpisodeRow)] == [0, 1, 2]
     assert "reach-v3" in capsys.readouterr().out
 
 
@@ -176,7 +176,7 @@ def test_a_terminal_that_interrupts_all_processes_at_once_loses_nothing():
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    kept = read_rows(Path("run/episodes.csv"))
+    kept = read_rows(Path("run/episodes.csv"), EpisodeRow)
     assert len(kept) >= 3
     assert not any(row.error for row in kept)
     assert "reach-v3" in output

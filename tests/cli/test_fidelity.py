@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfvgen_plan.benchmarks.fidelity.compare import imagine
+from sfvgen_plan.benchmarks.fidelity.compare import imagine, rows_in
 from sfvgen_plan.benchmarks.fidelity.policies import standard_policies
-from sfvgen_plan.benchmarks.fidelity.rows import rows_in
-from sfvgen_plan.benchmarks.running.episodes import Job, Recording
+from sfvgen_plan.benchmarks.running.contestant import Contestant
+from sfvgen_plan.benchmarks.running.episode import Job, Recording
 
 PLANNER = ("agent.candidates=3", "agent.elites=2", "agent.iterations=1", "agent.horizon=2", "noise=0.1")
 NAMED = "cem+horizon=2+candidates=3+iterations=1+elites=2+noise=0.1"
@@ -53,17 +53,17 @@ def test_imagined_episodes_end_with_success_and_leave_the_others_alone(tiny_chec
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(tiny_checkpoint)
-    simulator = checkpoint.simulator(exact=True)
+    simulator, policy = checkpoint.simulator(exact=True), Contestant("random", RandomAgent(4))
     episodes = []
     for seed in range(4):
         frames = np.random.default_rng(seed).integers(0, 256, (1, checkpoint.size, checkpoint.size, 3), dtype=np.uint8)
         job = Job(checkpoint.tasks[seed % len(checkpoint.tasks)], seed)
         episodes.append(Recording(job, frames, np.zeros(1, bool), np.zeros((0, 4), np.float32)))
-    peaks = [found["imagined_peak"] for found in imagine(RandomAgent(4), episodes, simulator, 4, 1.0)]
+    peaks = [found["imagined_peak"] for found in imagine(policy, episodes, simulator, 4, 1.0)]
     threshold = float(np.median(peaks))
-    together = imagine(RandomAgent(4), episodes, simulator, 4, threshold)
+    together = imagine(policy, episodes, simulator, 4, threshold)
     assert {found["imagined_success"] for found in together} == {True, False}
     assert all(found["imagined_success"] or found["imagined_decisions"] == 4 for found in together)
     for item, found in zip(episodes, together, strict=True):
-        (alone,) = imagine(RandomAgent(4), [item], simulator, 4, threshold)
+        (alone,) = imagine(policy, [item], simulator, 4, threshold)
         assert found == pytest.approx(alone, abs=1e-3)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.benchmarks.results import read_rows, write_rows
+from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
 from sfvgen_plan.benchmarks.results.store import Store
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 @pytest.fixture
 def store(tmp_path):
     with Store(tmp_path / "all.sqlite", create=True) as store:
-        store.add(read_rows(COMMITTED / "metaworld-10.csv"))
+        store.add(read_rows(COMMITTED / "metaworld-10.csv", EpisodeRow))
     return "all.sqlite"
 
 
@@ -41,9 +42,9 @@ def test_json_is_one_document(store, said):
 
 
 def test_several_sources_are_put_together(store, said):
-    rows = read_rows(COMMITTED / "metaworld-10.csv")
+    rows = read_rows(COMMITTED / "metaworld-10.csv", EpisodeRow)
     mine = [row.__class__(**{**vars(row), "agent": "mine"}) for row in rows if row.agent == "random"]
-    write_rows(Path("run/episodes.csv"), mine)
+    write_rows(Path("run/episodes.csv"), mine, EpisodeRow)
     (board,) = said("leaderboard", "--store", store, "run")["boards"]
     ranks = {standing["agent"]: standing["rank"] for standing in board["standings"]}
     ranked = [rank for rank in ranks.values() if rank is not None]

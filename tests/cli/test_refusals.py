@@ -78,7 +78,7 @@ LATER = {
     "collect --out set --task reech-v3": "reach-v3",
     "collect --out set --task reach-v3 --episodes 0": "episodes=0",
     "collect --out set --task reach-v3 --seed 7": "seed=7",
-    "collect --out set --task reach-v3 --workers 0": "workers=0",
+    "collect --out set --task reach-v3 --workers 0": "--workers",
     "collect --out set --task reach-v3 --size 0": "size=0",
     "collect --out set --task reach-v3 --repeat 0": "repeat=0",
     "imagine --task raech-v3": "reach-v3",

@@ -9,7 +9,7 @@ import torch
 
 from sfvgen_plan import cli
 from sfvgen_plan.agents import training
-from sfvgen_plan.benchmarks.running import evaluation
+from sfvgen_plan.benchmarks import protocols
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -22,8 +22,8 @@ def short_episodes(monkeypatch):
     """An agent that has hardly learned anything would play real episodes to the protocol's limit; and for so few of
     them processes would take longer to start than to play."""
     monkeypatch.setattr(training, "cpu_cores", lambda: 1)
-    whole = evaluation.protocol_for_task
-    monkeypatch.setattr(evaluation, "protocol_for_task", lambda *of: whole(*of).variant(max_decisions=8))
+    whole = protocols.protocol_for_task
+    monkeypatch.setattr(protocols, "protocol_for_task", lambda *of: whole(*of).variant(max_decisions=8))
 
 
 def train(checkpoint, *options):

@@ -5,8 +5,8 @@ import pytest
 
 from sfvgen_plan.agents.rlbench_return_expert import ReturnExpert
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings
-from sfvgen_plan.benchmarks.running.episodes import Job
-from sfvgen_plan.benchmarks.running.runner import evaluate
+from sfvgen_plan.benchmarks.running.episode import Job
+from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.envs.rlbench.diagnosis import examine
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
@@ -47,7 +47,7 @@ def test_the_tip_moves_by_what_was_asked(reach):
 def test_a_demonstration_followed_without_noise_solves_the_task(task):
     settings = CollectionSettings((f"rlbench/{task}",), 1, 60, camera="front", repeat=1)
     kept = []
-    evaluate(settings.rules, [Job(settings.tasks[0], 100_000, True)], settings.contestant(), keep=kept.append)
+    list(play(settings.rules, [Job(settings.tasks[0], 100_000, True)], settings.contestant(), keep=kept.append))
     assert kept[0].kind == "clean" and kept[0].success[-1]
 
 

@@ -1,0 +1,107 @@
+"""Who plays: an agent by name with its settings, made worse on purpose if asked, and what it is once it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.agents.adapters import kind_of
+from sfvgen_plan.agents.base import BatchAgent
+from sfvgen_plan.agents.registry import agent_settings, make_agent, settings_of
+from sfvgen_plan.benchmarks.running.episode import AgentFactory
+from sfvgen_plan.devices import device_name
+from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who plays, and how the rows name it.
+
+    Attributes:
+        agent: decides here, for all slots at once; or else
+        env_agent: makes the agents that decide beside each environment.
+        loaded: the checkpoint that it plays with, if there is one here.
+        device: that the agent computes on, as rows name it.
+        on_cpu: whether that is the processor.
+    """
+
+    name: str
+    agent: BatchAgent | None = None
+    env_agent: AgentFactory | None = None
+    loaded: Checkpoint | None = None
+    device: str = ""
+    on_cpu: bool = True
+
+    @property
+    def checkpoint(self) -> str:
+        """Hash of the checkpoint; empty without one."""
+        return self.loaded.hash if self.loaded is not None else ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An agent that is not made yet.
+
+    Attributes:
+        agent, settings: as ``sfvgen_plan.agents.registry`` has them.
+        name: in rows.
+        noise, random: deviation of Gaussian noise on its actions, and probability of a random one instead.
+    """
+
+    agent: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    noise: float = 0.0
+    random: float = 0.0
+
+    @classmethod
+    def of(
+        cls, agent: str, overrides: Sequence[str] = (), name: str | None = None, noise: float = 0.0, random: float = 0.0
+    ) -> Entry:
+        """From ``agent.key=value``; without a name it is called after its changes.
+
+        Raises:
+            UserError: unknown agent or setting.
+        """
+        settings, usual = agent_settings(agent, overrides)
+        usual += "".join(f"+{key}={value:g}" for key, value in (("noise", noise), ("random", random)) if value)
+        return cls(agent, settings, name or usual, noise, random)
+
+    @property
+    def acts_on_env(self) -> bool:
+        """Whether it decides beside the environment, whose true state it may use."""
+        return settings_of(self.agent).acts_on_env
+
+    def check_sees_frames(self) -> None:
+        """Raises: UserError: it acts on the true state."""
+        if self.acts_on_env:
+            raise UserError(
+                f"agent={self.agent!r} acts on the true state, which imagination doesn't have; "
+                "give one that sees frames"
+            )
+
+    def made(self, checkpoint: str | Checkpoint | None = None, device: str = "cpu", action_dim: int = 4) -> Contestant:
+        """Make it. One that decides beside the environment loads a checkpoint where it plays.
+
+        Raises:
+            UserError: what its factory or the checkpoint refuse.
+        """
+        if self.acts_on_env:
+            factory = partial(make_agent, self.agent, checkpoint, "cpu", 0, self.settings, action_dim)
+            return Contestant(self.name, env_agent=factory, device=device_name("cpu"))
+        agent: Any = make_agent(self.agent, checkpoint, device, 0, self.settings, action_dim)
+        if kind_of(agent) != "batch":
+            raise UserError(
+                f"agent={self.agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
+            )
+        if self.noise or self.random:
+            from sfvgen_plan.agents.disturbed import DisturbedAgent
+
+            agent = DisturbedAgent(agent, self.noise, self.random)
+        loaded: Any = checkpoint if hasattr(checkpoint, "hash") else None
+        return Contestant(self.name, agent, None, loaded, device_name(device), device == "cpu")
