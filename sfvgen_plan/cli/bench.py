@@ -84,6 +84,7 @@ def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, rang
     if untaught and args.part != "ablation":
         raise UserError(f"no-loop={args.no_loop!r} is for --part ablation; add that, or leave it out")
     agent, own = of_group(args.overrides, "agent")
+    sampler_steps, entry = configured(Settings, own).sampler_steps, Entry.of(args.agent, agent, args.label)
     if agent and args.part not in (None, *BY_AGENT):
         raise UserError(f"override {agent[0]!r} is a setting of the agent; leave --part {args.part} out")
     episodes = range(args.seed, args.seed + args.episodes)
@@ -92,8 +93,7 @@ def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, rang
     parts = [args.part] if args.part else PARTS
     for folder in folders:
         check_covers(folder, [f"memory/{part if part in BY_AGENT else 'revisit'}" for part in parts if part != "cost"])
-    entry = Entry.of(args.agent, agent, args.label)
-    return folders, untaught, entry, configured(Settings, own).sampler_steps, episodes
+    return folders, untaught, entry, sampler_steps, episodes
 
 
 def run(args: Namespace) -> int:

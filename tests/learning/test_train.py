@@ -133,7 +133,7 @@ def test_a_checkpoint_without_memory_is_given_one_and_keeps_what_it_knows(
 
 
 def test_another_run_does_not_go_on_in_the_same_folder(trained, train_in_steps, small_dataset):
-    with pytest.raises(UserError, match=r"holds a run with tasks=.*; give another --out"):
+    with pytest.raises(UserError, match=r"holds a run with tasks=.*; give another place"):
         train_in_steps(small_dataset, trained[0], "tasks=[push-v3]")
     with pytest.raises(UserError, match=r"transformer.depth=2, not .*depth=3"):
         train_in_steps(small_dataset, trained[0], "train.model.transformer.depth=3")
