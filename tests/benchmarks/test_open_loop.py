@@ -1,6 +1,7 @@
 """Open-loop rollouts: which episodes, what is compared with what, and the rows."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,24 +9,22 @@ import pytest
 import torch
 from recordings import write_recording
 
-from sfvgen_plan.benchmarks.fidelity.open_loop import (
+from sfvgen_plan.benchmarks.fidelity.open_loop import OpenLoopRow, held_out_data, lines, main, measure, summarise
+from sfvgen_plan.benchmarks.fidelity.rollouts import (
     HEAD,
     MEASURES,
-    OpenLoopRow,
     RealEpisodes,
     by_picture,
     choose,
-    held_out_data,
-    lines,
-    main,
-    measure,
-    roll_out,
-    summarise,
+    compare,
+    imagined,
+    replayed,
 )
 from sfvgen_plan.benchmarks.report.readme import open_loop_section
 from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.rlbench import convert
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.sawyer import READOUTS
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -94,7 +93,9 @@ def test_episodes_that_end_early_count_as_far_as_they_go():
     lengths, pictures = np.array([2, 4]), (255 * frames).astype(np.uint8)
     about = np.array(["one", "two"])
     real = RealEpisodes("rlbench/a", np.arange(2), about, pictures, actions, estimates, solved, lengths)
-    rows = measure(Omniscient(real, names=("hand_x", "hand_y", "hand_z", "joint_1", "joint_2")), real)
+    rows = measure(imagined(Omniscient(real, names=("hand_x", "hand_y", "hand_z", "joint_1", "joint_2")), real), real)
+    assert {row.part for row in rows} == {"all", "contact"}  # such jumps are no displacements
+    rows = [row for row in rows if row.part == "all"]
     assert [(row.decision, row.episodes) for row in rows] == [(1, 2), (2, 2), (3, 1), (4, 1)]
     assert {(row.f_g, row.object_error_cm, row.hand_error_cm is None) for row in rows} == {(1, None, False)}
     assert [getattr(rows[1], name) for name in HEAD] == [1.0, 0.5, 0.5]
@@ -116,7 +117,7 @@ def test_a_learned_simulator_is_measured_alike_alone_and_with_others(episodes, s
     simulator = load_checkpoint(small_checkpoint).simulator(exact=True)
     real = choose(episodes, 5, per_task=2, held_out_only=False)[0]
     alone = choose(episodes, 5, per_task=1, held_out_only=False)[0]
-    together, single = roll_out(simulator, real), roll_out(simulator, alone)
+    together, single = (compare(imagined(simulator, some), some) for some in (real, alone))
     for name in MEASURES:
         np.testing.assert_allclose(together[name][:1], single[name], atol=0.02)
 
@@ -134,6 +135,52 @@ def test_the_summary_is_of_the_last_decision_but_of_success_over_all():
     _, header, (cells,) = lines(found)
     assert dict(zip(header, cells, strict=True))["solved frames that it knows, %"] == "67"
     assert "object cm" not in header
+
+
+def test_a_hand_that_was_held_back_has_touched_something_and_medians_stand_beside_means():
+    free, held = np.zeros((2, 3, 6, 10), np.float32)
+    free[:, :, 0] = held[:, :, 0] = 0.05 * np.arange(6)
+    held[:, 3:, 0] = 0.1  # it stays where it was
+    shape = (6, 16, 16, 3)
+    real = RealEpisodes(
+        "rlbench/a", np.arange(6), np.array([""] * 6), np.zeros((6, *shape), np.uint8), np.zeros((6, 5, 7), np.float32),
+        np.concatenate([free, held]), np.zeros((6, 5), bool), np.full(6, 5),
+    )  # fmt: skip
+    real.actions[..., 0] = 1
+    names = ("hand_x", "hand_y", "hand_z", *"abcdefg")
+    moved = real.estimates[:, 1:].copy()
+    moved[2, :, 1] += 0.3  # one of the three goes astray
+    rows = measure(imagined(Omniscient(real, names=names), real)._replace(estimates=moved), real)
+    assert [row.episodes for row in rows if row.decision == 5] == [6, 3, 3]
+    clean, contact = summarise(rows, "clean"), summarise(rows, "contact")
+    assert (clean["hand_error_cm"], clean["hand_median_cm"]) == (pytest.approx(10, abs=0.01), 0)
+    assert contact["hand_error_cm"] == 0
+    assert "clean episodes" in lines(clean, "clean")[0]
+
+
+@pytest.mark.parametrize(("task", "variation"), [("drawer-open-v3", None), ("rlbench/reach_target", 3)])
+@pytest.mark.usefixtures("fake_rlbench")
+def test_replayed_actions_lead_where_they_led(task, variation):
+    family = family_of(task)
+    made = SimpleNamespace(size=16, camera=family.camera, repeat=1)
+    env = family.make(task, size=16, camera=family.camera, repeat=1)
+    frame, info = env.reset(seed=5, options={} if variation is None else {"variation": variation})
+    told, frames, estimates = info.get("instruction", "open it"), [frame], [info["estimates"]]
+    actions = np.random.default_rng(0).uniform(-1, 1, (1, 3, family.action_dim)).astype(np.float32)
+    for action in actions[0]:
+        frame, _, _, _, info = env.step(action)
+        frames.append(frame)
+        estimates.append(info["estimates"])
+    env.close()
+    real = RealEpisodes(
+        family.canonical(task), np.array([5]), np.array([told]), np.array([frames]), actions, np.array([estimates]),
+        np.zeros((1, 3), bool), np.array([3]),
+    )  # fmt: skip
+    found = compare(replayed(real, made), real)
+    assert found["hand_error_cm"].max() == 0 and found["psnr_db"].min() > 60
+    if variation is not None:
+        with pytest.raises(UserError, match="no scene of seed 5 is described as 'dance'"):
+            replayed(replace(real, descriptions=np.array(["dance"])), made)
 
 
 def test_all_episodes_of_a_test_split_are_played(tmp_path):
