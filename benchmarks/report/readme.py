@@ -20,14 +20,14 @@ from sfvgen_plan.benchmarks.fidelity.report import fidelity_sections
 from sfvgen_plan.benchmarks.memory.tables import memory_sections
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report.headlines import headlines
-from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable
+from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, readable, span
 from sfvgen_plan.benchmarks.report.standings import task_order
 from sfvgen_plan.benchmarks.results.files import read_rows, write_text
 from sfvgen_plan.benchmarks.results.reading import holds_episodes
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, settled
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, SpeedRow
-from sfvgen_plan.benchmarks.statistics import Estimate, paired_difference
+from sfvgen_plan.benchmarks.statistics import Estimate, mean, paired_difference
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
@@ -53,6 +53,7 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.glob("*.csv")):
         if holds_episodes(path):
             sections += protocol_sections(path.stem, settled(read_rows(path, EpisodeRow)))
+    sections += [returns_section(read_rows(path, EpisodeRow)) for path in sorted((folder / "own").glob("*.csv"))]
     if rollouts := read_rows(folder / "open_loop.csv", open_loop.OpenLoopRow):
         sections.append(open_loop_section(rollouts))
     sections += fidelity_sections(folder / "fidelity")
@@ -86,6 +87,19 @@ def protocol_sections(protocol: str, rows: Sequence[EpisodeRow]) -> list[str]:
         if name.partition("+")[0] == first and second in agents
     ]
     return sections + ([_differences_section(pairs)] if pairs else [])
+
+
+def returns_section(rows: Sequence[EpisodeRow]) -> str:
+    """What agents earned in an environment whose rewards say how well it went, rather than whether it was solved."""
+    columns: Columns = {
+        "agent": lambda own: f"`{own.agent}`",
+        "episodes": lambda own: str(own.episodes),
+        "return [95 % interval]": lambda own: span(mean([row.return_ for row in own.rows]), 0),
+        "seconds per plan": lambda own: f"{own.plan_seconds:.3f}",
+        "device": lambda own: ", ".join(device for device in own.by_device if device),
+    }
+    found = [Summary(own) for own in grouped(rows, lambda row: row.agent).values()]
+    return table(f"**Own environment `{rows[0].task}`**", columns, found)
 
 
 def _agent_rank(summary: Summary) -> tuple[int, str]:

@@ -32,6 +32,12 @@ def results_folder(folder):
     (folder / "speed.csv").write_text(
         "name,device,value,unit,command\nimagined_4096x1,NVIDIA H100,26000,decisions/s,make bench\ngone,x,1,s,make\n"
     )
+    (folder / "own").mkdir()
+    swing = [
+        replace(row("mine", "gym:Swing-v0", seed, False), protocol="gym:Swing-v0", return_=10.0 * seed)
+        for seed in range(3)
+    ]
+    write_rows(folder / "own" / "swing.csv", swing, EpisodeRow)
     return folder
 
 
@@ -56,6 +62,7 @@ def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path):
     assert "| 27.5 | 21.0 | 2.5 | 2.0 |" in block
     assert "| imagined_4096x1 | 26,000 decisions/s | NVIDIA H100 |" in block
     assert "gone" not in block
+    assert "**Own environment `gym:Swing-v0`**" in block and "| `mine` | 3 | 10 [" in block
 
 
 def test_protocols_never_share_a_table(tmp_path):
