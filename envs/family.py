@@ -20,7 +20,7 @@ from sfvgen_plan.errors import UserError, reason, unknown_name
 
 MODULES = (
     "sfvgen_plan.envs.metaworld.family",
-    "sfvgen_plan.envs.goals.family",
+    "sfvgen_plan.envs.goals",
     "sfvgen_plan.envs.memory.family",
     "sfvgen_plan.envs.rlbench.family",
 )
@@ -29,7 +29,7 @@ MODULES = (
 VARIABLE = "SFVGEN_FAMILIES"
 
 OF_GYMNASIUM = "gym:"
-"""Before the id of any environment of Gymnasium, which is a family of its own (``envs.gym.family``)."""
+"""Before the id of any environment of Gymnasium, which is a family of its own (``envs.gym``)."""
 
 Entry = str | Callable[..., Any]
 """Something to call: itself, or "module:attribute"; an empty string where there is nothing."""
@@ -200,7 +200,7 @@ def family_of(task: str) -> Family:
     """
     name = str(task)  # None or a number is told of as any other unknown name
     if name.startswith(OF_GYMNASIUM):
-        return resolve("sfvgen_plan.envs.gym.family:family_for")(name)
+        return resolve("sfvgen_plan.envs.gym:family_for")(name)
     for item in families():
         if name in item.tasks:
             return item

@@ -10,9 +10,9 @@ from gymnasium.envs.registration import register, registry
 
 REAL = {
     "sfvgen/Metaworld-v0": "sfvgen_plan.envs.metaworld.env:MetaworldEnv",
-    "sfvgen/Goals-v0": "sfvgen_plan.envs.goals.env:GoalEnv",
+    "sfvgen/Goals-v0": "sfvgen_plan.envs.goals:GoalEnv",
     "sfvgen/RLBench-v0": "sfvgen_plan.envs.rlbench.return_env:rlbench_env",
-    "sfvgen/Gym-v0": "sfvgen_plan.envs.gym.env:GymEnv",
+    "sfvgen/Gym-v0": "sfvgen_plan.envs.gym:GymEnv",
     "sfvgen/Memory-v0": "sfvgen_plan.envs.memory.family:memory_env",
 }
 """Ids of real environments and what makes them; the modules are imported when an environment is made."""

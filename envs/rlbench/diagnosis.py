@@ -35,7 +35,7 @@ def explain_launch(
     """The error to raise for a launch that failed: ``UserError`` where the user can mend it."""
     if isinstance(error, SimulatorDiedError):
         if error.exit_code == ABORTED and images:
-            display = settings.environment(images).get("DISPLAY")
+            display = os.environ.get("DISPLAY")
             return UserError(f"DISPLAY={display!r} can't be used: RLBench aborted at its start ({error}); {_DISPLAY}")
         return SimulatorError(f"RLBench did not start: {error}")
     python = settings.interpreter
@@ -77,18 +77,17 @@ def examine(settings: WorkerSettings | None = None) -> list[tuple[str, bool, str
 
 def _found(settings: WorkerSettings) -> Generator[str]:
     """What there is, in the order of the report; raises at what is missing."""
-    variables = {**os.environ, **settings.variables}
-    process = WorkerProcess(settings, (1, SIZE, SIZE, 3))
+    process = WorkerProcess(settings, images=True)
     try:
         hello = process.call("hello", settings.start_seconds)
         yield f"{hello['executable']}, Python {hello['python']}"
-        yield str(check_root(variables))
+        yield str(check_root())
         versions = process.call("packages", settings.launch_seconds)
         yield ", ".join(f"{name} {version}" for name, version in versions.items())
-        yield check_display(variables)
+        yield check_display()
         process.call("launch", settings.launch_seconds, task=PROBE, cameras=["front"], size=SIZE)
         process.call("reset", settings.reset_seconds, seed=0, variation=0)
-        if not process.frames.any():
+        if not any(process.frames):
             raise SimulatorError(f"the front camera's frame is black; {_DISPLAY}")
         yield f"{PROBE}, one frame drawn"
         before, after = process.call("drop", settings.step_seconds)["height"]

@@ -11,10 +11,9 @@ from sfvgen_plan.data.rlbench_state import SOURCE, estimates_of, pack_state
 from sfvgen_plan.envs.decisions import DecisionEnv
 from sfvgen_plan.envs.rlbench.actions import BOX, command
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
-from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, NEEDS_FRESH_PROCESS
+from sfvgen_plan.envs.rlbench.family import CAMERAS, FAMILY, MADE, NEEDS_FRESH_PROCESS
 from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
-from sfvgen_plan.envs.rlbench.worker import CAMERAS
 from sfvgen_plan.errors import SimulatorError, UserError, unknown_name
 
 DRAWN_VARIATIONS = 5
@@ -185,7 +184,7 @@ class RLBenchEnv(DecisionEnv):
             return self._process
         images = bool(self._cameras)
         self.settings.check(images)
-        process = WorkerProcess(self.settings, (len(self._cameras), self.size, self.size, 3))
+        process = WorkerProcess(self.settings, images)
         try:
             self._variations = process.call("launch", self.settings.launch_seconds, **self._launch)["variation_count"]
         except (RefusedError, SimulatorDiedError) as error:
@@ -205,6 +204,6 @@ class RLBenchEnv(DecisionEnv):
     def _see(self, answer: dict[str, Any]) -> None:
         assert self._process is not None
         if self._cameras:
-            self._pictures = self._process.frames.reshape(self._pictures.shape).copy()
+            self._pictures = np.frombuffer(self._process.frames, np.uint8).reshape(self._pictures.shape)
         self._low_dim = np.array(answer["low_dim"])
         self._state = pack_state(np.array(answer["pose"]), answer["open"], np.array(answer["joints"]), self._low_dim)

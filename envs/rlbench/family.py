@@ -35,6 +35,8 @@ FORK_ONLY = ("slide_block_to_color_target", "place_wine_at_rack_location", "swee
 TASKS = frozenset((*_UPSTREAM.split(), *FORK_ONLY))
 """All of upstream's tasks and those of the fork, without prefix."""
 
+CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
+
 MADE = ("return",)
 """Tasks that this package makes at run time, on RLBench's bare table; see ``return_env``."""
 

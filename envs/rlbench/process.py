@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import mmap
 import os
 import signal
 import subprocess
@@ -15,8 +14,6 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
-
-import numpy as np
 
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.errors import SimulatorError, UserError
@@ -35,10 +32,6 @@ class SimulatorDiedError(SimulatorError):
         self.exit_code = exit_code
 
 
-class SimulatorTimeoutError(SimulatorError):
-    """The worker did not answer in time and was killed."""
-
-
 class RefusedError(Exception):
     """The worker lives but could not do what was asked: ``kind`` is a word of its own or the exception's name."""
 
@@ -52,20 +45,17 @@ class WorkerProcess:
 
     Args:
         settings: interpreter, variables and patience.
-        shape: (V, H, W, 3) of the camera frames to share; V may be 0.
+        images: whether it will film, which needs a display.
 
     Raises:
         UserError: the interpreter is not there, or is no Python that can run the worker.
     """
 
-    def __init__(self, settings: WorkerSettings, shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, settings: WorkerSettings, images: bool) -> None:
         _ = settings.interpreter  # Missing? Then nothing needs to be cleaned up yet.
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this
-        with tempfile.TemporaryFile(dir=_memory_folder()) as shared:
-            shared.truncate(max(1, int(np.prod(shape))))
-            self._memory = mmap.mmap(shared.fileno(), 0)
-            self.frames = np.frombuffer(self._memory, np.uint8)[: int(np.prod(shape))].reshape(shape)
-            self._popen, self._pipe, lifeline = _start(settings, shape[0] > 0, shared.fileno(), self._log)
+        self._popen, self._pipe, lifeline = _start(settings, images, self._log)
+        self.frames = b""
         self.pid = self._popen.pid
         # Also when nobody closes: no worker outlives the object, or this process.
         self._end = weakref.finalize(self, _end, self._popen, self._pipe, lifeline)
@@ -78,20 +68,20 @@ class WorkerProcess:
         return self._end.alive
 
     def call(self, name: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        """Have the worker do ``name`` and return what it answers.
+        """Have the worker do ``name`` and return what it answers; ``frames`` are the newest ones then.
 
         Raises:
             RefusedError: it could not; it may be called again.
             SimulatorDiedError: it ended meanwhile.
-            SimulatorTimeoutError: it took longer than ``seconds``, and was killed.
+            SimulatorError: it took longer than ``seconds``, and was killed.
         """
         answer: dict[str, Any] | None = None
         try:
             self._pipe.send_bytes(json.dumps({"call": name, **arguments}).encode())
             if not self._pipe.poll(seconds):
                 message = f"RLBench did not answer {name!r} within {seconds:g} s and was stopped{self._last_words()}"
-                raise SimulatorTimeoutError(message)
-            answer = json.loads(self._pipe.recv_bytes())
+                raise SimulatorError(message)
+            answer, self.frames = json.loads(self._pipe.recv_bytes()), self._pipe.recv_bytes()
         except (EOFError, OSError):
             raise self._death(name) from None
         except ValueError as error:
@@ -143,13 +133,11 @@ class WorkerProcess:
         return f" ({lines[-1]})" if lines else ""
 
 
-def _start(
-    settings: WorkerSettings, images: bool, frames: int, log: IO[bytes]
-) -> tuple[subprocess.Popen[bytes], Connection, int]:
+def _start(settings: WorkerSettings, images: bool, log: IO[bytes]) -> tuple[subprocess.Popen[bytes], Connection, int]:
     """Process, our end of the connection, and the pipe end whose closing ends the process."""
     ours, theirs = Pipe()
     reading, writing = os.pipe()
-    command = [settings.interpreter, str(WORKER), *map(str, (theirs.fileno(), frames, reading))]
+    command = [settings.interpreter, str(WORKER), *map(str, (theirs.fileno(), reading))]
     try:
         popen = subprocess.Popen(
             command,
@@ -157,7 +145,7 @@ def _start(
             stdout=log,
             stderr=log,
             env=settings.environment(images),
-            pass_fds=(theirs.fileno(), frames, reading),
+            pass_fds=(theirs.fileno(), reading),
             start_new_session=True,  # Ctrl-C in a terminal is for us alone, and what the worker starts dies with it.
         )
     except OSError as error:
@@ -189,8 +177,3 @@ def _end(popen: subprocess.Popen[bytes], pipe: Connection, lifeline: int) -> Non
     deadline = time.monotonic() + _REAPING_SECONDS
     with contextlib.suppress(subprocess.TimeoutExpired):
         popen.wait(max(0.0, deadline - time.monotonic()))
-
-
-def _memory_folder() -> str | None:
-    """A folder that is memory, where there is one."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

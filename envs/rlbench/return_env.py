@@ -10,11 +10,10 @@ from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.parts import COLOURS, LaidOutEnv
 from sfvgen_plan.envs.memory.return_task import ReturnLayout, SubGoal, Workspace, draw_layout
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.family import FAMILY, is_made
-from sfvgen_plan.envs.rlbench.worker import MADE_TASK
+from sfvgen_plan.envs.rlbench.family import FAMILY, MADE, is_made
 from sfvgen_plan.errors import UserError
 
-NAME = FAMILY.prefix + MADE_TASK
+NAME = FAMILY.prefix + MADE[0]
 TABLE_HEIGHT = 0.75
 WORKSPACE = Workspace(
     low=(0.06, -0.30),

@@ -6,8 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sfvgen_plan.errors import UserError
@@ -25,7 +24,6 @@ class WorkerSettings:
         python: interpreter that has RLBench; None: ``SFVGEN_RLBENCH_PYTHON``, or this interpreter.
         start_seconds: for the interpreter to answer at all.
         launch_seconds, reset_seconds, step_seconds, demonstration_seconds, close_seconds: for each call.
-        variables: environment variables of the worker, on top of this process's.
     """
 
     python: str | None = None
@@ -35,7 +33,6 @@ class WorkerSettings:
     step_seconds: float = 60.0
     demonstration_seconds: float = 600.0
     close_seconds: float = 5.0
-    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def interpreter(self) -> str:
@@ -57,7 +54,7 @@ class WorkerSettings:
 
         Without ``images`` the simulator needs no display.
         """
-        variables = {**os.environ, **self.variables}
+        variables = dict(os.environ)
         root = variables.get(ROOT_VARIABLE)
         if root:
             paths = [root, *filter(None, [variables.get("LD_LIBRARY_PATH")])]
@@ -76,9 +73,9 @@ class WorkerSettings:
             UserError: the first thing that is missing, and its remedy.
         """
         _ = self.interpreter
-        check_root({**os.environ, **self.variables})
+        check_root()
         if images:
-            check_display({**os.environ, **self.variables})
+            check_display()
 
 
 def _runtime_folder() -> str:
@@ -88,13 +85,13 @@ def _runtime_folder() -> str:
     return str(folder)
 
 
-def check_root(variables: Mapping[str, str]) -> Path:
+def check_root() -> Path:
     """CoppeliaSim's folder.
 
     Raises:
         UserError: the variable is not set, or what it names has no CoppeliaSim.
     """
-    root = variables.get(ROOT_VARIABLE)
+    root = os.environ.get(ROOT_VARIABLE)
     if not root:
         raise UserError(f"{ROOT_VARIABLE} is not set; set it to the folder of CoppeliaSim 4.1")
     if not any(Path(root).glob(f"{LIBRARY}*")):
@@ -102,13 +99,13 @@ def check_root(variables: Mapping[str, str]) -> Path:
     return Path(root)
 
 
-def check_display(variables: Mapping[str, str]) -> str:
+def check_display() -> str:
     """The X display that images need.
 
     Raises:
         UserError: none is named.
     """
-    display = variables.get("DISPLAY")
+    display = os.environ.get("DISPLAY")
     if not display:
         raise UserError("DISPLAY is not set, and RLBench needs an X server for images; put `xvfb-run -a` in front")
     return display

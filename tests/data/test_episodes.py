@@ -56,32 +56,20 @@ def test_the_first_of_each_task(dataset):
         load_episodes(folder, ["puhs-v3"])
 
 
-class TestDamage:
-    def test_no_folder(self, tmp_path):
-        with pytest.raises(UserError, match="sfvgen-plan collect"):
-            load_episodes(tmp_path / "nowhere")
-
-    def test_metadata_is_no_json(self, dataset):
-        (dataset[0] / "metadata.json").write_text("{")
-        with pytest.raises(UserError, match="damaged"):
-            load_episodes(dataset[0])
-
-    def test_collected_by_another_tool(self, dataset):
-        (dataset[0] / "metadata.json").write_text(json.dumps({"data_format": "hdf5"}))
-        with pytest.raises(UserError, match="not collected"):
-            load_episodes(dataset[0])
-
-    def test_file_is_cut_short(self, dataset):
-        file = dataset[0] / "main_data.hdf5"
-        file.write_bytes(file.read_bytes()[:3000])
-        with pytest.raises(UserError, match="collect it again"):
-            load_episodes(dataset[0])
-
-    def test_frames_are_garbled(self, dataset):
-        file = dataset[0] / "main_data.hdf5"
-        content = bytearray(file.read_bytes())
-        for start in range(len(content) - 40_000, len(content) - 1000, 100):
-            content[start] ^= 0xFF
+def test_what_is_no_dataset_or_damaged_is_said(dataset, tmp_path):
+    folder, _ = dataset
+    with pytest.raises(UserError, match="sfvgen-plan collect"):
+        load_episodes(tmp_path / "nowhere")
+    file, metadata = folder / "main_data.hdf5", (folder / "metadata.json").read_text()
+    for text, message in (("{", "damaged"), (json.dumps({"data_format": "hdf5"}), "not collected")):
+        (folder / "metadata.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            load_episodes(folder)
+    (folder / "metadata.json").write_text(metadata)
+    garbled = bytearray(file.read_bytes())
+    for start in range(len(garbled) - 40_000, len(garbled) - 1000, 100):
+        garbled[start] ^= 0xFF
+    for content in (bytes(garbled), file.read_bytes()[:3000]):
         file.write_bytes(content)
         with pytest.raises(UserError, match="collect it again"):
-            load_episodes(dataset[0])
+            load_episodes(folder)

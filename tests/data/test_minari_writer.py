@@ -2,15 +2,14 @@
 
 import minari
 import numpy as np
-import pytest
-
-from sfvgen_plan.data.minari_writer import write_dataset
 
 
 def test_minari_reads_every_episode(dataset):
     folder, episodes = dataset
     loaded = minari.MinariDataset(folder)
     assert (loaded.total_episodes, loaded.total_steps) == (5, 25)
+    first = {name: values[0] for name, values in loaded[0].observations.items()}
+    assert loaded.observation_space.contains(first) and loaded.action_space.contains(loaded[0].actions[0])
     for read, (frames, episode) in zip(loaded, episodes, strict=True):
         assert np.array_equal(read.observations["pixels"], frames)
         assert np.array_equal(read.observations["state"], episode.state)
@@ -31,17 +30,3 @@ def test_minari_knows_what_each_episode_is(dataset):
     assert metadata[1]["instruction"] == "do push-v3"
     assert (metadata[1]["seed"], metadata[1]["camera"]) == (100_001, "corner4")
     assert (metadata[1]["size"], metadata[1]["repeat"]) == (20, 5)
-
-
-def test_spaces_hold_the_data(dataset):
-    folder, _ = dataset
-    loaded = minari.MinariDataset(folder)
-    first = {name: values[0] for name, values in loaded[0].observations.items()}
-    assert loaded.observation_space.contains(first)
-    assert loaded.action_space.contains(loaded[0].actions[0])
-
-
-def test_nothing_to_write_is_an_error(settings, tmp_path):
-    with pytest.raises(ValueError, match="episodes"):
-        write_dataset(tmp_path / "set", "set", [], settings)
-    assert not (tmp_path / "set" / "metadata.json").exists()

@@ -1,7 +1,5 @@
 """``memory/cue``: what is shown at the beginning only, and what counts as remembering it."""
 
-import copy
-
 import numpy as np
 import pytest
 
@@ -106,18 +104,6 @@ def test_texts_and_numbers_keep_the_secret_until_it_is_asked_for(env):
     first, second = map(np.array, told)
     assert np.array_equal(first[:start], second[:start])
     assert not np.array_equal(first[start], second[start])
-
-
-def test_a_copy_has_the_lamp_as_it_is_then():
-    env = MemoryCueEnv(size=64)
-    for decisions in (2, cue_task.LIT + 1):
-        env.reset(seed=0)
-        for _ in range(decisions):
-            env.step(np.zeros(4, np.float32))
-        other = copy.deepcopy(env)
-        assert np.array_equal(env.render(), other.render())
-        other.close()
-    env.close()
 
 
 def test_the_lamp_stays_lit_in_every_second_training_episode_and_in_none_of_evaluation(env):

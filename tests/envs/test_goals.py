@@ -9,8 +9,7 @@ from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.agents.true_simulator import TrueSimulator
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.envs.family import family_of, scene_of
-from sfvgen_plan.envs.goals.env import GoalEnv
-from sfvgen_plan.envs.goals.family import GOALS, HOLD
+from sfvgen_plan.envs.goals import GOALS, HOLD, GoalEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 
@@ -50,9 +49,8 @@ def test_a_goal_is_met_once_it_was_held_and_moments_remember_for_how_long(env):
     assert not env.step(towards(env))[4]["success"]
 
 
-@pytest.mark.parametrize("task", GOALS)
-def test_planners_prefer_what_comes_near_to_the_goal(task):
-    goal = GOALS[task]
+@pytest.mark.parametrize(("task", "goal"), GOALS.items())
+def test_planners_prefer_what_comes_near_to_the_goal(task, goal):
     near = torch.zeros(1, 2, 10)
     for name, value in goal.wanted.items():
         near[..., family_of(task).source.readouts.index(name)] = value

@@ -14,7 +14,6 @@ import sfvgen_plan.envs  # noqa: F401 - registers the environments
 
 TASKS = {
     "sfvgen/Metaworld-v0": "push-v3",
-    "sfvgen/Goals-v0": "goals/lift",
     "sfvgen/Memory-v0": "memory/return",
     "sfvgen/RLBench-v0": "rlbench/reach_target",
     "sfvgen/Gym-v0": "gym:dot_env:Dot-v0",
@@ -31,7 +30,8 @@ def settings(small_checkpoint, monkeypatch, fake_rlbench):
 
 
 def test_all_that_are_registered_are_here():
-    assert set(TASKS) == {name for name in gym.registry if name.startswith("sfvgen/")}
+    known = {*TASKS, "sfvgen/Goals-v0"}  # which is Metaworld's with other rewards
+    assert known == {name for name in gym.registry if name.startswith("sfvgen/")}
 
 
 @pytest.mark.parametrize("env_id", TASKS)
@@ -90,17 +90,15 @@ if __name__ == "__main__":
         envs.close(terminate=True)
 
     other(metaworld, "fork")
-    for env in (reacher, metaworld):
-        here = gym.make(env[0], **env[1])
-        here.reset(seed=0)
-        other(env, "fork")
+    here = gym.make(reacher[0], **reacher[1])
+    here.reset(seed=0)
+    other(reacher, "fork")
     other(reacher, "spawn")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert done.stdout.splitlines() == [
         "sfvgen/Metaworld-v0 fork True",
         "sfvgen/Gym-v0 fork UserError True",
-        "sfvgen/Metaworld-v0 fork UserError True",
         "sfvgen/Gym-v0 spawn True",
     ], done.stderr
     assert "Exception ignored" not in done.stderr

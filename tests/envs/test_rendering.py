@@ -48,39 +48,18 @@ def test_goal_marker_is_visible(env, renderer):
     assert 5 <= changed.sum() <= 40
 
 
-def test_other_cameras_keep_their_orientation(env):
-    """From above, the robot (at y = 0) is at the lower end of the picture."""
-    renderer = FrameRenderer(env.raw.model, 32, "topview")
-    frame = renderer.render(env.raw.data)
-    renderer.close()
-    assert frame.shape == (32, 32, 3)
-    assert frame.std() > 10
-
-
-def test_unknown_camera_names_the_nearest(env):
-    with pytest.raises(UserError, match=r"camera='corner9'.*corner"):
-        FrameRenderer(env.raw.model, 16, "corner9")
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems bring their own OpenGL")
-class TestBackend:
-    def test_first_library_found_is_chosen(self, monkeypatch):
-        monkeypatch.setenv("MUJOCO_GL", "")
-        monkeypatch.setattr(rendering, "_has_library", lambda name: name == "OSMesa")
-        assert gl_backend() == "osmesa"
-        assert os.environ["MUJOCO_GL"] == "osmesa"
-
-    def test_a_choice_of_the_user_is_kept(self, monkeypatch):
-        monkeypatch.setenv("MUJOCO_GL", "glfw")
-        assert gl_backend() == "glfw"
-
-    @pytest.mark.parametrize("wanted", ["", "egl", "osmesa"])
-    def test_without_a_library_the_error_names_the_command(self, monkeypatch, wanted):
+def test_a_library_is_chosen_or_the_error_names_the_command(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    assert gl_backend() == "glfw", "what the user chose stays"
+    monkeypatch.setenv("MUJOCO_GL", "")
+    monkeypatch.setattr(rendering, "_has_library", lambda name: name == "OSMesa")
+    assert gl_backend() == os.environ["MUJOCO_GL"] == "osmesa"
+    monkeypatch.setattr(rendering, "_has_library", lambda name: False)
+    for wanted in ("", "egl"):
         monkeypatch.setenv("MUJOCO_GL", wanted)
-        monkeypatch.setattr(rendering, "_has_library", lambda name: False)
-        with pytest.raises(UserError, match="apt-get install") as error:
+        with pytest.raises(UserError, match="apt-get install"):
             gl_backend()
-        assert "\n" not in str(error.value)
 
 
 def test_state_only_environments_need_no_library():

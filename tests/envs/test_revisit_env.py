@@ -19,13 +19,6 @@ def env():
     return MemoryRevisitEnv(pixels=False)
 
 
-@pytest.fixture(scope="module")
-def seeing():
-    env = MemoryRevisitEnv(size=48)
-    yield env
-    env.close()
-
-
 def layouts(env, count=30):
     return [draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * env.repeat) for seed in range(count)]
 
@@ -42,11 +35,10 @@ def test_paths_leave_and_come_back(env):
         home = np.abs(layout.places - layout.places[0]).max(1) < 1e-6
         assert home.sum() >= 3, "the start and the end of at least two ways back"
     assert len({len(layout.actions) for layout in drawn}) > 10
-
-
-def test_some_far_places_are_seen_again_on_a_later_way(env):
-    visits = [np.bincount(layout.first_visits[layout.first_visits > 0]).max() for layout in layouts(env)]
-    assert max(visits) >= 3
+    visits = [np.bincount(layout.first_visits[layout.first_visits > 0]).max() for layout in drawn]
+    assert max(visits) >= 3, "some far places are seen again on a later way"
+    with pytest.raises(UserError, match="repeat"):
+        MemoryRevisitEnv(repeat=1, pixels=False).reset(seed=0)
 
 
 def test_first_visits_of_a_small_path(env):
@@ -70,7 +62,8 @@ def test_objects_are_distinct_and_apart(env):
     assert len(scenes) == 30
 
 
-def test_revisited_frames_are_the_first_ones(seeing):
+def test_revisited_frames_are_the_first_ones():
+    seeing = MemoryRevisitEnv(size=32)
     frame, _ = seeing.reset(seed=1)
     frames = np.stack([frame, *(seeing.step(action)[0] for action in seeing.path)]).astype(int)
     pairs = seeing.layout.revisits(away=10)
@@ -78,6 +71,7 @@ def test_revisited_frames_are_the_first_ones(seeing):
     assert np.abs(frames[pairs[:, 0]] - frames[pairs[:, 1]]).max() <= 2
     turning = np.linalg.norm(seeing.layout.places - seeing.layout.places[0], axis=1).argmax()
     assert np.abs(frames[0] - frames[turning]).mean() > 10
+    seeing.close()
 
 
 def test_following_the_path_comes_back(env):
@@ -95,16 +89,7 @@ def test_following_the_path_comes_back(env):
         assert info["success"] == truncated
     assert env.decisions == len(path)
     assert np.mean(rewards) > 8
-
-
-def test_leaving_the_path_fails(env):
     env.reset(seed=4)
-    truncated = False
-    while not truncated:
+    for _ in path:
         *_, truncated, info = env.step(np.array([1, 0, 0, 0]))
-    assert not info["success_latched"]
-
-
-def test_a_hand_that_moves_too_little_is_said():
-    with pytest.raises(UserError, match="repeat"):
-        MemoryRevisitEnv(repeat=1, pixels=False).reset(seed=0)
+    assert truncated and not info["success_latched"], "who leaves it is not back"

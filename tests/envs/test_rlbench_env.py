@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.process import SimulatorDiedError, SimulatorError, SimulatorTimeoutError
+from sfvgen_plan.envs.rlbench.process import SimulatorDiedError, SimulatorError
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.errors import UserError
 
@@ -48,46 +48,38 @@ def faulty(fake_rlbench, faults, **settings):
     return RLBenchEnv("reach_target", size=64, worker=WorkerSettings(**settings))
 
 
-def test_the_same_seed_gives_the_same_scene_and_variation(reach):
+def test_the_same_seed_gives_the_same_scene_and_variation_however_much_was_simulated(reach):
     frame, info = reach.reset(seed=3)
-    reach.step(STILL)
-    other, other_info = reach.reset(seed=4)
+    reach.step(np.ones(7))
+    other, _ = reach.reset(seed=4)
     again, again_info = reach.reset(seed=3)
     np.testing.assert_array_equal(frame, again)
     np.testing.assert_array_equal(info["state"], again_info["state"])
-    for _ in range(3):  # however much was simulated before
-        reach.step(np.ones(7))
-        np.testing.assert_array_equal(reach.reset(seed=3)[1]["state"], info["state"])
     np.testing.assert_array_equal(reach.demonstrate(3)[1]["state"], info["state"])
     assert info["variation"] == again_info["variation"] < 5
-    assert (frame != other).any()
-    assert (info["state"] != other_info["state"]).any()
+    assert (frame != other).any() and (frame[:64] != frame[64:]).any()
 
 
 def test_a_task_that_needs_a_fresh_simulator_gets_one():
     env = RLBenchEnv("pour_from_cup_to_cup", size=64)
     first, _ = env.reset(seed=3)
     pid = env.worker_pid
-    again, _ = env.reset(seed=3)
-    assert env.worker_pid != pid
-    np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first, env.demonstrate(3)[0])
+    assert env.worker_pid != pid
     env.close()
 
 
-def test_the_default_action_moves_the_tip_five_centimetres(reach):
+def test_the_tip_moves_and_turns_along_the_worlds_axes_and_stays_in_the_workspace(reach):
     _, info = reach.reset(seed=0)
     before = info["estimates"][:3]
     _, _, _, _, info = reach.step(np.array([-1, 0.5, -1, 0, 0, 0, 1]))
     np.testing.assert_allclose(info["estimates"][:3] - before, [-0.05, 0.025, -0.05], atol=0.005)
-
-
-def test_the_rotation_vector_turns_the_tip_about_the_worlds_axes(reach):
-    _, info = reach.reset(seed=0)
     before = info["estimates"][4:7]  # the tip's x axis
     _, _, _, _, info = reach.step(np.array([-0.5, 0, 0, 0, 0, 1, 1]))
     angle = np.arccos(np.clip(np.dot(before, info["estimates"][4:7]), -1, 1))
     assert angle == pytest.approx(0.25, abs=0.02)
+    heights = [reach.step(np.array([-0.1, 0, -1, 0, 0, 0, 1]))[4]["estimates"][2] for _ in range(16)]
+    assert heights[0] - heights[1] > 0.04 and heights[-1] > 0.74
 
 
 def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach):
@@ -106,32 +98,12 @@ def test_the_gripper_follows_the_sign_and_success_comes_at_the_target(reach):
     assert (reward, info["success"], info["success_latched"]) == (0.0, False, True)
 
 
-def test_motion_out_of_the_workspace_is_cut(reach):
-    reach.reset(seed=0)
-    heights = [reach.step(np.array([-0.1, 0, -1, 0, 0, 0, 1]))[4]["estimates"][2] for _ in range(18)]
-    assert heights[0] - heights[1] > 0.04 and heights[-1] > 0.74
-
-
-def test_several_cameras_and_none_at_all(fake_rlbench):
-    both = RLBenchEnv("reach_target", size=64)
-    pair, _ = both.reset(seed=3)
-    assert both.observation_space.contains(pair) and pair.shape == (128, 64, 3)
-    assert (pair[:64] != pair[64:]).any()
-    both.close()
+def test_without_pixels_it_needs_no_display_and_a_demonstration_solves_the_scene(fake_rlbench):
     fake_rlbench.delenv("DISPLAY")
-    env = RLBenchEnv("reach_target", size=64, pixels=False)
-    frame, info = env.reset(seed=0)
-    assert not frame.any()
-    assert info["state"].any()
-    env.close()
-
-
-def test_a_demonstration_solves_the_scene_of_the_same_seed():
-    env = RLBenchEnv("pick_and_lift", size=64)
-    _, plain = env.reset(seed=7)
-    found = env.demonstrate(7)
-    assert found is not None
-    _, info, poses, opened = found
+    env = RLBenchEnv("pick_and_lift", size=64, pixels=False)
+    frame, plain = env.reset(seed=7)
+    _, info, poses, opened = env.demonstrate(7)
+    assert not frame.any() and plain["state"].any()
     np.testing.assert_array_equal(info["state"], plain["state"])
     assert poses.shape == (len(opened), 7)
     assert set(opened) == {0.0, 1.0}
@@ -143,6 +115,8 @@ def test_bad_arguments_are_named_before_anything_is_started():
         RLBenchEnv("reach_targte")
     with pytest.raises(UserError, match="repeat=5 has no meaning"):
         RLBenchEnv("reach_target", repeat=5)
+    with pytest.raises(UserError, match="only the fork"):
+        RLBenchEnv("slide_block_to_color_target", size=64, pixels=False).reset(seed=0)
 
 
 def test_a_variation_can_be_chosen_and_must_exist(reach):
@@ -153,12 +127,7 @@ def test_a_variation_can_be_chosen_and_must_exist(reach):
         reach.reset(seed=0, options={"variation": 20})
 
 
-def test_a_task_of_the_fork_is_told_apart():
-    with pytest.raises(UserError, match="only the fork"):
-        RLBenchEnv("slide_block_to_color_target", size=64).reset(seed=0)
-
-
-@pytest.mark.parametrize(("fault", "code"), [("abort", 134), ("exit", 134), ("crash", 139), ("kill", 137)])
+@pytest.mark.parametrize(("fault", "code"), [("abort", 134), ("kill", 137)])
 def test_a_simulator_that_dies_is_an_error_and_the_next_reset_starts_another(fake_rlbench, fault, code):
     env = faulty(fake_rlbench, f"step:2:{fault}")
     env.reset(seed=0)
@@ -175,19 +144,17 @@ def test_a_simulator_that_dies_is_an_error_and_the_next_reset_starts_another(fak
     env.close()
 
 
-@pytest.mark.parametrize("place", ["launch", "reset", "step"])
-def test_a_simulator_that_hangs_is_stopped_in_time(fake_rlbench, place):
-    env = faulty(fake_rlbench, f"{place}:1:hang", **{f"{place}_seconds": 1.0})
-    with pytest.raises(SimulatorTimeoutError, match=f"did not answer '{place}' within"):
-        env.reset(seed=0)
-        env.step(STILL)
-    assert env.worker_pid is None
-
-
-@pytest.mark.parametrize("fault", ["step:1:error", "reset:1:task"])
-def test_an_unknown_failure_inside_rlbench_discards_the_simulator(fake_rlbench, fault):
-    env = faulty(fake_rlbench, fault)
-    with pytest.raises(SimulatorError, match=r"RuntimeError: the call failed|TaskEnvironmentError: could not place"):
+@pytest.mark.parametrize(
+    ("fault", "settings", "message"),
+    [
+        ("launch:1:hang", {"launch_seconds": 1.0}, "did not answer 'launch' within"),
+        ("step:1:hang", {"step_seconds": 1.0}, "did not answer 'step' within"),
+        ("reset:1:task", {}, "TaskEnvironmentError: could not place"),
+    ],
+)
+def test_a_simulator_that_hangs_or_fails_is_stopped(fake_rlbench, fault, settings, message):
+    env = faulty(fake_rlbench, fault, **settings)
+    with pytest.raises(SimulatorError, match=message):
         env.reset(seed=0)
         env.step(STILL)
     assert env.worker_pid is None
@@ -202,7 +169,7 @@ def test_closing_ends_the_process_even_one_that_hangs_in_shutdown(fake_rlbench):
     assert pid is not None and gone(pid)
 
 
-@pytest.mark.parametrize("faults", ["", "step:1:hang", "step:1:seize"])
+@pytest.mark.parametrize("faults", ["step:1:hang", "step:1:seize"])
 def test_no_worker_outlives_a_killed_owner(fake_rlbench, faults):
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", faults)
     code = """

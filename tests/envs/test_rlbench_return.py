@@ -7,9 +7,8 @@ import pytest
 
 import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.memory import return_task
-from sfvgen_plan.envs.memory.return_task import MemoryReturnEnv, draw_layout
+from sfvgen_plan.envs.memory.return_task import draw_layout
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.envs.rlbench.process import SimulatorDiedError
 from sfvgen_plan.envs.rlbench.return_env import WORKSPACE, RLBenchReturnEnv
 from sfvgen_plan.errors import UserError
 
@@ -25,14 +24,10 @@ def env():
     env.close()
 
 
-def test_there_is_room_for_every_layout_on_the_table():
-    drawn = [draw_layout(np.random.default_rng(seed), WORKSPACE) for seed in range(200)]
-    assert {len(layout.objects) for layout in drawn} == {1, 2, 3}
-
-
 def test_the_seed_decides_what_lies_on_the_table(env):
     first, info = env.reset(seed=3)
     layout = draw_layout(np.random.default_rng(3), WORKSPACE)
+    assert {"distance", "sub_goals", "sub_goal", "sub_goal_index"} <= set(info)
     np.testing.assert_allclose(env.positions(), layout.places, atol=1e-6)
     assert info["sub_goals"] == tuple(goal.text for goal in layout.sub_goals)
     assert env.length == sum(decisions for _, decisions in layout.schedule)
@@ -41,14 +36,6 @@ def test_the_seed_decides_what_lies_on_the_table(env):
     assert (first != other).any()
     np.testing.assert_array_equal(first, again)  # and nothing was left of what lay there before
     np.testing.assert_array_equal(info["state"], again_info["state"])
-
-
-def test_info_is_that_of_the_same_task_in_the_other_simulator(env):
-    _, info = env.reset(seed=0)
-    memory = MemoryReturnEnv(pixels=False)
-    _, other = memory.reset(seed=0)
-    memory.close()
-    assert set(other) <= set(info)
 
 
 def test_an_object_is_carried_away_and_back(env):
@@ -86,18 +73,6 @@ def test_what_was_never_moved_is_not_back_and_time_runs_out():
     outcomes = [env.step(STILL) for _ in range(3)]
     assert [(reward, truncated) for _, reward, _, truncated, _ in outcomes] == [(0, False), (0, False), (0, True)]
     assert outcomes[-1][-1]["distance"] == return_task.AWAY_DISTANCE
-    env.close()
-
-
-def test_after_a_crash_the_table_is_laid_again(fake_rlbench):
-    fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:2:abort")
-    env = RLBenchReturnEnv(size=64)
-    first, _ = env.reset(seed=5)
-    env.step(STILL)
-    with pytest.raises(SimulatorDiedError):
-        env.step(STILL)
-    again, _ = env.reset(seed=5)
-    np.testing.assert_array_equal(first, again)
     env.close()
 
 

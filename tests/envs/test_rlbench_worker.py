@@ -32,13 +32,13 @@ class TestProtocol:
 
     @pytest.fixture
     def process(self):
-        process = WorkerProcess(WorkerSettings(), (0, 1, 1, 3))
+        process = WorkerProcess(WorkerSettings(), images=False)
         yield process
         process.kill()
 
     def test_it_greets_before_anything_heavy_is_imported(self, fake_rlbench):
         fake_rlbench.setenv("PYTHONPATH", "")
-        process = WorkerProcess(WorkerSettings(), (0, 1, 1, 3))
+        process = WorkerProcess(WorkerSettings(), images=False)
         assert process.call("hello", 10)["python"]
         with pytest.raises(RefusedError) as caught:
             process.call("packages", 10)
@@ -46,28 +46,28 @@ class TestProtocol:
         process.kill()
 
     def test_unknown_calls_and_arguments_are_refused_and_it_lives_on(self, process):
-        for name, arguments in (("fly", {}), ("hello", {"height": 3}), ("__init__", {}), ("step", {"action": [0]})):
+        for name, arguments in (("fly", {}), ("plan", {"height": 3}), ("__init__", {}), ("step", {"action": [0]})):
             with pytest.raises(RefusedError):
                 process.call(name, 10, **arguments)
         assert process.call("hello", 10)["python"]
 
-    def test_close_ends_it_with_code_0(self, process):
-        process.call("close", 10)
-        assert process._popen.wait(10) == 0
-
     def test_nothing_of_its_folder_hides_other_modules(self, fake_rlbench, tmp_path):
-        (tmp_path / "tasks.py").write_text("mine = True")
-        (tmp_path / "pyrep.py").write_text("import tasks; __version__ = str(tasks.mine)")
         fakes = os.environ["PYTHONPATH"]
+        (tmp_path / "control.py").write_text("mine = True")
+        (tmp_path / "pyrep").mkdir()
+        (tmp_path / "pyrep" / "__init__.py").write_text(
+            f"import control; __path__.append('{fakes}/pyrep'); exec(open('{fakes}/pyrep/__init__.py').read())\n"
+            "__version__ = str(control.mine)"
+        )
         fake_rlbench.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{fakes}")
-        other = WorkerProcess(WorkerSettings(), (0, 1, 1, 3))
-        assert other.call("packages", 10)["pyrep"] == "True"  # there is a tasks.py beside the worker, too
+        other = WorkerProcess(WorkerSettings(), images=False)
+        assert other.call("packages", 60)["pyrep"] == "True"  # there is a control.py beside the worker, too
         other.kill()
 
     def test_what_it_prints_does_not_disturb_the_protocol(self, fake_rlbench, tmp_path):
         (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'x' * 100000 + b'\\nlast words\\n')")
         fake_rlbench.setenv("PYTHONPATH", str(tmp_path))
-        process = WorkerProcess(WorkerSettings(), (0, 1, 1, 3))
+        process = WorkerProcess(WorkerSettings(), images=False)
         assert process.call("hello", 10)["python"]
         assert process._last_words() == " (last words)"
         process.kill()

@@ -54,43 +54,34 @@ def assert_alike(ours, theirs):
         assert ours == theirs
 
 
-def test_make_vec_gives_the_native_one_without_a_warning(checkpoint):
+def test_make_vec_gives_the_native_one_which_keeps_gymnasiums_own_limit(checkpoint):
+    arguments = {"task": "metaworld/reach-v3", "checkpoint": checkpoint.path, "max_episode_steps": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gym.make_vec("sfvgen/Imagined-v0", num_envs=3, task="metaworld/reach-v3", checkpoint=checkpoint.path)
+        env = gym.make_vec("sfvgen/Imagined-v0", 3, **arguments)
     assert isinstance(env.unwrapped, ImaginedVectorEnv)
     assert (env.num_envs, env.spec.id) == (3, "sfvgen/Imagined-v0")
-    observation, _ = env.reset(seed=0)
+    observation, info = env.reset(seed=0)
     assert observation in env.observation_space and observation.shape == (3, 32, 32, 3)
-    env.step(env.action_space.sample())
-    env.close()
-    assert env.closed
-
-
-def test_gymnasiums_own_limit_is_kept_and_libraries_of_tensors_find_nothing_but_numbers(checkpoint):
-    arguments = {"task": "reach-v3", "checkpoint": checkpoint.path, "max_episode_steps": 2}
-    env = gym.make_vec("sfvgen/Imagined-v0", 2, **arguments)
-    told = [env.reset(seed=0)[1]]
+    told = [info]
     for ended in (False, True, False):
         *_, truncated, info = env.step(env.action_space.sample())
-        assert truncated.tolist() == [ended] * 2
+        assert truncated.tolist() == [ended] * 3
         told.append(info)
-    assert all(len(torch.from_dlpack(value)) == 2 for info in told for value in info.values())
-    libraries = pytest.importorskip("torchrl.envs")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own
-        wrapped = libraries.GymWrapper(gym.make_vec("sfvgen/Imagined-v0", 2, autoreset_mode="SameStep", **arguments))
-        assert wrapped.rollout(3, break_when_any_done=False).batch_size == (2, 3)
+    # Libraries of tensors find nothing but numbers.
+    assert all(len(torch.from_dlpack(value)) == 3 for info in told for value in info.values())
+    env.close()
+    assert env.closed
     with pytest.raises(UserError, match="max_episode_steps=0"):
         gym.make_vec("sfvgen/Imagined-v0", 2, **{**arguments, "max_episode_steps": 0})
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("obs_mode", ["pixels", "state"])
-def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mode):
+@pytest.mark.parametrize(("obs_mode", "kind"), [("pixels", "none"), ("state", "recall"), ("latent", "lora")])
+def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mode, kind):
     """Past autoresets, and after masks that reset some alone, so that all are at different decisions."""
     arguments = {"obs_mode": obs_mode, "max_decisions": 4}
-    checkpoint = checkpoint_with("recall" if obs_mode == "state" else "none")
+    checkpoint = checkpoint_with(kind)
     ours = ImaginedVectorEnv(3, "reach-v3", checkpoint, mode, **arguments)
     theirs = singles(checkpoint, 3, mode, **arguments)
     for name in ("observation_space", "action_space", "single_observation_space", "single_action_space", "metadata"):
@@ -101,6 +92,9 @@ def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mo
     for n, action in enumerate(actions_for(3, 11)):
         mask = np.array(masks.get(n, [False] * 3)) | (ended if mode is AutoresetMode.DISABLED else False)
         if mask.any():
+            if (mode is AutoresetMode.DISABLED) & ended.any():
+                with pytest.raises(gym.error.ResetNeeded, match=r"environments \[.*have ended"):
+                    ours.step(action)
             options = {"reset_mask": mask}
             again = ours.reset(seed=[n, None, n], options=options.copy())
             assert_alike(again, theirs.reset(seed=[n, None, n], options=options.copy()))
@@ -114,40 +108,6 @@ def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mo
     assert ends >= 5
 
 
-@pytest.mark.parametrize("kind", ["none", "lora", "recall"])
-def test_a_batch_is_as_many_single_environments(checkpoint_with, kind):
-    """To 1e-4, also past autoresets, when what they remember is of different ages."""
-    checkpoint = checkpoint_with(kind)
-    batch = ImaginedVectorEnv(3, "reach-v3", checkpoint, "SameStep", max_decisions=11, obs_mode="state")
-    batch.reset(seed=40)
-    batch.step(np.zeros((3, 4)))
-    batch.reset(seed=50, options={"reset_mask": np.array([False, True, False])})
-    plans = actions_for(3, 12)
-    rewards = np.stack([batch.step(action)[1] for action in plans])
-    single = ImaginedEnv("reach-v3", checkpoint, max_decisions=11, obs_mode="state")
-    single.reset(seed=51)
-    for step, action in enumerate(plans[:, 1]):
-        _, reward, _, truncated, _ = single.step(action)
-        assert abs(rewards[step, 1] - reward) <= 1e-4
-        if truncated:
-            single.reset()
-    state = batch.get_state().episodes.imagination
-    np.testing.assert_allclose(state.features[1].numpy(), single.state.features[0].numpy(), **CLOSE)
-
-
-def test_disabled_refuses_to_step_what_has_ended(make):
-    env = make(2, autoreset_mode="Disabled", max_decisions=2)
-    env.reset(seed=0)
-    env.step(np.zeros((2, 4)))
-    env.reset(options={"reset_mask": np.array([True, False])})
-    assert env.step(np.zeros((2, 4)))[3].tolist() == [False, True]
-    with pytest.raises(gym.error.ResetNeeded, match=r"\[1\]"):
-        env.step(np.zeros((2, 4)))
-    _, info = env.reset(options={"reset_mask": np.array([False, True])})
-    assert info["_success"].tolist() == [False, True]
-    assert env.step(np.zeros((2, 4)))[3].tolist() == [True, False]
-
-
 def test_frames_for_all_or_for_each(make):
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     env = make(2)
@@ -158,31 +118,21 @@ def test_frames_for_all_or_for_each(make):
     assert not np.array_equal(each[0], each[1])
 
 
-@pytest.mark.parametrize(
-    "actions",
-    [
-        np.zeros((3, 4)),
-        np.zeros((2, 3)),
-        np.zeros(4),
-        np.full((2, 4), np.nan),
-        [[0, 0, 0, 0], [0, 0, 0]],
-        "up",
-    ],
-)
-def test_bad_actions_are_refused_and_change_nothing(make, actions):
-    env = make(2)
+def test_bad_actions_are_refused_and_change_nothing_but_of_environments_that_reset(make):
+    env = make(2, max_decisions=1)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(np.zeros((2, 4)))
+    with pytest.raises(gym.error.ResetNeeded):  # some begin anew only where all have begun
+        env.reset(options={"reset_mask": np.array([True, False])})
     env.reset(seed=0)
     before = env.get_state().episodes
-    with pytest.raises(UserError, match=r"action (has shape .*\(2, 4\)|holds NaN)|no array of numbers"):
-        env.step(actions)
+    nothing, uneven = np.full((2, 4), np.nan), [[0, 0, 0, 0], [0, 0, 0]]
+    for actions in (np.zeros((3, 4)), np.zeros((2, 3)), np.zeros(4), nothing, uneven, "up"):
+        with pytest.raises(UserError, match=r"action (has shape .*\(2, 4\)|holds NaN)|no array of numbers"):
+            env.step(actions)
     assert env.get_state().episodes is before
-
-
-def test_actions_of_environments_that_reset_are_not_looked_at(make):
-    env = make(2, max_decisions=1)
-    env.reset(seed=0)
-    env.step(np.zeros((2, 4)))
-    _, rewards, _, truncations, _ = env.step(np.full((2, 4), np.nan))
+    assert env.step(np.zeros((2, 4)))[3].all()
+    _, rewards, _, truncations, _ = env.step(nothing)
     assert (rewards.tolist(), truncations.tolist()) == ([0, 0], [False, False])
 
 
@@ -224,11 +174,3 @@ def test_one_pass_moves_all_and_what_was_shown_stays_as_it_is(make):
 def test_resets_that_make_no_sense_are_refused(make, arguments, message):
     with pytest.raises(UserError, match=message):
         make(2).reset(**arguments)
-
-
-def test_some_begin_anew_only_where_all_have_begun(make):
-    env = make(2)
-    with pytest.raises(gym.error.ResetNeeded):
-        env.step(np.zeros((2, 4)))
-    with pytest.raises(gym.error.ResetNeeded):
-        env.reset(options={"reset_mask": np.array([True, False])})

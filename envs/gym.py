@@ -1,4 +1,4 @@
-"""Any environment of Gymnasium as a task: frames of the wanted size, actions held for some steps, ``info`` as usual."""
+"""Any environment of Gymnasium as a task, and the family of one task that "gym:ID" is."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from PIL import Image
 
+from sfvgen_plan.actions import Actions
+from sfvgen_plan.data.sources import Source
 from sfvgen_plan.envs.decisions import DecisionEnv
+from sfvgen_plan.envs.family import OF_GYMNASIUM as PREFIX
+from sfvgen_plan.envs.family import Family
 from sfvgen_plan.envs.forks import opening
-from sfvgen_plan.envs.gym.making import CAMERA, PREFIX, make
 from sfvgen_plan.envs.rendering import close_at_exit, gl_backend
-from sfvgen_plan.errors import UserError
+from sfvgen_plan.errors import UserError, reason
+
+CAMERA = "default"
+"""The environment's own view."""
+
+DECISIONS = 200
+"""Of an episode of an environment without a limit of its own."""
 
 MOST_NUMBERS = 64
 """Of an observation that is taken for the state."""
@@ -111,3 +122,68 @@ def steps_per_second(env: gym.Env[Any, Any]) -> int:
 def instruction(task: str) -> str:
     """What is to be done in a task."""
     return f"play {task.removeprefix(PREFIX).rpartition(':')[2]}"
+
+
+def make(task: str, camera: str = CAMERA, render_mode: str | None = None) -> gym.Env[Any, Any]:
+    """The environment that "gym:ID" or "gym:package.module:ID" names; modules may lie in the current folder.
+
+    Raises:
+        UserError: it can't be made, or has no such camera.
+    """
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    arguments: dict[str, Any] = {} if camera == CAMERA else {"camera_name": camera}
+    name = task.removeprefix(PREFIX)
+    try:
+        return gym.make(name, render_mode=render_mode, disable_env_checker=True, **arguments)
+    except gym.error.UnregisteredEnv as error:
+        raise UserError(
+            f"task={task!r}: {reason(error)} Give gym:ID, or gym:package.module:ID of the module that registers it"
+        ) from None
+    except Exception as error:  # whatever the user's own code runs into
+        about = f"camera={camera!r}: " if arguments else ""
+        raise UserError(f"task={task!r}: {about}can't be made ({reason(error)})") from error
+
+
+@cache
+def family_for(task: str) -> Family:
+    """The family of "gym:ID" or "gym:package.module:ID", whose only task it is.
+
+    Raises:
+        UserError: there is no such environment, or one whose actions or frames can't be learned.
+    """
+    env = make(task)
+    try:
+        if "rgb_array" not in env.metadata.get("render_modes", ()):
+            raise UserError(f"task={task!r} has no render mode rgb_array, and so no frames to learn from")
+        try:
+            actions = Actions(env.action_space)
+        except UserError as error:
+            raise UserError(f"task={task!r}: {error}") from None
+        limit = env.spec.max_episode_steps if env.spec is not None else None
+        readouts = tuple(f"state_{n}" for n in range(numbers_of(env.observation_space)))
+        return Family(
+            name=task,
+            title=task.removeprefix(PREFIX),
+            env_id="sfvgen/Gym-v0",
+            version=_version(env),
+            tasks={task: instruction(task)},
+            source=Source(readouts, 0.0, steps_per_second(env), actions=None if actions.plain else actions.stored()),
+            action_dim=actions.dim,
+            camera=CAMERA,
+            size=64,
+            decisions=limit or DECISIONS,
+            controls="sfvgen_plan.envs.controls:of_actions",
+            play="sfvgen_plan.agents.wandering:Wandering",
+        )
+    finally:
+        env.close()
+
+
+def _version(env: gym.Env[Any, Any]) -> str:
+    """The package that the environment comes from, with its version if it has one."""
+    package = type(env.unwrapped).__module__.partition(".")[0]
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return package

@@ -1,1 +1,0 @@
-"""Goals that no reward of Metaworld asks for, in the scenes of its tasks."""

@@ -1,1 +1,0 @@
-"""Environments that are registered with Gymnasium, made tasks by their ids."""
