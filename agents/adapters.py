@@ -1,38 +1,16 @@
-"""Agents of other kinds made to fit: policies with ``predict``, callables, single agents, batch agents."""
+"""Things of other kinds made to fit as agents: policies with ``predict``, callables, scripts."""
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from inspect import signature
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.agents.base import Agent, PlanCost, Stateless
+from sfvgen_plan.agents.base import Agent, Stateless, kind_of
 from sfvgen_plan.errors import UserError
-
-Kind = Literal["single", "batch", "env"]
-
-
-def kind_of(agent: Any) -> Kind | None:
-    """What ``agent`` is: "single" (``Agent``), "batch" (``BatchAgent``), "env" (``EnvAgent``), or None of these.
-
-    All three have the same method names. Batch agents take two arguments in ``act``; env agents are told by the
-    name of the one argument, ``env``, or by a true attribute ``acts_on_env``.
-    """
-    act = getattr(agent, "act", None)
-    if not all(callable(getattr(agent, name, None)) for name in ("reset", "act", "stats")) or act is None:
-        return None
-    names = list(signature(act).parameters)
-    if len(names) == 2:
-        return "batch"
-    if getattr(agent, "acts_on_env", False) or names == ["env"]:
-        return "env"
-    return "single"
 
 
 def check_actions(actions: Any, action_dim: int, who: str) -> np.ndarray:
@@ -113,46 +91,3 @@ def as_agent(thing: Any) -> Agent:
     raise UserError(
         f"agent of type {type(thing).__name__} cannot be played; give reset/act/stats, predict, or a callable"
     )
-
-
-class LanesOfAgents:
-    """A ``BatchAgent`` that gives every lane an ``Agent`` of its own.
-
-    Args:
-        factory: makes the agent of a lane (anything that ``as_agent`` takes).
-        action_dim: A of the environment; answers of another shape are refused.
-        name: how errors call the agent.
-    """
-
-    def __init__(self, factory: Callable[[], Any], action_dim: int = 4, name: str | None = None) -> None:
-        self.factory, self.action_dim, self.name = factory, action_dim, name
-        self._agents: dict[int, Agent] = {}
-        self._pending: dict[int, deque[np.ndarray]] = {}
-        self._seconds: dict[int, float] = {}
-
-    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``; what was left of their plans is dropped."""
-        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
-            if lane not in self._agents:
-                self._agents[lane] = as_agent(self.factory())
-            self._agents[lane].reset(task, int(seed))
-            self._pending[lane], self._seconds[lane] = deque(), 0.0
-
-    def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
-        """Actions (E, A). An agent is asked again once all the decisions it returned last have been executed."""
-        return np.stack([self._act(lane, frame) for lane, frame in zip(lanes, frames, strict=True)])
-
-    def stats(self, lane: int) -> PlanCost:
-        """The agent's own count; its time is taken here if it keeps none."""
-        cost = self._agents[lane].stats()
-        return cost if cost.plan_seconds else replace(cost, plan_seconds=self._seconds[lane])
-
-    def _act(self, lane: int, frame: np.ndarray) -> np.ndarray:
-        agent = self._agents[lane]
-        if not self._pending[lane]:
-            started = time.perf_counter()
-            answer = agent.act(frame)
-            self._seconds[lane] += time.perf_counter() - started
-            who = self.name or type(agent).__name__
-            self._pending[lane].extend(check_actions(answer, self.action_dim, who))
-        return self._pending[lane].popleft()

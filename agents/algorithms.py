@@ -55,7 +55,9 @@ class PPO:
 
 
 @dataclass(frozen=True)
-class _OffPolicy:
+class SAC:
+    """Soft actor-critic; the names are Stable-Baselines3's."""
+
     learning_rate: float = setting(0.0003, "of Adam")
     buffer_size: int = setting(500_000, "decisions that are kept")
     learning_starts: int = setting(3200, "decisions before the first update")
@@ -64,25 +66,11 @@ class _OffPolicy:
     gamma: float = setting(0.97, "discount of a decision")
     train_freq: int = setting(1, "decisions of each episode side by side between two updates")
     gradient_steps: int = setting(8, "of an update")
+    ent_coef: str = setting("auto", "weight of the entropy: auto, or auto_0.1 to begin at 0.1")
     net_arch: tuple[int, ...] = setting((256, 256), "widths of the networks")
 
 
-@dataclass(frozen=True)
-class SAC(_OffPolicy):
-    """Soft actor-critic; the names are Stable-Baselines3's."""
-
-    ent_coef: str = setting("auto", "weight of the entropy: auto, or auto_0.1 to begin at 0.1")
-
-
-@dataclass(frozen=True)
-class TD3(_OffPolicy):
-    """Twin delayed deterministic policy gradients; the names are Stable-Baselines3's, but for noise."""
-
-    policy_delay: int = setting(2, "updates of the critics for one of the policy")
-    noise: float = setting(0.2, "deviation of the exploration, in units of the action")
-
-
-ALGORITHMS = {"ppo": PPO, "sac": SAC, "td3": TD3}
+ALGORITHMS = {"ppo": PPO, "sac": SAC}
 
 
 def check_algorithm(name: str) -> None:

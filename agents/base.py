@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from sfvgen_plan.errors import UserError
+
 if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
+    from sfvgen_plan.simulator import LearnedSimulator
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,23 @@ class EnvAgent(Protocol):
         """Cost of the episode so far."""
 
 
+Kind = Literal["single", "batch", "env"]
+
+
+def kind_of(agent: Any) -> Kind | None:
+    """What ``agent`` is: "single" (``Agent``), "batch" (``BatchAgent``), "env" (``EnvAgent``), or None of these.
+
+    All three have the same method names. Batch agents take two arguments in ``act``; env agents are told by the
+    name of the one argument, ``env``, or by a true attribute ``acts_on_env``.
+    """
+    if not all(callable(getattr(agent, name, None)) for name in ("reset", "act", "stats")):
+        return None
+    names = list(signature(agent.act).parameters)
+    if len(names) == 2:
+        return "batch"
+    return "env" if getattr(agent, "acts_on_env", False) or names == ["env"] else "single"
+
+
 def tell(agent: Any, lanes: Sequence[int], texts: Sequence[str]) -> None:
     """What the new episodes in ``lanes`` are about, in the simulator's words, for agents that can be ``told`` of it."""
     told = getattr(agent, "told", None)
@@ -110,18 +131,28 @@ class AgentSettings:
     acts_on_env: ClassVar[bool] = False
     needs: ClassVar[str] = ""
 
+    def build(self, given: Given) -> Any:
+        """The agent: a ``BatchAgent``, or an ``EnvAgent``.
+
+        Raises:
+            UserError: it can't be made from this.
+        """
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Given:
     """What an agent is made from beside its settings.
 
     Attributes:
+        name: as it was asked for.
         checkpoint: a folder, a name in the package, a loaded one, or None for the bundled one.
         device: where a checkpoint is loaded to.
         seed: of the agent's own random numbers.
         action_dim: A of the environment.
     """
 
+    name: str = ""
     checkpoint: Any = None
     device: str = "cpu"
     seed: int = 0
@@ -138,3 +169,14 @@ class Given:
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
         return load_checkpoint(self.checkpoint, self.device)
+
+    def simulator(self, memory: bool | None, sampler_steps: int = 1) -> tuple[Checkpoint, LearnedSimulator]:
+        """The checkpoint, and the simulator in which an agent follows its episodes.
+
+        Raises:
+            UserError: a number that makes no sense, a memory that the checkpoint lacks, or one that can't be loaded.
+        """
+        if memory not in (None, True, False):
+            raise UserError(f"memory={memory!r} is neither true nor false nor null; give one of these")
+        checkpoint = self.load()
+        return checkpoint, checkpoint.simulator(sampler_steps, memory, compiled=True)

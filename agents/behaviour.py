@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.base import Stateless
 from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.data.episodes import KINDS
@@ -28,6 +29,8 @@ _NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.7}
 _MIXTURE = [dict(zip("CLHRM", KINDS, strict=True))[letter] for letter in "CLRMHCLRMCLHRMCLRMCH"]
 
 RANDOM_CORRELATION = 0.8
+"""Of a number from decision to decision; of discrete actions the probability that one goes on."""
+
 RANDOM_SCALE = 0.6
 MAX_OBJECT_PULL = 0.8
 _PULL_RANGE = 0.1
@@ -75,20 +78,25 @@ class Behaviour:
             self._misled = Misled(self._random, layout, mislead)
         self._decision = 0
 
-    def act(self, state: np.ndarray, expert_action: np.ndarray) -> np.ndarray:
-        """State and the expert's action there (A,) -> action to execute (A,) float32 in [-1, 1]."""
+    def act(self, state: np.ndarray, expert_action: np.ndarray, share: np.ndarray | float = 1.0) -> np.ndarray:
+        """State and the expert's action there (A,) -> action to execute (A,) float32 in [-1, 1]; ``share`` (A,): of
+        the noise, on each number."""
         now, self._decision = self._decision, self._decision + 1
         if self._random_from is not None and now >= self._random_from:
             return self._wandering.act(state)
         if self._misled is not None:
             return self._misled.act(state)
-        noise = _NOISE[self.kind] * self._random.standard_normal(len(expert_action))
+        noise = share * _NOISE[self.kind] * self._random.standard_normal(len(expert_action))
         return np.clip(expert_action + noise, -1.0, 1.0).astype(np.float32)
 
 
 class Scripted(Stateless):
     """Plays training episodes (an ``EnvAgent``): the task's expert, disturbed as the seed has it. An episode depends on
-    nothing but the environment and the seed."""
+    nothing but the environment and the seed.
+
+    An expert may have ``act_misled(env, error)``; ``begin(env)``, which resets the environment to a ``scene`` that it
+    can solve; ``noise_share(env)``, see ``Behaviour.act``; and ``lost``, whether it has come to its end in vain.
+    """
 
     acts_on_env = True
 
@@ -102,8 +110,14 @@ class Scripted(Stateless):
         self._expert.reset(task, seed)
 
     def begin(self, env: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset the environment; what that returns."""
-        started, real = env.reset(seed=self._seed), env.unwrapped
+        """Reset the environment; what that returns.
+
+        Raises:
+            SimulatorError: the expert solves no scene.
+        """
+        real, begin = env.unwrapped, getattr(self._expert, "begin", None)
+        started = begin(real) if begin else env.reset(seed=self._seed)
+        self.scene = getattr(self._expert, "scene", self._seed)
         family = family_of(real.task)
         # Experts that are led by their task's layout, not by the state, can't be misled.
         act_misled = getattr(self._expert, "act_misled", None)
@@ -120,7 +134,32 @@ class Scripted(Stateless):
 
     def act(self, env: Any) -> np.ndarray:
         """The action (A,) to execute there, in [-1, 1]."""
-        return self._behaviour.act(self._state, self._advice)
+        share = getattr(self._expert, "noise_share", None)
+        return self._behaviour.act(self._state, self._advice, share(env) if share else 1.0)
+
+    def over(self, info: dict[str, Any]) -> bool:
+        """Whether to stop where the environment doesn't."""
+        return self.kind != RANDOM and getattr(self._expert, "lost", False)
+
+
+class Wandering(Stateless):
+    """Plays training episodes at random (an ``EnvAgent``), where there is no expert, or before anything is learnt. They
+    depend on nothing but the environment and the seed."""
+
+    acts_on_env, kind = True, RANDOM
+
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode."""
+        self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
+        self._motion: Any = None
+
+    def act(self, env: Any) -> np.ndarray:
+        """The action (A,) to execute, in [-1, 1]."""
+        if self._motion is None:
+            actions = Actions(env.action_space)
+            kind = LastingRandom if actions.discrete else SmoothRandom
+            self._motion = kind(self._random, None, actions.dim)
+        return self._motion.act(None)
 
 
 class SmoothRandom:
@@ -144,6 +183,19 @@ class SmoothRandom:
         fresh = np.sqrt(1.0 - RANDOM_CORRELATION**2) * RANDOM_SCALE * self._random.standard_normal(len(action))
         self._action = RANDOM_CORRELATION * self._action + fresh
         return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+
+class LastingRandom:
+    """One of A actions as a one-hot vector, drawn anew now and then."""
+
+    def __init__(self, random: np.random.Generator, layout: None, action_dim: int) -> None:
+        self._random, self._action = random, np.zeros(action_dim, np.float32)
+
+    def act(self, state: Any) -> np.ndarray:
+        """The next one."""
+        if not self._action.any() or self._random.random() >= RANDOM_CORRELATION:
+            self._action = np.eye(len(self._action), dtype=np.float32)[self._random.integers(len(self._action))]
+        return self._action
 
 
 class Misled:

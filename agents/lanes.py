@@ -1,22 +1,27 @@
-"""Real episodes played side by side, and the imagined state in which an agent follows each of them."""
+"""Episodes played side by side, each in a lane, and the imagined state in which an agent follows each of them.
+
+Agents that follow none need no torch, so it is imported only where there is a simulator.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.noise import Key, Stream, draw_seeds
+from sfvgen_plan.agents.adapters import as_agent, check_actions
+from sfvgen_plan.agents.base import Agent, PlanCost
 from sfvgen_plan.agents.sub_goals import SubGoals, checked
 from sfvgen_plan.envs.family import scene_of
 from sfvgen_plan.envs.memory.parts import Schedule, text_at
 from sfvgen_plan.errors import UserError
+
+if TYPE_CHECKING:
+    from sfvgen_plan.agents.noise import Key
 
 
 @dataclass(eq=False)
@@ -41,11 +46,6 @@ class Lane:
     kept: Any = None
     schedule: Schedule | None = None
     cost: PlanCost = field(default_factory=PlanCost)
-
-    def played(self, action: np.ndarray) -> None:
-        """Note that ``action`` (A,) is executed now."""
-        self.action = action
-        self.decision += 1
 
     def charge(self, seconds: float, denoiser_calls: int = 0, imagined_decisions: int = 0) -> None:
         """Add to the episode's cost."""
@@ -89,16 +89,19 @@ class FollowingAgent:
         """Actions (E, A) in [-1, 1] for the lanes, whose state has seen all frames so far."""
         raise NotImplementedError
 
-    @torch.no_grad()
     def act(self, lanes: Sequence[int], frames: np.ndarray) -> np.ndarray:
         """Newest frames (E, H, W, 3) uint8 -> actions (E, A) in [-1, 1]."""
+        return self.answered(lambda: self.observe(lanes, frames))
+
+    def answered(self, observe: Callable[[], tuple[list[Lane], Any]]) -> np.ndarray:
+        """The ``answer`` to what is observed, whose time the lanes bear in equal shares."""
         started = time.perf_counter()
-        observed, state = self.observe(lanes, frames)
-        actions = self.answer(observed, state)
-        seconds = (time.perf_counter() - started) / len(observed)
-        for lane, action in zip(observed, actions, strict=True):
+        lanes, state = observe()
+        actions = self.answer(lanes, state)
+        seconds = (time.perf_counter() - started) / len(lanes)
+        for lane, action in zip(lanes, actions, strict=True):
             lane.charge(seconds)
-            lane.played(action)
+            lane.action, lane.decision = action, lane.decision + 1
         return actions
 
     def executed(self, lanes: Sequence[int], actions: np.ndarray) -> None:
@@ -125,7 +128,6 @@ class FollowingAgent:
         """Random keys of the lanes at their next decisions."""
         return [(self.seed, lane.seed, lane.decision) for lane in lanes]
 
-    @torch.no_grad()
     def observe(self, lanes: Sequence[int], frames: np.ndarray) -> tuple[list[Lane], Any]:
         """Show each lane's newest frame, frames (E, H, W, 3) uint8; the lanes and their state in that order.
 
@@ -141,7 +143,10 @@ class FollowingAgent:
         named = [self.lane(lane) for lane in lanes]
         if self.simulator is None:
             return named, frames
-        state = self._followed(named, frames[:, None])
+        import torch
+
+        with torch.no_grad():
+            state = self._followed(named, frames[:, None])
         for lane in named:
             lane.state = None
         self._together, self._joined = named, state
@@ -149,6 +154,10 @@ class FollowingAgent:
 
     def _followed(self, lanes: list[Lane], frames: np.ndarray) -> Any:
         """The lanes' state after the frames (E, 1, H, W, 3): those that have executed nothing yet begin with theirs."""
+        import torch
+
+        from sfvgen_plan.agents.noise import Stream, draw_seeds
+
         going, begun = ([n for n, lane in enumerate(lanes) if (lane.action is None) == new] for new in (False, True))
         parts = []
         before = self._before([lanes[n] for n in going])
@@ -182,3 +191,41 @@ class FollowingAgent:
             lane.state = self.simulator.select(self._joined, [n])
         self._together, self._joined = [], None
         return self.simulator.join([lane.state for lane in lanes]) if lanes else None
+
+
+class LanesOfAgents(FollowingAgent):
+    """A ``BatchAgent`` that gives every lane an ``Agent`` of its own, which is asked again once all the decisions that
+    it returned last have been executed.
+
+    Args:
+        factory: makes the agent of a lane (anything that ``as_agent`` takes).
+        action_dim: A of the environment; answers of another shape are refused.
+        name: how errors call the agent.
+    """
+
+    def __init__(self, factory: Callable[[], Any], action_dim: int = 4, name: str | None = None) -> None:
+        super().__init__(None)
+        self.factory, self.action_dim, self.name = factory, action_dim, name
+        self._agents: dict[int, Agent] = {}
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Start new episodes in ``lanes``; what was left of their plans is dropped."""
+        super().reset(lanes, tasks, seeds)
+        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
+            if lane not in self._agents:
+                self._agents[lane] = as_agent(self.factory())
+            self.lane(lane).kept = self._agents[lane]
+            self._agents[lane].reset(task, int(seed))
+
+    def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
+        """Actions (E, A)."""
+        for lane, frame in zip(lanes, state, strict=True):
+            if not lane.pending:
+                who = self.name or type(lane.kept).__name__
+                lane.pending.extend(check_actions(lane.kept.act(frame), self.action_dim, who))
+        return np.stack([lane.pending.popleft() for lane in lanes])
+
+    def stats(self, lane: int) -> PlanCost:
+        """The agent's own count; its time is taken here if it keeps none."""
+        cost: PlanCost = self._agents[lane].stats()
+        return cost if cost.plan_seconds else replace(cost, plan_seconds=super().stats(lane).plan_seconds)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from functools import lru_cache
 from typing import Any
 
-import torch
+import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.planning import Problem, shift
-from sfvgen_plan.agents.search import CEM
+from sfvgen_plan.agents.planning import Planner, PlanningAgent
 from sfvgen_plan.envs.family import family_of, resolve
 
 
@@ -22,47 +21,22 @@ class OracleAgent:
         seed: of the agent's own random numbers, at least 0.
     """
 
-    def __init__(self, planner: CEM, seed: int = 0) -> None:
-        self.planner, self.seed = planner, seed
-        self._simulator: Any = None
-        self._made_for: tuple[str, int] | None = None
-        self._episode, self._decision = 0, 0
-        self._carry: torch.Tensor | None = None
-        self._cost = PlanCost()
+    def __init__(self, planner: Planner, seed: int = 0) -> None:
+        self._planning = PlanningAgent(None, planner, seed=seed)
 
     def reset(self, task: str, seed: int) -> None:
-        self._episode, self._decision, self._carry, self._cost = int(seed), 0, None, PlanCost()
+        self._planning.reset([0], [task], [seed])
 
-    @torch.inference_mode()
-    def act(self, env: Any) -> Any:
-        started = time.perf_counter()
-        simulator = self._planning_simulator(env.task, env.repeat)
-        carried = self._carry is not None
-        carry = torch.zeros(1, self.planner.horizon, simulator.action_dim) if self._carry is None else self._carry
-        plan = self.planner.plan(
-            Problem(
-                simulator=simulator,
-                state=simulator.begin_at([env.snapshot()]),
-                tasks=[env.task],
-                keys=[(self.seed, self._episode, self._decision)],
-                carry=carry,
-                carried=torch.tensor([carried]),
-            )
-        )
-        assert plan.carry is not None
-        self._carry = shift(plan.carry)
-        self._decision += 1
-        self._cost = PlanCost(
-            plan_seconds=self._cost.plan_seconds + time.perf_counter() - started,
-            imagined_decisions=self._cost.imagined_decisions + plan.imagined,
-        )
-        return plan.actions[0, 0].numpy()
+    def act(self, env: Any) -> np.ndarray:
+        self._planning.simulator = simulator = _simulator(env.task, env.repeat)
+        moment = [self._planning.lane(0)], simulator.begin_at([env.snapshot()])
+        return self._planning.answered(lambda: moment)[0]
 
     def stats(self) -> PlanCost:
-        return self._cost
+        return self._planning.stats(0)
 
-    def _planning_simulator(self, task: str, repeat: int) -> Any:
-        if self._simulator is None or self._made_for != (task, repeat):
-            family = family_of(task)
-            self._simulator, self._made_for = resolve(family.true_simulator)(task, repeat), (task, repeat)
-        return self._simulator
+
+@lru_cache(maxsize=1)
+def _simulator(task: str, repeat: int) -> Any:
+    """The true simulator of the task that is played."""
+    return resolve(family_of(task).true_simulator)(task, repeat)

@@ -14,7 +14,6 @@ from sfvgen_plan.agents.lanes import FollowingAgent, Lane
 from sfvgen_plan.agents.noise import Key
 from sfvgen_plan.agents.sub_goals import SubGoals
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.simulation import Simulator
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class PlanningAgent(FollowingAgent):
     """Plays lanes by planning (a ``BatchAgent``).
 
     Args:
-        simulator: where episodes are followed and plans are imagined.
+        simulator: a ``Simulator``, where episodes are followed and plans are imagined.
         planner: a search, or a planner of videos.
         replan_every: decisions of a plan that are executed before the next plan; 1 uses all feedback there is.
         seed: of the agent's own random numbers, at least 0.
@@ -77,10 +76,10 @@ class PlanningAgent(FollowingAgent):
 
     def __init__(
         self,
-        simulator: Simulator[Any],
+        simulator: Any,
         planner: Planner,
-        *,
         replan_every: int = 1,
+        *,
         seed: int = 0,
         sub_goals: SubGoals | None = None,
     ) -> None:
@@ -89,6 +88,7 @@ class PlanningAgent(FollowingAgent):
         super().__init__(simulator, seed, sub_goals)
         self.planner, self.replan_every = planner, replan_every
 
+    @torch.no_grad()
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
         """The next actions (E, A) of the lanes' plans, which are made where there are none."""
         due = [place for place, lane in enumerate(lanes) if not lane.pending]

@@ -1,4 +1,4 @@
-"""Follows RLBench's own demonstrations through the small steps of ``sfvgen/RLBench-v0``, with noise or without.
+"""Follows RLBench's own demonstrations through the small steps of ``sfvgen/RLBench-v0``.
 
 RLBench solves a scene once with its motion planner; the path of the tip is then followed closed loop, so that what is
 recorded was really executed through the action that agents use. The follower does not watch the objects: where one was
@@ -7,33 +7,21 @@ dropped or knocked away, its advice is no solution any more.
 
 from __future__ import annotations
 
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.agents.base import Stateless
-from sfvgen_plan.data.rlbench import KINDS
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.errors import SimulatorError
-
-CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM = KINDS
-NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.6, RANDOM: 0.0}
-# 35 % clean, 35 % low noise, 15 % high noise, 15 % random, mixed so that any run of seeds comes close to these shares.
-_MIXTURE = [dict(zip("CLHR", KINDS, strict=True))[letter] for letter in "CLRCLHCLCLRCLHCLCLRH"]
 
 SLOW_WHILE_CLOSED = {"rlbench/open_drawer": 0.5}
 """Largest share of a full step while the gripper is closed: a drawer's handle slips out of a faster hand."""
 
 CAREFUL_WITHIN, LEAST_NOISE = 0.08, 0.1
 """Metres from a gripper change within which the noise shrinks, and the share of it that always stays."""
-LATEST_SWITCH = 15
-LONGEST_RANDOM = 40
-"""Most decisions of an episode that ends at random."""
-CORRELATION, INNOVATION, TOGGLE = 0.8, 0.36, 0.08
-"""Of smooth random motion: first-order autoregression, and the chance that the gripper toggles in a decision."""
 
 PASSED, ARRIVED = (0.03, 0.3), (0.006, 0.05)
 """Metres and radians: a point of the path is done when the tip is this near; a stop wants it nearer."""
@@ -126,12 +114,22 @@ class DemoFollower:
 class DemonstratedExpert(Stateless):
     """Follows RLBench's own solution of the scene. An ``EnvAgent``; its first action takes as long as the solving."""
 
-    def __init__(self) -> None:
-        self._seed = 0
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode."""
+        self._task, self.scene = task, seed
         self._follower: DemoFollower | None = None
 
-    def reset(self, task: str, seed: int) -> None:
-        self._seed, self._follower = seed, None
+    def begin(self, env: RLBenchEnv) -> tuple[np.ndarray, dict[str, Any]]:
+        """Have RLBench solve the scene, or another one if it can't; what a reset returns.
+
+        Raises:
+            SimulatorError: it solves none of the scenes tried.
+        """
+        first = self.scene
+        for self.scene in range(first, first + ATTEMPTS * STRIDE, STRIDE):
+            if (started := self._solve(env)) is not None:
+                return started
+        raise SimulatorError(f"RLBench solves none of {ATTEMPTS} scenes of {self._task}, the first {first}")
 
     def act(self, env: RLBenchEnv) -> np.ndarray:
         """The unwrapped environment -> action (7,) float32 in [-1, 1].
@@ -139,99 +137,30 @@ class DemonstratedExpert(Stateless):
         Raises:
             SimulatorError: RLBench finds no solution.
         """
-        if self._follower is None:
-            found = env.demonstrate(self._seed)  # which leaves it in the same scene, as after a reset
-            if found is None:
-                raise SimulatorError(f"RLBench does not solve scene {self._seed} of {env.task}")
-            self._follower = follower_of(env.task, *found[2:])
+        if self._follower is None and self._solve(env) is None:  # which leaves it in the same scene, as after a reset
+            raise SimulatorError(f"RLBench does not solve scene {self.scene} of {env.task}")
+        assert self._follower is not None
         return self._follower.act(env.state[:7])
 
+    def noise_share(self, env: RLBenchEnv) -> np.ndarray:
+        """(7,): less noise near a gripper change, none on the gripper."""
+        assert self._follower is not None
+        near = self._follower.distance_to_change(env.state[:7]) / CAREFUL_WITHIN
+        return np.append(np.full(6, np.clip(near, LEAST_NOISE, 1.0)), 0.0)
 
-class RLBenchBehaviour:
-    """What is executed in one episode: the follower's action, disturbed as the seed has it.
+    @property
+    def lost(self) -> bool:
+        """Whether the end of the path was reached some decisions ago."""
+        return self._follower is not None and self._follower.decisions_after > LINGER
 
-    Args:
-        task, seed: decide everything random in it, and the kind.
-    """
-
-    def __init__(self, task: str, seed: int) -> None:
-        self.kind = kind_of(seed)
-        self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
-        self._switch = int(self._random.integers(LATEST_SWITCH + 1)) if self.kind == RANDOM else None
-        self._smooth = INNOVATION * self._random.standard_normal(6)
-        self._gripper = 0.0
-        self._decision = 0
-
-    def act(self, advice: np.ndarray, distance: float) -> np.ndarray:
-        """The follower's action (7,) and the distance to a gripper change -> action to execute (7,) float32."""
-        now, self._decision = self._decision, self._decision + 1
-        if self._switch is not None and now >= self._switch:
-            return self._wander(advice)
-        scale = NOISE[self.kind] * float(np.clip(distance / CAREFUL_WITHIN, LEAST_NOISE, 1.0))
-        action = advice.astype(np.float64)
-        action[:6] += scale * self._random.standard_normal(6)
-        return np.clip(action, -1.0, 1.0).astype(np.float32)
-
-    def _wander(self, advice: np.ndarray) -> np.ndarray:
-        if not self._gripper:
-            self._gripper = float(advice[6])
-        self._smooth = CORRELATION * self._smooth + INNOVATION * self._random.standard_normal(6)
-        if self._random.random() < TOGGLE:
-            self._gripper = -self._gripper
-        return np.append(np.clip(self._smooth, -1.0, 1.0), self._gripper).astype(np.float32)
-
-
-def kind_of(seed: int) -> str:
-    """The kind of the episode with this seed, one of ``KINDS``."""
-    return _MIXTURE[seed % len(_MIXTURE)]
-
-
-class Demonstrated(Stateless):
-    """Plays training episodes (an ``EnvAgent``) along RLBench's own solutions, disturbed as the seed has it. They end
-    at success, at the task's own end, or some decisions after the end of the path."""
-
-    acts_on_env = True
-
-    def reset(self, task: str, seed: int) -> None:
-        """A new episode."""
-        self._task, self._seed, self._decisions = task, seed, 0
-        self._behaviour = RLBenchBehaviour(task, seed)
-        self.kind = self._behaviour.kind
-
-    def begin(self, env: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """Have RLBench solve the scene, or another one if it can't; what a reset returns.
-
-        Raises:
-            SimulatorError: it solves none of the scenes tried.
-        """
-        for attempt in range(ATTEMPTS):
-            self.scene = self._seed + attempt * STRIDE
-            found = env.unwrapped.demonstrate(self.scene)
-            if found is not None:
-                self._follower = follower_of(self._task, *found[2:])
-                return found[:2]
-        raise SimulatorError(f"RLBench solves none of {ATTEMPTS} scenes of {self._task}, the first {self._seed}")
-
-    def advise(self, env: RLBenchEnv, info: dict[str, Any]) -> np.ndarray:
-        """The follower's action (7,)."""
-        self._advice = self._follower.act(env.state[:7])
-        return self._advice
-
-    def act(self, env: RLBenchEnv) -> np.ndarray:
-        """The action (7,) to execute, in [-1, 1]."""
-        self._decisions += 1
-        return self._behaviour.act(self._advice, self._follower.distance_to_change(env.state[:7]))
-
-    def over(self, info: dict[str, Any]) -> bool:
-        """Whether to stop where the environment doesn't."""
-        if self.kind == RANDOM and self._decisions >= LONGEST_RANDOM:
-            return True
-        return info["success"] or (self._follower.decisions_after > LINGER and self.kind != RANDOM)
-
-
-def follower_of(task: str, poses: np.ndarray, opening: np.ndarray) -> DemoFollower:
-    """Replays a demonstration of the task, (T, 7) and (T,), as fast as the task allows."""
-    return DemoFollower(poses, opening, SLOW_WHILE_CLOSED.get(task, 1.0))
+    def _solve(self, env: RLBenchEnv) -> tuple[np.ndarray, dict[str, Any]] | None:
+        """What a reset to the scene returns; None if RLBench finds no solution."""
+        found = env.demonstrate(self.scene)
+        if found is None:
+            return None
+        poses, opening = found[2:]
+        self._follower = DemoFollower(poses, opening, SLOW_WHILE_CLOSED.get(env.task, 1.0))
+        return found[:2]
 
 
 def waypoints(poses: np.ndarray, opening: np.ndarray, while_closed: float = 1.0) -> list[Waypoint]:

@@ -5,10 +5,7 @@ A zip holds pickled objects: open only files that you trust.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,8 @@ import numpy as np
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import PredictingAgent
-from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.lanes import FollowingAgent, Lane
-from sfvgen_plan.agents.registry import POLICY_PREFIX as PREFIX
+from sfvgen_plan.agents.players.policy import PREFIX
 from sfvgen_plan.agents.sub_goals import rule_of
 from sfvgen_plan.envs.memory.sub_goals import ALWAYS
 from sfvgen_plan.envs.observation import Observer, observation_space
@@ -30,58 +26,34 @@ from sfvgen_plan.model.checkpoint import Checkpoint
 ORIGIN = "sfvgen_plan"
 """Attribute of a model that was trained in imagination: checkpoint hash, task, observation mode and memory."""
 
-_TELLTALES = {
-    "TRPO": "cg_max_steps",
-    "PPO": "clip_range",
-    "DQN": "exploration_fraction",
-    "SAC": "target_entropy",
-    "TD3": "policy_delay",  # DDPG, too, which acts in the same way
-    "A2C": "normalize_advantage",
-}
-"""Algorithms, and a hyperparameter that only this one has among those that are left."""
 
-_CONTRIBUTED = {"sb3_contrib.common.recurrent.policies": "RecurrentPPO", "sb3_contrib.tqc.policies": "TQC"}
-"""Modules of policies of sb3-contrib that belong to one algorithm."""
-
-
-def load_policy(path: str | Path) -> Any:
-    """The model in a zip written by ``save`` of an algorithm of Stable-Baselines3 or sb3-contrib, on the CPU: a GPU
-    would only wait for such small networks.
+def load_policy(name: str | Path) -> Any:
+    """The policy in a zip that an algorithm of Stable-Baselines3, or of a package like it, has saved, on the CPU: a GPU
+    would only wait for such small networks. ``sb3:`` may stand before the path.
 
     Raises:
-        UserError: no such file, a file of something else, an algorithm that is not known here, or a missing package.
+        UserError: no such file, a file of something else, one of another version, or a missing package.
     """
-    package = "stable_baselines3"
+    from stable_baselines3.common.save_util import load_from_zip_file
+
+    path = str(name).removeprefix(PREFIX)
     try:
-        with zipfile.ZipFile(path) as archive:
-            algorithm = _algorithm(json.loads(archive.read("data")))
-        if algorithm in ("TRPO", *_CONTRIBUTED.values()):
-            package = "sb3_contrib"
-        loader = getattr(import_module(package), algorithm)
+        data, parameters, _ = load_from_zip_file(path, device="cpu")
+        assert data is not None
+        own = {"use_sde": True} if data.get("use_sde") else {}
+        spaces = data["observation_space"], data["action_space"]
+        policy = data["policy_class"](*spaces, lambda _: 0.0, **own | data["policy_kwargs"])
+        policy.load_state_dict(parameters["policy"])
     except ImportError as error:
-        raise UserError(f"agent='{PREFIX}{path}' needs pip install {package.replace('_', '-')} ({error})") from error
-    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"agent='{PREFIX}{path}' needs a package that is missing ({error}); install it") from error
+    except OSError as error:
         raise UserError(f"agent='{PREFIX}{path}' can't be read ({error}); give a zip saved by an algorithm") from error
-    except (AttributeError, KeyError, LookupError, ValueError) as error:
-        known = ", ".join((*_TELLTALES, *_CONTRIBUTED.values()))
-        raise UserError(
-            f"agent='{PREFIX}{path}' is of no algorithm known here ({known}); write a module:factory"
-        ) from error
-    try:
-        return loader.load(path, device="cpu")
     except Exception as error:  # whatever unpickling runs into
         raise UserError(
-            f"agent='{PREFIX}{path}' is damaged or of another version ({reason(error)}); save it again"
+            f"agent='{PREFIX}{path}' is no policy, damaged or of another version ({reason(error)}); save it again"
         ) from error
-
-
-def _algorithm(data: dict[str, Any]) -> str:
-    """The algorithm that saved a zip with this ``data``. A policy may be the user's own, but sb3-contrib's have their
-    own way to act."""
-    module = data.get("policy_class", {}).get("__module__", "")
-    if module.startswith("sb3_contrib."):
-        return _CONTRIBUTED[module]
-    return next((name for name, telltale in _TELLTALES.items() if telltale in data), "")
+    setattr(policy, ORIGIN, data.get(ORIGIN, {}))
+    return policy
 
 
 def sees_pixels(model: Any) -> bool:
@@ -147,9 +119,7 @@ class PolicyAgent(FollowingAgent):
         self.model, self.named = model, named
         self._observer: Observer | None = None
         simulator = sub_goals = None
-        if not sees_pixels(model):
-            if checkpoint is None:
-                raise UserError(f"agent={named!r} sees frames through a checkpoint; give it with --checkpoint")
+        if checkpoint is not None:
             obs_mode = obs_mode_of(model, checkpoint, named)
             trained = getattr(model, ORIGIN, {}).get("memory")
             simulator = checkpoint.simulator(memory=trained if memory is None else memory)
@@ -163,7 +133,7 @@ class PolicyAgent(FollowingAgent):
         return self.actions.inside(self._predict(lanes, seen))
 
     def _predict(self, lanes: Sequence[Lane], observations: np.ndarray) -> Any:
-        if type(self.model).__name__ != "RecurrentPPO":  # the one algorithm here with a state
+        if not hasattr(self.model, "lstm_actor"):  # it keeps no state
             return self.model.predict(observations, deterministic=True)[0]
         for lane in lanes:
             lane.kept = lane.kept or PredictingAgent(self.model)
@@ -177,24 +147,6 @@ class PolicyAgent(FollowingAgent):
         return frames
 
 
-def build_policy(name: str, checkpoint: Any, device: str, settings: dict[str, Any], action_dim: int = 4) -> PolicyAgent:
-    """The agent that ``sb3:path.zip`` names. Its one setting, ``memory``, is for models that see through a checkpoint.
-
-    Raises:
-        UserError: see ``load_policy`` and ``PolicyAgent``, or another setting.
-    """
-    model = load_policy(name.removeprefix(PREFIX))
-    settings = dict(settings)
-    memory = None if sees_pixels(model) else settings.pop("memory", None)
-    if settings or memory not in (None, True, False):
-        key, value = next(iter((settings or {"memory": memory}).items()))
-        raise UserError(f"agent.{key}={value!r}: agent={name!r} takes but memory=true or false, unless it sees pixels")
-    if not sees_pixels(model):
-        checkpoint = Given(checkpoint, device).load()
-    loaded = checkpoint if isinstance(checkpoint, Checkpoint) else None
-    return PolicyAgent(model, loaded, action_dim, name, memory)
-
-
 def needs_checkpoint(name: str) -> bool:
     """Whether the model that ``sb3:path.zip`` names sees frames through a checkpoint."""
-    return not sees_pixels(load_policy(name.removeprefix(PREFIX)))
+    return not sees_pixels(load_policy(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,11 @@ from torch import Tensor
 from sfvgen_plan.agents.noise import Stream, draw_seeds, smooth_noise
 from sfvgen_plan.agents.objective import Score, TaskObjective
 from sfvgen_plan.agents.planning import Plan, Problem
-from sfvgen_plan.errors import UserError, check_number
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, Prior
+
+if TYPE_CHECKING:
+    from sfvgen_plan.agents.players.planners import Default, Narrowing
 
 LEAST_SIGMA = 0.05
 """To which the cross-entropy method narrows its Gaussian."""
@@ -30,7 +34,9 @@ class Futures:
         penalty: score that a candidate loses where its futures lie one standard deviation of the latents apart.
     """
 
-    def __init__(self, problem: Problem, score_of: Callable[[str], Score], count: int, penalty: float) -> None:
+    def __init__(
+        self, problem: Problem, score_of: Callable[[str], Score], count: int = 1, penalty: float = 0.0
+    ) -> None:
         self.simulator, self._count, self._penalty = problem.simulator, count, penalty
         self.decisions = 0  # imagined so far
         self._lanes = len(problem.tasks)
@@ -94,33 +100,21 @@ class Search:
     """What both searches have in common.
 
     Attributes:
+        settings: of ``agents.players``.
         score_of: task -> what is to be achieved in it.
-        horizon: decisions H of a plan.
-        candidates: plans N scored in an iteration.
-        iterations: rounds of candidates.
-        sigma: standard deviation of the first candidates, in units of the action.
-        futures: imagined futures K of each candidate.
-        penalty: score that a candidate loses where its futures, two at least, lie a standard deviation of the latents
-            apart.
     """
 
+    settings: Any
     score_of: Callable[[str], Score] = field(default_factory=TaskObjective)
-    horizon: int = 6
-    candidates: int = 32
-    iterations: int = 1
-    sigma: float = 0.3
-    futures: int = 1
-    penalty: float = 0.0
 
-    def __post_init__(self) -> None:
-        for name, least in (("horizon", 1), ("candidates", 2), ("iterations", 1), ("futures", 1), ("penalty", 0)):
-            check_number(name, getattr(self, name), least)
-        check_number("sigma", self.sigma, 0, above=True)
-        if self.penalty and self.futures == 1:
-            raise UserError(f"penalty={self.penalty} needs futures that differ; give futures of at least 2")
+    @property
+    def horizon(self) -> int:
+        """Decisions H of a plan."""
+        return self.settings.horizon
 
-    def _imagined(self, problem: Problem) -> Futures:
-        return Futures(problem, self.score_of, self.futures, self.penalty)
+    def plan(self, problem: Problem) -> Plan:
+        """The plan found for each lane; it is also what is carried over."""
+        raise NotImplementedError
 
     def _noise(self, problem: Problem) -> Tensor:
         """(iterations, E, N, H, A) unit normal, interpolated between every second decision, as hands move; the first
@@ -128,8 +122,8 @@ class Search:
         noise = smooth_noise(
             problem.keys,
             Stream.CANDIDATES,
-            rounds=self.iterations,
-            samples=self.candidates,
+            rounds=self.settings.iterations,
+            samples=self.settings.candidates,
             horizon=self.horizon,
             action_dim=problem.simulator.action_dim,
             knots=1 + (self.horizon + 1) // 2,
@@ -147,36 +141,30 @@ class MPPI(Search):
     noise. Where no candidate is better than another, their mean is the prior's own action: it takes a gain to leave it.
 
     Attributes:
+        settings: of ``--agent default``.
         prior: None leaves the last plan alone, which begins at zero.
-        prior_share: of the candidates that follow the prior, in [0, 1]; all of them where there is no last plan.
-        temperature: gain in score that makes a candidate weigh e times as much.
     """
 
+    settings: Default
     prior: Prior | None = None
-    prior_share: float = 0.5
-    temperature: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("prior_share", self.prior_share, 0, 1)
-        check_number("temperature", self.temperature, 0, above=True)
 
     def plan(self, problem: Problem) -> Plan:
         """The plan found for each lane; it is also what is carried over."""
-        futures, plan, planned = self._imagined(problem), problem.carry, problem.carried
-        follows = torch.arange(self.candidates, device=plan.device) < self._following
+        own, plan, planned = self.settings, problem.carry, problem.carried
+        futures = Futures(problem, self.score_of, own.futures, own.penalty)
+        follows = torch.arange(own.candidates, device=plan.device) < self._following
         for noise in self._noise(problem).unbind(0):
             guided = follows | ~planned[:, None] if self.prior is not None else follows.expand(len(plan), -1)
-            offsets = self.sigma * noise + (~guided)[..., None, None] * plan[:, None]
-            scores, actions = futures.played(self._policy(offsets, guided), self.candidates, self.horizon)
-            weights = torch.softmax(scores / self.temperature, dim=1)
+            offsets = own.sigma * noise + (~guided)[..., None, None] * plan[:, None]
+            scores, actions = futures.played(self._policy(offsets, guided), own.candidates, own.horizon)
+            weights = torch.softmax(scores / own.temperature, dim=1)
             plan, planned = (weights[..., None, None] * actions).sum(1), torch.ones_like(planned)
         return Plan(plan, plan, futures.decisions)
 
     @property
     def _following(self) -> int:
         """Candidates that follow the prior."""
-        return 0 if self.prior is None else round(self.prior_share * self.candidates)
+        return 0 if self.prior is None else round(self.settings.prior_share * self.settings.candidates)
 
     def _noise(self, problem: Problem) -> Tensor:
         noise = super()._noise(problem)
@@ -200,23 +188,18 @@ class CEM(Search):
     """The cross-entropy method: narrow a Gaussian over plans, which begins at the last one, to its best samples.
 
     Attributes:
-        elites: best candidates that the next Gaussian is fitted to.
+        settings: of ``--agent cem`` or ``oracle``.
     """
 
-    elites: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.elites <= self.candidates:
-            raise UserError(f"elites={self.elites} must be between 1 and candidates={self.candidates}")
+    settings: Narrowing
 
     def plan(self, problem: Problem) -> Plan:
         """The mean of the last Gaussian for each lane; it is also what is carried over."""
-        futures, mean = self._imagined(problem), problem.carry
-        sigma = torch.full_like(mean, self.sigma)
+        futures, mean = Futures(problem, self.score_of), problem.carry
+        sigma = torch.full_like(mean, self.settings.sigma)
         for noise in self._noise(problem).unbind(0):
             plans = (mean[:, None] + sigma[:, None] * noise).clamp(-1.0, 1.0)
-            best = futures.imagined(plans).topk(self.elites, dim=1).indices
+            best = futures.imagined(plans).topk(self.settings.elites, dim=1).indices
             elites = plans.gather(1, best[..., None, None].expand(-1, -1, *plans.shape[2:]))
             mean, sigma = elites.mean(1), elites.std(1, correction=0).clamp_min(LEAST_SIGMA)
         return Plan(mean, mean, futures.decisions)

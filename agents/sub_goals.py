@@ -6,13 +6,15 @@ An agent that follows an episode tells its imagined state what the coming decisi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from sfvgen_plan.envs.memory.sub_goals import TASKS, Schedule, sub_goals_of
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from sfvgen_plan.model.checkpoint import Checkpoint
 
 
 class SubGoals(Protocol):

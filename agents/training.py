@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import PPO, SAC, TD3
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor
 
 from sfvgen_plan.agents.algorithms import TrainingSettings, check_algorithm
@@ -32,7 +31,7 @@ from sfvgen_plan.io import atomic
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.nested import check_same, flat
 
-MODELS = {"ppo": PPO, "sac": SAC, "td3": TD3}
+MODELS = {"ppo": PPO, "sac": SAC}
 
 AGENT_FILE, RECORD_FILE = "agent.zip", "train.json"
 """In the folder of an agent: its policy, and how it was trained."""
@@ -90,7 +89,7 @@ def train(
         folder: made here, when the agent is trained.
         algorithm: one of ``sfvgen_plan.agents.algorithms.ALGORITHMS``.
         task: the checkpoint's name of it.
-        hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` and ``noise`` apart.
+        hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` apart.
         seed: of the algorithm and of the first episodes.
         data: dataset whose states rollouts branch from, at most as long as the checkpoint is trusted there; None: they
             begin as the checkpoint's episodes do.
@@ -159,10 +158,6 @@ def _begun(
         return model
     own = dict(given)
     policy = {"net_arch": list(own.pop("net_arch"))} if "net_arch" in own else {}
-    noise = own.pop("noise", None)
-    if noise is not None:
-        shape = environment.action_space.shape or ()
-        own["action_noise"] = NormalActionNoise(np.zeros(shape), np.full(shape, float(noise)))
     # What is not an image goes through no convolutions.
     kind = "CnnPolicy" if settings.obs_mode == "pixels" else "MlpPolicy"
     common = {"policy_kwargs": policy, "seed": seed, "device": settings.policy_device}

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.sawyer import ACTION_SIZE, SOURCE
-from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, as_long
 
 
@@ -43,16 +42,8 @@ class TrueSimulator:
         self.repeat = repeat
         self.env.reset(seed=0)
 
-    def begin(self, frames: np.ndarray, tasks: Sequence[str], seeds: Sequence[int]) -> TrueState:
-        """Not possible: frames do not tell the true state.
-
-        Raises:
-            UserError: always; ``begin_at`` starts from snapshots.
-        """
-        raise UserError("frames cannot be imagined from in the true simulator; give snapshots to begin_at")
-
     def begin_at(self, snapshots: Sequence[Any]) -> TrueState:
-        """N episodes from ``snapshot()`` of the task's environment."""
+        """N episodes from ``snapshot()`` of the task's environment: frames don't tell the true state."""
         return TrueState(tuple(snapshots), (False,) * len(snapshots))
 
     def imagine(self, state: TrueState, actions: Tensor) -> tuple[TrueState, Outcome]:

@@ -8,7 +8,6 @@ import torch
 
 from sfvgen_plan.agents.noise import Stream, draw_seeds
 from sfvgen_plan.agents.planning import Plan, Problem
-from sfvgen_plan.errors import check_number
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,6 @@ class VideoPlanner:
 
     horizon: int = 8
     videos: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "videos"):
-            check_number(name, getattr(self, name), 1)
 
     def plan(self, problem: Problem) -> Plan:
         """A video of each lane's sub-goal, as actions."""

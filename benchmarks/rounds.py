@@ -42,7 +42,7 @@ AgentOfRound = Callable[["Checkpoint", Path, Path], "Contestant"]
 LINGER = 5
 """Decisions that an episode goes on after its first success: what comes then is learnt, too."""
 
-WANDERING = "sfvgen_plan.agents.wandering:Wandering"
+WANDERING = "sfvgen_plan.agents.behaviour:Wandering"
 """Who plays before anything is learnt."""
 
 THRESHOLD = 0.5

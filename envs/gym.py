@@ -174,7 +174,7 @@ def family_for(task: str) -> Family:
             size=64,
             decisions=limit or DECISIONS,
             controls="sfvgen_plan.envs.controls:of_actions",
-            play="sfvgen_plan.agents.wandering:Wandering",
+            play="sfvgen_plan.agents.behaviour:Wandering",
         )
     finally:
         env.close()

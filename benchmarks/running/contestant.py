@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.adapters import kind_of
-from sfvgen_plan.agents.base import BatchAgent
+from sfvgen_plan.agents.base import BatchAgent, kind_of
 from sfvgen_plan.agents.registry import agent_settings, make_agent, settings_of
 from sfvgen_plan.benchmarks.running.episode import AgentFactory
 from sfvgen_plan.devices import device_name

@@ -143,7 +143,7 @@ def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkp
     Raises:
         UserError: it can't be loaded or was trained for something else.
     """
-    checkpoint = Given(given, device).load()
+    checkpoint = Given(checkpoint=given, device=device).load()
     checkpoint.check_fits(
         map(scene_of, tasks), protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter"
     )

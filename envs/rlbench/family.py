@@ -60,9 +60,9 @@ FAMILY = Family(
     action_dim=7,
     camera=f"front{SEPARATOR}wrist",
     decisions=50,
+    linger=0,
     fixed_repeat=True,
     expert="sfvgen_plan.agents.rlbench_return_expert:rlbench_expert",
-    play="sfvgen_plan.agents.rlbench_demos:Demonstrated",
     unplayed=tuple(TASK_PREFIX + task for task in MADE),
     examine="sfvgen_plan.envs.rlbench.diagnosis:examine",
 )

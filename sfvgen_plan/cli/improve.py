@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument("--task", action="append", metavar="NAME", help="a task; may be given several times")
     what.add_argument("--suite", metavar="NAME", help="all tasks of a protocol, such as metaworld-10")
     parser.add_argument("--agent", default="default", help="who plays, as in eval (default: %(default)s)")
-    parser.add_argument("--algo", help="instead: ppo, sac or td3, trained in imagination in every round; one task")
+    parser.add_argument("--algo", help="instead: ppo or sac, trained in imagination in every round; one task")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; goes on if killed")
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset to begin with")
     parser.add_argument(

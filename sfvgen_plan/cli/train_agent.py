@@ -21,7 +21,7 @@ REAL_FOLDER = "real"
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--task", required=True, help="one task that the checkpoint lists, such as reach-v3")
-    parser.add_argument("--algo", default="ppo", help="ppo, sac or td3 (default: ppo)")
+    parser.add_argument("--algo", default="ppo", help="ppo or sac (default: ppo)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/<algo>-<task>)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the training (default: 0)")
     parser.add_argument(

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, check_actions, kind_of
-from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost
-from sfvgen_plan.agents.oracle import OracleAgent
-from sfvgen_plan.agents.players.random import RandomAgent
+from sfvgen_plan.agents.adapters import as_agent, check_actions
+from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, kind_of
+from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.lanes import LanesOfAgents
+from sfvgen_plan.agents.reactive import RandomAgent
 from sfvgen_plan.errors import UserError
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
@@ -63,7 +64,7 @@ def test_callables_and_models_with_predict_are_agents():
 def test_kinds_of_agents_are_told_apart():
     assert kind_of(Counter()) == "single"
     assert kind_of(RandomAgent()) == "batch"
-    assert kind_of(OracleAgent(planner=None)) == "env"
+    assert kind_of(ExpertAgent()) == "env"
     assert kind_of(Model()) is None
     assert kind_of(len) is None
 

@@ -46,6 +46,11 @@ def test_clean_is_the_expert_and_noise_is_around_it():
     assert 0.2 < deviations.std() < 0.35
 
 
+def test_an_expert_says_how_much_of_the_noise_a_number_bears():
+    behaviour = Behaviour("reach-v3", seed_of("noise0.3"), 40)
+    assert behaviour.act(STATE, EXPERT, np.array([0.0, 0.0, 0.0, 1.0]))[:3].tolist() == EXPERT[:3].tolist()
+
+
 def test_high_noise_turns_random():
     """After the turn, the fourth action no longer follows the expert's -1."""
     early, late = (

@@ -5,7 +5,7 @@ import pytest
 
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.disturbed import DisturbedAgent
-from sfvgen_plan.agents.players.random import RandomAgent
+from sfvgen_plan.agents.reactive import RandomAgent
 from sfvgen_plan.errors import UserError
 
 FRAMES = np.zeros((3, 8, 8, 3), np.uint8)

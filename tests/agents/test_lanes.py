@@ -26,9 +26,9 @@ def start(lanes, *numbers):
 
 def show(lanes, *shown):
     """The state after frame t of each lane n, which then executes its action."""
-    named, state = lanes.observe([n for n, _ in shown], np.stack([FRAMES[n, t] for n, t in shown]))
-    for lane, (n, t) in zip(named, shown, strict=True):
-        lane.played(ACTIONS[n, t])
+    numbers = [n for n, _ in shown]
+    _, state = lanes.observe(numbers, np.stack([FRAMES[n, t] for n, t in shown]))
+    lanes.executed(numbers, [ACTIONS[n, t] for n, t in shown])
     return state
 
 
@@ -83,8 +83,8 @@ def test_lanes_that_come_again_together_are_not_copied(world):
     lanes, frames = FollowingAgent(simulator), np.zeros((2, 1, 2, 3), np.uint8)
     lanes.reset([4, 2], ["point"] * 2, [0, 1])
     for order, copies in (([4, 2], 0), ([4, 2], 0), ([2, 4], 3)):  # two are selected and joined
-        for lane in lanes.observe(order, frames)[0]:
-            lane.played(np.zeros(2, np.float32))
+        lanes.observe(order, frames)
+        lanes.executed(order, np.zeros((2, 2), np.float32))
         assert simulator.copies == copies
 
 

@@ -7,7 +7,6 @@ import torch
 from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.agents.true_simulator import TrueSimulator
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
-from sfvgen_plan.errors import UserError
 
 FAST = {"candidates": 24, "elites": 4}
 
@@ -66,8 +65,6 @@ def test_imagining_in_the_true_simulator_is_what_really_happens_and_forks_are_in
     _, again = simulator.imagine(final, actions)
     _, whole = simulator.imagine(state, torch.cat([actions, actions], dim=1))
     torch.testing.assert_close(again.estimates, whole.estimates[:, 4:])
-    with pytest.raises(UserError, match="begin_at"):
-        simulator.begin(np.zeros((1, 1, 8, 8, 3), np.uint8), ["reach-v3"], [0])
     plans = torch.stack([torch.ones(3, 4), -torch.ones(3, 4)])
     forks = simulator.fork(state, 2)
     _, both = simulator.imagine(forks, plans)

@@ -10,8 +10,8 @@ from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
 from sfvgen_plan.agents.planning import PlanningAgent, shift
-from sfvgen_plan.agents.players.random import RandomAgent
-from sfvgen_plan.agents.prior import PriorAgent
+from sfvgen_plan.agents.players.planners import Cem, Default
+from sfvgen_plan.agents.reactive import PriorAgent, RandomAgent
 from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.agents.search import CEM, MPPI
 from sfvgen_plan.errors import UserError
@@ -19,22 +19,24 @@ from sfvgen_plan.simulation import Outcome
 
 SEEDS = list(range(12))
 SCORE = Objective()
-CEM_SMALL = CEM(horizon=5, candidates=32, iterations=3, elites=4, sigma=0.6)
-MPPI_SMALL = MPPI(horizon=5, candidates=32, iterations=3, sigma=0.5)
+CEM_SMALL = Cem(horizon=5, candidates=32, iterations=3, elites=4, sigma=0.6)
+MPPI_SMALL = Default(horizon=5, candidates=32, iterations=3, sigma=0.5, prior_share=0.5, temperature=0.02)
 
 
-def planning(world, planner=MPPI_SMALL, noise=0.0, score=SCORE, **settings):
-    planner = replace(planner, score_of=lambda task: score, **settings)
-    return PlanningAgent(world.PointMass(noise), planner)
+def planning(world, settings=MPPI_SMALL, noise=0.0, score=SCORE, prior=None, agent=None, **changes):
+    """The agent that searches with these settings; ``agent``: its own."""
+    settings = replace(settings, **changes)
+    kind, guide = (CEM, ()) if isinstance(settings, Cem) else (MPPI, (prior,))
+    return PlanningAgent(world.PointMass(noise), kind(settings, lambda task: score, *guide), **agent or {})
 
 
 def alone(world, prior, seeds=SEEDS, **options):
     return world.play(PriorAgent(world.PointMass(), prior), seeds, **options)
 
 
-@pytest.mark.parametrize("planner", [CEM_SMALL, MPPI_SMALL, replace(MPPI_SMALL, futures=2, penalty=0.1)])
-def test_search_finds_the_goal_where_random_does_not(world, planner):
-    planned = world.successes(world.play(planning(world, planner), SEEDS))
+@pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL, replace(MPPI_SMALL, futures=2, penalty=0.1)])
+def test_search_finds_the_goal_where_random_does_not(world, settings):
+    planned = world.successes(world.play(planning(world, settings), SEEDS))
     assert planned == len(SEEDS)
     assert world.successes(world.play(RandomAgent(action_dim=2), SEEDS)) < planned / 2
 
@@ -70,22 +72,20 @@ def test_the_penalty_avoids_what_differs_from_future_to_future(world):
     """One half of the plane is as good as the other, but in one of them nobody knows what will be seen."""
 
     def in_the_fog(penalty):
-        search = replace(
-            MPPI_SMALL, sigma=1.0, futures=2, penalty=penalty, score_of=lambda task: lambda o: 0 * o.value[:, 0]
-        )
-        played = world.play(PlanningAgent(world.PointMass(fog=True), search), SEEDS)
-        return np.mean([episode.places[1:, 0] > 0 for episode in played])
+        agent = planning(world, sigma=1.0, futures=2, penalty=penalty, score=lambda o: 0 * o.value[:, 0])
+        agent.simulator.fog = True
+        return np.mean([episode.places[1:, 0] > 0 for episode in world.play(agent, SEEDS)])
 
     assert in_the_fog(1.0) < in_the_fog(0.0) - 0.2
 
 
-@pytest.mark.parametrize("planner", [CEM_SMALL, MPPI_SMALL])
-def test_an_objective_of_ones_own_leads_elsewhere(world, planner):
-    agent = planning(world, planner, score=lambda outcome: outcome.estimates[:, :, 0].mean(1))
+@pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL])
+def test_an_objective_of_ones_own_leads_elsewhere(world, settings):
+    agent = planning(world, settings, score=lambda outcome: outcome.estimates[:, :, 0].mean(1))
     played = world.play(agent, SEEDS)
     assert all(episode.places[-1, 0] > episode.places[0, 0] + 1.0 for episode in played)
     with pytest.raises(UserError, match=r"objective gives scores of shape \(32, 5\) for 32 episodes; give one each"):
-        world.play(planning(world, planner, score=lambda outcome: outcome.reward), [1])
+        world.play(planning(world, settings, score=lambda outcome: outcome.reward), [1])
 
 
 def test_a_plan_is_shifted_by_the_decisions_executed():
@@ -96,8 +96,8 @@ def test_a_plan_is_shifted_by_the_decisions_executed():
 
 def test_a_search_goes_on_from_the_last_plan(world):
     """With hardly any noise a search can only stay where it starts, so plans get better from decision to decision."""
-    timid = replace(MPPI_SMALL, candidates=8, iterations=1, sigma=0.1)
-    first, later = (world.play(planning(world, timid), SEEDS, decisions=count) for count in (2, 25))
+    timid = planning(world, candidates=8, iterations=1, sigma=0.1)
+    first, later = (world.play(timid, SEEDS, decisions=count) for count in (2, 25))
     early = np.mean([np.abs(episode.actions).max() for episode in first])
     assert np.mean([np.abs(episode.actions).max() for episode in later]) > 2 * early
 
@@ -124,9 +124,7 @@ def test_an_episode_depends_on_its_seed_alone(world, name):
 
 
 def test_the_agents_own_seed_changes_its_search(world):
-    agents = [
-        PlanningAgent(world.PointMass(), replace(CEM_SMALL, score_of=lambda task: SCORE), seed=seed) for seed in (0, 1)
-    ]
+    agents = [planning(world, CEM_SMALL, agent={"seed": seed}) for seed in (0, 1)]
     first, second = (world.play(agent, [3], decisions=2)[0].actions for agent in agents)
     assert not np.array_equal(first, second)
 
@@ -145,8 +143,7 @@ def test_lanes_may_be_out_of_step(world):
 
 def test_replanning_every_decision_beats_executing_plans_blindly(world):
     def error(replan_every):
-        planner = replace(CEM_SMALL, score_of=lambda task: SCORE)
-        agent = PlanningAgent(world.PointMass(noise=0.1), planner, replan_every=replan_every)
+        agent = planning(world, CEM_SMALL, noise=0.1, agent={"replan_every": replan_every})
         played = world.play(agent, SEEDS, decisions=12)
         goals = [np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2))[1] for seed in SEEDS]
         return sum(np.linalg.norm(e.places[6:] - goal, axis=1).mean() for e, goal in zip(played, goals, strict=True))
@@ -201,12 +198,10 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        *((CEM, {name: 0}) for name in ("horizon", "candidates", "iterations", "sigma", "futures", "elites")),
-        *((MPPI, {name: -1}) for name in ("penalty", "prior_share")),
-        (CEM, {"elites": 33}),
-        (MPPI, {"prior_share": 1.5}),
-        (MPPI, {"temperature": NAN}),
-        (MPPI, {"penalty": float("inf")}),
+        *((Cem, {name: 0}) for name in ("horizon", "candidates", "iterations", "sigma", "elites")),
+        *((Default, {name: -1}) for name in ("futures", "penalty", "prior_share")),
+        (Cem, {"elites": 33}),
+        (Default, {"temperature": NAN}),
         (Objective, {"discount": 1.5}),
         (Objective, {"value_weight": -1.0}),
     ],
@@ -220,10 +215,8 @@ def test_numbers_that_make_no_sense_are_refused(kind, settings):
 @pytest.mark.parametrize(
     ("agent", "settings", "message"),
     [
-        ("default", {"horizon": 0}, "horizon=0 must be at least 1"),
         ("prior", {"memory": "yes"}, "memory='yes' is neither true nor false nor null"),
         ("cem", {"memory": True}, "memory=True: .* has no memory layers"),
-        ("default", {"temperature": NAN}, "temperature=nan must be above 0"),
         ("default", {"penalty": 0.5}, "penalty=0.5 needs futures that differ; give futures of at least 2"),
         ("default", {"prior": "unet"}, "prior='unet' is unknown; did you mean prior"),
         ("cem", {"objective": "nowhere:score"}, "objective='nowhere:score' can't be imported"),
@@ -240,7 +233,7 @@ def test_settings_that_make_no_sense_are_refused_when_the_agent_is_made(small_ch
 @pytest.mark.parametrize("number", [0, 6])
 def test_replanning_later_than_the_plan_ends_is_refused(world, number):
     with pytest.raises(UserError, match=f"replan_every={number} must be between 1 and horizon=5"):
-        PlanningAgent(world.PointMass(), CEM_SMALL, replan_every=number)
+        planning(world, CEM_SMALL, agent={"replan_every": number})
 
 
 def test_frames_that_do_not_fit_and_lanes_without_episode_are_refused(world):

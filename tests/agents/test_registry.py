@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.agents import players
-from sfvgen_plan.agents.adapters import kind_of
+from sfvgen_plan.agents.base import kind_of
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.agents.registry import (
     agent_settings,
@@ -61,15 +61,17 @@ def test_every_agent_is_explained_made_from_its_settings_and_plays(name, checkpo
 def test_adding_an_agent_is_one_file(tmp_path, monkeypatch):
     (tmp_path / "held.py").write_text(
         "from dataclasses import dataclass\nimport numpy as np\n"
-        "from sfvgen_plan.agents.adapters import CallableAgent, LanesOfAgents\n"
-        "from sfvgen_plan.agents.base import AgentSettings\nfrom sfvgen_plan.settings import setting\n"
-        "@dataclass(frozen=True)\nclass Settings(AgentSettings):\n"
-        "  'The same action for ever.'\n  needs_checkpoint = False\n  push: float = setting(0.5, 'every number')\n"
-        "def build(settings, given):\n"
-        "  action = np.full(given.action_dim, settings.push)\n"
-        "  return LanesOfAgents(lambda: CallableAgent(lambda frame: action), given.action_dim)\n"
+        "from sfvgen_plan.agents.adapters import CallableAgent\nfrom sfvgen_plan.agents.base import AgentSettings\n"
+        "from sfvgen_plan.agents.lanes import LanesOfAgents\nfrom sfvgen_plan.agents.players import player\n"
+        "from sfvgen_plan.settings import setting\n"
+        "@player('held', needs_checkpoint=False)\n@dataclass(frozen=True)\nclass Held(AgentSettings):\n"
+        "  'The same action for ever.'\n  push: float = setting(0.5, 'every number')\n"
+        "  def build(self, given):\n"
+        "    action = np.full(given.action_dim, self.push)\n"
+        "    return LanesOfAgents(lambda: CallableAgent(lambda frame: action), given.action_dim)\n"
     )
     monkeypatch.setattr(players, "__path__", [*players.__path__, str(tmp_path)])
+    monkeypatch.setattr(players, "_known", dict(players._known))
     assert "held" in agent_names() and "held" in table_order()
     assert explain_settings("held").splitlines()[1:] == ["agent.push=0.5  every number"]
     agent = make_agent("held", settings=agent_settings("held", ["agent.push=1"])[0], action_dim=2)
@@ -92,12 +94,11 @@ def test_an_agent_is_named_after_what_differs_from_its_defaults():
         ({"horizont": 3}, "agent.horizont=3' names no setting; did you mean agent.horizon"),
         ({"horizon": "long"}, "agent.horizon takes a whole number, such as 5"),
         ({"candidates": 1}, "candidates=1"),
-        ({"replan_every": 9}, "replan_every=9"),
     ],
 )
 def test_settings_reach_the_agent_and_bad_ones_are_refused(settings, message, checkpoint):
     agent = make_agent("default", checkpoint, settings={"horizon": 3, "sigma": 0.25, "replan_every": 2})
-    assert (agent.planner.horizon, agent.planner.sigma, agent.replan_every) == (3, 0.25, 2)
+    assert (agent.planner.horizon, agent.planner.settings.sigma, agent.replan_every) == (3, 0.25, 2)
     with pytest.raises(UserError, match=message):
         make_agent("default", checkpoint, settings=settings)
 
@@ -106,8 +107,8 @@ def test_unknown_agents_are_refused_with_the_nearest_names():
     for call in (settings_of, make_agent, agent_settings):
         with pytest.raises(UserError, match=r"agent='defualt' is unknown; did you mean default"):
             call("defualt")
-    with pytest.raises(UserError, match="agent='_planner' is unknown"):
-        settings_of("_planner")
+    with pytest.raises(UserError, match="agent='planners' is unknown"):
+        settings_of("planners")
 
 
 def test_agents_of_one_simulator_refuse_tasks_of_others():

@@ -1,0 +1,177 @@
+"""Agents that plan: ``default``, ``cem``, ``oracle`` and ``video``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sfvgen_plan.agents.base import AgentSettings, Given
+from sfvgen_plan.agents.players import player
+from sfvgen_plan.agents.players.simple import REMEMBERS
+from sfvgen_plan.errors import UserError, check_number
+from sfvgen_plan.settings import setting
+
+if TYPE_CHECKING:
+    from sfvgen_plan.agents.objective import Score
+
+NO_PRIOR, RULE = "none", "rule"
+
+
+@dataclass(frozen=True)
+class Search(AgentSettings):
+    """Settings of a search for actions."""
+
+    horizon: int = setting(6, "decisions of a plan")
+    candidates: int = setting(64, "plans scored in an iteration")
+    iterations: int = setting(2, "rounds of candidates")
+    sigma: float = setting(0.6, "standard deviation of the first candidates, in units of the action")
+    objective: str | None = setting(None, "module:function that scores an Outcome; null = reward, success and value")
+
+    def __post_init__(self) -> None:
+        for name, least in (("horizon", 1), ("candidates", 2), ("iterations", 1)):
+            check_number(name, getattr(self, name), least)
+        check_number("sigma", self.sigma, 0, above=True)
+
+    def scoring(self, **weights: float) -> Callable[[str], Score]:
+        """Task -> the objective that is set, or what the task asks for with these weights.
+
+        Raises:
+            UserError: it can't be imported, or is no function.
+        """
+        from sfvgen_plan.agents.objective import Objective, TaskObjective
+        from sfvgen_plan.agents.players.outside import imported
+
+        if self.objective is None:
+            return TaskObjective(Objective(**weights))
+        found: Score = imported(str(self.objective), "objective")
+        if not callable(found):
+            raise UserError(f"objective={self.objective!r} is no function; give module:function that scores an Outcome")
+        return lambda task: found
+
+
+@dataclass(frozen=True)
+class ImaginedSearch(Search):
+    """Settings of a search in imagination."""
+
+    sampler_steps: int = setting(1, "denoising steps of an imagined frame")
+    replan_every: int = setting(1, "decisions executed of each plan")
+    memory: bool | None = setting(None, REMEMBERS)
+
+    def build(self, given: Given) -> Any:
+        """The agent."""
+        from sfvgen_plan.agents.planning import PlanningAgent
+        from sfvgen_plan.agents.sub_goals import rule_of
+
+        checkpoint, simulator = given.simulator(self.memory, self.sampler_steps)
+        planner = self.planner(checkpoint, self.scoring(reward_scale=checkpoint.card.reward_scale))
+        sub_goals = rule_of(checkpoint)
+        return PlanningAgent(simulator, planner, self.replan_every, seed=given.seed, sub_goals=sub_goals)
+
+    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
+        """The search in a checkpoint."""
+        raise NotImplementedError
+
+
+@player("default", order=50)
+@dataclass(frozen=True)
+class Default(ImaginedSearch):
+    """Model predictive path integral control in the learned simulator, around the prior."""
+
+    prior: str = setting("prior", "prior, prior10 (10 expert episodes per task), or none")
+    horizon: int = setting(5, "decisions of a plan")
+    candidates: int = setting(32, "plans scored in an iteration")
+    iterations: int = setting(1, "rounds of candidates")
+    sigma: float = setting(0.1, "standard deviation of their noise, in units of the action")
+    prior_share: float = setting(1.0, "of the candidates that follow the prior; the others go on with the last plan")
+    temperature: float = setting(0.05, "gain in score that makes a candidate weigh e times as much")
+    futures: int = setting(1, "imagined futures of each candidate")
+    penalty: float = setting(0.0, "score lost where futures lie a standard deviation of the latents apart")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("prior_share", self.prior_share, 0, 1)
+        check_number("temperature", self.temperature, 0, above=True)
+        check_number("futures", self.futures, 1)
+        check_number("penalty", self.penalty, 0)
+        if self.penalty and self.futures == 1:
+            raise UserError(f"penalty={self.penalty} needs futures that differ; give futures of at least 2")
+
+    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
+        """The search in a checkpoint."""
+        from sfvgen_plan.agents.search import MPPI
+
+        return MPPI(self, score_of, None if self.prior == NO_PRIOR else checkpoint.prior(self.prior))
+
+
+@dataclass(frozen=True)
+class Narrowing(Search):
+    """Settings of a search that narrows a Gaussian."""
+
+    elites: int = setting(8, "best candidates that the next Gaussian is fitted to")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.elites <= self.candidates:
+            raise UserError(f"elites={self.elites} must be between 1 and candidates={self.candidates}")
+
+
+@player("cem", order=30)
+@dataclass(frozen=True)
+class Cem(ImaginedSearch, Narrowing):
+    """The cross-entropy method in the learned simulator, without a prior: the textbook's planner."""
+
+    candidates: int = setting(32, "plans scored in an iteration")
+
+    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
+        """The search in a checkpoint."""
+        from sfvgen_plan.agents.search import CEM
+
+        return CEM(self, score_of)
+
+
+@player("oracle", order=60, control=True, needs_checkpoint=False, acts_on_env=True, needs="true_simulator")
+@dataclass(frozen=True)
+class Oracle(Narrowing):
+    """The cross-entropy method in the true simulator, with the true reward: a bound for planners."""
+
+    sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action")
+
+    def build(self, given: Given) -> Any:
+        """The agent."""
+        from sfvgen_plan.agents.oracle import OracleAgent
+        from sfvgen_plan.agents.search import CEM
+
+        # Counting the reward traps drawer-open in front of the handle.
+        return OracleAgent(CEM(self, self.scoring(reward_weight=0.0)), given.seed)
+
+
+@player("video", order=110)
+@dataclass(frozen=True)
+class Video(AgentSettings):
+    """Video planning: imagine the sub-goal being reached, then do what leads along the video (the paper, 3.4)."""
+
+    sampler_steps: int = setting(1, "denoising steps of a frame")
+    horizon: int = setting(8, "frames of a video, one a decision")
+    videos: int = setting(1, "imagined for a plan; the one whose end is valued most is followed")
+    replan_every: int = setting(5, "decisions executed of each video")
+    memory: bool | None = setting(None, REMEMBERS)
+    sub_goals: str = setting(RULE, "rule: those of the memory tasks, else the instruction; or module:factory")
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "videos"):
+            check_number(name, getattr(self, name), 1)
+        if self.sub_goals != RULE and ":" not in self.sub_goals:
+            raise UserError(f"sub_goals={self.sub_goals!r} is unknown; give rule, or module:factory of your own")
+
+    def build(self, given: Given) -> Any:
+        """The agent."""
+        from sfvgen_plan.agents.planning import PlanningAgent
+        from sfvgen_plan.agents.players.outside import imported
+        from sfvgen_plan.agents.sub_goals import RuleSubGoals
+        from sfvgen_plan.agents.video import VideoPlanner
+
+        split = RuleSubGoals if self.sub_goals == RULE else imported(self.sub_goals, "sub_goals")
+        checkpoint, simulator = given.simulator(self.memory, self.sampler_steps)
+        planner = VideoPlanner(self.horizon, self.videos)
+        return PlanningAgent(simulator, planner, self.replan_every, seed=given.seed, sub_goals=split(checkpoint))

@@ -1,0 +1,65 @@
+"""Agents that imagine nothing: ``random``, ``prior``, ``prior10`` and ``expert``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sfvgen_plan.agents.base import AgentSettings, Given
+from sfvgen_plan.agents.players import player
+from sfvgen_plan.settings import setting
+
+REMEMBERS = "remember what the episode showed; null = if the checkpoint has memory layers"
+
+
+@player("random", order=10, control=True, needs_checkpoint=False)
+@dataclass(frozen=True)
+class Random(AgentSettings):
+    """Uniformly random actions."""
+
+    action_dim: int | None = setting(None, "numbers in an action; null = those of the task's default actions")
+
+    def build(self, given: Given) -> Any:
+        """The agent."""
+        from sfvgen_plan.agents.reactive import RandomAgent
+
+        return RandomAgent(self.action_dim, given.seed)
+
+
+@player("prior", order=20, control=True)
+@dataclass(frozen=True)
+class Prior(AgentSettings):
+    """The behaviour-cloned prior alone."""
+
+    network: ClassVar[str] = "prior"
+
+    memory: bool | None = setting(None, REMEMBERS)
+
+    def build(self, given: Given) -> Any:
+        """The agent."""
+        from sfvgen_plan.agents.reactive import PriorAgent
+        from sfvgen_plan.agents.sub_goals import rule_of
+
+        checkpoint, simulator = given.simulator(self.memory)
+        prior = checkpoint.prior(self.network)
+        return PriorAgent(simulator, prior, seed=given.seed, sub_goals=rule_of(checkpoint))
+
+
+@player("prior10", order=80)
+@dataclass(frozen=True)
+class Prior10(Prior):
+    """The prior of 10 expert episodes per task alone."""
+
+    network: ClassVar[str] = "prior10"
+
+
+@player("expert", order=70, control=True, needs_checkpoint=False, acts_on_env=True)
+@dataclass(frozen=True)
+class Expert(AgentSettings):
+    """The simulator's own expert: it reads the true state."""
+
+    def build(self, given: Given) -> Any:
+        """The agent."""
+        from sfvgen_plan.agents.expert import ExpertAgent
+
+        return ExpertAgent()
