@@ -1,18 +1,16 @@
-"""What the rows of a fidelity run say: how well success in imagination tells real success; as figures, as a Markdown
-page with a picture, and as the tables that the README shares with it."""
+"""What the rows of a fidelity run say: how well success in imagination tells real success; as figures, and as a
+Markdown page with a picture, whose tables the page of results shares."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, rows_in
-from sfvgen_plan.benchmarks.report.markdown import markdown, percentage, plain, span
+from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow
+from sfvgen_plan.benchmarks.report.markdown import rendered
 from sfvgen_plan.benchmarks.statistics import RESAMPLES, Estimate, agreement, wilson
 
 COLOURS = ("#2563a8", "#c2530a", "#1b7f5c", "#9a3f86", "#8a6d00", "#3e7f9c", "#b3263a", "#5a5f6a")
@@ -83,58 +81,10 @@ def summarise(rows: Sequence[FidelityRow], resamples: int = RESAMPLES) -> Fideli
 
 def page(found: Fidelity, record: Mapping[str, Any]) -> str:
     """The report as Markdown; ``record`` is that of the run."""
-    broken = ", ".join(map(plain, found.broken_policies))
-    parts = [
-        f"# Fidelity of checkpoint {record['checkpoint']} under `{record['protocol']}`",
-        f"{len(found.policies)} policies on the same {found.episodes_per_policy} start frames "
-        f"({len(found.tasks)} tasks), at most {record['max_decisions']} decisions. Imagined success: "
-        f"the success head gives a decision more than {record['threshold']:g}. {found.errors} episodes broke off."
-        + (f" **Left out, as they played no episode to its end: {broken}.**" if broken else ""),
-        agreement_table(found),
-        f"Imagined success is {100 * found.bias:+.0f} points off on average.",
-        policies_table(found),
-        "![imagined over real success](scatter.svg)",
-    ]
-    return "\n\n".join(parts) + "\n"
+    return rendered("fidelity/page.md.jinja", found=found, record=record) + "\n"
 
 
 def scatter(found: Fidelity) -> str:
     """Imagined over real success as an SVG file that stands alone, in light and in dark."""
-    from jinja2 import Environment
-
-    environment = Environment(autoescape=True, trim_blocks=True)
-    environment.globals |= {
-        "x": lambda share: round(56 + 390 * share, 1),
-        "y": lambda share: round(406 - 390 * share, 1),
-    }
-    template = environment.from_string((resources.files(__package__) / "scatter.svg.jinja").read_text())
-    return template.render(policies=found.policies, colours=COLOURS) + "\n"
-
-
-def agreement_table(found: Fidelity) -> str:
-    """How well scores in imagination tell real ones."""
-    lines = [
-        (title, *(span(own.get(name), 3) or "–" for name in ("pearson", "mmrv")))
-        for title, own in (
-            ("imagined", found.agreement),
-            ("imagined, planners left out", found.agreement_without_planners),
-        )
-    ]
-    return markdown(("scores, against real ones", "Pearson", "MMRV"), lines)
-
-
-def policies_table(found: Fidelity) -> str:
-    """Each policy's success in both simulators, in percent."""
-    lines = [(plain(own.policy), own.kind, percentage(own.real), percentage(own.imagined)) for own in found.policies]
-    return markdown(("policy", "kind", "real %", "imagined %"), lines)
-
-
-def fidelity_sections(folder: Path) -> list[str]:
-    """Tables of the rows in ``folder``, if there are any."""
-    rows = list(rows_in(folder))
-    if not rows:
-        return []
-    found = summarise(rows)
-    title = "**Fidelity: success in imagination against success in the real simulator**"
-    about = f"({found.episodes_per_policy} start frames, {len(found.tasks)} tasks; intervals: bootstrap, and Wilson)"
-    return [f"{title} {about}\n\n" + agreement_table(found), policies_table(found)]
+    places = {"x": lambda share: round(56 + 390 * share, 1), "y": lambda share: round(406 - 390 * share, 1)}
+    return rendered("fidelity/scatter.svg.jinja", policies=found.policies, colours=COLOURS, **places) + "\n"

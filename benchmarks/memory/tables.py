@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sfvgen_plan.benchmarks.memory.cost import DECISIONS
 from sfvgen_plan.benchmarks.memory.parts import PARTS, CostRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import ABLATION, NO_MEMORY, ROWS
-from sfvgen_plan.benchmarks.report.markdown import markdown, span
+from sfvgen_plan.benchmarks.report.markdown import span
 from sfvgen_plan.benchmarks.results.summary import grouped
 from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
 
@@ -41,13 +41,6 @@ class Table(NamedTuple):
     title: str
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
-
-
-def memory_sections(folder: Path) -> list[str]:
-    """The README's tables of those rows that are in the folder."""
-    sections = [f"**Memory: {title}**\n\n" + markdown(header, lines) for title, header, lines in tables(folder)]
-    said = comparisons(folder)
-    return [*sections, "\n".join(f"- {line}" for line in said)] if said else sections
 
 
 def tables(folder: Path) -> list[Table]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from sfvgen_plan.benchmarks.report.markdown import percentage
+from sfvgen_plan.benchmarks.report.markdown import rendered
 from sfvgen_plan.benchmarks.report.standings import Board, Standing
 from sfvgen_plan.benchmarks.statistics import wilson
 
@@ -27,15 +27,10 @@ LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286
 
 def report(boards: Sequence[Board], when: str = "") -> str:
     """The whole page; ``when`` says when the rows were read."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
-    environment.globals |= {"percentage": percentage}
-    folder = resources.files(__package__)
-    template = environment.from_string((folder / "report.html.jinja").read_text())
+    style = (resources.files(__package__) / "report.css").read_text()
     sections = [(board, _profiles(board), _budgets(board.standings)) for board in boards]
-    return template.render(style=(folder / "report.css").read_text(), when=when, sections=sections)
+    area = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
+    return rendered("report/report.html.jinja", style=style, when=when, sections=sections, **area)
 
 
 def _profiles(board: Board) -> dict[str, Any] | None:

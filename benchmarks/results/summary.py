@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -107,6 +107,11 @@ class Summary:
     def by_task(self) -> dict[str, Summary]:
         """Task -> the summary of its episodes."""
         return {task: Summary(rows, task) for task, rows in grouped(self.rows, lambda row: row.task).items()}
+
+    @property
+    def any_time(self) -> dict[tuple[str, Hashable], float]:
+        """(task, seed) -> whether the episode was solved at any time."""
+        return {(row.task, row.seed): float(row.success_any) for row in self.rows}
 
     def in_order(self, tasks: Sequence[str]) -> list[Summary]:
         """A summary for each of ``tasks`` that was played, and this one behind them if there are several."""

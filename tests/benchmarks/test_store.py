@@ -40,14 +40,6 @@ def test_an_episode_that_broke_off_may_be_played_again(tmp_path):
             assert store.rows() == [kept]
 
 
-def test_runs_are_kept_with_their_record(tmp_path):
-    record = {"agent": "default", "settings": {"futures": 4}, "git_commit": None}
-    with Store(tmp_path / "all.sqlite", create=True) as store:
-        store.add([replace(ROW, run="r1")], "r1", record)
-        store.add([], "r1", record)
-        assert store.records() == [record]
-
-
 @pytest.mark.parametrize(
     ("content", "named"),
     [(b"protocol,task\n" * 400, "no result store"), (b"", "no result store"), (None, "doesn't exist")],
@@ -78,16 +70,6 @@ def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path):
     with pytest.raises(UserError, match="is damaged"):
         Store(path)
     assert path.read_bytes() == data[:-4096] + bytes(4096)
-
-
-def test_a_store_may_be_read_where_nothing_can_be_written(tmp_path):
-    path = store_with(tmp_path / "all.sqlite", seeds(2))
-    path.chmod(0o444)
-    tmp_path.chmod(0o555)
-    try:
-        assert all_rows(path) == seeds(2)
-    finally:
-        tmp_path.chmod(0o755)
 
 
 def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path):
