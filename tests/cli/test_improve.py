@@ -71,14 +71,22 @@ def test_killed_in_play_and_in_training_it_ends_the_same(whole, tmp_path, monkey
             patch.setattr(where, name, method)
             assert improve(out, "rounds=1") == cli.INTERRUPTED
 
-    killed(collection._Progress, "ended", lambda told, row: row.seed % 2 == 1 and row.agent == "prior+noise=0.1")
+    play, jobs = collection.play, []
+
+    def interrupted(*given, **own):
+        for played in play(*given, **own):
+            yield played
+            if played.row.seed % 2 == 1 and played.row.agent == "prior+noise=0.1":
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collection, "play", interrupted)
+        assert improve(out, "rounds=1") == cli.INTERRUPTED
     kept = {file: file.stat().st_mtime_ns for file in (out / "1" / "played.partial").glob("*.npz")}
     assert kept and not (out / "1" / "played").exists() and not (out / "improve.csv").exists()
-    played = []
-    original = collection.evaluate
-    monkeypatch.setattr(collection, "evaluate", lambda *all, **own: played.extend(all[1]) or original(*all, **own))
+    monkeypatch.setattr(collection, "play", lambda *given, **own: jobs.extend(given[1]) or play(*given, **own))
     killed(StageBars, "update", lambda bars, stage, *_: stage == "video")
-    assert len(played) == 4 - len(kept)
+    assert len(jobs) == 4 - len(kept)
     assert (out / "1" / "checkpoint.partial").exists() and (out / "improve.csv").exists()
     monkeypatch.setattr(rounds.Rounds, "_score", lambda *_: pytest.fail("a finished part was done again"))
     assert improve(out, "rounds=1") == 0
