@@ -129,5 +129,5 @@ def test_an_algorithm_learns_in_imagination_in_every_round(whole, tmp_path):
 
 def test_another_run_does_not_go_on_in_the_same_folder(whole, capsys):
     assert improve(whole, "noise=0.5") == 2
-    assert "holds a run with noise=0.1, not noise=0.5" in capsys.readouterr().err
+    assert "holds a run with noise=0.1, agent" in capsys.readouterr().err
     assert json.loads((whole / "improve.json").read_text())["noise"] == 0.1
