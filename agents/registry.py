@@ -83,23 +83,22 @@ def agent_settings(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, 
     for text in of_group(overrides, GROUP)[1]:
         raise UserError(f"override {text!r} is no setting of the agent; give {GROUP}.key=value")
     if issubclass(kind, Outside):
-        settings, defaults = _nested(map(parsed, overrides)), {}
+        settings, defaults = _nested(overrides), {}
     else:
         settings, defaults = asdict(configured(kind, overrides, GROUP)), flat(asdict(kind()))
     changes = [f"+{key}={value}" for key, value in flat(settings).items() if defaults.get(key, ...) != value]
     return settings, name + "".join(changes)
 
 
-def _nested(values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _nested(overrides: Iterable[str]) -> dict[str, Any]:
     """Settings of an agent from outside, which names none beforehand."""
-    settings: dict[str, Any] = {}
-    for key, value in values:
-        node = settings
-        *parents, leaf = key.split(".")[1:]
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    return settings
+    from omegaconf import OmegaConf
+
+    found: Any = OmegaConf.create({GROUP: {}})
+    for text in overrides:
+        OmegaConf.update(found, *parsed(text))
+    settings: Any = OmegaConf.to_container(found)
+    return settings[GROUP]
 
 
 def explain_settings(name: str) -> str:

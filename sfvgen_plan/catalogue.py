@@ -42,18 +42,19 @@ def find_checkpoint(given: str | Path | None, argument: str = "checkpoint") -> P
 
 def covered_tasks(folder: Path) -> list[str]:
     """Names of the tasks that a checkpoint was trained on; none if its card can't be read."""
-    try:
-        return list(json.loads((folder / CARD_FILE).read_text())["tasks"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    return list(_card(folder).get("tasks", ()))
 
 
 def frames_of(folder: Path) -> dict[str, Any]:
     """Camera, size and repeat that a checkpoint was trained with; nothing if its card can't be read."""
+    return {name: value for name, value in _card(folder).items() if name in ("camera", "size", "repeat")}
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """What the card says; nothing if it can't be read."""
     try:
-        card = json.loads((folder / CARD_FILE).read_text())
-        return {name: card[name] for name in ("camera", "size", "repeat")}
-    except (OSError, ValueError, KeyError, TypeError):
+        return dict(json.loads((folder / CARD_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
         return {}
 
 

@@ -130,26 +130,21 @@ def changed(defaults: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
 
 
 def parsed(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value`` in Hydra's grammar.
+    """Key and value of ``key=value``; the value is YAML.
 
     Raises:
-        UserError: it is not of that form, or has several values or one that can't be read.
+        UserError: it is not of that form, or the value can't be read.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     key = _key_of(text)
     try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        # What Hydra says is about its grammar.
-        raise UserError(
-            f"override {text!r} can't be read; close every bracket and quotation mark, and put text of special "
-            "characters into quotation marks of its own, as in 'key=\"a=b\"'"
-        ) from error
-    if override.is_sweep_override():
-        raise UserError(f"override {text!r} has several values; give one, or a list in brackets, as in key=[1,2]")
-    return key, override.value()
+        found: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text.partition('=')[2]}"]))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise UserError(f"override {text!r} can't be read; close every bracket and quotation mark") from error
+    return key, found["value"]
 
 
 def _with_changes(defaults: Mapping[str, Any], changes: Iterable[tuple[str, Any, str]]) -> dict[str, Any]:

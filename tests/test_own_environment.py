@@ -150,19 +150,8 @@ def test_agents_play_in_the_frames_of_the_checkpoint(trained, capsys):
     few = ("agent.candidates=4", "agent.elites=2", "agent.horizon=2", "agent.iterations=1")
     protocols = set()
     for agent, settings in (("random", ()), ("prior", ()), ("cem", few)):
-        words = (
-            "--task",
-            task,
-            "--agent",
-            agent,
-            "--checkpoint",
-            str(folder),
-            "--episodes",
-            "2",
-            "--max-decisions",
-            "4",
-        )
-        told = said(capsys, "eval", *words, "--out", f"{folder}-{agent}", *settings)
+        words = ("--task", task, "--agent", agent, "--checkpoint", str(folder), "--episodes", "2")
+        told = said(capsys, "eval", *words, "--max-decisions", "4", "--out", f"{folder}-{agent}", *settings)
         assert [row["error"] for row in told["episodes"]] == [""] * 2
         protocols.add(told["protocol"])
     assert len(protocols) == 1 and f"{task}~" in protocols.pop()

@@ -64,8 +64,7 @@ def test_overrides_choose_groups_and_set_values(folder):
 
 
 def test_a_null_default_takes_anything(folder):
-    assert compose("play", ["folder=out/run"], folder)["folder"] == "out/run"
-    assert compose("play", ["folder=3"], folder)["folder"] == 3
+    assert [compose("play", [f"folder={value}"], folder)["folder"] for value in ("out/run", "3")] == ["out/run", 3]
 
 
 def test_a_setting_without_default_has_to_be_given(folder):
@@ -112,11 +111,15 @@ def test_only_plain_assignments_are_overrides(folder, override):
     assert "is not of the form key=value" in refusal(folder, override)
 
 
-@pytest.mark.parametrize("value", ["[1", "{a", "'x", "a b]", "(", "x=y", "int(x)"])
-def test_a_value_that_cannot_be_read_is_refused_in_our_words(folder, value):
+@pytest.mark.parametrize("value", ["[1", "{a", "'x", "${x"])
+def test_a_value_that_cannot_be_read_is_refused(folder, value):
     message = refusal(folder, "rate=1", f"name={value}")
-    assert message.startswith(f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark")
-    assert "hydra" not in message.lower()
+    assert message == f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark"
+
+
+@pytest.mark.parametrize("value", ["a b]", "(", "x=y", "module:factory", "a,b"])
+def test_other_text_is_taken_as_it_is(folder, value):
+    assert compose("play", [f"name={value}"], folder)["name"] == value
 
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml")))

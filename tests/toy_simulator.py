@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from sfvgen_plan.agents.base import PlanCost
+from sfvgen_plan.agents.base import Stateless
 from sfvgen_plan.data.sources import Source
 from sfvgen_plan.envs.family import Family, register_family
 
@@ -35,13 +35,8 @@ class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
         pixels: bool = True,
     ) -> None:
         self.task, self.instruction = task, FAMILY.tasks[task]
-        self.size, self.camera, self.repeat, self.max_decisions, self.pixels = (
-            size,
-            camera,
-            repeat,
-            max_decisions,
-            pixels,
-        )
+        self.size, self.camera, self.repeat = size, camera, repeat
+        self.max_decisions, self.pixels = max_decisions, pixels
         self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
@@ -58,13 +53,8 @@ class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
         self.time += 1
         distance = float(np.linalg.norm(self.goal - self.place))
         self.latched |= distance < NEAR
-        return (
-            self.render(),
-            3.0 * max(0.0, 1.0 - distance),
-            False,
-            self.time >= self.max_decisions,
-            self._info(distance < NEAR),
-        )
+        reward, over = 3.0 * max(0.0, 1.0 - distance), self.time >= self.max_decisions
+        return self.render(), reward, False, over, self._info(distance < NEAR)
 
     def render(self) -> np.ndarray:
         frame = np.full((self.size, self.size, 3), 90, np.uint8)
@@ -76,28 +66,18 @@ class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
     def _info(self, success: bool) -> dict[str, Any]:
         gap = self.goal - self.place
         state = np.array([*self.place, *self.goal, *gap, np.linalg.norm(gap), *self.action, self.time / 10])
-        return {
-            "success": success,
-            "success_latched": self.latched,
-            "state": state,
-            "estimates": state.astype(np.float32),
-        }
+        seen = {"state": state, "estimates": state.astype(np.float32)}
+        return {"success": success, "success_latched": self.latched, **seen}
 
 
-class ToyExpert:
+class ToyExpert(Stateless):
     """Goes straight to the goal."""
 
     def __init__(self, task: str) -> None:
         pass
 
-    def reset(self, task: str, seed: int) -> None:
-        pass
-
     def act(self, env: ToyEnv) -> np.ndarray:
         return np.clip((env.goal - env.place) / STEP, -1.0, 1.0).astype(np.float32)
-
-    def stats(self) -> PlanCost:
-        return PlanCost()
 
 
 FAMILY = Family(

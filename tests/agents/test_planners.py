@@ -55,12 +55,6 @@ def test_planning_around_a_good_prior_is_never_much_later_than_the_prior(world):
         assert mine.solved_at <= prior.solved_at + 1
 
 
-def test_planning_speeds_up_a_slow_prior(world):
-    slow = world.Towards(gain=0.15)
-    planned = world.play(planning(world, prior=slow), SEEDS, decisions=30)
-    assert sum(e.solved_at for e in planned) < 0.8 * sum(e.solved_at for e in alone(world, slow, decisions=30))
-
-
 def test_where_nothing_is_to_be_gained_a_plan_is_the_priors_own(world):
     prior = world.Towards(gain=0.1)
     agent = planning(world, prior=prior, candidates=400, iterations=1, sigma=0.1, score=lambda o: 0 * o.value[:, -1])
@@ -127,18 +121,6 @@ def test_the_agents_own_seed_changes_its_search(world):
     agents = [planning(world, CEM_SMALL, agent={"seed": seed}) for seed in (0, 1)]
     first, second = (world.play(agent, [3], decisions=2)[0].actions for agent in agents)
     assert not np.array_equal(first, second)
-
-
-def test_lanes_may_be_out_of_step(world):
-    """A lane that starts while another is under way plays what it would have played alone."""
-    agent = planning(world, noise=0.05)
-    single = world.play(planning(world, noise=0.05), [4], decisions=1)[0].actions[0]
-    frame, other = (world.picture(*np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2))) for seed in (4, 9))
-    agent.reset([0], ["point"], [9])
-    agent.act([0], other[None])
-    agent.reset([5], ["point"], [4])
-    both = agent.act([0, 5], np.stack([other, frame]))
-    np.testing.assert_allclose(both[1], single, atol=1e-5)
 
 
 def test_replanning_every_decision_beats_executing_plans_blindly(world):
@@ -222,18 +204,17 @@ def test_numbers_that_make_no_sense_are_refused(kind, settings):
         ("cem", {"objective": "nowhere:score"}, "objective='nowhere:score' can't be imported"),
         ("cem", {"objective": "math:pi"}, "objective='math:pi' is no function"),
         ("oracle", {"objective": "math:pie"}, "objective='math:pie': attribute='pie' is unknown"),
+        ("video", {"horizon": 0}, "horizon=0 must be at least 1"),
+        ("video", {"videos": 0}, "videos=0"),
+        ("video", {"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
+        ("video", {"replan_every": 9}, "replan_every=9 must be between 1 and horizon=8"),
+        ("default", {"replan_every": 0}, "replan_every=0 must be between 1 and horizon=5"),
         ("random", {"action_dim": "two"}, "action_dim='two' must be a whole number"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_when_the_agent_is_made(small_checkpoint, agent, settings, message):
     with pytest.raises(UserError, match=message):
         make_agent(agent, small_checkpoint, settings=settings)
-
-
-@pytest.mark.parametrize("number", [0, 6])
-def test_replanning_later_than_the_plan_ends_is_refused(world, number):
-    with pytest.raises(UserError, match=f"replan_every={number} must be between 1 and horizon=5"):
-        planning(world, CEM_SMALL, agent={"replan_every": number})
 
 
 def test_frames_that_do_not_fit_and_lanes_without_episode_are_refused(world):

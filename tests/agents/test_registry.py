@@ -165,13 +165,10 @@ def test_what_a_module_raises_is_told_in_a_line(module, request, text, message):
             call(f"{name}:make")
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be imported")],
-)
-def test_agents_that_cannot_be_imported_are_refused(name, message):
-    with pytest.raises(UserError, match=message):
-        make_agent(name)
+def test_agents_that_cannot_be_imported_are_refused():
+    for name, message in (("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be")):
+        with pytest.raises(UserError, match=message):
+            make_agent(name)
     with pytest.raises(UserError, match="seed=-1"):
         make_agent("random", seed=-1)
 

@@ -93,20 +93,6 @@ def test_of_several_videos_the_one_valued_most_is_followed(checkpoint, asked):
     assert len(torch.unique(actions[:3, 0], dim=0)) == 3  # other futures
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"horizon": 0}, "horizon=0 must be at least 1"),
-        ({"videos": 0}, "videos=0"),
-        ({"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
-        ({"replan_every": 9}, "replan_every=9 must be between 1 and horizon=8"),
-    ],
-)
-def test_settings_that_cannot_work(settings, message, checkpoint):
-    with pytest.raises(UserError, match=message):
-        make_agent("video", checkpoint, settings=settings)
-
-
 def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "mine_goals.py").write_text(
