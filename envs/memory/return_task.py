@@ -139,29 +139,17 @@ WORKSPACE = Workspace(
 """Of the Sawyer table. The directions are those of the picture."""
 
 
-def check_objects(objects: int | None) -> None:
-    """Refuse a number of objects other than 1 to ``MAX_OBJECTS``, or None.
-
-    Raises:
-        UserError: names the number.
-    """
-    if objects is not None and not 1 <= objects <= MAX_OBJECTS:
-        raise UserError(f"objects={objects} is not possible; give 1 to {MAX_OBJECTS}, or None to draw it")
-
-
-def draw_layout(generator: np.random.Generator, workspace: Workspace, objects: int | None = None) -> ReturnLayout:
+def draw_layout(generator: np.random.Generator, workspace: Workspace) -> ReturnLayout:
     """A random episode.
 
     Args:
         generator: all randomness; equally seeded ones give equal layouts.
         workspace: of the simulator.
-        objects: how many, 1 to 3; None draws that too.
 
     Raises:
-        UserError: not 1 to 3 objects, or the workspace has no room for them.
+        UserError: the workspace has no room for the objects.
     """
-    check_objects(objects)
-    count = int(generator.integers(1, MAX_OBJECTS + 1)) if objects is None else objects
+    count = int(generator.integers(1, MAX_OBJECTS + 1))
     colours = generator.permutation(list(COLOURS))[:count]
     things = tuple(Thing(str(generator.choice(SHAPES)), str(colour)) for colour in colours)
     words = list(workspace.directions)
@@ -200,20 +188,10 @@ class MemoryReturnEnv(MemoryEnv):
     that object to its place. ``success`` means that every object was moved and is back. ``info`` also has ``distance``,
     the mean over objects of metres to the earlier places.
 
-    Args:
-        objects: 1 to 3, or None: every seed draws it.
-        arguments: see ``MemoryEnv``.
-
-    Raises:
-        UserError: a number of objects out of its range, and what ``MemoryEnv`` refuses.
+    Args and Raises: see ``MemoryEnv``.
     """
 
     name, instruction, own_camera, home = NAME, INSTRUCTION, SIDE, (0.0, 0.6, 0.2)
-
-    def __init__(self, objects: int | None = None, **arguments: Any) -> None:
-        check_objects(objects)
-        super().__init__(**arguments)
-        self._count = objects
 
     @property
     def sub_goal(self) -> SubGoal:
@@ -226,7 +204,7 @@ class MemoryReturnEnv(MemoryEnv):
         return np.stack([self.scene.body(f"object{i}")[0] for i in range(len(self._layout.objects))])
 
     def _lay_out(self, seed: int) -> ReturnLayout:
-        return draw_layout(np.random.default_rng(seed), WORKSPACE, self._count)
+        return draw_layout(np.random.default_rng(seed), WORKSPACE)
 
     @staticmethod
     def _furnish(spec: Any) -> None:

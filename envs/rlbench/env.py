@@ -39,7 +39,6 @@ class RLBenchEnv(DecisionEnv):
         camera: front, wrist, overhead, left_shoulder or right_shoulder, or several, such as "front+wrist".
         repeat: 1; a decision takes as many simulator steps as it needs.
         max_decisions, frames: see ``DecisionEnv``; without pixels no display is needed.
-        variation: of the task; None: the seed draws one of the first five.
         worker: how to start RLBench, and how long to wait for it.
 
     Raises:
@@ -57,7 +56,6 @@ class RLBenchEnv(DecisionEnv):
         repeat: int = 1,
         max_decisions: int | None = 100,
         *,
-        variation: int | None = None,
         worker: WorkerSettings | None = None,
         **frames: Any,
     ) -> None:
@@ -73,7 +71,7 @@ class RLBenchEnv(DecisionEnv):
                          max_decisions=max_decisions)  # fmt: skip
         if repeat > 1:
             raise UserError(f"repeat={repeat} has no meaning for RLBench; give 1")
-        self.variation, self.settings = variation, worker or WorkerSettings()
+        self.settings = worker or WorkerSettings()
         self._cameras = filmed if self.pixels else []
         self._launch = {"task": plain, "cameras": self._cameras, "size": self.size}
         self._fresh = plain in NEEDS_FRESH_PROCESS
@@ -104,9 +102,7 @@ class RLBenchEnv(DecisionEnv):
         """Process number of the running simulator."""
         return self._process.pid if self._process is not None and self._process.alive else None
 
-    def demonstrate(
-        self, seed: int, variation: int | None = None
-    ) -> tuple[np.ndarray, dict[str, Any], np.ndarray, np.ndarray] | None:
+    def demonstrate(self, seed: int) -> tuple[np.ndarray, dict[str, Any], np.ndarray, np.ndarray] | None:
         """Reset to scene ``seed`` and have RLBench solve it first.
 
         Returns:
@@ -114,7 +110,7 @@ class RLBenchEnv(DecisionEnv):
             per 0.05 s; None when RLBench found no solution, which happens for a few seeds of some tasks.
         """
         found: dict[str, Any] = {}
-        begun = self.reset(seed=seed, options={"variation": variation, "demonstration": found})
+        begun = self.reset(seed=seed, options={"demonstration": found})
         return (*begun, np.array(found["demo_poses"]), np.array(found["demo_open"])) if found["demo_poses"] else None
 
     def close(self) -> None:
@@ -124,7 +120,8 @@ class RLBenchEnv(DecisionEnv):
             self._process = None
 
     def _build(self, scene: int, options: dict[str, Any]) -> None:
-        """Have the worker make the scene, starting it if it does not run.
+        """Have the worker make the scene, starting it if it does not run. The seed draws one of the first five
+        variations, unless ``options`` has a "variation".
 
         Raises:
             UserError: the simulator can't be started as things are; no such variation.
@@ -132,7 +129,6 @@ class RLBenchEnv(DecisionEnv):
         """
         process = self._running(self._fresh)
         variation = options.get("variation")
-        variation = self.variation if variation is None else variation
         if variation is None:
             variation = int(np.random.default_rng(scene).integers(min(self._variations, DRAWN_VARIATIONS)))
         elif not isinstance(variation, (int, np.integer)) or not 0 <= variation < self._variations:

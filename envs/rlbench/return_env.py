@@ -37,21 +37,16 @@ class RLBenchReturnEnv(LaidOutEnv, RLBenchEnv):
 
     Args:
         task: "return", with or without the "rlbench/" prefix.
-        objects: 1 to 3, or None: every seed draws it.
         max_decisions: None leaves the length to the task.
         arguments: the rest, see ``RLBenchEnv``.
 
     Raises:
-        UserError: another task, a number of objects out of range, and what ``RLBenchEnv`` refuses.
+        UserError: another task, and what ``RLBenchEnv`` refuses.
     """
 
     made = True
 
-    def __init__(
-        self, task: str = NAME, *, objects: int | None = None, max_decisions: int | None = None, **arguments: Any
-    ) -> None:
-        return_task.check_objects(objects)
-        self._count = objects
+    def __init__(self, task: str = NAME, max_decisions: int | None = None, **arguments: Any) -> None:
         super().__init__(task, max_decisions=max_decisions, **arguments)
 
     @property
@@ -64,7 +59,7 @@ class RLBenchReturnEnv(LaidOutEnv, RLBenchEnv):
         """(n, 3) centres of the objects, metres."""
         return self._low_dim.reshape(-1, 7)[:, :3].copy()
 
-    def demonstrate(self, seed: int, variation: int | None = None) -> Any:
+    def demonstrate(self, seed: int) -> Any:
         """RLBench's planner knows nothing of this task.
 
         Raises:
@@ -77,7 +72,7 @@ class RLBenchReturnEnv(LaidOutEnv, RLBenchEnv):
         self.instruction = return_task.INSTRUCTION
 
     def _lay_out(self, seed: int) -> ReturnLayout:
-        return draw_layout(np.random.default_rng(seed), WORKSPACE, self._count)
+        return draw_layout(np.random.default_rng(seed), WORKSPACE)
 
     def _arrange(self, scene: int) -> dict[str, Any]:
         layout = self._layout = self._lay_out(scene)

@@ -68,7 +68,7 @@ def test_an_object_is_carried_away_and_back(env):
 
 
 def test_what_was_never_moved_is_not_back_and_time_runs_out():
-    env = RLBenchReturnEnv(objects=1, max_decisions=3, pixels=False)
+    env = RLBenchReturnEnv(max_decisions=3, pixels=False)
     env.reset(seed=0)
     outcomes = [env.step(STILL) for _ in range(3)]
     assert [(reward, truncated) for _, reward, _, truncated, _ in outcomes] == [(0, False), (0, False), (0, True)]
@@ -77,8 +77,6 @@ def test_what_was_never_moved_is_not_back_and_time_runs_out():
 
 
 def test_bad_input_is_named(env):
-    with pytest.raises(UserError, match="objects=4"):
-        RLBenchReturnEnv(objects=4)
     with pytest.raises(UserError, match="max_decisions=0"):
         RLBenchReturnEnv(max_decisions=0)
     with pytest.raises(UserError, match=r"sfvgen/RLBench-v0"):
