@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.fidelity import open_loop
 from sfvgen_plan.benchmarks.fidelity.compare import rows_in
 from sfvgen_plan.benchmarks.fidelity.report import summarise
-from sfvgen_plan.benchmarks.memory.tables import comparisons, tables
+from sfvgen_plan.benchmarks.memory.parts import PARTS
+from sfvgen_plan.benchmarks.memory.tables import comparisons, estimates, tables
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.report.headlines import headlines
 from sfvgen_plan.benchmarks.report.markdown import rendered
 from sfvgen_plan.benchmarks.report.standings import task_order
 from sfvgen_plan.benchmarks.results.files import read_rows, write_text
@@ -38,12 +38,15 @@ PAGES = (Path("README.md"), Path("docs/results.md"))
 PAIRS = (("default", "prior"),)
 """Agents whose difference is reported: with planning, and without."""
 
+HEADLINES = ("default", "prior", "random")
+"""Agents that are named at the beginning, whatever their settings."""
+
 SHORT_LIMIT = 200
 """Raw steps of an episode of Metaworld in TD-MPC2's and iVideoGPT's runs; Metaworld's own limit is 500."""
 
 
-def results_block(folder: Path) -> str:
-    """Markdown of everything that has rows in a results folder.
+def facts(folder: Path) -> dict[str, Any]:
+    """What a results folder has rows of, for the templates.
 
     Raises:
         UserError: a file that can't be read.
@@ -54,19 +57,27 @@ def results_block(folder: Path) -> str:
         if holds_episodes(path)
     ]
     fidelity = list(rows_in(folder / "fidelity"))
-    speeds = [row for row in read_rows(folder / "speed.csv", SpeedRow) if row.name in MEASUREMENTS]
-    text = rendered(
-        "report/results.md.jinja",
-        boards=[board for board in found if board],
-        own=[_returns(read_rows(path, EpisodeRow)) for path in sorted((folder / "own").glob("*.csv"))],
-        rollouts=_rollouts(read_rows(folder / "open_loop.csv", open_loop.OpenLoopRow)),
-        fidelity=summarise(fidelity) if fidelity else None,
-        memory=tables(folder),
-        comparisons=comparisons(folder),
-        speeds=speeds,
-    )
-    lines = [line.rstrip() for line in text.split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() or "No results are committed yet."
+    return {
+        "boards": [board for board in found if board],
+        "own": [_returns(read_rows(path, EpisodeRow)) for path in sorted((folder / "own").glob("*.csv"))],
+        "rollouts": _rollouts(read_rows(folder / "open_loop.csv", open_loop.OpenLoopRow)),
+        "fidelity": summarise(fidelity) if fidelity else None,
+        "memory": tables(folder),
+        "remembered": {part: list(estimates(folder, part)) for part in PARTS},
+        "comparisons": comparisons(folder),
+        "speeds": [row for row in read_rows(folder / "speed.csv", SpeedRow) if row.name in MEASUREMENTS],
+    }
+
+
+def block(name: str, folder: Path) -> str:
+    """Markdown that stands between marks of this name, one of ``BLOCKS``.
+
+    Raises:
+        UserError: a file that can't be read.
+    """
+    lines = [line.rstrip() for line in rendered(f"report/{name}.md.jinja", **facts(folder)).split("\n")]
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return text if text.count("\n") > 1 else "No results are committed yet."
 
 
 def _protocol(protocol: str, rows: Sequence[EpisodeRow]) -> dict[str, Any] | None:
@@ -86,6 +97,7 @@ def _protocol(protocol: str, rows: Sequence[EpisodeRow]) -> dict[str, Any] | Non
         "protocol": protocol,
         "checkpoints": sorted({row.checkpoint for row in rows if row.checkpoint}),
         "agents": list(agents.values()),
+        "named": [own for base in HEADLINES for own in found if own.agent.partition("+")[0] == base],
         "tasks": task_order(protocol, rows),
         "played": [task for task in task_order(protocol, rows) if task in played],
         "short": limit if protocol.startswith("metaworld") and rules.max_decisions > limit else None,
@@ -114,14 +126,16 @@ def _rollouts(rows: Sequence[open_loop.OpenLoopRow]) -> dict[str, Any] | None:
     """Open-loop rollouts at their last decision, means over tasks."""
     if not rows:
         return None
-    title, header, lines = open_loop.lines(open_loop.summarise(rows))
+    end = open_loop.summarise(rows)
+    title, header, lines = open_loop.lines(end)
     tasks = {row.task for row in rows}
     simulator = family_of(min(tasks)).title
-    return {"title": title, "header": header, "lines": lines, "tasks": len(tasks), "simulator": simulator}
+    about = {"title": title, "header": header, "lines": lines}
+    return {**about, "end": end, "tasks": len(tasks), "simulator": simulator}
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"headlines": headlines, "results": results_block}
-"""What may stand on a page: name of its marks -> the text, from a folder of rows."""
+BLOCKS = ("headlines", "results")
+"""What may stand on a page: names of marks, and of templates."""
 
 
 def with_results(page: str, folder: Path) -> str:
@@ -137,7 +151,7 @@ def with_results(page: str, folder: Path) -> str:
     for name in named:
         begin, end = marks[name]
         head, _, rest = page.partition(begin)
-        page = f"{head}{begin}\n{BLOCKS[name](folder)}\n{end}{rest.partition(end)[2]}"
+        page = f"{head}{begin}\n{block(name, folder)}\n{end}{rest.partition(end)[2]}"
     return page
 
 

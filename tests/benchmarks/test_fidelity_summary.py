@@ -8,7 +8,7 @@ import pytest
 
 from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, rows_in
 from sfvgen_plan.benchmarks.fidelity.report import page, scatter, summarise
-from sfvgen_plan.benchmarks.report.readme import results_block
+from sfvgen_plan.benchmarks.report.readme import block
 
 RATES = {"a": 0.0, "b": 0.3, "c": 0.6, "d": 0.9, "e": 0.1, "f": 0.8}
 MADE_WITH = {"checkpoint": "0123", "protocol": "metaworld-10", "max_decisions": 12, "threshold": 0.5}
@@ -72,7 +72,7 @@ def test_page_and_picture_say_it_and_escape_names():
 def test_the_page_of_results_shows_agreement(tmp_path):
     folder = tmp_path / "fidelity"
     rows_in(folder).add(*(row for name in "bcd" for row in rows_of(name, RATES[name])))
-    shown = results_block(tmp_path)
+    shown = block("results", tmp_path)
     assert "20 start frames, 2 tasks" in shown
     assert "| imagined | 1.000 [" in shown
     assert "| c | policy | 60 [39, 78] | 60 [39, 78] |" in shown

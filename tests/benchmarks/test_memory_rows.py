@@ -2,11 +2,11 @@
 
 from sfvgen_plan.benchmarks.memory.parts import PlayedRow, RevisitRow, rows_in
 from sfvgen_plan.benchmarks.memory.tables import data
-from sfvgen_plan.benchmarks.report.readme import results_block
+from sfvgen_plan.benchmarks.report.readme import block
 
 
 def test_rows_become_tables_and_those_of_other_names_are_history(tmp_path):
-    assert results_block(tmp_path) == "No results are committed yet."
+    assert block("results", tmp_path) == "No results are committed yet."
     rows, returned, cue = (rows_in(tmp_path, name) for name in ("revisit", "return", "cue"))
     for row, better in (("no_memory", 0), ("temp_lora", 1), ("old", 2)):
         for episode in range(3):
@@ -15,7 +15,7 @@ def test_rows_become_tables_and_those_of_other_names_are_history(tmp_path):
             returned.add(PlayedRow(f"{row} video", *scores))
             for agent in ("prior", "default+futures=2"):
                 cue.add(PlayedRow(f"{row} {agent}", *scores))
-    quality, metres, colour = results_block(tmp_path).split("**Memory: ")[1:]
+    quality, metres, colour = block("results", tmp_path).split("**Memory: ")[1:]
     said = colour
     assert "| temp_lora | 3 | 24.00 [24.00, 24.00] | 90.00" in quality
     assert quality.index("temp_lora") < quality.index("no_memory") and "old" not in quality

@@ -20,7 +20,7 @@ from sfvgen_plan.benchmarks.fidelity.rollouts import (
     imagined,
     replayed,
 )
-from sfvgen_plan.benchmarks.report.readme import results_block
+from sfvgen_plan.benchmarks.report.readme import block
 from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.rlbench import convert
@@ -203,7 +203,7 @@ def test_the_command(dataset, small_checkpoint, tmp_path, capsys):
     assert (data["episodes"], data["summary"]["decision"]) == (4, 5)
     rows = read_rows(out, OpenLoopRow)
     assert len(rows) == 2 * 5
-    assert "at decision 5" in results_block(out.parent)
+    assert "at decision 5" in block("results", out.parent)
     out.unlink()
     for changes, message in (
         (["--data", str(tmp_path / "nothing")], "is not a dataset"),

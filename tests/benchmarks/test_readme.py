@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from stored_rows import COMMITTED, ROW
 
-from sfvgen_plan.benchmarks.report.readme import main, results_block
+from sfvgen_plan.benchmarks.report.readme import block, main
 from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import write_rows
 from sfvgen_plan.errors import UserError
@@ -48,36 +48,36 @@ def readme(folder):
 
 
 def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path):
-    block = results_block(results_folder(tmp_path))
+    text = block("results", results_folder(tmp_path))
     assert (
         "| `prior` (2 of 10 tasks) | 8 | 50 [22, 78] | 50 [22, 78] | 50 [22, 78] | 50 | 0.500 | cpu | 3.0 | 200 | 0 |"
-        in block
+        in text
     )
-    assert "| `default` (2 of 10 tasks) | 8 | 75 [41, 93] |" in block
-    assert "| task | `prior` | `default` |" in block
-    assert "| reach-v3 | 100 | 75 |" in block
-    assert "| `default` minus `prior` | 8 | +25 [" in block
-    assert "`metaworld-10`** (checkpoint abc; 95 % Wilson" in block
-    assert "Open-loop rollouts at decision 35" in block
-    assert "| 27.5 | 21.0 | 2.5 | 2.0 |" in block
-    assert "| imagined_4096x1 | 26,000 decisions/s | NVIDIA H100 |" in block
-    assert "gone" not in block
-    assert "**Own environment `gym:Swing-v0`**" in block and "| `mine` | 3 | 10 [" in block
+    assert "| `default` (2 of 10 tasks) | 8 | 75 [41, 93] |" in text
+    assert "| task | `prior` | `default` |" in text
+    assert "| reach-v3 | 100 | 75 |" in text
+    assert "| `default` minus `prior` | 8 | +25 [" in text
+    assert "`metaworld-10`** (checkpoint abc; 95 % Wilson" in text
+    assert "Open-loop rollouts at decision 35" in text
+    assert "| 27.5 | 21.0 | 2.5 | 2.0 |" in text
+    assert "| imagined_4096x1 | 26,000 decisions/s | NVIDIA H100 |" in text
+    assert "gone" not in text
+    assert "**Own environment `gym:Swing-v0`**" in text and "| `mine` | 3 | 10 [" in text
 
 
 def test_protocols_never_share_a_table(tmp_path):
     folder = results_folder(tmp_path)
     other = replace(row("default", "assembly-v3", 0, True), protocol="metaworld-50")
     write_rows(folder / "metaworld-50.csv", [other], EpisodeRow)
-    block = results_block(folder)
-    assert block.count("Success under protocol") == 2
+    text = block("results", folder)
+    assert text.count("Success under protocol") == 2
     write_rows(folder / "metaworld-50.csv", [row("default", "reach-v3", 0, True)], EpisodeRow)
     with pytest.raises(UserError, match="keep those apart"):
-        results_block(folder)
+        block("results", folder)
     rows = [replace(other, seed=n, protocol_hash=f"rules{n}") for n in range(2)]
     write_rows(folder / "metaworld-50.csv", rows, EpisodeRow)
     with pytest.raises(UserError, match=r"rules0, rules1.*keep those apart"):
-        results_block(folder)
+        block("results", folder)
 
 
 def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_is_old(tmp_path, capsys):

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from sfvgen_plan.benchmarks.report.readme import results_block
+from sfvgen_plan.benchmarks.report.readme import block
 from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.benchmarks.speed import measurements
 from sfvgen_plan.benchmarks.speed.__main__ import main
@@ -27,7 +27,7 @@ def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, c
     command = "python -m sfvgen_plan.benchmarks.speed --only plan_cpu_seconds --device cpu --sampler-steps 2"
     assert rows[1].command == command
     assert "plan_cpu_seconds" in capsys.readouterr().out
-    assert "plan_cpu_seconds" in results_block(path.parent)
+    assert "plan_cpu_seconds" in block("results", path.parent)
 
     path.write_text("task,f_g\nreach-v3,1\n")  # another table is not overwritten
     assert main(["--only", "plan_cpu_seconds", *options]) == 2
