@@ -6,13 +6,12 @@ of them, and the page's content security policy forbids scripts and requests bes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 from sfvgen_plan.benchmarks.report.markdown import rendered
-from sfvgen_plan.benchmarks.report.standings import Board, Standing
+from sfvgen_plan.benchmarks.report.standings import Board
 from sfvgen_plan.benchmarks.statistics import wilson
 
 COLOURS = 8
@@ -28,7 +27,7 @@ LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286
 def report(boards: Sequence[Board], when: str = "") -> str:
     """The whole page; ``when`` says when the rows were read."""
     style = (resources.files(__package__) / "report.css").read_text()
-    sections = [(board, _profiles(board), _budgets(board.standings)) for board in boards]
+    sections = [(board, _profiles(board)) for board in boards]
     area = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
     return rendered("report/report.html.jinja", style=style, when=when, sections=sections, **area)
 
@@ -50,27 +49,6 @@ def _profiles(board: Board) -> dict[str, Any] | None:
     ticks = [(value / board.limit, f"{value}") for value in range(0, board.limit + 1, every)]
     more = f" The first {COLOURS} of {len(complete)} agents." if len(complete) > COLOURS else ""
     return {"lines": lines, "ticks": ticks, "more": more} if lines else None
-
-
-def _budgets(standings: Sequence[Standing]) -> dict[str, Any]:
-    """Success over the decisions imagined for a plan: points over a logarithmic axis whose leftmost tenth is for zero,
-    which has no logarithm."""
-    points = [(own, own.summary.imagined_decisions) for own in standings[: 2 * COLOURS]]
-    positive = [found for _, found in points if found > 0]
-    low = math.floor(math.log10(min(positive, default=1)))
-    high = max(math.ceil(math.log10(max(positive, default=10))), low + 1)
-
-    def place(found: float) -> float:
-        return 0.05 if found <= 0 else 0.14 + 0.82 * (math.log10(found) - low) / (high - low)
-
-    ticks = [(place(10.0**power), f"{10.0**power:g}") for power in range(low, high + 1)]
-    return {
-        "ticks": [(place(0), "0"), *ticks] if len(positive) < len(points) else ticks,
-        "points": [
-            {"name": own.name, "text": f"{found:.3g}", "x": _x(place(found)), "success": own.summary.success_any}
-            for own, found in points
-        ],
-    }
 
 
 def _x(share: float) -> float:

@@ -72,17 +72,6 @@ def test_damage_is_noticed_and_the_file_left_as_it_is(tmp_path):
     assert path.read_bytes() == data[:-4096] + bytes(4096)
 
 
-def test_a_full_disk_is_an_error_that_keeps_all_rows(tmp_path):
-    with Store(tmp_path / "all.sqlite", create=True) as store:
-        store.add(seeds(20))
-        store._db.execute("PRAGMA max_page_count = 16")
-        with pytest.raises(UserError, match=r"full.*its rows are kept"):
-            store.add(seeds(5000, start=20))
-        assert store.rows() == seeds(20)
-        store._db.execute("PRAGMA max_page_count = 100000")  # There is room again.
-        assert store.add([replace(ROW, seed=20)])
-
-
 def test_several_writers_make_and_fill_one_store(tmp_path):
     path = tmp_path / "all.sqlite"
 
