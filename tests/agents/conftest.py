@@ -150,23 +150,23 @@ def successes(played):
 
 
 @pytest.fixture(scope="session")
-def make_memory_checkpoint(make_pipeline, tmp_path_factory):
-    """Function that makes the folder of an untrained checkpoint of ``kind`` of memory, whose window is one frame; its
-    outputs depend on its inputs."""
+def make_checkpoint(make_pipeline, tmp_path_factory):
+    """Function that makes an untrained checkpoint of tasks (name -> instruction), whose outputs depend on its inputs;
+    ``std`` of its weights, ``sub_goals``, and sizes of the transformer."""
     from sfvgen_plan.envs.sawyer import READOUTS
-    from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
+    from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 
-    def make(kind):
-        memory = {"memory": kind, "memory_blocks": [0], "memory_rank": 8}
-        pipeline = make_pipeline(transformer={"depth": 1, "dim": 32, "heads": 2, "window": 1, **memory})
+    def make(tasks, std=0.2, sub_goals=(), **sizes):
+        pipeline = make_pipeline(**{"transformer": sizes} if sizes else {})
+        torch.manual_seed(1)
         for parameter in pipeline.transformer.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)
+            torch.nn.init.normal_(parameter, std=std)
         for parameter in pipeline.transformer.prior.parameters():
             torch.nn.init.normal_(parameter, std=0.03)  # its actions are not all at the bounds
-        folder = tmp_path_factory.mktemp(kind) / "checkpoint"
-        card = CheckpointCard({"reach-v3": "reach the red goal"}, 32, "corner4", 5, readouts=list(READOUTS))
-        save_checkpoint(folder, pipeline, card, {"reach-v3": torch.randn(2, 4, 8, 8)})
-        return folder
+        folder = tmp_path_factory.mktemp("untrained") / "checkpoint"
+        card = CheckpointCard(tasks, 32, "corner4", 5, readouts=list(READOUTS), sub_goals=list(sub_goals))
+        save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8, 8) for task in tasks})
+        return load_checkpoint(folder)
 
     return make
 

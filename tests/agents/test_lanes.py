@@ -98,8 +98,9 @@ def test_an_agent_is_told_what_is_executed_instead_of_its_action(small_checkpoin
     np.testing.assert_allclose(state.place.numpy(), executed.sum(0), atol=1e-5)
 
 
-def test_an_agent_remembers_where_the_checkpoint_can_unless_it_is_told_not_to(make_memory_checkpoint):
-    checkpoint = make_memory_checkpoint("recall")
+def test_an_agent_remembers_where_the_checkpoint_can_unless_it_is_told_not_to(make_checkpoint):
+    sizes = {"depth": 1, "dim": 32, "heads": 2, "window": 1, "memory_blocks": [0], "memory_rank": 8}
+    checkpoint = make_checkpoint({"reach-v3": "reach the red goal"}, std=0.3, memory="recall", **sizes)
 
     def acts(first, settings):
         """The fourth action, when the first frame has left the window."""

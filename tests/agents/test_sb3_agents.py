@@ -23,7 +23,7 @@ from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.temp_lora import CHUNK
-from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 BOX = gym.spaces.Box(-1, 1, (4,), np.float32)
@@ -175,16 +175,12 @@ def test_no_file_and_settings_are_refused(saved, checkpoint):
         make_agent(saved(), checkpoint, settings={"memory": 3})
 
 
-def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(make_pipeline, tmp_path):
+def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(make_checkpoint, tmp_path):
     """In ``memory/cue`` every episode has the same sub-goals, so imagined episodes are told them as real ones are."""
     sizes = {"dim": 16, "depth": 1, "heads": 2, "window": 3, "conditioning": 8, "squeezed": 4}
-    pipeline = make_pipeline(transformer=sizes | {"memory": "lora", "memory_blocks": [0], "memory_rank": 8})
-    for parameter in pipeline.transformer.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
+    memory = {"memory": "lora", "memory_blocks": [0], "memory_rank": 8}
     texts = [text for text, _ in cue_task.SCHEDULE]
-    card = CheckpointCard({cue_task.NAME: "instruction"}, 32, "own", 5, readouts=list("abcdefghij"), sub_goals=texts)
-    save_checkpoint(tmp_path / "cue", pipeline, card, {cue_task.NAME: torch.randn(2, 4, 8, 8)})
-    cue = load_checkpoint(tmp_path / "cue")
+    cue = make_checkpoint({cue_task.NAME: "instruction"}, sub_goals=texts, **sizes, **memory)
     file = train(tmp_path / "agent", "ppo", cue_task.NAME, cue, TrainingSettings(decisions=8, num_envs=2), FEW["ppo"])
     env = ImaginedEnv(cue_task.NAME, cue)
     agents = {memory: make_agent(f"sb3:{file}", cue, settings={"memory": memory}) for memory in (True, False, None)}

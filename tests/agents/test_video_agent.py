@@ -8,7 +8,6 @@ from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.envs.memory.parts import text_at
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from sfvgen_plan.simulator import LearnedSimulator
 
 TASKS = {"reach-v3": "reach the red goal", "memory/return": "put things back"}
@@ -17,16 +16,8 @@ FRAMES = np.random.default_rng(0).integers(0, 255, (3, 3, 32, 32, 3), np.uint8) 
 
 
 @pytest.fixture(scope="module")
-def checkpoint(make_pipeline, tmp_path_factory):
-    """Its weights are not small, so that outputs depend on inputs."""
-    pipeline = make_pipeline()
-    torch.manual_seed(1)
-    for parameter in pipeline.transformer.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    folder = tmp_path_factory.mktemp("video") / "checkpoint"
-    card = CheckpointCard(TASKS, 32, "corner4", 5, readouts=list("abcdefghij"), sub_goals=SUB_GOALS)
-    save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8, 8) for task in TASKS})
-    return load_checkpoint(folder)
+def checkpoint(make_checkpoint):
+    return make_checkpoint(TASKS, sub_goals=SUB_GOALS)
 
 
 @pytest.fixture
