@@ -158,8 +158,7 @@ def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protoc
     Raises:
         UserError: unknown task.
     """
-    names = protocol_names()
-    for name in [name for name in FOR_SINGLE_TASKS if name in names] + names:
+    for name in (*FOR_SINGLE_TASKS, *protocol_names()):
         protocol = load_protocol(name)
         if task in protocol.tasks:
             return protocol

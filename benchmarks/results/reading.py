@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.results.files import read_rows
-from sfvgen_plan.benchmarks.results.row import EpisodeRow, settled
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.store import EXPORT, STORE, STORES, Store
 from sfvgen_plan.errors import UserError
 
@@ -30,15 +30,6 @@ def read(paths: Iterable[Path]) -> list[EpisodeRow]:
             else:
                 rows += read_rows(file, EpisodeRow)
     return rows
-
-
-def read_settled(paths: Iterable[Path]) -> list[EpisodeRow]:
-    """One row of each episode in ``paths``: the first that was played to its end, else the newest.
-
-    Raises:
-        UserError: as ``read``.
-    """
-    return settled(read(paths))
 
 
 def holds_episodes(path: Path) -> bool:

@@ -33,7 +33,8 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.report.tables import terminal
     from sfvgen_plan.benchmarks.results.files import write_text
     from sfvgen_plan.benchmarks.results.provenance import now
-    from sfvgen_plan.benchmarks.results.reading import read_settled
+    from sfvgen_plan.benchmarks.results.reading import read
+    from sfvgen_plan.benchmarks.results.row import settled
     from sfvgen_plan.console import Output
 
     out = Output.of(args)
@@ -41,7 +42,7 @@ def run(args: Namespace) -> int:
     sources = args.store or there[:1]
     if not sources:
         raise UserError(f"there are no rows in {' or '.join(DEFAULT_SOURCES)}; name a store or a run with --store")
-    found = boards(read_settled(sources), args.protocol)
+    found = boards(settled(read(sources)), args.protocol)
     if args.html:
         write_text(args.html, report(found, f"Rows as of {now()}."), "html")
     out.result({"boards": [board.to_dict() for board in found]}, terminal(found))
