@@ -31,6 +31,7 @@ def opening(toy, request):
     if request.param == "processes":
         yield open_pool
         return
+    pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         # The agents of these tests have to be found in Ray's workers.
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]))
