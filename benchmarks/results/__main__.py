@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sfvgen_plan.arguments import exit_code
+from sfvgen_plan.benchmarks.protocols import protocol_names
 from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
 from sfvgen_plan.benchmarks.results.reading import read
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules
@@ -22,13 +23,14 @@ def merge(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
     for each agent.
 
     Raises:
-        UserError: rows of a protocol other than the one that ``into`` is named for, or of other rules of that name.
+        UserError: rows of a protocol other than the one that ``into`` is named for, of several, or of other rules.
     """
     rows = read_rows(into, EpisodeRow) + read(sources)
+    wanted = into.stem if into.stem in protocol_names() else rows[0].protocol if rows else ""
     for row in rows:
-        if row.protocol != into.stem:
+        if row.protocol != wanted:
             raise UserError(
-                f"into={str(into)!r} is for protocol {into.stem!r}, but a row is of {row.protocol!r}; merge those apart"
+                f"into={str(into)!r} is for protocol {wanted!r}, but a row is of {row.protocol!r}; merge those apart"
             )
     merged = {row.key[:4]: row for row in rows}
     ordered = [merged[key] for key in sorted(merged)]
