@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sfvgen_plan.learning.recipe import VideoStageSettings
+    from sfvgen_plan.learning.recipe import VideoSettings, VideoStageSettings
     from sfvgen_plan.model.transformer import VideoTransformer
 
 Clock = Callable[[Callable[[], object]], float]
@@ -36,7 +36,7 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
     objective = VideoObjective(type(network).from_config(network.config).to(device).train(), stage.learning)
     average = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(stage.fit.ema))
     optimizer = torch.optim.AdamW(objective.parameters(), stage.fit.learning_rate, fused=device.type == "cuda")
-    batch = random_batch(objective.network, stage.fit.batch, stage.learning.frames)
+    batch = random_batch(objective.network, stage.fit.batch, stage.learning)
 
     def gradients() -> None:
         with training_precision(device):
@@ -73,11 +73,11 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
     return seconds, operations / seconds / peak
 
 
-def random_batch(network: VideoTransformer, size: int, frames: int) -> dict[str, Tensor]:
+def random_batch(network: VideoTransformer, size: int, learning: VideoSettings) -> dict[str, Tensor]:
     """What ``VideoObjective`` is called with, of random numbers."""
     import torch
 
-    config, lead, device = network.config, (size, frames), network.embed.weight.device
+    config, lead, device = network.config, (size, learning.frames), network.embed.weight.device
     pictures = (*lead, network.tokens, network.embed.in_features)
     shapes = {
         "truth": pictures, "shown": pictures, "shown_noise": lead, "noisy": pictures, "noise": lead,
@@ -86,4 +86,5 @@ def random_batch(network: VideoTransformer, size: int, frames: int) -> dict[str,
         "expert": (*lead, config.action_dim),
     }  # fmt: skip
     generator = torch.Generator(device).manual_seed(0)
-    return {name: torch.rand(shape, device=device, generator=generator) for name, shape in shapes.items()}
+    batch = {name: torch.rand(shape, device=device, generator=generator) for name, shape in shapes.items()}
+    return batch | {"alone": torch.randint(learning.frames, (size, learning.alone), device=device, generator=generator)}

@@ -38,7 +38,7 @@ EARLY = {
     "bench memory": "required: --checkpoint",
     "bench memory --checkpoint nope": "checkpoint='nope' holds no checkpoint.json",
     "bench memory --checkpoint metaworld50 foo=1": "override 'foo=1' names no setting",
-    "eval --suite ivideogpt6 --agent prior": "was trained with camera='corner4', but protocol 'ivideogpt6' has",
+    "eval --suite ivideogpt6 --agent prior": "but protocol 'ivideogpt6' has",
     "bench memory --checkpoint metaworld50": "task='memory/revisit' is not covered by checkpoint='metaworld50'",
     "bench memory --checkpoint metaworld50 --part cue": "task='memory/cue' is not covered",
     f"eval --task reach-v3 --out {LONG}": "File name too long",
