@@ -8,11 +8,11 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
-
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
