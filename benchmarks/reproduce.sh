@@ -4,11 +4,11 @@
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few open_loop speed tables (default: all)
 #   sh benchmarks/reproduce.sh fidelity trained_agents trained_really
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_rows memory_ablation
-#   sh benchmarks/reproduce.sh from_ten from_nothing sac_rounds improve_rows
-#   RLBENCH_DATA=DIR sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_open_loop
+#   sh benchmarks/reproduce.sh from_ten from_nothing sac_rounds improve_rows own
+#   RLBENCH_DATA="DIR DIR" sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_open_loop
 #
-# RLBENCH_DATA is a folder of recorded, action-labelled RLBench episodes (<task>.npz, <task>_front.mp4), which are for
-# non-commercial research only, and so is what is trained on them. The other steps don't need it.
+# RLBENCH_DATA names folders, with blanks between, of recorded RLBench episodes (<task>.npz, <task>_front.mp4,
+# <task>_wrist.mp4), which are for non-commercial research only, and so is what is trained on them.
 # Every step resumes where it was stopped. WORK (default runs/reproduce) takes about 1 GB.
 # One GPU and 16 cores are what the recipe is made for; it runs anywhere.
 set -eu
@@ -107,7 +107,7 @@ sac_rounds() { # SAC in imagination, while the model learns from its play
             imagine.num_envs=128 imagine.horizon=30 algo.gradient_steps=32 algo.learning_starts=6400
         sfvgen-plan eval --task "$task" --agent "sb3:$run/3/agent/agent.zip" --label sac-rounds --episodes 20 \
             --checkpoint "$run/2/checkpoint" --out "$run/scored"
-        python -m sfvgen_plan.benchmarks.results merge "$run/scored" --into "$ROWS"
+        python -m sfvgen_plan.benchmarks.results merge "$run/scored" --into benchmarks/rows/metaworld-10.csv
     done
 }
 
@@ -116,13 +116,39 @@ improve_rows() {
         "$WORK"/sac-rounds-*/improve.csv > benchmarks/rows/improve.csv
 }
 
+swing() { # agent, what its rows call it, checkpoint, settings ...
+    agent=$1 label=$2 model=$3
+    shift 3
+    sfvgen-plan eval --task gym:Pendulum-v1 --checkpoint "$model" --agent "$agent" --label "$label" --episodes 20 \
+        --out "$WORK/swing-$label" "$@"
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/swing-$label" --into benchmarks/rows/own/pendulum.csv
+}
+
+own() { # Pendulum from random play, before and after a round of its own play, on two CPU cores
+    sfvgen-plan collect --task gym:Pendulum-v1 --out "$WORK/swing" --episodes 250 --decisions 50 --size 32 --repeat 4
+    sfvgen-plan train --data "$WORK/swing" --out "$WORK/swing-model" train=small 'train.model.autoencoder_widths=[8,16,32,64]' \
+        train.autoencoder.fit.steps=400 train.video.fit.steps=1200
+    sfvgen-plan improve --task gym:Pendulum-v1 --checkpoint "$WORK/swing-model" --data "$WORK/swing" --out "$WORK/swing-rounds" \
+        rounds=1 episodes=24 imagined=1 noise=0.2 steps=1200 autoencoder_steps=0 train=small train.video.learning.dream_from=100 \
+        agent.prior=none agent.horizon=6 agent.sigma=1 agent.temperature=0.005
+    swing random random "$WORK/swing-model"
+    swing default default "$WORK/swing-model" \
+        agent.prior=none agent.horizon=6 agent.sigma=1 agent.temperature=0.005
+    swing default improved "$WORK/swing-rounds/1/checkpoint" \
+        agent.prior=none agent.horizon=6 agent.sigma=1 agent.temperature=0.005
+}
+
 memory_data() {
     sfvgen-plan collect --suite memory --episodes 600 --out "$WORK/memory-data"
 }
 
-memory_train() { # the two kinds of memory
-    sfvgen-plan train --data "$WORK/memory-data" --out "$WORK/memory-lora" train=memory
-    sfvgen-plan train --data "$WORK/memory-data" --out "$WORK/memory-recall" train=memory train.model.transformer.memory=recall
+memory_train() { # what sub-goals mean, in short windows and from frames alone; then the two kinds of memory
+    sfvgen-plan train --data "$WORK/memory-data" --checkpoint metaworld50 --out "$WORK/memory-first" train=default \
+        train.autoencoder.fit.steps=600 train.video.fit.steps=1500 train.video.learning.dream_from=900 train.video.learning.alone=8
+    for kind in lora recall; do
+        sfvgen-plan train --data "$WORK/memory-data" --checkpoint "$WORK/memory-first" --out "$WORK/memory-$kind" train=memory \
+            train.model.transformer.memory=$kind train.autoencoder.fit.steps=0 train.video.learning.dream_from=600
+    done
 }
 
 memory_ablation() { # the paper's, and dreams of 1,000 decisions
@@ -141,10 +167,16 @@ memory_rows() { # beside the rows that are there
         --label ppo --out benchmarks/rows
 }
 
-rlbench_data() { # their test split is left out
-    [ -d "$WORK/rlbench-data" ] ||
-        sfvgen-plan collect --from "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}" \
-            --out "$WORK/rlbench-data"
+recorded() { # split, folder to make
+    [ ! -d "$2" ] || return 0
+    split=$1 out=$2
+    set --
+    for folder in ${RLBENCH_DATA:?is not set: give the folders of the recorded episodes}; do set -- "$@" --from "$folder"; done
+    sfvgen-plan collect "$@" --split "$split" --out "$out"
+}
+
+rlbench_data() {
+    recorded train "$WORK/rlbench-data"
 }
 
 rlbench_train() {
@@ -152,9 +184,7 @@ rlbench_train() {
 }
 
 rlbench_open_loop() { # of the test split, 20 decisions
-    [ -d "$WORK/rlbench-test" ] ||
-        sfvgen-plan collect --from "${RLBENCH_DATA:?is not set: give the folder of the recorded episodes}" --split test \
-            --out "$WORK/rlbench-test"
+    recorded test "$WORK/rlbench-test"
     python -m sfvgen_plan.benchmarks.fidelity.open_loop --checkpoint "$RLBENCH_CHECKPOINT" \
         --decisions 20 --out benchmarks/rows/open_loop_rlbench.csv --data "$WORK/rlbench-test"
 }

@@ -30,7 +30,6 @@ from sfvgen_plan.errors import UserError, unknown_name
 
 SPLITS = ("train", "test")
 CAMERA = "front+wrist"
-KINDS = ("clean", "noise0.3", "noise0.6", "random")
 FIELDS = (
     "cameras", "lengths", "action_ends", "frame_ends", "gripper_pose", "gripper_open", "joint_positions",
     "task_low_dim_state", "action", "expert_action", "reward", "success", "seed", "kind", "split",
