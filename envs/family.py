@@ -64,6 +64,8 @@ class Family:
         tasks: full task name -> instruction.
         source: what training has to know of its episodes.
         action_dim: numbers in an action, each in [-1, 1].
+        displacement: metres that the hand is to move along an axis where one of an action's first three numbers is 1;
+            0 where actions are no displacements.
         camera, size, repeat, decisions: of training episodes unless something else is asked for: camera, side of the
             frames in pixels, raw steps per decision, and decisions per episode (at most, where a task ends by itself).
         linger: decisions that such an episode goes on after its first success; None: to its end.
@@ -90,6 +92,7 @@ class Family:
     source: Source
     action_dim: int
     camera: str
+    displacement: float = 0.0
     size: int = 128
     build: str = ""
     repeat: int = 1

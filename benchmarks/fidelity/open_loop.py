@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,16 +148,19 @@ def run(args: argparse.Namespace) -> None:
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     out = Output.of(args)
-    checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+    checkpoint = None if args.replay else load_checkpoint(args.checkpoint, resolve_device(args.device))
     out.note(f"reading {args.data}")
     episodes, held_out_only = held_out_data(args.data, args.episodes, args.all)
-    checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
-    chosen = choose(episodes, args.decisions, args.episodes, held_out_only)
-    simulator, rows = checkpoint.simulator(args.sampler_steps), []
+    if checkpoint is None:
+        play = partial(replayed, episodes)
+    else:
+        checkpoint.check_fits(episodes.tasks, episodes, "the data", "collect data with the former")
+        play = partial(imagined, checkpoint.simulator(args.sampler_steps))
+    chosen, rows = choose(episodes, args.decisions, args.episodes, held_out_only), []
     with out.progress("rollouts", total=len(chosen)) as bar:
         for real in chosen:
             bar.describe(real.task)
-            rows += measure(replayed(real, episodes) if args.replay else imagined(simulator, real), real)
+            rows += measure(play(real), real)
             bar.advance()
     write_rows(args.out, rows, OpenLoopRow)
     found = {part: summarise(rows, part) for part in dict.fromkeys(row.part for row in rows)}

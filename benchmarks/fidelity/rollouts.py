@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,7 @@ import torch
 
 from sfvgen_plan.data.episodes import EpisodeArrays
 from sfvgen_plan.envs.family import family_of
-from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT
 from sfvgen_plan.envs.rlbench.env import DRAWN_VARIATIONS
-from sfvgen_plan.envs.rlbench.family import FAMILY
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
 from sfvgen_plan.metrics import psnr
@@ -100,7 +99,7 @@ def imagined(simulator: LearnedSimulator, real: RealEpisodes) -> Played:
     return Played(simulator.decode(outcome.latents), estimates, simulator.checkpoint.card.readouts, solved)
 
 
-def replayed(real: RealEpisodes, episodes: EpisodeArrays) -> Played:
+def replayed(episodes: EpisodeArrays, real: RealEpisodes) -> Played:
     """The recorded actions played once more in the real simulator, from the scenes of the episodes' seeds.
 
     Args:
@@ -125,13 +124,11 @@ def replayed(real: RealEpisodes, episodes: EpisodeArrays) -> Played:
 
 
 def _begin(env: Any, seed: int, description: str) -> None:
-    """The scene of the seed, of tasks with variations in the one that is described so."""
+    """The scene of the seed, of tasks with variations in the first one that is described so."""
     info = env.reset(seed=seed)[1]
-    for variation in range(DRAWN_VARIATIONS if "variation" in info else 0):
-        if info["instruction"] == description:
-            return
-        info = env.reset(seed=seed, options={"variation": variation})[1]
-    if info.get("instruction", description) != description and "variation" in info:
+    variations = range(DRAWN_VARIATIONS if "variation" in info else 0)
+    others = (env.reset(seed=seed, options={"variation": variation})[1] for variation in variations)
+    if variations and not any(one["instruction"] == description for one in chain([info], others)):
         raise UserError(f"data: no scene of seed {seed} is described as {description!r}; it can't be played again")
 
 
@@ -166,10 +163,10 @@ def by_picture(seen: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def parts(real: RealEpisodes) -> dict[str, np.ndarray]:
     """Name -> which episodes (E,). What was held back has touched something, and where it goes then is chance; it is
-    known of RLBench, whose actions are displacements."""
+    known where actions are displacements."""
     found = {"all": np.ones(len(real.seeds), bool)}
-    if real.task.startswith(FAMILY.prefix):
-        short = MAX_DISPLACEMENT * real.actions[..., :3] - np.diff(real.estimates[..., :3], axis=1)
+    if displacement := family_of(real.task).displacement:
+        short = displacement * real.actions[..., :3] - np.diff(real.estimates[..., :3], axis=1)
         going_on = np.arange(real.actions.shape[1]) < real.lengths[:, None]
         held = ((np.linalg.norm(short, axis=-1) > HELD_BACK) & going_on).any(1)
         found |= {"clean": ~held, "contact": held}

@@ -8,6 +8,7 @@ from sfvgen_plan.cameras import SEPARATOR
 from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, instruction_of
 from sfvgen_plan.envs.family import Family
 from sfvgen_plan.envs.memory import return_task
+from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT
 
 _UPSTREAM = """
 basketball_in_hoop beat_the_buzz block_pyramid change_channel change_clock close_box close_door close_drawer
@@ -58,6 +59,7 @@ FAMILY = Family(
     },
     source=SOURCE,
     action_dim=7,
+    displacement=MAX_DISPLACEMENT,
     camera=f"front{SEPARATOR}wrist",
     decisions=50,
     linger=0,

@@ -14,7 +14,7 @@ from sfvgen_plan.learning.rarity import shares
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.edm import target
-from sfvgen_plan.model.transformer import Condition, VideoTransformer
+from sfvgen_plan.model.transformer import Condition, Reading, VideoTransformer
 
 TURN = 0.5
 """Difference of one number of two successive actions from which on the second is a new direction."""
@@ -53,52 +53,34 @@ class VideoObjective(nn.Module):
         more as an episode's first ones."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
-        real, led, reward, success, progress, ends, terminated, has_expert, few = labels.unbind(-1)
+        real, led, _, _, progress, ends, terminated, _, _ = labels.unbind(-1)
         output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known, real * s.loop)
         wanted = target(truth, noisy, noise)
-        denoising = mean((output - wanted).square().mean((-1, -2)), real * led)
         features = network.features(tokens)
         between = network.between(features[:, :-1], features[:, 1:])
         unknown = (real * led * (1 - given))[:, 1:]
-        inverse = mean((between - actions[:, 1:]).square().mean(-1), unknown)
+        losses = {
+            "denoising": mean((output - wanted).square().mean((-1, -2)), real * led),
+            "inverse": mean((between - actions[:, 1:]).square().mean(-1), unknown),
+        }
         said = network.read(features)
         ahead = self._value_target(said.value, progress, ends, terminated)
         follows = real * torch.maximum(ends, F.pad(real[:, 1:], (0, 1)))
         before = actions * given[..., None]
         if alone.shape[1]:
             first = self._first(shown, shown_noise, text, alone)
-            features, said = torch.cat([features, first], 1), network.read(torch.cat([features, first], 1))
-            ahead, follows, real, has_expert, few, expert, estimates = (
-                torch.cat([x, taken(x, alone)], 1) for x in (ahead, follows, real, has_expert, few, expert, estimates)
+            features = torch.cat([features, first], 1)
+            said = Reading(*(torch.cat(both, 1) for both in zip(said, network.read(first), strict=True)))
+            ahead, follows, labels, expert, estimates = (
+                torch.cat([x, taken(x, alone)], 1) for x in (ahead, follows, labels, expert, estimates)
             )
             # Nothing led to them that could be told.
-            led, reward, success, terminated, before = (
-                F.pad(x, (0, 0) * (x.ndim - 2) + (0, alone.shape[1]))
-                for x in (led, reward, success, terminated, before)
-            )
-        gap = ahead - said.value
-        lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
-        turns = (expert - before).abs().amax(-1).div(TURN).clamp_max(1)
-        telling = s.steady + (1 - s.steady) * turns
-        proposed = network.prior(features).float()
-        few_proposed = network.prior10(features.detach()).float()
-        weighed = real * led * (1 + (self.solved - 1) * success)
-        losses = {
-            "denoising": denoising,
-            "state": mean((said.estimates - estimates).square().sum(-1) / max(1, estimates.shape[-1]), real),
-            "reward": mean((said.reward - reward).square(), real * led),
-            "success": mean(cross_entropy(said.success, success, reduction="none"), weighed),
-            "termination": mean(cross_entropy(said.termination, terminated, reduction="none"), real * led),
-            "value": mean(lean * gap.square(), follows),
-            "prior": mean((proposed - expert).square().mean(-1), real * has_expert * telling),
-            "prior10": mean((few_proposed - expert).square().mean(-1), real * has_expert * telling * few),
-            "inverse": inverse,
-        }
+            led, before = (F.pad(x, (0, 0) * (x.ndim - 2) + (0, alone.shape[1])) for x in (led, before))
+        losses |= self._heads(features, said, ahead, follows, led, before, labels, estimates, expert)
         since = network.config.window + 1
         if network.config.memory_beginning and truth.shape[1] > since:
             remembered = network.recollect(tokens[:, since:])
-            exists = real[:, since : truth.shape[1]]
-            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), exists)
+            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), real[:, since:])
         loss = (
             losses["denoising"] + s.estimates * losses["state"] + s.reward * losses["reward"]
             + s.success * losses["success"] + s.termination * losses["termination"] + s.value * losses["value"]
@@ -106,6 +88,39 @@ class VideoObjective(nn.Module):
             + s.beginning * losses.get("beginning", 0.0)
         )  # fmt: skip
         return {"loss": loss, **losses}
+
+    def _heads(
+        self,
+        features: Tensor,
+        said: Reading,
+        ahead: Tensor,
+        follows: Tensor,
+        led: Tensor,
+        before: Tensor,
+        labels: Tensor,
+        estimates: Tensor,
+        expert: Tensor,
+    ) -> dict[str, Tensor]:
+        """The heads' losses on frames (B, T): what the value should be, ``ahead``, where something ``follows``; whether
+        something ``led`` to a frame, and the action before it (B, T, A) as it is told; the others as above."""
+        s, real = self.settings, labels[..., 0]
+        _, _, reward, success, _, _, terminated, has_expert, few = labels.unbind(-1)
+        gap = ahead - said.value
+        lean = torch.where(gap > 0, s.expectile, 1 - s.expectile)
+        turns = (expert - before).abs().amax(-1).div(TURN).clamp_max(1)
+        imitated = real * has_expert * (s.steady + (1 - s.steady) * turns)
+        proposed = self.network.prior(features).float()
+        few_proposed = self.network.prior10(features.detach()).float()
+        weighed = real * led * (1 + (self.solved - 1) * success)
+        return {
+            "state": mean((said.estimates - estimates).square().sum(-1) / max(1, estimates.shape[-1]), real),
+            "reward": mean((said.reward - reward).square(), real * led),
+            "success": mean(cross_entropy(said.success, success, reduction="none"), weighed),
+            "termination": mean(cross_entropy(said.termination, terminated, reduction="none"), real * led),
+            "value": mean(lean * gap.square(), follows),
+            "prior": mean((proposed - expert).square().mean(-1), imitated),
+            "prior10": mean((few_proposed - expert).square().mean(-1), imitated * few),
+        }
 
     def _first(self, shown: Tensor, noise: Tensor, text: Tensor, alone: Tensor) -> Tensor:
         """Features (B, K, features) of frames to which nothing led. What a sub-goal means has to be known from it and

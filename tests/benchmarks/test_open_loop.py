@@ -92,7 +92,7 @@ def test_episodes_that_end_early_count_as_far_as_they_go():
     solved = np.array([[0, 1, 1, 1], [0, 0, 0, 1]], bool)
     lengths, pictures = np.array([2, 4]), (255 * frames).astype(np.uint8)
     about = np.array(["one", "two"])
-    real = RealEpisodes("rlbench/a", np.arange(2), about, pictures, actions, estimates, solved, lengths)
+    real = RealEpisodes("rlbench/reach_target", np.arange(2), about, pictures, actions, estimates, solved, lengths)
     rows = measure(imagined(Omniscient(real, names=("hand_x", "hand_y", "hand_z", "joint_1", "joint_2")), real), real)
     assert {row.part for row in rows} == {"all", "contact"}  # such jumps are no displacements
     rows = [row for row in rows if row.part == "all"]
@@ -143,8 +143,8 @@ def test_a_hand_that_was_held_back_has_touched_something_and_medians_stand_besid
     held[:, 3:, 0] = 0.1  # it stays where it was
     shape = (6, 16, 16, 3)
     real = RealEpisodes(
-        "rlbench/a", np.arange(6), np.array([""] * 6), np.zeros((6, *shape), np.uint8), np.zeros((6, 5, 7), np.float32),
-        np.concatenate([free, held]), np.zeros((6, 5), bool), np.full(6, 5),
+        "rlbench/reach_target", np.arange(6), np.array([""] * 6), np.zeros((6, *shape), np.uint8),
+        np.zeros((6, 5, 7), np.float32), np.concatenate([free, held]), np.zeros((6, 5), bool), np.full(6, 5),
     )  # fmt: skip
     real.actions[..., 0] = 1
     names = ("hand_x", "hand_y", "hand_z", *"abcdefg")
@@ -176,11 +176,11 @@ def test_replayed_actions_lead_where_they_led(task, variation):
         family.canonical(task), np.array([5]), np.array([told]), np.array([frames]), actions, np.array([estimates]),
         np.zeros((1, 3), bool), np.array([3]),
     )  # fmt: skip
-    found = compare(replayed(real, made), real)
+    found = compare(replayed(made, real), real)
     assert found["hand_error_cm"].max() == 0 and found["psnr_db"].min() > 60
     if variation is not None:
         with pytest.raises(UserError, match="no scene of seed 5 is described as 'dance'"):
-            replayed(replace(real, descriptions=np.array(["dance"])), made)
+            replayed(made, replace(real, descriptions=np.array(["dance"])))
 
 
 def test_all_episodes_of_a_test_split_are_played(tmp_path):
