@@ -13,10 +13,8 @@ from sfvgen_plan.settings import setting
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How an agent is trained, its algorithm's own numbers apart.
-
-    Raises:
-        UserError: ``real`` with sampler steps; a number that makes no sense.
+    """How an agent is trained, its algorithm's own numbers apart. Raises UserError: ``real`` with sampler steps; a
+    number that makes no sense.
     """
 
     real: bool = setting(False, "learn in the real simulator instead, to compare with")

@@ -101,20 +101,12 @@ class Scripted(Stateless):
     acts_on_env = True
 
     def reset(self, task: str, seed: int) -> None:
-        """A new episode.
-
-        Raises:
-            UserError: unknown task, or one without an expert.
-        """
+        """A new episode. Raises UserError: unknown task, or one without an expert."""
         self._seed, self._expert = seed, expert_of(task)
         self._expert.reset(task, seed)
 
     def begin(self, env: Any) -> tuple[np.ndarray, dict[str, Any]]:
-        """Reset the environment; what that returns.
-
-        Raises:
-            SimulatorError: the expert solves no scene.
-        """
+        """Reset the environment; what that returns. Raises SimulatorError: the expert solves no scene."""
         real, begin = env.unwrapped, getattr(self._expert, "begin", None)
         started = begin(real) if begin else env.reset(seed=self._seed)
         self.scene = getattr(self._expert, "scene", self._seed)

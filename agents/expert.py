@@ -18,11 +18,7 @@ class ExpertAgent(Stateless):
         self._expert: EnvAgent | None = None
 
     def reset(self, task: str, seed: int) -> None:
-        """A new episode.
-
-        Raises:
-            UserError: unknown task, or one without an expert.
-        """
+        """A new episode. Raises UserError: unknown task, or one without an expert."""
         self._expert = expert_of(task)
         self._expert.reset(task, seed)
 
@@ -32,11 +28,7 @@ class ExpertAgent(Stateless):
 
 
 def expert_of(task: str) -> EnvAgent:
-    """A new expert for a task.
-
-    Raises:
-        UserError: unknown task, or one without an expert.
-    """
+    """A new expert for a task. Raises UserError: unknown task, or one without an expert."""
     family = family_of(task)
     if not family.expert:
         raise UserError(f"task={task!r}: {family.title} has no expert; choose another agent")

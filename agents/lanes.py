@@ -114,11 +114,7 @@ class FollowingAgent:
         return self.lane(lane).cost
 
     def lane(self, lane: int) -> Lane:
-        """The episode under way in a lane.
-
-        Raises:
-            UserError: there is none.
-        """
+        """The episode under way in a lane. Raises UserError: there is none."""
         try:
             return self._lanes[int(lane)]
         except KeyError:
@@ -129,10 +125,8 @@ class FollowingAgent:
         return [(self.seed, lane.seed, lane.decision) for lane in lanes]
 
     def observe(self, lanes: Sequence[int], frames: np.ndarray) -> tuple[list[Lane], Any]:
-        """Show each lane's newest frame, frames (E, H, W, 3) uint8; the lanes and their state in that order.
-
-        Raises:
-            UserError: frames that don't fit, a lane without episode, or what the simulator refuses.
+        """Show each lane's newest frame, frames (E, H, W, 3) uint8; the lanes and their state in that order. Raises
+        UserError: frames that don't fit, a lane without episode, or what the simulator refuses.
         """
         frames = np.asarray(frames)
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) != len(lanes):

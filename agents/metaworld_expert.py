@@ -18,10 +18,7 @@ class MetaworldExpert(Stateless):
 
     The policies are written for an action every raw step; the first one, held for a whole decision, overshoots and
     grips too early. So the expert looks ahead: it lets the policy play the decision's raw steps, and answers the mean
-    of their actions, which moves the hand to the same place.
-
-    Raises:
-        UserError: unknown task.
+    of their actions, which moves the hand to the same place. Raises UserError: unknown task.
     """
 
     def __init__(self, task: str) -> None:

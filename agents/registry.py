@@ -24,10 +24,8 @@ GROUP = "agent"
 
 
 def settings_of(name: str) -> type[AgentSettings]:
-    """The settings of an agent, and with them what is known of it before it is made.
-
-    Raises:
-        UserError: it is not in the registry, nor ``sb3:`` and a file, nor ``module:factory`` that can be imported.
+    """The settings of an agent, and with them what is known of it before it is made. Raises UserError: it is not in the
+    registry, nor ``sb3:`` and a file, nor ``module:factory`` that can be imported.
     """
     if name.startswith(POLICY_PREFIX):
         return policy(name)
@@ -56,10 +54,8 @@ def controls() -> list[str]:
 
 
 def check_plays(name: str, tasks: Sequence[str]) -> None:
-    """Refuse tasks that the agent can't play, whatever the checkpoint.
-
-    Raises:
-        UserError: unknown agent, or a task whose simulator lacks what the agent needs.
+    """Refuse tasks that the agent can't play, whatever the checkpoint. Raises UserError: unknown agent, or a task whose
+    simulator lacks what the agent needs.
     """
     from sfvgen_plan.envs.family import family_of
 
@@ -74,10 +70,7 @@ def check_plays(name: str, tasks: Sequence[str]) -> None:
 
 def agent_settings(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
     """All settings of an agent, changed by ``agent.key=value``, and its name in tables: with what differs from the
-    defaults.
-
-    Raises:
-        UserError: unknown agent, an override that names no setting of it, or a value that makes no sense.
+    defaults. Raises UserError: unknown agent, an override that names no setting of it, or a value that makes no sense.
     """
     kind = settings_of(name)
     for text in of_group(overrides, GROUP)[1]:
@@ -102,11 +95,7 @@ def _nested(overrides: Iterable[str]) -> dict[str, Any]:
 
 
 def explain_settings(name: str) -> str:
-    """The settings of an agent, a line each, with their defaults.
-
-    Raises:
-        UserError: unknown agent.
-    """
+    """The settings of an agent, a line each, with their defaults. Raises UserError: unknown agent."""
     kind = settings_of(name)
     if issubclass(kind, Outside):
         return f"settings of {name}: whatever it takes"

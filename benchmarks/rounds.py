@@ -131,10 +131,8 @@ class Rounds:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def run(self) -> Path:
-        """All rounds; the folder of the last checkpoint.
-
-        Raises:
-            UserError: the folder holds another run; what play and training refuse.
+        """All rounds; the folder of the last checkpoint. Raises UserError: the folder holds another run; what play and
+        training refuse.
         """
         for task in self.protocol.tasks if self.settings.advice else ():
             expert_of(task)  # is there one?

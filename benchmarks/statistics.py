@@ -31,10 +31,8 @@ class Estimate:
 
 
 def wilson(successes: int, trials: int) -> Estimate:
-    """Success rate with its Wilson score interval: inside [0, 1], and not empty at 0 or 1.
-
-    Raises:
-        ValueError: more successes than trials, or no trials.
+    """Success rate with its Wilson score interval: inside [0, 1], and not empty at 0 or 1. Raises ValueError: more
+    successes than trials, or no trials.
     """
     from scipy.stats import binomtest  # slow to import
 
@@ -69,11 +67,7 @@ def bootstrap(
 
 
 def mean(values: Sequence[float], resamples: int = RESAMPLES) -> Estimate:
-    """Mean with its bootstrap interval.
-
-    Raises:
-        ValueError: no values.
-    """
+    """Mean with its bootstrap interval. Raises ValueError: no values."""
     if not len(values):
         raise ValueError("no values have no mean")
     return _stratified_mean(values, [""] * len(values), resamples)
@@ -84,10 +78,8 @@ def paired_difference(
     second: Mapping[tuple[str, Hashable], float],
     resamples: int = RESAMPLES,
 ) -> Estimate:
-    """Mean of ``first`` - ``second`` over the (task, seed) pairs that both have, with its bootstrap interval.
-
-    Raises:
-        ValueError: no pair in common.
+    """Mean of ``first`` - ``second`` over the (task, seed) pairs that both have, with its bootstrap interval. Raises
+    ValueError: no pair in common.
     """
     shared = sorted(first.keys() & second.keys(), key=repr)
     if not shared:

@@ -15,11 +15,7 @@ RESET_OPTIONS = ("frames",)
 
 
 def check_at_least_one(**numbers: int) -> None:
-    """Refuse numbers below 1, and what is no whole number.
-
-    Raises:
-        UserError: names the first of them.
-    """
+    """Refuse numbers below 1, and what is no whole number. Raises UserError: names the first of them."""
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise UserError(f"{name}={value!r} is no whole number; give at least 1")
@@ -61,11 +57,9 @@ def checked_actions(
 
 
 def checked_frames(options: Mapping[str, Any], shape: tuple[int, int, int], episodes: int) -> np.ndarray | None:
-    """Start frames (episodes, P, H, W, 3) uint8 of the reset options, or None; (H, W, 3) is the ``shape``. Frames
-    (P, H, W, 3) or (H, W, 3) in the options are those of all episodes.
-
-    Raises:
-        UserError: an unknown option, or frames of another shape or type.
+    """Start frames (episodes, P, H, W, 3) uint8 of the reset options, or None; (H, W, 3) is the ``shape``. Frames (P,
+    H, W, 3) or (H, W, 3) in the options are those of all episodes. Raises UserError: an unknown option, or frames of
+    another shape or type.
     """
     for name in options:
         if name not in RESET_OPTIONS:
@@ -88,11 +82,7 @@ def checked_frames(options: Mapping[str, Any], shape: tuple[int, int, int], epis
 
 
 def checked_seed(seed: Any) -> int:
-    """A seed that Gymnasium takes.
-
-    Raises:
-        UserError: it is no whole number from 0.
-    """
+    """A seed that Gymnasium takes. Raises UserError: it is no whole number from 0."""
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise UserError(f"seed={seed!r} is no whole number from 0; give one, or a list of one for each environment")
     return int(seed)

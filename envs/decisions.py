@@ -88,11 +88,8 @@ class DecisionEnv(gym.Env[np.ndarray, Any]):
         return self._started(scene, options or {})
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Take one decision.
-
-        Raises:
-            UserError: an action of another shape, a number that is not finite, or none of the discrete actions.
-            gymnasium.error.ResetNeeded: no episode was started.
+        """Take one decision. Raises UserError: an action of another shape, a number that is not finite, or none of the
+        discrete actions; gymnasium.error.ResetNeeded: no episode was started.
         """
         if not self._begun:
             raise gym.error.ResetNeeded("no episode yet; call reset first")

@@ -24,10 +24,8 @@ os.register_at_fork(after_in_child=_note_fork)
 
 def wake_torch(device: str) -> None:
     """Make torch safe to use in this process: in a forked child its threads are gone, and whoever waits for them waits
-    for ever, so that there is one. Does nothing elsewhere.
-
-    Raises:
-        UserError: a forked child on a GPU, which only a process that is started anew can use.
+    for ever, so that there is one. Does nothing elsewhere. Raises UserError: a forked child on a GPU, which only a
+    process that is started anew can use.
     """
     if TORCH not in _inherited:
         return
@@ -39,10 +37,8 @@ def wake_torch(device: str) -> None:
 
 
 def opening(what: str) -> None:
-    """Note that this process opens ``what``, such as "an OpenGL context", for the rest of its life.
-
-    Raises:
-        UserError: its parent had opened one before it was forked, so that it would hang.
+    """Note that this process opens ``what``, such as "an OpenGL context", for the rest of its life. Raises UserError:
+    its parent had opened one before it was forked, so that it would hang.
     """
     if what in _inherited:
         raise UserError(

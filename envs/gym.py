@@ -125,10 +125,8 @@ def instruction(task: str) -> str:
 
 
 def make(task: str, camera: str = CAMERA, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """The environment that "gym:ID" or "gym:package.module:ID" names; modules may lie in the current folder.
-
-    Raises:
-        UserError: it can't be made, or has no such camera.
+    """The environment that "gym:ID" or "gym:package.module:ID" names; modules may lie in the current folder. Raises
+    UserError: it can't be made, or has no such camera.
     """
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)
@@ -147,10 +145,8 @@ def make(task: str, camera: str = CAMERA, render_mode: str | None = None) -> gym
 
 @cache
 def family_for(task: str) -> Family:
-    """The family of "gym:ID" or "gym:package.module:ID", whose only task it is.
-
-    Raises:
-        UserError: there is no such environment, or one whose actions or frames can't be learned.
+    """The family of "gym:ID" or "gym:package.module:ID", whose only task it is. Raises UserError: there is no such
+    environment, or one whose actions or frames can't be learned.
     """
     env = make(task)
     try:

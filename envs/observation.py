@@ -109,11 +109,7 @@ class Observer:
 
 
 def observation_space(checkpoint: Checkpoint, obs_mode: str) -> gym.spaces.Box:
-    """The space of one observation.
-
-    Raises:
-        UserError: no such mode.
-    """
+    """The space of one observation. Raises UserError: no such mode."""
     if obs_mode == "pixels":
         return gym.spaces.Box(0, 255, checkpoint.frame_shape, np.uint8)
     if obs_mode == "latent":

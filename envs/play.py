@@ -72,11 +72,7 @@ class Session:
         self.solved, self.chance, self.over = False, 0.0, False
 
     def move(self, name: str) -> None:
-        """Take the action that a button means, in both worlds.
-
-        Raises:
-            UserError: the real episode is over.
-        """
+        """Take the action that a button means, in both worlds. Raises UserError: the real episode is over."""
         if self.over:
             raise UserError("the episode is over; start again")
         self.action = self.controls.action(name, self.action)
@@ -185,10 +181,7 @@ def listening(controls: Controls) -> str:
 
 def serve(page: gr.Blocks, js: str, host: str, port: int | None, browser: bool) -> str:
     """Show the page, which runs ``js``, at ``http://host:port`` until ``page.close()``; ``browser`` opens it there.
-    Returns its address.
-
-    Raises:
-        UserError: something else has the port.
+    Returns its address. Raises UserError: something else has the port.
     """
     quiet: dict[str, Any] = {"quiet": True, "share": False, "footer_links": [], "enable_monitoring": False}
     try:

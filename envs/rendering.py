@@ -63,10 +63,8 @@ def _has_library(name: str) -> bool:
 
 
 def import_mujoco() -> ModuleType:
-    """MuJoCo, imported so that a missing OpenGL library only matters once something is rendered.
-
-    Raises:
-        UserError: ``MUJOCO_GL`` names a library that is missing, with which MuJoCo cannot be imported at all.
+    """MuJoCo, imported so that a missing OpenGL library only matters once something is rendered. Raises UserError:
+    ``MUJOCO_GL`` names a library that is missing, with which MuJoCo cannot be imported at all.
     """
     if "mujoco" not in sys.modules:
         try:
@@ -91,11 +89,7 @@ def examine() -> list[tuple[str, bool, str]]:
 
 
 def check_camera(model: Any, camera: str) -> list[str]:
-    """The names of a ``mujoco.MjModel``'s cameras.
-
-    Raises:
-        UserError: ``camera`` is none of them.
-    """
+    """The names of a ``mujoco.MjModel``'s cameras. Raises UserError: ``camera`` is none of them."""
     cameras = [model.camera(i).name for i in range(model.ncam)]
     if camera not in cameras:
         raise unknown_name("camera", camera, cameras)

@@ -40,10 +40,8 @@ class Actions:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None, dim: int) -> Actions:
-        """From what ``stored`` gave; None is a ``Box`` of ``dim`` numbers in [-1, 1].
-
-        Raises:
-            KeyError, TypeError, ValueError: it is something else.
+        """From what ``stored`` gave; None is a ``Box`` of ``dim`` numbers in [-1, 1]. Raises KeyError, TypeError,
+        ValueError: it is something else.
         """
         if stored is None:
             return cls(gym.spaces.Box(-1.0, 1.0, (dim,), np.float32))

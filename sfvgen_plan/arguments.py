@@ -65,11 +65,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
 
 
 def check_outputs(args: Namespace) -> None:
-    """Refuse what can't be written to before anything slow.
-
-    Raises:
-        UserError: it is named with its option.
-    """
+    """Refuse what can't be written to before anything slow. Raises UserError: it is named with its option."""
     for name in ("out", "video", "picture", "html"):
         if path := getattr(args, name, None):
             check_writable(path, name)

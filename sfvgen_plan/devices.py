@@ -29,11 +29,7 @@ def make_threads_patient() -> None:
 
 
 def resolve_device(name: str) -> str:
-    """A device that torch has here; "auto" is the GPU if there is one. Imports torch.
-
-    Raises:
-        UserError: no such device.
-    """
+    """A device that torch has here; "auto" is the GPU if there is one. Imports torch. Raises UserError: none such."""
     import torch
 
     if name == "auto":

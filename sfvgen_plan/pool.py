@@ -203,10 +203,8 @@ def _signals_held_back() -> Iterator[None]:
 
 def each(pool: Pool, calls: Iterable[Call]) -> Iterator[Any]:
     """The results of ``calls`` as they come; whichever slot is free does the next. A call whose process died is done
-    again, ``CHANCES`` times in all, so it must not depend on what its slot did before.
-
-    Raises:
-        UserError: a call met bad input. RuntimeError: it failed in another way, or its processes died.
+    again, ``CHANCES`` times in all, so it must not depend on what its slot did before. Raises UserError: a call met bad
+    input. RuntimeError: it failed in another way, or its processes died.
     """
     left = deque((call, CHANCES) for call in calls)
     free, busy = deque(range(pool.slots)), dict[int, tuple[Call, int]]()

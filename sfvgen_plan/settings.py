@@ -66,10 +66,8 @@ def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = ()
 
 
 def of_group(overrides: Sequence[str], group: str) -> tuple[list[str], list[str]]:
-    """Overrides of a group's settings, and the others.
-
-    Raises:
-        UserError: one that names the group itself, which has an option of its own.
+    """Overrides of a group's settings, and the others. Raises UserError: one that names the group itself, which has an
+    option of its own.
     """
     for text in overrides:
         if text.partition("=")[0] == group:
@@ -121,19 +119,15 @@ def changed(defaults: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
     """Nested settings with ``key=value`` (dotted keys) applied; ``defaults`` stays as it is.
 
     The type of a value is that of its default; a float takes a whole number; a default of null or ??? takes anything.
-
-    Raises:
-        UserError: an override that is not ``key=value``, names no setting, or has a value of another type or one that
-            can't be read.
+    Raises UserError: an override that is not ``key=value``, names no setting, or has a value of another type or one
+    that can't be read.
     """
     return _with_changes(defaults, [(*parsed(text), text) for text in overrides])
 
 
 def parsed(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value``; the value is YAML.
-
-    Raises:
-        UserError: it is not of that form, or the value can't be read.
+    """Key and value of ``key=value``; the value is YAML. Raises UserError: it is not of that form, or the value can't
+    be read.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

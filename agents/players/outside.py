@@ -24,11 +24,7 @@ class Outside(AgentSettings):
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, given: Given) -> BatchAgent | EnvAgent:
-        """The agent.
-
-        Raises:
-            UserError: its factory raises an exception, or makes no agent.
-        """
+        """The agent. Raises UserError: its factory raises an exception, or makes no agent."""
         from sfvgen_plan.agents.adapters import as_agent
         from sfvgen_plan.agents.lanes import LanesOfAgents
 
@@ -69,11 +65,7 @@ class Beside(Outside):
 
 
 def outside(name: str) -> type[Outside]:
-    """What is known of an agent before it is made.
-
-    Raises:
-        UserError: it can't be imported.
-    """
+    """What is known of an agent before it is made. Raises UserError: it can't be imported."""
     found = imported(name)
     act = getattr(found, "act", None)
     beside = isclass(found) and callable(act) and list(signature(act).parameters)[1:] == ["env"]
@@ -97,10 +89,8 @@ def _is_factory(found: Any, offered: Mapping[str, Any]) -> bool:
 
 
 def imported(name: str, argument: str = "agent") -> Any:
-    """The object that ``module:attribute`` names; modules in the current folder are found too.
-
-    Raises:
-        UserError: there is none, or the module raises an exception; the message names the ``argument``.
+    """The object that ``module:attribute`` names; modules in the current folder are found too. Raises UserError: there
+    is none, or the module raises an exception; the message names the ``argument``.
     """
     module_name, _, path = name.partition(":")
     here = str(Path.cwd())

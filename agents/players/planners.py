@@ -34,10 +34,8 @@ class Search(AgentSettings):
         check_number("sigma", self.sigma, 0, above=True)
 
     def scoring(self, **weights: float) -> Callable[[str], Score]:
-        """Task -> the objective that is set, or what the task asks for with these weights.
-
-        Raises:
-            UserError: it can't be imported, or is no function.
+        """Task -> the objective that is set, or what the task asks for with these weights. Raises UserError: it can't
+        be imported, or is no function.
         """
         from sfvgen_plan.agents.objective import Objective, TaskObjective
         from sfvgen_plan.agents.players.outside import imported

@@ -23,11 +23,7 @@ class Policy(AgentSettings):
     memory: bool | None = setting(None, REMEMBERS)
 
     def build(self, given: Given) -> Any:
-        """The agent.
-
-        Raises:
-            UserError: see ``agents.sb3``.
-        """
+        """The agent. Raises UserError: see ``agents.sb3``."""
         from sfvgen_plan.agents.sb3 import PolicyAgent, load_policy, sees_pixels
 
         model = load_policy(given.name)
@@ -40,11 +36,7 @@ class Policy(AgentSettings):
 
 
 def policy(name: str) -> type[Policy]:
-    """What is known of a policy before it is loaded.
-
-    Raises:
-        UserError: there is no such file.
-    """
+    """What is known of a policy before it is loaded. Raises UserError: there is no such file."""
     if not Path(name.removeprefix(PREFIX)).is_file():
         raise UserError(f"agent={name!r} names no file; give {PREFIX}path.zip")
     return Policy

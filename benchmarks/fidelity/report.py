@@ -45,11 +45,7 @@ class Fidelity:
 
 
 def summarise(rows: Sequence[FidelityRow], resamples: int = RESAMPLES) -> Fidelity:
-    """What the rows add up to.
-
-    Raises:
-        ValueError: no episode that every policy has played.
-    """
+    """What the rows add up to. Raises ValueError: no episode that every policy has played."""
     of: dict[str, dict[tuple[str, int], FidelityRow]] = {}
     for row in rows:
         if not row.error:

@@ -68,9 +68,7 @@ RULES = {
 @dataclass(frozen=True)
 class Ablated:
     """A row: a checkpoint whose fast weights are written by a rule, at a learning ``rate``, in ``steps`` a chunk.
-
-    Raises:
-        UserError: the checkpoint has no Temp-LoRA.
+    Raises UserError: the checkpoint has no Temp-LoRA.
     """
 
     row: str

@@ -43,10 +43,8 @@ class Pace(NamedTuple):
 
 def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "revisit") -> Work:
     """The missing episodes of "revisit", or of "drift", whose paths are walked round for ``revisit.LONG`` decisions; a
-    true episode is played once for all rows.
-
-    Raises:
-        UserError: a checkpoint of other tasks or another camera, rows that were made otherwise.
+    true episode is played once for all rows. Raises UserError: a checkpoint of other tasks or another camera, rows that
+    were made otherwise.
     """
     rows, long, steps = rows_in(pace.folder, part), part == "drift", pace.sampler_steps
     encoder = VideoEncoder.load(device=subjects[0].checkpoint.pipeline.device)
@@ -105,10 +103,8 @@ def ablations(taught: Checkpoint, untaught: Checkpoint | None, pace: Pace) -> li
 def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> Work:
     """The missing episodes of "return" or "cue", as rows ``<memory> <name of the entry>``.
 
-    An agent that has no setting ``memory`` plays the last of the subjects, that without memory, alone.
-
-    Raises:
-        UserError: a checkpoint of other tasks, rows that were made otherwise.
+    An agent that has no setting ``memory`` plays the last of the subjects, that without memory, alone. Raises
+    UserError: a checkpoint of other tasks, rows that were made otherwise.
     """
     rows, task, remembers = rows_in(pace.folder, part), PARTS[part].task, may_remember(entry.agent)
     own = {f"{subject.row} {entry.name}": subject for subject in (subjects if remembers else subjects[-1:])}

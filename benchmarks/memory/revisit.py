@@ -69,10 +69,8 @@ class TrueEpisode:
 
 
 def maker_of(checkpoint: Checkpoint) -> Callable[[], MemoryRevisitEnv]:
-    """Makes the true simulator with the checkpoint's frames.
-
-    Raises:
-        UserError: it was trained on other tasks, or on another camera.
+    """Makes the true simulator with the checkpoint's frames. Raises UserError: it was trained on other tasks, or on
+    another camera.
     """
     checkpoint.task_index(NAME)
     if checkpoint.camera not in (OWN_CAMERA, CAMERA):
@@ -195,10 +193,8 @@ def revisit_row(row: str, episode: TrueEpisode, dream: np.ndarray, encoder: Vide
 
 def drawn(checkpoint: Checkpoint, seed: int) -> np.ndarray:
     """One picture (H, W, 3) uint8 of what a memory is worth: places as the episode of ``seed`` shows them first, and
-    below ``GAP`` decisions or more later, imagined with the memory and without, and as they truly are.
-
-    Raises:
-        UserError: nothing comes back so late.
+    below ``GAP`` decisions or more later, imagined with the memory and without, and as they truly are. Raises
+    UserError: nothing comes back so late.
     """
     with closing(maker_of(checkpoint)()) as env:
         episode = true_episode(env, seed, away_of(checkpoint))

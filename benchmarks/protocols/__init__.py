@@ -101,10 +101,8 @@ class Protocol:
         """The same rules with another limit, other seeds, or other ``frames`` (camera, size, repeat).
 
         Fewer of the same seeds stay under the same id, since every row would be the same; anything else becomes
-        ``<id>~<hash>``, so that its rows are never ranked together with the original's.
-
-        Raises:
-            UserError: no episode or decision left, or seeds that belong to training data.
+        ``<id>~<hash>``, so that its rows are never ranked together with the original's. Raises UserError: no episode or
+        decision left, or seeds that belong to training data.
         """
         changed = dataclasses.replace(
             self,
@@ -135,10 +133,8 @@ def protocol_names() -> list[str]:
 
 
 def load_protocol(name: str) -> Protocol:
-    """The protocol with id ``name``, or for the name of a simulator all its tasks, played as they are collected.
-
-    Raises:
-        UserError: no such protocol.
+    """The protocol with id ``name``, or for the name of a simulator all its tasks, played as they are collected. Raises
+    UserError: no such protocol.
     """
     if name not in protocol_names():
         for item in families():
@@ -153,10 +149,7 @@ def load_protocol(name: str) -> Protocol:
 
 def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protocol:
     """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any, else
-    its simulator's defaults, with the frames of the ``checkpoint`` if one is given.
-
-    Raises:
-        UserError: unknown task.
+    its simulator's defaults, with the frames of the ``checkpoint`` if one is given. Raises UserError: unknown task.
     """
     for name in (*FOR_SINGLE_TASKS, *protocol_names()):
         protocol = load_protocol(name)
@@ -169,10 +162,8 @@ def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protoc
 def chosen(
     suite: str | None, tasks: Sequence[str], checkpoint: str | Path | None = None
 ) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol of tasks by name, or of a suite, and which of its tasks are asked for.
-
-    Raises:
-        UserError: unknown names, or tasks of several protocols.
+    """The protocol of tasks by name, or of a suite, and which of its tasks are asked for. Raises UserError: unknown
+    names, or tasks of several protocols.
     """
     if not tasks:
         protocol = load_protocol(str(suite))

@@ -46,11 +46,7 @@ SHORT_LIMIT = 200
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What a results folder has rows of, for the templates.
-
-    Raises:
-        UserError: a file that can't be read.
-    """
+    """What a results folder has rows of, for the templates. Raises UserError: a file that can't be read."""
     found = [
         _protocol(path.stem, settled(read_rows(path, EpisodeRow)))
         for path in sorted(folder.glob("*.csv"))
@@ -70,11 +66,7 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def block(name: str, folder: Path) -> str:
-    """Markdown that stands between marks of this name, one of ``BLOCKS``.
-
-    Raises:
-        UserError: a file that can't be read.
-    """
+    """Markdown that stands between marks of this name, one of ``BLOCKS``. Raises UserError: an unreadable file."""
     lines = [line.rstrip() for line in rendered(f"report/{name}.md.jinja", **facts(folder)).split("\n")]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
     return text if text.count("\n") > 1 else "No results are committed yet."
@@ -139,11 +131,7 @@ BLOCKS = ("headlines", "results")
 
 
 def with_results(page: str, folder: Path) -> str:
-    """The page's text with what belongs between its marks.
-
-    Raises:
-        UserError: it has no marks, or rows can't be read.
-    """
+    """The page's text with what belongs between its marks. Raises UserError: it has no marks, or rows can't be read."""
     marks = {name: (f"<!-- {name}:begin -->", f"<!-- {name}:end -->") for name in BLOCKS}
     named = [name for name, (begin, end) in marks.items() if begin in page and end in page.partition(begin)[2]]
     if not named:

@@ -20,10 +20,8 @@ def merge(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
     """Add the rows of ``sources``, oldest first, to the CSV file ``into``, and return all that it holds now.
 
     Episodes are told apart by protocol, task, agent and seed, and the newest counts: committed rows show one checkpoint
-    for each agent.
-
-    Raises:
-        UserError: rows of a protocol other than the one that ``into`` is named for, of several, or of other rules.
+    for each agent. Raises UserError: rows of a protocol other than the one that ``into`` is named for, of several, or
+    of other rules.
     """
     rows = read_rows(into, EpisodeRow) + read(sources)
     wanted = into.stem if into.stem in protocol_names() else rows[0].protocol if rows else ""

@@ -21,21 +21,15 @@ Row = TypeVar("Row", bound="DataclassInstance")
 
 
 def write_text(path: Path, text: str, argument: str = "file") -> None:
-    """Replace the file, which the user knows as ``argument``, in one step; its folder is made.
-
-    Raises:
-        UserError: it can't be written.
+    """Replace the file, which the user knows as ``argument``, in one step; its folder is made. Raises UserError: it
+    can't be written.
     """
     with atomic(path, argument) as staged:
         staged.write_text(text, encoding="utf-8")
 
 
 def read_records(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file by their columns; none if it is missing.
-
-    Raises:
-        UserError: it can't be read.
-    """
+    """The lines of a CSV file by their columns; none if it is missing. Raises UserError: it can't be read."""
     if not path.exists():
         return []
     try:
@@ -51,10 +45,8 @@ def columns_of(kind: type[Row]) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """Rows of a CSV file in file order; none if it is missing. An empty cell stands for its field's default.
-
-    Raises:
-        UserError: a line of it is something else.
+    """Rows of a CSV file in file order; none if it is missing. An empty cell stands for its field's default. Raises
+    UserError: a line of it is something else.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -72,10 +64,8 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Sequence[Row], kind: type[Row]) -> None:
-    """Replace a CSV file by these rows in one step. ``kind`` may have ``FORMATS`` of its numbers.
-
-    Raises:
-        UserError: it can't be written.
+    """Replace a CSV file by these rows in one step. ``kind`` may have ``FORMATS`` of its numbers. Raises UserError: it
+    can't be written.
     """
     formats: Mapping[str, str] = getattr(kind, "FORMATS", {})
     text = io.StringIO()
@@ -130,10 +120,8 @@ class Rows(Generic[Row]):
         write_rows(self.path, list(self), self._kind)
 
     def claim(self, name: str, made_with: Mapping[str, Any]) -> None:
-        """Say what the coming rows of ``name``, or all if it is empty, are made with, as JSON values.
-
-        Raises:
-            UserError: there are rows of it that were made with something else.
+        """Say what the coming rows of ``name``, or all if it is empty, are made with, as JSON values. Raises UserError:
+        there are rows of it that were made with something else.
         """
         if any(name in ("", self._of(row)[0]) for row in self):
             of = f"rows {name!r}" if name else "rows"

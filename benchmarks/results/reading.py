@@ -13,10 +13,8 @@ from sfvgen_plan.errors import UserError
 
 
 def read(paths: Iterable[Path]) -> list[EpisodeRow]:
-    """All rows of stores, CSV files, run folders, and folders of those.
-
-    Raises:
-        UserError: nothing like that is there, or a row makes no sense.
+    """All rows of stores, CSV files, run folders, and folders of those. Raises UserError: nothing like that is there,
+    or a row makes no sense.
     """
     rows: list[EpisodeRow] = []
     for path in paths:

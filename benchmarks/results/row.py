@@ -112,10 +112,8 @@ def settled(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
 
 
 def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:
-    """Refuse rows of one protocol whose rules were changed between them.
-
-    Raises:
-        UserError: naming ``where`` they would stand together.
+    """Refuse rows of one protocol whose rules were changed between them. Raises UserError: naming ``where`` they would
+    stand together.
     """
     hashes = sorted({row.protocol_hash for row in rows})
     if len(hashes) > 1:

@@ -28,10 +28,8 @@ def grouped(rows: Iterable[Row], by: Callable[[Row], Name]) -> dict[Name, list[R
 class Summary:
     """Episodes of one agent under one protocol; ``task`` is what they were played on.
 
-    The cost of a plan is a mean over decisions, as every decision is a plan; the return is a mean over episodes.
-
-    Raises:
-        ValueError: no rows, or rows of several agents or protocols.
+    The cost of a plan is a mean over decisions, as every decision is a plan; the return is a mean over episodes. Raises
+    ValueError: no rows, or rows of several agents or protocols.
     """
 
     rows: Sequence[EpisodeRow] = field(repr=False)

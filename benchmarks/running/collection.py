@@ -102,11 +102,7 @@ class CollectionSettings:
         return replace(protocol_of(self.family), **frames, max_decisions=self.decisions, linger=linger)  # type: ignore[arg-type]
 
     def contestant(self) -> Contestant:
-        """Who plays.
-
-        Raises:
-            UserError: an unknown agent, or a checkpoint that doesn't cover the tasks.
-        """
+        """Who plays. Raises UserError: an unknown agent, or a checkpoint that doesn't cover the tasks."""
         if needs_checkpoint(self.agent):
             check_covers(self.checkpoint, self.tasks)
         return Entry(self.agent, name=self.agent).made(self.checkpoint, action_dim=self.family.action_dim)

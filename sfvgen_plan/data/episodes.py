@@ -139,11 +139,7 @@ def load_episodes(
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """``metadata.json`` of a dataset that this package collected.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
+    """``metadata.json`` of a dataset that this package collected. Raises UserError: there is none, or it is damaged."""
     remedy = "collect one with `sfvgen-plan collect --out`"
     if not (folder / METADATA_FILE).is_file():
         raise UserError(f"data={str(folder)!r} is not a dataset; {remedy}")

@@ -9,11 +9,7 @@ FIRST_TRAINING_SEED = 100_000
 
 
 def check_training_seeds(seeds: Iterable[int], data: str) -> None:
-    """Refuse episodes of evaluation among training data.
-
-    Raises:
-        UserError: a seed is too low.
-    """
+    """Refuse episodes of evaluation among training data. Raises UserError: a seed is too low."""
     lowest = min(int(seed) for seed in seeds)
     if lowest < FIRST_TRAINING_SEED:
         raise UserError(

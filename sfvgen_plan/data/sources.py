@@ -33,11 +33,7 @@ class Source:
 
     @classmethod
     def of_collection(cls, settings: Mapping[str, Any], data: str) -> Source:
-        """From the settings that a dataset was collected with.
-
-        Raises:
-            UserError: they don't tell it.
-        """
+        """From the settings that a dataset was collected with. Raises UserError: they don't tell it."""
         try:
             found = settings["source"]
             return cls(**{**found, "readouts": tuple(found["readouts"])})

@@ -63,10 +63,8 @@ class StagedEpisode:
         return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)
 
     def save(self, path: Path) -> None:
-        """Write to ``path``, a name that ends in .npz: either all of it appears there, or nothing.
-
-        Raises:
-            UserError: it can't be written.
+        """Write to ``path``, a name that ends in .npz: either all of it appears there, or nothing. Raises UserError: it
+        can't be written.
         """
         plain = json.dumps({name: getattr(self, name) for name in _PLAIN})
         arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -76,11 +74,7 @@ class StagedEpisode:
 
     @classmethod
     def load(cls, path: Path) -> StagedEpisode:
-        """Read what ``save`` wrote.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
+        """Read what ``save`` wrote. Raises UserError: the file is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 plain, packed = json.loads(str(file["plain"])), file["chunk_bytes"].tobytes()

@@ -54,10 +54,8 @@ class VideoEncoder(ModelMixin, ConfigMixin):
 
     @classmethod
     def load(cls, path: str | Path = BUNDLED, device: str | torch.device = "cpu") -> VideoEncoder:
-        """The encoder in a folder that ``save_pretrained`` wrote; that of the package if none is given.
-
-        Raises:
-            UserError: there is none, or it is damaged.
+        """The encoder in a folder that ``save_pretrained`` wrote; that of the package if none is given. Raises
+        UserError: there is none, or it is damaged.
         """
         try:
             encoder = cls.from_pretrained(

@@ -9,10 +9,8 @@ import numpy as np
 
 def error_cm(thing: str, estimates: np.ndarray, truth: np.ndarray, readouts: Sequence[str]) -> np.ndarray:
     """Distance (...) between the place of ``thing`` read out of imagined frames and the true one, both (..., D) in
-    metres. ``readouts`` names the D numbers, "hand_x" and so on.
-
-    Raises:
-        ValueError: the shapes differ, or nothing of that name is read out.
+    metres. ``readouts`` names the D numbers, "hand_x" and so on. Raises ValueError: the shapes differ, or nothing of
+    that name is read out.
     """
     if estimates.shape != truth.shape:
         raise ValueError(f"read-outs of shape {estimates.shape} and {truth.shape} can't be compared")
