@@ -10,7 +10,6 @@ import numpy as np
 from sfvgen_plan.agents.lanes import FollowingAgent, Lane
 from sfvgen_plan.agents.sub_goals import SubGoals
 from sfvgen_plan.envs.family import family_of
-from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.simulation import Prior
@@ -30,20 +29,13 @@ class PriorAgent(FollowingAgent):
 
 class RandomAgent(FollowingAgent):
     """Plays actions drawn uniformly from [-1, 1]. They depend only on the agent's ``seed`` and the episode's.
-
-    Args:
-        action_dim: numbers in an action; None for those of the task's default actions.
-        seed: at least 0.
-    """
+    ``action_dim``: numbers in an action; None for those of the task's simulator."""
 
     def __init__(self, action_dim: int | None = None, seed: int = 0) -> None:
-        if action_dim is not None and (type(action_dim) is not int or action_dim < 1):
-            raise UserError(f"action_dim={action_dim!r} must be a whole number of at least 1, or null")
         super().__init__(None, seed)
         self.action_dim = action_dim
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        """Actions (E, A); the frames are not looked at."""
         return np.stack([self._drawn(lane) for lane in lanes])
 
     def _drawn(self, lane: Lane) -> np.ndarray:

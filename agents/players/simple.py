@@ -17,13 +17,11 @@ REMEMBERS = "remember what the episode showed; null = if the checkpoint has memo
 class Random(AgentSettings):
     """Uniformly random actions."""
 
-    action_dim: int | None = setting(None, "numbers in an action; null = those of the task's default actions")
-
     def build(self, given: Given) -> Any:
         """The agent."""
         from sfvgen_plan.agents.reactive import RandomAgent
 
-        return RandomAgent(self.action_dim, given.seed)
+        return RandomAgent(seed=given.seed)
 
 
 @player("prior", order=20, control=True)

@@ -34,7 +34,7 @@ def alone(world, prior, seeds=SEEDS, **options):
     return world.play(PriorAgent(world.PointMass(), prior), seeds, **options)
 
 
-@pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL, replace(MPPI_SMALL, futures=2, penalty=0.1)])
+@pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL])
 def test_search_finds_the_goal_where_random_does_not(world, settings):
     planned = world.successes(world.play(planning(world, settings), SEEDS))
     assert planned == len(SEEDS)
@@ -60,17 +60,6 @@ def test_where_nothing_is_to_be_gained_a_plan_is_the_priors_own(world):
     agent = planning(world, prior=prior, candidates=400, iterations=1, sigma=0.1, score=lambda o: 0 * o.value[:, -1])
     for mine, own in zip(world.play(agent, SEEDS, decisions=1), alone(world, prior, decisions=1), strict=True):
         np.testing.assert_allclose(mine.actions, own.actions, atol=0.03)
-
-
-def test_the_penalty_avoids_what_differs_from_future_to_future(world):
-    """One half of the plane is as good as the other, but in one of them nobody knows what will be seen."""
-
-    def in_the_fog(penalty):
-        agent = planning(world, sigma=1.0, futures=2, penalty=penalty, score=lambda o: 0 * o.value[:, 0])
-        agent.simulator.fog = True
-        return np.mean([episode.places[1:, 0] > 0 for episode in world.play(agent, SEEDS)])
-
-    assert in_the_fog(1.0) < in_the_fog(0.0) - 0.2
 
 
 @pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL])
@@ -99,7 +88,6 @@ def test_a_search_goes_on_from_the_last_plan(world):
 AGENTS = {
     "cem": lambda world: planning(world, CEM_SMALL, 0.05),
     "mppi": lambda world: planning(world, noise=0.05, prior=world.Towards((0.2, 0.0), gain=0.3)),
-    "futures": lambda world: planning(world, noise=0.05, futures=3, penalty=0.5),
     "prior": lambda world: PriorAgent(world.PointMass(), world.Towards()),
     "random": lambda world: RandomAgent(action_dim=2),
 }
@@ -181,7 +169,7 @@ NAN = float("nan")
     ("kind", "settings"),
     [
         *((Cem, {name: 0}) for name in ("horizon", "candidates", "iterations", "sigma", "elites")),
-        *((Default, {name: -1}) for name in ("futures", "penalty", "prior_share")),
+        (Default, {"prior_share": -1}),
         (Cem, {"elites": 33}),
         (Default, {"temperature": NAN}),
         (Objective, {"discount": 1.5}),
@@ -199,7 +187,6 @@ def test_numbers_that_make_no_sense_are_refused(kind, settings):
     [
         ("prior", {"memory": "yes"}, "memory='yes' is neither true nor false nor null"),
         ("cem", {"memory": True}, "memory=True: .* has no memory layers"),
-        ("default", {"penalty": 0.5}, "penalty=0.5 needs futures that differ; give futures of at least 2"),
         ("default", {"prior": "unet"}, "prior='unet' is unknown; did you mean prior"),
         ("cem", {"objective": "nowhere:score"}, "objective='nowhere:score' can't be imported"),
         ("cem", {"objective": "math:pi"}, "objective='math:pi' is no function"),
@@ -209,7 +196,6 @@ def test_numbers_that_make_no_sense_are_refused(kind, settings):
         ("video", {"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
         ("video", {"replan_every": 9}, "replan_every=9 must be between 1 and horizon=8"),
         ("default", {"replan_every": 0}, "replan_every=0 must be between 1 and horizon=5"),
-        ("random", {"action_dim": "two"}, "action_dim='two' must be a whole number"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_when_the_agent_is_made(small_checkpoint, agent, settings, message):
