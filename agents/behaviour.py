@@ -46,17 +46,10 @@ def kind_of(seed: int) -> str:
 
 
 class Behaviour:
-    """Acts in one training episode; everything random in it follows from ``task`` and ``seed``.
-
-    Args:
-        task: task name.
-        seed: of the episode; also decides its kind.
-        decisions: length of the episode. A high-noise one turns random at a decision drawn from the whole of it.
-        layout: of the state. Without it random motion is pulled nowhere, and no episode is misled.
-        mislead: the expert's action if it believed the state to be off by an error (S,). Without it no episode is
-            misled; low noise stands in.
-        action_dim: A.
-    """
+    """Acts in one training episode; everything random in it, its kind too, follows from ``task`` and ``seed``. A
+    high-noise one turns random at a decision drawn from the whole of it. ``mislead``: the expert's action if it
+    believed the state to be off by an error (S,); without it, or without a ``layout``, low noise stands in for misled
+    episodes, and without that random motion is pulled nowhere."""
 
     def __init__(
         self,

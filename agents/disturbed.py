@@ -13,18 +13,12 @@ from sfvgen_plan.errors import check_number
 
 
 class DisturbedAgent(FollowingAgent):
-    """A ``BatchAgent`` with noise on its actions, and some of them random.
+    """A ``BatchAgent`` with Gaussian ``noise`` of that deviation on each number of an action, before it is clipped to
+    [-1, 1], and with uniformly ``random`` decisions at that probability. One that follows its episodes is told what is
+    played instead of its actions. Raises UserError: a number out of range.
 
     What disturbs an episode depends on its seed and decision alone, so an agent meets the same disturbance in two
     simulators.
-
-    Args:
-        agent: who is disturbed. One that follows its episodes is told what is played instead of its actions.
-        noise: standard deviation of the Gaussian noise on each number of an action, before it is clipped to [-1, 1].
-        random: probability that a decision is uniformly random instead.
-
-    Raises:
-        UserError: a number out of range.
     """
 
     def __init__(self, agent: BatchAgent, noise: float = 0.0, random: float = 0.0) -> None:

@@ -58,13 +58,9 @@ class Lane:
 
 
 class FollowingAgent:
-    """An agent that follows real episodes in a simulator and plays what ``answer`` says (a ``BatchAgent``).
-
-    Args:
-        simulator: what follows them; None: newest frames are all that is known of them.
-        seed: of the agent's own random numbers, at least 0.
-        sub_goals: what each decision is for; None: what the tasks' instructions say.
-    """
+    """An agent that follows real episodes in a simulator and plays what ``answer`` says (a ``BatchAgent``). Without a
+    ``simulator`` newest frames are all that is known of them. ``sub_goals``: what each decision is for; None: what the
+    tasks' instructions say."""
 
     def __init__(self, simulator: Any, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
         self.simulator, self.seed, self.sub_goals = simulator, seed, sub_goals
@@ -188,14 +184,9 @@ class FollowingAgent:
 
 
 class LanesOfAgents(FollowingAgent):
-    """A ``BatchAgent`` that gives every lane an ``Agent`` of its own, which is asked again once all the decisions that
-    it returned last have been executed.
-
-    Args:
-        factory: makes the agent of a lane (anything that ``as_agent`` takes).
-        action_dim: A of the environment; answers of another shape are refused.
-        name: how errors call the agent.
-    """
+    """A ``BatchAgent`` that gives every lane an ``Agent`` of its own, anything that ``as_agent`` takes of what
+    ``factory`` makes, which is asked again once all the decisions that it returned last have been executed. Answers of
+    other than ``action_dim`` numbers are refused; errors call the agent by its ``name``."""
 
     def __init__(self, factory: Callable[[], Any], action_dim: int = 4, name: str | None = None) -> None:
         super().__init__(None)

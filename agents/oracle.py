@@ -13,13 +13,8 @@ from sfvgen_plan.envs.family import family_of, resolve
 
 
 class OracleAgent:
-    """Plans on the true state and the true reward (an ``EnvAgent``). Plans on an environment of its own and never
-    touches the real one.
-
-    Args:
-        planner: search without a prior.
-        seed: of the agent's own random numbers, at least 0.
-    """
+    """Plans on the true state and the true reward (an ``EnvAgent``), with a search without a prior. Plans on an
+    environment of its own and never touches the real one."""
 
     def __init__(self, planner: Planner, seed: int = 0) -> None:
         self._planning = PlanningAgent(None, planner, seed=seed)

@@ -18,16 +18,9 @@ from sfvgen_plan.errors import UserError
 
 @dataclass(frozen=True)
 class Problem:
-    """What a planner is asked at one decision of E lanes.
-
-    Attributes:
-        simulator: where to imagine.
-        state: E imagined episodes that have seen the real frames so far.
-        tasks: what each lane plays.
-        keys: random key of each lane at this decision.
-        carry: (E, H, A) what the planner left at its last call, moved on by the decisions executed since; zeros where
-            ``carried`` (E,) is False.
-    """
+    """What a planner is asked at one decision of E lanes: where to imagine, E imagined episodes that have seen the real
+    frames so far, what each lane plays and its random key; and ``carry`` (E, H, A), what the planner left at its last
+    call, moved on by the decisions executed since; zeros where ``carried`` (E,) is False."""
 
     simulator: Any
     state: Any
@@ -64,15 +57,9 @@ class Planner(Protocol):
 
 
 class PlanningAgent(FollowingAgent):
-    """Plays lanes by planning (a ``BatchAgent``).
-
-    Args:
-        simulator: a ``Simulator``, where episodes are followed and plans are imagined.
-        planner: a search, or a planner of videos.
-        replan_every: decisions of a plan that are executed before the next plan; 1 uses all feedback there is.
-        seed: of the agent's own random numbers, at least 0.
-        sub_goals: what each decision is for; None: what the tasks' instructions say.
-    """
+    """Plays lanes by planning (a ``BatchAgent``). ``replan_every``: decisions of a plan that are executed before the
+    next plan; 1 uses all feedback there is. ``sub_goals``: what each decision is for; None: what the tasks'
+    instructions say."""
 
     def __init__(
         self,

@@ -45,13 +45,9 @@ class Waypoint(NamedTuple):
 
 
 class DemoFollower:
-    """Proposes the action that follows a demonstration from wherever the tip is.
-
-    Args:
-        poses: (T, 7) tip poses of the demonstration, position and quaternion xyzw.
-        opening: (T,) its gripper, 1 open.
-        while_closed: largest share of a full step, in (0, 1], while the gripper is closed.
-    """
+    """Proposes the action that follows a demonstration, tip poses (T, 7) of position and quaternion xyzw with its
+    gripper (T,), 1 open, from wherever the tip is. ``while_closed``: largest share of a full step, in (0, 1], while the
+    gripper is closed."""
 
     def __init__(self, poses: np.ndarray, opening: np.ndarray, while_closed: float = 1.0) -> None:
         self._while_closed = while_closed

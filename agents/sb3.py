@@ -83,17 +83,9 @@ def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
 
 class PolicyAgent(FollowingAgent):
     """Plays a Stable-Baselines3 model without exploration (a ``BatchAgent``). What a checkpoint shows of an episode
-    follows it frame by frame, as in training. A recurrent policy keeps its state through each episode.
-
-    Args:
-        model: what ``load_policy`` returns.
-        checkpoint: what computes latents and read-outs; not needed for pixels.
-        action_dim: A of the environment.
-        named: how errors call the model.
-        memory: whether episodes remember what they showed; None: as in training.
-
-    Raises:
-        UserError: another action or observation space, or a model that was trained in another checkpoint.
+    follows it frame by frame, as in training; pixels need none. A recurrent policy keeps its state through each
+    episode. ``named``: how errors call the model; ``memory``: whether episodes remember what they showed, None: as in
+    training. Raises UserError: another action or observation space, or a model that was trained in another checkpoint.
     """
 
     def __init__(

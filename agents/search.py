@@ -100,12 +100,9 @@ class Search:
 class MPPI(Search):
     """Model predictive path integral control: the mean of candidates, weighted by the exponential of their scores.
 
-    Some candidates play what the prior says of the frames that they imagine, others go on with the last plan, all with
-    noise. Where no candidate is better than another, their mean is the prior's own action: it takes a gain to leave it.
-
-    Attributes:
-        settings: of ``--agent default``.
-        prior: None leaves the last plan alone, which begins at zero.
+    Some candidates play what the prior says of the frames that they imagine, others go on with the last plan, which
+    begins at zero, all with noise. Where no candidate is better than another, their mean is the prior's own action: it
+    takes a gain to leave it.
     """
 
     settings: Default
@@ -148,11 +145,7 @@ class MPPI(Search):
 
 @dataclass(frozen=True)
 class CEM(Search):
-    """The cross-entropy method: narrow a Gaussian over plans, which begins at the last one, to its best samples.
-
-    Attributes:
-        settings: of ``--agent cem`` or ``oracle``.
-    """
+    """The cross-entropy method: narrow a Gaussian over plans, which begins at the last one, to its best samples."""
 
     settings: Narrowing
 

@@ -79,24 +79,17 @@ def train(
     data: Path | None = None,
     start: Path | None = None,
 ) -> Path:
-    """Train an agent into ``folder``: ``agent.zip``, and ``train.json``, which says how it was trained. One that is
-    there already, trained in the same way, is left as it is.
+    """Train an agent into ``folder``, which is made then: ``agent.zip``, which is returned, and ``train.json``, which
+    says how it was trained. One that is there already, trained in the same way, is left as it is. Raises UserError: an
+    unknown algorithm, numbers that make no sense, or a folder with another training.
 
     Args:
-        folder: made here, when the agent is trained.
-        algorithm: one of ``sfvgen_plan.agents.algorithms.ALGORITHMS``.
         task: the checkpoint's name of it.
         hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` apart.
         seed: of the algorithm and of the first episodes.
         data: dataset whose states rollouts branch from, at most as long as the checkpoint is trusted there; None: they
             begin as the checkpoint's episodes do.
         start: zip of an agent whose networks it begins with; None: new ones.
-
-    Returns:
-        The zip file.
-
-    Raises:
-        UserError: an unknown algorithm, numbers that make no sense, or a folder with another training.
     """
     check_algorithm(algorithm)
     record: dict[str, Any] = {

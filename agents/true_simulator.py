@@ -24,15 +24,9 @@ class TrueState:
 
 
 class TrueSimulator:
-    """Metaworld as a ``Simulator``: exact, deterministic, one episode after the other on the CPU.
-
-    Reward and success are read at the last raw step of each decision; evaluating them at every raw step, as the
-    environment does, would cost three times as much.
-
-    Args:
-        task: of Metaworld, or a goal in its scenes.
-        repeat: raw steps of a decision.
-    """
+    """Metaworld as a ``Simulator``, of a task of it or a goal in its scenes: exact, deterministic, one episode after
+    the other on the CPU. Reward and success are read at the last raw step of each decision; evaluating them at every
+    raw step, as the environment does, would cost three times as much."""
 
     action_dim = ACTION_SIZE
     device = torch.device("cpu")

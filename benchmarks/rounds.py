@@ -104,17 +104,10 @@ class RoundRow:
 
 @dataclass
 class Rounds:
-    """One run of ``sfvgen-plan improve``.
-
-    Attributes:
-        folder: of the run.
-        suite: what rows call it.
-        protocol: rules and tasks of the real episodes.
-        agent: makes the agent of each round.
-        recipe, config: ``key=value`` of the training, and the configuration that they make.
-        data: dataset to begin with; checkpoint: to go on from. Without either, random play is learnt first.
-        lanes: real episodes side by side; None: as the machine allows.
-    """
+    """One run of ``sfvgen-plan improve`` in a ``folder``, which rows call ``suite``: the rules and tasks of the real
+    episodes, what makes each round's agent, the training's ``key=value`` and the configuration that they make, and the
+    data or checkpoint to begin with; without either, random play is learnt first. ``lanes``: real episodes side by
+    side; None: as the machine allows."""
 
     folder: Path
     suite: str

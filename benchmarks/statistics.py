@@ -45,13 +45,9 @@ def wilson(successes: int, trials: int) -> Estimate:
 def bootstrap(
     strata: Sequence[Hashable], statistic: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Lower and upper end of the interval of a statistic; NaN where it is NaN in every sample.
-
-    Args:
-        strata: (E,) what each episode is drawn again within.
-        statistic: weights (R, E), how often each episode was drawn -> (R,).
-        resamples: R, at most.
-    """
+    """Lower and upper end of the interval of a statistic (weights (R, E), how often each episode was drawn -> (R,));
+    NaN where it is NaN in every sample. Each episode is drawn again within its stratum (E,); R is at most
+    ``resamples``."""
     resamples = min(resamples, max(100, CELLS // len(strata)))
     generator = np.random.default_rng(0)
     weights = np.empty((resamples, len(strata)))
@@ -117,21 +113,10 @@ MEASURES = {"pearson": pearson, "mmrv": mmrv}
 def agreement(
     simulated: np.ndarray, real: np.ndarray, strata: Sequence[str], resamples: int = RESAMPLES
 ) -> dict[str, Estimate | None]:
-    """Each of ``MEASURES`` of the policies' mean scores, with its bootstrap interval.
-
-    Args:
-        simulated, real: (P, E) scores of P policies on the same E episodes.
-        strata: (E,) the task of each episode; seeds are drawn again within tasks, the same for all policies, which met
-            the same scenes.
-        resamples: of the bootstrap.
-
-    Returns:
-        Estimates with the number of policies as ``count``; None where it is not defined: too few policies, or all with
-        the same score.
-
-    Raises:
-        ValueError: no episodes, or shapes that differ.
-    """
+    """Each of ``MEASURES`` of the policies' mean scores ``simulated`` and ``real`` (P, E) on the same E episodes, with
+    its bootstrap interval and the number of policies as ``count``; None where it is not defined: too few policies, or
+    all with the same score. ``strata`` (E,): the task of each episode; seeds are drawn again within tasks, the same for
+    all policies, which met the same scenes. Raises ValueError: no episodes, or shapes that differ."""
     if simulated.shape != real.shape or simulated.ndim != 2 or not simulated.size or len(strata) != simulated.shape[1]:
         raise ValueError(f"scores of shape {simulated.shape} and {real.shape} on {len(strata)} episodes don't fit")
     policies, episodes = simulated.shape

@@ -26,16 +26,10 @@ def check_at_least_one(**numbers: int) -> None:
 def checked_actions(
     actions: Any, kind: Actions, count: int | None = None, ignored: np.ndarray | None = None
 ) -> np.ndarray:
-    """Vectors (A,) float32 in [-1, 1] of an action, or (N, A) of those of N environments.
-
-    Args:
-        actions: of the space of ``kind``; numbers beyond its bounds are clipped.
-        count: N; None for one environment.
-        ignored: (N,) bool, environments that take no action now, whatever theirs is.
-
-    Raises:
-        UserError: no numbers, another shape, a number that is not finite, or none of the discrete actions.
-    """
+    """Vectors (A,) float32 in [-1, 1] of an action of the space of ``kind``, or (N, A) of those of N = ``count``
+    environments; numbers beyond its bounds are clipped. ``ignored`` (N,) bool: environments that take no action now,
+    whatever theirs is. Raises UserError: no numbers, another shape, a number that is not finite, or none of the
+    discrete actions."""
     try:
         values = np.array(actions, dtype=np.float32)
     except (TypeError, ValueError):

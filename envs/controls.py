@@ -22,15 +22,9 @@ PAIRS = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD")
 
 @dataclass(frozen=True)
 class Controls:
-    """How a task is played.
-
-    Attributes:
-        buttons: name -> what stands on it.
-        keys: place on the keyboard -> the button that it presses.
-        help: the keys, in words.
-        start: (A,) in [-1, 1], the action before the first.
-        action: ``action(name, last)`` is what a button means after the action ``last``.
-    """
+    """How a task is played: name -> what stands on a button; place on the keyboard -> the button that it presses; the
+    keys, in words; the action (A,) in [-1, 1] before the first; and ``action(name, last)``, what a button means after
+    the action ``last``."""
 
     buttons: dict[str, str]
     keys: dict[str, str]

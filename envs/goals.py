@@ -99,11 +99,8 @@ FAMILY = replace(
 
 
 class GoalEnv(MetaworldEnv):
-    """A ``MetaworldEnv`` with a goal of ``GOALS``: success is that the gap was within the goal's tolerance
-    at the ends of the last ``HOLD`` decisions; the reward is 10 at the goal, and less by 10 for every half metre.
-
-    Args and Raises: see ``MetaworldEnv``.
-    """
+    """A ``MetaworldEnv`` with a goal of ``GOALS``: success is that the gap was within the goal's tolerance at the ends
+    of the last ``HOLD`` decisions; the reward is 10 at the goal, and less by 10 for every half metre."""
 
     def __init__(self, task: str, **arguments: Any) -> None:
         name = FAMILY.canonical(task)

@@ -123,18 +123,9 @@ def observation_space(checkpoint: Checkpoint, obs_mode: str) -> gym.spaces.Box:
 
 
 class CheckpointObservation(gym.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
-    """A real environment seen through a checkpoint: what ``sfvgen/Imagined-v0`` shows in the same ``obs_mode``,
-    computed from rendered frames and actions alone.
-
-    Args:
-        env: its observations are frames (H, W, 3) uint8; has ``task``, ``size``, ``camera`` and ``repeat``.
-        checkpoint: a loaded checkpoint.
-        obs_mode: "latent", "state" or "pixels".
-        exact: compute in float32 even where bfloat16 is faster.
-
-    Raises:
-        UserError: the checkpoint was trained for other tasks or frames.
-    """
+    """A real environment, whose observations are frames (H, W, 3) uint8, seen through a loaded checkpoint: what
+    ``sfvgen/Imagined-v0`` shows in the same ``obs_mode``, computed from rendered frames and actions alone. Raises
+    UserError: the checkpoint was trained for other tasks or frames."""
 
     def __init__(
         self, env: gym.Env[np.ndarray, np.ndarray], checkpoint: Checkpoint, obs_mode: str, exact: bool = False

@@ -25,24 +25,16 @@ ENDLESS = 2**31 - 1
 
 class Session:
     """The game: each action moves the real environment and the imagined one. Not for several threads: frames are drawn
-    in the thread that made it.
-
-    Args:
-        task: one that the checkpoint lists, of a family with ``controls``.
-        checkpoint: folder, or a loaded checkpoint; None is the bundled one.
-        seed: of the real scene, whose first frame both worlds begin with.
-        settings: of ``ImaginedEnv``, such as ``sampler_steps`` and ``memory``.
+    in the thread that made it. ``seed``: of the real scene, whose first frame both worlds begin with; ``settings``: of
+    ``ImaginedEnv``. Raises UserError: an unknown task, one that the checkpoint doesn't list, what the environments
+    refuse.
 
     Attributes:
-        decisions: taken so far.
         action: the last one, (A,) in [-1, 1].
         frames: the real one and the imagined one, (H, W, 3) uint8.
         rewards, sums: (2,) of the last decision and of all, real and imagined.
         solved: whether the real task is solved now; ``chance``: the imagined probability.
         over: whether the real episode has ended by itself, or was cut off by its own limit.
-
-    Raises:
-        UserError: an unknown task, one that the checkpoint doesn't list, what the environments refuse.
     """
 
     def __init__(
@@ -91,14 +83,7 @@ class Session:
 
 
 class Player:
-    """The one game behind a page, and the one thread that it is played in: a renderer belongs to a thread.
-
-    Args:
-        make: makes the session, inside that thread.
-
-    Raises:
-        UserError: what ``make`` raises.
-    """
+    """The one game behind a page, and the one thread that it is made and played in: a renderer belongs to a thread."""
 
     def __init__(self, make: Callable[[], Session]) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="game")

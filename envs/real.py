@@ -30,22 +30,11 @@ def make_real(
     exact: bool = False,
     **arguments: Any,
 ) -> gym.Env[np.ndarray, Any]:
-    """What ``gym.make`` calls for every real environment: ``kind(task, **arguments)``, behind a
-    ``CheckpointObservation`` unless ``obs_mode`` is "pixels".
-
-    Args:
-        task, arguments: of that environment. In modes other than pixels, size, camera and repeat default to the
-            checkpoint's.
-        kind: "module:attribute" of what makes it; see ``sfvgen_plan.registration``.
-        obs_mode: "pixels", "latent" or "state".
-        checkpoint: folder, name in the package, or a loaded checkpoint; None is the bundled one. Pixels need none.
-        device: where to load it; "auto" is the GPU if there is one.
-        exact: compute in float32 even where bfloat16 is faster.
-
-    Raises:
-        UserError: what ``kind`` refuses, an unknown mode, a checkpoint for other tasks or frames, what ``load_on``
-            refuses.
-    """
+    """What ``gym.make`` calls for every real environment: ``kind`` ("module:attribute", see
+    ``sfvgen_plan.registration``) of task and arguments, behind a ``CheckpointObservation`` unless ``obs_mode`` is
+    "pixels", which needs no checkpoint. In other modes size, camera and repeat default to the checkpoint's. ``exact``:
+    compute in float32 even where bfloat16 is faster. Raises UserError: what ``kind`` refuses, an unknown mode, a
+    checkpoint for other tasks or frames, what ``load_on`` refuses."""
     make = resolve(kind)
     if obs_mode == "pixels":
         return make(task, **arguments)

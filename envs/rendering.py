@@ -31,16 +31,10 @@ _REMEDY = "install one with: sudo apt-get install -y libegl1 libgl1-mesa-dri lib
 
 
 def gl_backend() -> str:
-    """The OpenGL backend to render with; also sets ``MUJOCO_GL`` to it where that is unset.
-
-    MuJoCo's import fails when ``MUJOCO_GL`` names a library that is missing, so the libraries are looked up first.
-
-    Returns:
-        "egl" or "osmesa" on Linux, or whatever ``MUJOCO_GL`` already asks for; "cgl" / "wgl" on macOS / Windows.
-
-    Raises:
-        UserError: no usable library; the message names the apt command.
-    """
+    """The OpenGL backend to render with: "egl" or "osmesa" on Linux, or whatever ``MUJOCO_GL`` already asks for; "cgl"
+    / "wgl" on macOS / Windows. Also sets ``MUJOCO_GL`` to it where that is unset. MuJoCo's import fails when that names
+    a library that is missing, so the libraries are looked up first. Raises UserError: no usable library; the message
+    names the apt command."""
     if not sys.platform.startswith("linux"):
         return os.environ.get("MUJOCO_GL") or {"darwin": "cgl"}.get(sys.platform, "wgl")
     wanted = os.environ.get("MUJOCO_GL", "").strip().lower()
@@ -97,19 +91,13 @@ def check_camera(model: Any, camera: str) -> list[str]:
 
 
 class FrameRenderer:
-    """Renders one camera of one model: no shadows, no reflections, 2x2 box-averaged, upright.
+    """Renders one camera of one ``mujoco.MjModel`` in pictures of ``size`` pixels a side: no shadows, no reflections,
+    2x2 box-averaged, upright. Raises UserError: size below 1, unknown camera, no OpenGL library, or a process forked
+    from one that has drawn.
 
     Compared to ``mujoco.Renderer`` with its defaults this skips a 4096x4096 shadow map and multisampling. Each renderer
     owns an OpenGL context; one per process is safe with every backend (OSMesa mixes several up), and processes have to
     be spawned, never forked. Call ``close`` when done.
-
-    Args:
-        model: a ``mujoco.MjModel``.
-        size: height and width of the picture in pixels.
-        camera: a camera name of the model.
-
-    Raises:
-        UserError: size below 1, unknown camera, no OpenGL library, or a process forked from one that has drawn.
     """
 
     def __init__(self, model: Any, size: int, camera: str) -> None:

@@ -109,15 +109,9 @@ def _row(infos: dict[str, Any], n: int) -> dict[str, Any]:
 
 
 class CheckpointVecEnv(VecEnvWrapper):
-    """Real environments seen through a checkpoint: what a ``CheckpointObservation`` shows of each, for all of them in
-    one batch.
-
-    Args:
-        venv: its observations are frames (N, H, W, 3) uint8.
-        task: the checkpoint's name of what is played in all of them.
-        observer: of the checkpoint.
-        reward_scale: multiplies rewards.
-    """
+    """Real environments, whose observations are frames (N, H, W, 3) uint8, of a task by the checkpoint's name of it,
+    seen through an observer of the checkpoint: what a ``CheckpointObservation`` shows of each, for all of them in one
+    batch."""
 
     def __init__(self, venv: VecEnv, task: str, observer: Observer, reward_scale: float = 1.0) -> None:
         super().__init__(venv, observation_space=observer.space)

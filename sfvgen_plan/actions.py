@@ -19,14 +19,8 @@ from sfvgen_plan.errors import UserError
 
 @dataclass(frozen=True)
 class Actions:
-    """An action space, seen from both sides.
-
-    Args:
-        space: a bounded ``Box`` of floats, or ``Discrete``.
-
-    Raises:
-        UserError: another space, or one without bounds.
-    """
+    """An action space, a bounded ``Box`` of floats or ``Discrete``, seen from both sides. Raises UserError: another
+    space, or one without bounds."""
 
     space: gym.Space[Any]
 
@@ -41,8 +35,7 @@ class Actions:
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None, dim: int) -> Actions:
         """From what ``stored`` gave; None is a ``Box`` of ``dim`` numbers in [-1, 1]. Raises KeyError, TypeError,
-        ValueError: it is something else.
-        """
+        ValueError: it is something else."""
         if stored is None:
             return cls(gym.spaces.Box(-1.0, 1.0, (dim,), np.float32))
         if "n" in stored:

@@ -57,17 +57,10 @@ def _card(folder: Path) -> dict[str, Any]:
 
 
 def check_covers(given: str | Path | None, tasks: Iterable[str], protocol: Any = None) -> None:
-    """Refuse tasks and frames that a checkpoint was not trained on, without loading it.
-
-    Args:
-        given: as ``find_checkpoint`` takes it.
-        tasks: their names.
-        protocol: anything with ``id``, ``size``, ``camera`` and ``repeat``; None: frames don't matter.
-
-    Raises:
-        UserError: it lists other tasks; the message names those that cover the task, or how to train one. Or it has
-            other frames than the protocol.
-    """
+    """Refuse tasks and frames that a checkpoint, as ``find_checkpoint`` takes it, was not trained on, without loading
+    it. ``protocol``: anything with ``id``, ``size``, ``camera`` and ``repeat``; None: frames don't matter. Raises
+    UserError: it lists other tasks; the message names those that cover the task, or how to train one. Or it has other
+    frames than the protocol."""
     folder = find_checkpoint(given)
     own = covered_tasks(folder)
     for task in tasks:

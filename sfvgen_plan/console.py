@@ -115,12 +115,8 @@ class Output:
 
 
 class StageBars:
-    """Progress of work in stages: a bar for each, and for what comes before and between them. A context manager.
-
-    Args:
-        out: where it is shown.
-        first: what comes before the first stage.
-    """
+    """Progress of work in stages: a bar for each, and for what comes before (``first``) and between them. A context
+    manager."""
 
     def __init__(self, out: Output, first: str) -> None:
         self._out, self._stage = out, first

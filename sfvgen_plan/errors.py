@@ -59,15 +59,9 @@ def install_command(extra: str) -> str:
 def unknown_name(
     argument: str, name: str, known: Iterable[str], key: Callable[[str], str] = str, listed: str = ""
 ) -> UserError:
-    """Error for a name that does not exist, with the nearest names that do.
-
-    Args:
-        argument: what was given the name.
-        name: the name.
-        known: all names that would have done.
-        key: the part of a name that is compared; all names of the same part are named.
-        listed: where to look all of them up, said where they are too many for a line.
-    """
+    """Error for a name given as ``argument`` that does not exist, with the nearest names of those ``known``. ``key``:
+    the part of a name that is compared; all names of the same part are named. ``listed``: where to look all of them up,
+    said where they are too many for a line."""
     choices = sorted(known)
     nearest = _nearest(name, choices, key, cutoff=0.5)
     rest = ""

@@ -163,14 +163,8 @@ class Imaginer:
 
     @torch.no_grad()
     def begun(self, latents: Tensor, text: Tensor, task: Tensor, seed: Tensor) -> Imagination:
-        """N episodes that start from frames (N, P, C, h, w), oldest first, whose actions are not known.
-
-        Args:
-            latents: standardised.
-            text: (N, E) features of the instructions.
-            task: (N,) int64, kept with the episodes.
-            seed: (N,) int64, decides all noise.
-        """
+        """N episodes that start from standardised frames (N, P, C, h, w), oldest first, whose actions are not known, of
+        instructions with features (N, E) and tasks (N,) int64; ``seed`` (N,) int64 decides all noise."""
         count, frames = latents.shape[:2]
         actions = latents.new_zeros(count, frames, self.action_dim)
         empty = self.network.empty(count)

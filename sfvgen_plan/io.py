@@ -35,17 +35,12 @@ def _unwritable(path: str | Path, argument: str, error: OSError) -> UserError:
 
 @contextmanager
 def atomic(path: str | Path, argument: str = "path") -> Iterator[Path]:
-    """A path to write a file or a folder to, beside ``path``; at the end of the block it takes the place of ``path``.
+    """A path to write a file or a folder to, beside ``path``; at the end of the block it takes the place of ``path``,
+    which the user knows as ``argument``. Raises UserError: it can't be written there: no permission, no space, a name
+    too long, a file where a folder should be.
 
     Where the block raises, what it wrote is removed and ``path`` stays as it was. Missing parent folders are made. A
     folder that stands at ``path`` is replaced as a whole.
-
-    Args:
-        path: what is to be written.
-        argument: what the caller's user knows the path as, for the message.
-
-    Raises:
-        UserError: it can't be written there: no permission, no space, a name too long, a file where a folder should be.
     """
     target = Path(path)
     try:

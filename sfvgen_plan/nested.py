@@ -21,16 +21,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check_same(there: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuse to go on with what was made with other settings.
-
-    Args:
-        there: what it is, for the message: "out='set' has episodes".
-        before: its settings, as JSON values.
-        wanted: those asked for.
-
-    Raises:
-        UserError: they differ.
-    """
+    """Refuse to go on with what was made with other settings than those ``wanted``, both JSON values; ``there`` says
+    what it is: "out='set' has episodes". Raises UserError: they differ."""
     found, asked = (flat(json.loads(json.dumps(dict(of)))) for of in (before, wanted))
     if other := [key for key in {**asked, **found} if found.get(key, ...) != asked.get(key, ...)]:
         made, now = (", ".join(f"{key}={of[key]!r}" for key in other if key in of) or "none" for of in (found, asked))

@@ -40,15 +40,9 @@ def explained(kind: type, prefix: str = "") -> list[str]:
 
 
 def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = (), group: str = "") -> Made:
-    """A dataclass of settings with some of them changed.
-
-    Args:
-        kind: the dataclass; every field has a default.
-        changes: ``key=value`` of a command line, or values by their keys.
-        group: what stands before the keys of a command line and a dot.
-
-    Raises:
-        UserError: see ``changed``; and what ``kind`` refuses.
+    """A dataclass of settings, whose fields all have defaults, with some of them changed: ``key=value`` of a command
+    line, with the ``group`` and a dot before the keys, or values by their keys. Raises UserError: see ``changed``; and
+    what ``kind`` refuses.
 
     Example:
         >>> configured(Settings, ["agent.horizon=6"], "agent").horizon
@@ -77,15 +71,9 @@ def of_group(overrides: Sequence[str], group: str) -> tuple[list[str], list[str]
 
 
 def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
-    """The configuration ``<name>.yaml`` with ``overrides`` applied, as plain values.
-
-    Args:
-        name: primary file in ``config_dir``, without the suffix.
-        overrides: ``key=value`` (dotted keys) or ``group=choice``, where a group is a folder of ``config_dir``.
-        config_dir: default: the packaged ``configs``.
-
-    Raises:
-        UserError: an unknown choice; see ``changed``.
+    """The configuration ``<name>.yaml`` of a folder (default: the packaged ``configs``) with ``overrides`` applied, as
+    plain values: ``key=value`` (dotted keys) or ``group=choice``, where a group is a folder in it. Raises UserError: an
+    unknown choice; see ``changed``.
 
     Example:
         >>> compose("train", ["train=small", "train.video.fit.steps=64"])["train"]["video"]["fit"]["steps"]

@@ -59,19 +59,9 @@ def compare(
     threshold: float = 0.5,
     lanes: int | None = 1,
 ) -> list[FidelityRow]:
-    """Play ``jobs`` in both simulators: a row for each. What breaks an episode is written into its row.
-
-    Args:
-        policy: who plays.
-        jobs: episodes.
-        protocol: of the real episodes, which end with their first success (``linger`` 0).
-        simulator: the learned one.
-        threshold: success probability above which an imagined decision counts as success.
-        lanes: real episodes side by side; None: as the machine allows.
-
-    Raises:
-        UserError: what broke the very first real episode.
-    """
+    """Play ``jobs`` in both simulators, real ones to their first success: a row for each. What breaks an episode is
+    written into its row, but what breaks the very first real one is raised. ``threshold``: success probability above
+    which an imagined decision succeeds; ``lanes``: real episodes side by side, None: as the machine allows."""
     from sfvgen_plan.agents.planning import PlanningAgent
 
     kind = "planner" if isinstance(getattr(policy.agent, "agent", policy.agent), PlanningAgent) else "policy"

@@ -71,15 +71,9 @@ def rules(
     episodes: int,
     checkpoint: str | None = None,
 ) -> Protocol:
-    """The rules that episodes are played by, with the tasks to play; episodes end with their first success.
-
-    Args:
-        suite: the protocol, unless ``tasks`` name some of one.
-        checkpoint: whose frames are played where no protocol says which.
-
-    Raises:
-        UserError: unknown task or suite, tasks of several protocols, or seeds that belong to training data.
-    """
+    """The rules that episodes are played by, with the tasks to play, which end with their first success: those of
+    ``tasks``, or else of a suite; in frames of the ``checkpoint`` where no protocol says which. Raises UserError:
+    unknown task or suite, tasks of several protocols, or seeds that belong to training data."""
     protocol, tasks = chosen(suite, tasks, checkpoint)
     changed = protocol.variant(max_decisions=max_decisions, first_seed=first_seed, episodes=episodes)
     return replace(changed, id=protocol.id, linger=0, tasks=tuple(tasks))

@@ -98,14 +98,9 @@ def imagined(simulator: LearnedSimulator, real: RealEpisodes) -> Played:
 
 
 def replayed(episodes: EpisodeArrays, real: RealEpisodes) -> Played:
-    """The recorded actions played once more in the real simulator, from the scenes of the episodes' seeds.
-
-    Args:
-        episodes: the data that they come from, which says what the frames are like.
-
-    Raises:
-        UserError: a scene that is described as the recorded one was can't be made; the simulator isn't there.
-    """
+    """The recorded actions played once more in the real simulator, from the scenes of the episodes' seeds, filmed as
+    ``episodes`` were. Raises UserError: a scene that is described as the recorded one was can't be made; the simulator
+    isn't there."""
     family = family_of(real.task)
     env = family.make(real.task, size=episodes.size, camera=episodes.camera, repeat=episodes.repeat)
     frames, estimates = real.frames[:, 1:].copy(), real.estimates[:, 1:].copy()

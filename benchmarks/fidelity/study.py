@@ -32,17 +32,10 @@ def study(
     folder: Path | None = None,
     lanes: int | None = None,
 ) -> None:
-    """Play what is missing in the folder and report all that is there, also when it ends early.
-
-    Args:
-        out: where progress and result are shown.
-        protocol: see ``policies.rules``.
-        folder: of rows and report; None: that of the checkpoint in ``runs``.
-        lanes: real episodes side by side; None: as the machine allows.
-
-    Raises:
-        UserError: a folder with rows that were made otherwise, or what broke the first episode.
-    """
+    """Play what is missing in the folder and report all that is there, also when it ends early. ``protocol``: see
+    ``policies.rules``; ``folder``: of rows and report, None: that of the checkpoint in ``runs``; ``lanes``: real
+    episodes side by side, None: as the machine allows. Raises UserError: a folder with rows that were made otherwise,
+    or what broke the first episode."""
     record = {
         "checkpoint": checkpoint.hash,
         "protocol": protocol.id,

@@ -40,14 +40,9 @@ DEVELOPMENT = range(1000, 1008)
 
 
 class Rule(NamedTuple):
-    """What is noised and learnt at the end of a chunk.
-
-    Attributes:
-        before: frames of the input chunk that are learnt along with the output chunk.
-        clean_input: those are not noised but shown, and only the output chunk is learnt.
-        sampled: the frames are drawn from the whole sequence so far instead.
-        window: frames that a frame sees beside itself; None for those of the network.
-    """
+    """What is noised and learnt at the end of a chunk: so many frames ``before`` the output chunk along with it, unless
+    the input is clean, shown and not learnt; or frames ``sampled`` from the whole sequence so far. ``window``: frames
+    that a frame sees beside itself; None for those of the network."""
 
     before: int = CHUNK
     clean_input: bool = False
@@ -117,12 +112,9 @@ class Ablated:
 
 
 class FastLearning:
-    """Writes the memories of N episodes that go on side by side; called after every frame (see ``revisit.Learn``).
-
-    Args:
-        checkpoint: whose network, in single precision, gives the loss.
-        rates: (N,) learning rates. steps: Adam's steps a chunk.
-    """
+    """Writes the memories of N episodes that go on side by side; called after every frame (see ``revisit.Learn``). The
+    checkpoint's network, in single precision, gives the loss; each episode has a rate (N,), and Adam takes so many
+    ``steps`` a chunk."""
 
     def __init__(self, checkpoint: Checkpoint, rule: Rule, rates: Tensor, steps: int) -> None:
         self.network: VideoTransformer = checkpoint.pipeline.transformer

@@ -76,16 +76,9 @@ def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "rev
 
 
 def ablations(taught: Checkpoint, untaught: Checkpoint | None, pace: Pace) -> list[Any]:
-    """The rows of the paper's ablation (see ``ablation``), as subjects of ``revisits``. Learning rates that the rows
-    have not settled are chosen first, on the development episodes.
-
-    Args:
-        taught: a checkpoint with a Temp-LoRA. untaught: one that was trained with ``loop=false``; None leaves its row
-            out.
-
-    Raises:
-        UserError: a checkpoint without a Temp-LoRA.
-    """
+    """The rows of the paper's ablation (see ``ablation``), as subjects of ``revisits``, of a checkpoint with a
+    Temp-LoRA and one that was trained with ``loop=false``; None leaves its row out. Learning rates that the rows have
+    not settled are chosen first, on the development episodes. Raises UserError: a checkpoint without a Temp-LoRA."""
     known = rows_in(pace.folder, "revisit")
     rules = []
     for row in RULES:

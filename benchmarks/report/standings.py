@@ -19,14 +19,8 @@ from sfvgen_plan.errors import UserError, unknown_name
 
 @dataclass(frozen=True)
 class Standing:
-    """One agent, with one checkpoint, on a board.
-
-    Attributes:
-        name: the agent, with its checkpoint where another has the same name.
-        rank: None for controls, which others are compared with, and for agents that have not played every task.
-        remark: why it has none.
-        summary: its episodes.
-    """
+    """One agent, with one checkpoint, on a board; its name has the checkpoint where another has the same. Controls,
+    which others are compared with, and agents that have not played every task have no rank, and a remark why."""
 
     name: str
     rank: int | None

@@ -84,18 +84,12 @@ def _cell(value: Any, form: str) -> Any:
 
 
 class Rows(Generic[Row]):
-    """Rows of one kind in a CSV file, in their order; those on disk are read at once.
+    """Rows of one kind, a dataclass of plain values, in a CSV file, in their order; those on disk are read at once.
+    ``key``: columns that tell rows apart; the first of them is a row's name. Raises UserError: the file holds something
+    else.
 
     A file of the same name that ends in .json says what the rows of each name were made with, where that was claimed:
     rows of another checkpoint, or measured otherwise, are never mixed in.
-
-    Args:
-        path: the CSV file, which may be missing.
-        kind: dataclass of plain values; its fields are the columns.
-        key: columns that tell rows apart; the first of them is a row's name.
-
-    Raises:
-        UserError: the file holds something else.
     """
 
     def __init__(self, path: Path, kind: type[Row], key: Sequence[str]) -> None:

@@ -52,16 +52,8 @@ _INSERT = (
 
 
 class Store:
-    """Rows of any number of runs in one SQLite file.
-
-    Args:
-        path: the file.
-        create: make it if it doesn't exist.
-        writable: False only reads, and leaves the file as it is.
-
-    Raises:
-        UserError: no such file, not a store, a store of another version, or a damaged one.
-    """
+    """Rows of any number of runs in one SQLite file, made if ``create``; unless ``writable`` it is left as it is.
+    Raises UserError: no such file, not a store, a store of another version, or a damaged one."""
 
     def __init__(self, path: Path, *, create: bool = False, writable: bool = True) -> None:
         self.path = path
@@ -145,16 +137,13 @@ class Store:
 
 
 class Recorder:
-    """Keeps the rows of one run in a store, which is made when the first row is written.
+    """Keeps the rows of one run in a store, which is made when the first row is written, and may hold rows of other
+    runs, and be written by other processes meanwhile. Raises UserError: it can't be written, is damaged, or has other
+    settings under the agent's name.
 
     Args:
-        path: the store, a file that ends in .sqlite or .db; or a folder for ``results.sqlite``, ``errors.log``, and
-            ``episodes.csv``, which is written at the end. It may hold rows of other runs, and may be written by other
-            processes meanwhile.
+        path: the store, a file that ends in .sqlite or .db; or a folder for it, ``errors.log``, and ``episodes.csv``.
         record: what is evaluated, as JSON values; with ``protocol``, ``agent`` and ``settings``.
-
-    Raises:
-        UserError: it can't be written, is damaged, or has other settings under the agent's name.
     """
 
     def __init__(self, path: Path, record: Mapping[str, Any]) -> None:

@@ -38,19 +38,14 @@ FORMAT = 4
 
 @dataclass(frozen=True)
 class CollectionSettings:
-    """Everything the data depends on.
+    """Everything the data depends on. Raises UserError: unknown task, tasks of two simulators, a number that is too
+    small.
 
     Attributes:
         tasks: of one simulator, in the order the dataset has them.
         episodes: per task; episode i has seed ``seed + i``.
         decisions: of every episode; of tasks that end by themselves at most.
-        seed: first seed, at least ``FIRST_TRAINING_SEED``.
-        size, camera, repeat: of the simulator's environment.
-        agent: who plays, as in ``sfvgen_plan.agents.registry``; empty for who usually does in the simulator's family.
-        checkpoint: of an agent that needs one.
-
-    Raises:
-        UserError: unknown task, tasks of two simulators, a number that is too small.
+        agent: who plays, as in ``agents.registry``, with a ``checkpoint`` if it needs one; empty: the family's usual.
     """
 
     tasks: tuple[str, ...]
@@ -122,25 +117,18 @@ def collect(
     rules: Protocol | None = None,
     advise: bool = False,
 ) -> Path:
-    """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read.
-
-    Calling again with the same settings goes on where it was stopped, at whatever moment; the number of lanes may
-    change. Without a finished episode nothing stays.
+    """Collect a dataset that ``load_episodes`` and ``minari.MinariDataset`` read, into the folder ``out``, which is
+    returned; one that is this very dataset already is left as it is. Calling again with the same settings goes on where
+    it was stopped, at whatever moment. Without a finished episode nothing stays.
 
     Args:
-        out: folder to make. If it is this very dataset already, nothing is done.
-        settings: what is collected.
-        lanes: episodes side by side; None: one per usable core. 1 plays in this process itself.
+        lanes: episodes side by side; None: one per usable core. 1 plays in this process itself. The data is the same.
         on_episode: called for each episode, those found finished included.
         contestant, rules: who plays, and when episodes are over, instead of what the settings say.
         advise: record what the task's expert would do in every state.
 
-    Returns:
-        ``out``.
-
-    Raises:
-        UserError: ``out`` is something else, holds or began a collection with other settings, can't be written; an
-            episode broke off.
+    Raises UserError: ``out`` is something else, holds or began a collection with other settings, can't be written; an
+    episode broke off.
     """
     out = Path(out)
     if out.is_file():

@@ -19,15 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who plays, and how the rows name it.
-
-    Attributes:
-        agent: decides here, for all slots at once; or else
-        env_agent: makes the agents that decide beside each environment.
-        loaded: the checkpoint that it plays with, if there is one here.
-        device: that the agent computes on, as rows name it.
-        on_cpu: whether that is the processor.
-    """
+    """Who plays, and how the rows name it: an ``agent`` that decides here, for all slots at once, or ``env_agent``,
+    which makes those that decide beside each environment; the checkpoint ``loaded`` here, if there is one; the
+    ``device`` that the agent computes on, as rows name it."""
 
     name: str
     agent: BatchAgent | None = None
@@ -44,13 +38,8 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Entry:
-    """An agent that is not made yet.
-
-    Attributes:
-        agent, settings: as ``sfvgen_plan.agents.registry`` has them.
-        name: in rows.
-        noise, random: deviation of Gaussian noise on its actions, and probability of a random one instead.
-    """
+    """An agent that is not made yet: its name and settings in ``agents.registry``, its name in rows, the deviation of
+    Gaussian ``noise`` on its actions, and the probability of a ``random`` one instead."""
 
     agent: str
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -111,13 +111,8 @@ Event = Awaiting | Ended
 def episode(
     env: gymnasium.Env, job: Job, protocol: Protocol, agent: Any, stands: Ended
 ) -> Generator[Awaiting, np.ndarray]:
-    """Play an episode, and note in ``stands`` how it goes.
-
-    Args:
-        env: the task's environment.
-        protocol: when it is over: its limit, and how long an episode lingers after its first success.
-        agent: an ``EnvAgent``; None: what awaits an action is yielded, and actions (A,) are sent.
-    """
+    """Play an episode, and note in ``stands`` how it goes. ``agent``: an ``EnvAgent``; None: what awaits an action is
+    yielded, and actions (A,) are sent."""
     real, space = env.unwrapped, Actions(env.action_space)
     advise = getattr(agent, "advise", None)
     if job.advise:
@@ -168,14 +163,9 @@ def episode(
 
 
 class Player:
-    """Plays episodes under a protocol; keeps one environment at a time.
-
-    Args:
-        protocol: the rules.
-        make_agent: makes the agent that acts here, beside the environment; None: actions come through ``act``.
-        keep: is given the recordings here, instead of those who play; such an episode is played again, ``TRIES`` times
-            in all, if the simulator fails.
-    """
+    """Plays episodes under a protocol; keeps one environment at a time. ``make_agent`` makes the agent that acts here,
+    beside the environment; None: actions come through ``act``. ``keep`` is given the recordings here, instead of those
+    who play; such an episode is played again, ``TRIES`` times in all, if the simulator fails."""
 
     def __init__(
         self,

@@ -45,13 +45,7 @@ EPISODES_OF_A_TASK = 5
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An agent, and the episodes that it is to play. Nothing of it is loaded yet.
-
-    Attributes:
-        entry: who plays.
-        protocol, tasks: the rules, and which of their tasks.
-        checkpoint, device: as on the command line.
-    """
+    """An agent, and the episodes that it is to play: rules, and which of their tasks. Nothing is loaded yet."""
 
     entry: Entry
     protocol: Protocol
@@ -148,18 +142,13 @@ def play_and_store(
     ray: str | None = None,
     video: Path | None = None,
 ) -> list[EpisodeRow]:
-    """Play what is missing and show all rows, also of earlier runs, and also when it ends early; returns them.
+    """Play what is missing and show all rows, also of earlier runs, and also when it ends early; returns them. Rows go
+    to ``recorder``, which is closed. Raises UserError: what graphics, model, device or the first episode refuse.
 
     Args:
-        evaluation: who plays what.
-        recorder: where rows go; it is closed.
-        out: where progress and the result are shown.
         lanes: episodes side by side; None: as the machine allows.
         ray: address of a cluster, or "local", to play there.
         video: file for the first episode of each task, with what the agent's checkpoint imagines of it, if it has one.
-
-    Raises:
-        UserError: what graphics, model, device or the first episode refuse.
     """
     protocol, rules = evaluation.protocol, evaluation.protocol.rules_hash
     if video or not evaluation.entry.acts_on_env:

@@ -64,7 +64,8 @@ def play(
     opening: Opening = open_pool,
     keep: Callable[[Recording], None] | None = None,
 ) -> Iterator[Played]:
-    """Play ``jobs``, and give each as soon as its episode has ended.
+    """Play ``jobs``, and give each as soon as its episode has ended. Raises UserError: what broke the very first
+    episode to end; once there are rows, it goes into one.
 
     A slot whose episode ends takes the next job at once; the others don't wait for its reset. What goes wrong in an
     episode is written into its row and the others go on. An episode whose process dies is played again, and gets a row
@@ -72,16 +73,10 @@ def play(
     the agent keeps its episodes independent. Processes end with the iterator.
 
     Args:
-        protocol: rules of the episodes.
-        jobs: episodes to play.
-        contestant: who plays them.
         slots: episodes played side by side; 1 plays in this process, more in a process each; None: ``default_lanes``.
         decided: told of every action given.
         opening: where else to play, such as on Ray.
         keep: takes the recordings in the processes that play; see ``Player``.
-
-    Raises:
-        UserError: what broke the very first episode to end; once there are rows, it goes into one.
     """
     if not jobs:
         return

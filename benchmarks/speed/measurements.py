@@ -43,16 +43,9 @@ class SpeedRow:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured, and for how long.
-
-    Attributes:
-        path: checkpoint folder or name; None for the package's.
-        device: "cpu" or "cuda".
-        seconds: of measuring a call, at least.
-        sampler_steps: denoising steps of an imagined decision.
-        diamond: checkout of DIAMOND, or None.
-        recipe: whose training step is measured.
-    """
+    """What is measured, for how many ``seconds`` a call at least: a checkpoint by its ``path`` (None: the package's),
+    at so many denoising steps of an imagined decision, beside a checkout of DIAMOND if there is one; and the training
+    step of a ``recipe``."""
 
     path: str | None = None
     device: str = "cpu"

@@ -16,17 +16,9 @@ _UNLIMITED = 2**31 - 1
 
 
 class MetaworldEnv(SawyerEnv):
-    """One Metaworld task; see ``SawyerEnv``. ``info["state"]`` is Metaworld's observation with the goal visible.
-
-    Metaworld ignores reset seeds; here every seed has another goal.
-
-    Args:
-        task: a Metaworld v3 task, with or without the "metaworld/" prefix.
-        camera: topview, corner, corner2, corner3, corner4, behindGripper or gripperPOV.
-        repeat, max_decisions, frames: see ``DecisionEnv``.
-
-    Raises:
-        UserError: unknown task or camera, a number below 1, no OpenGL library.
+    """One Metaworld v3 task; see ``SawyerEnv``. ``info["state"]`` is Metaworld's observation with the goal visible.
+    Metaworld ignores reset seeds; here every seed has another goal. ``camera``: topview, corner, corner2, corner3,
+    corner4, behindGripper or gripperPOV. Raises UserError: unknown task or camera, a number below 1, no OpenGL library.
     """
 
     def __init__(

@@ -92,15 +92,8 @@ class EpisodeArrays:
 def load_episodes(
     path: str | Path, tasks: Sequence[str] | None = None, limit_per_task: int | None = None
 ) -> EpisodeArrays:
-    """Read a collected dataset, all of it or a part.
-
-    Args:
-        path: folder that ``sfvgen-plan collect`` wrote.
-        tasks: only these, and in this order; default all.
-        limit_per_task: the first episodes of each task.
-
-    Raises:
-        UserError: no dataset there, or a damaged one; a task that it does not have; nothing left.
+    """Read a collected dataset: only these tasks, in this order, if any are named, and the first ``limit_per_task``
+    episodes of each. Raises UserError: no dataset there, or a damaged one; a task that it does not have; nothing left.
     """
     folder = Path(path)
     settings = read_metadata(folder)["collection"]

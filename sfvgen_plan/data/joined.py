@@ -20,17 +20,9 @@ SAME = ("size", "camera", "repeat", "source")
 
 
 def join_datasets(out: Path, parts: Sequence[Path], tasks: Sequence[str], demonstrations: int | None = None) -> None:
-    """Make ``out`` a dataset of the parts' episodes, in their order. They stay where they are, and must.
-
-    Args:
-        out: folder to make, as a whole or not at all.
-        parts: folders of datasets.
-        tasks: only their episodes.
-        demonstrations: of the first part, only so many clean episodes of each task; None: all.
-
-    Raises:
-        UserError: a part is no dataset, or its frames were made differently.
-    """
+    """Make the folder ``out``, as a whole or not at all, a dataset of the parts' episodes of these tasks, in their
+    order; of the first part only so many ``demonstrations``, clean episodes of each task, unless None. They stay where
+    they are, and must. Raises UserError: a part is no dataset, or its frames were made differently."""
     metadata = [read_metadata(part) for part in parts]
     first = metadata[0]
     for part, other in zip(parts, metadata, strict=True):

@@ -45,22 +45,18 @@ def convert(
     repeat: int = 1,
     on_episode: Callable[[], None] = lambda: None,
 ) -> int:
-    """Turn a local LeRobot dataset into one of this package; returns the number of episodes. Those that are too short
-    for a decision are left out.
+    """Turn a local LeRobot dataset, a folder with ``meta/info.json``, into one of this package, ``out``, which appears
+    when it is complete; returns the number of episodes. Those that are too short for a decision are left out. Raises
+    UserError: no such dataset there, or a damaged one; an unknown task, split or camera; no frames or no actions; no
+    episodes; a number that makes no sense; ``out`` is there already.
 
     Args:
-        path: its folder, which has ``meta/info.json``.
-        out: folder to make; it appears when it is complete.
         tasks: texts, with or without "lerobot/" before them; default all.
         split: as the dataset names it.
         camera: "observation.images.top" or "top"; None: the first.
         size: side that frames are resized to, in pixels.
         repeat: rows of a decision. Their actions are averaged and their rewards summed.
         on_episode: called after each episode.
-
-    Raises:
-        UserError: no such dataset there, or a damaged one; an unknown task, split or camera; no frames or no actions;
-            no episodes; a number that makes no sense; ``out`` is there already.
     """
     need_package("pyarrow", "lerobot")
     folder, out = Path(path), Path(out)

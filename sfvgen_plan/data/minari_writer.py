@@ -27,20 +27,15 @@ COLLECTION_KEY = "collection"
 
 
 def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], settings: Mapping[str, Any]) -> None:
-    """Write ``episodes``, in their order, as a dataset that ``minari.MinariDataset(folder)`` reads.
-
-    Minari's own writer compresses frames lossily or not at all, so the file is written here; the frames' chunks, which
-    are compressed already, go in as they are.
+    """Write ``episodes``, all of one frame size, in their order, as a dataset that ``minari.MinariDataset(folder)``
+    reads, as a whole or not at all. Minari's own writer compresses frames lossily or not at all, so the file is written
+    here; the frames' chunks, which are compressed already, go in as they are. Raises UserError: it can't be written.
+    ValueError: no episodes.
 
     Args:
-        folder: made here, as a whole or not at all.
         name: becomes the dataset's id, made to fit Minari's rules.
-        episodes: all of one frame size.
         settings: of the collection, with at least "camera", "size", "repeat" and "source"; with "env_id" Minari can
             make the environment again, of the first task unless told otherwise.
-
-    Raises:
-        UserError: it can't be written. ValueError: no episodes.
     """
     with atomic(folder, "out") as staged:
         staged.mkdir()

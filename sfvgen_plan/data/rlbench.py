@@ -54,19 +54,15 @@ def convert(
     camera: str = CAMERA,
     on_episode: Callable[[], None] = lambda: None,
 ) -> int:
-    """Turn recordings into a dataset; returns the number of episodes.
+    """Turn folders of recordings into a dataset, ``out``, which appears when it is complete; returns the number of
+    episodes. Raises UserError: no recordings there, or damaged ones; an unknown task, split or camera; no episodes;
+    ``out`` is there already.
 
     Args:
-        paths: folders with the recordings.
-        out: folder to make; it appears when it is complete.
         tasks: with or without the "rlbench/" prefix, in the wanted order; default all.
         split: "train" or "test", which is held out of training.
         camera: "front", "wrist", or "front+wrist" for both, where the picture of one that did not film is black.
         on_episode: called after each episode.
-
-    Raises:
-        UserError: no recordings there, or damaged ones; an unknown task, split or camera; no episodes; ``out`` is there
-            already.
     """
     out = Path(out)
     if out.exists():

@@ -18,17 +18,8 @@ Frames = TypeVar("Frames", np.ndarray, Tensor)
 
 
 def psnr(first: Frames, second: Frames) -> Frames:
-    """Peak signal-to-noise ratio in dB of each frame, at most ``MAX_PSNR``.
-
-    Args:
-        first, second: (..., H, W, C) with values 0 to 255, both NumPy arrays or both tensors.
-
-    Returns:
-        (...) float32, of the same kind.
-
-    Raises:
-        ValueError: the shapes differ or are no frames.
-    """
+    """Peak signal-to-noise ratio (...) float32 in dB of each of two frames (..., H, W, C) of values 0 to 255, NumPy
+    arrays or tensors, at most ``MAX_PSNR``. Raises ValueError: the shapes differ or are no frames."""
     if first.shape != second.shape or first.ndim < 3:
         raise ValueError(f"frames of shape {tuple(first.shape)} and {tuple(second.shape)} can't be compared")
     if isinstance(first, Tensor):
