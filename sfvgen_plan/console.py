@@ -16,11 +16,13 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import Progress
     from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -29,27 +31,40 @@ WIDTH = 80
 """Columns of sentences, and of a table that goes into a file or a pipe."""
 
 
-class Bar(Protocol):
-    """Progress that may be shown or not."""
+@dataclass
+class Bar:
+    """How far something is, which may be shown or not; ``total`` None is of unknown length."""
+
+    title: str
+    total: float | None = None
+    show: Callable[..., None] = lambda **_: None
+    done: float = 0
+    detail: str = ""
+    started: float = field(default_factory=time.monotonic)
 
     def advance(self, steps: float = 1) -> None:
         """``steps`` more are done."""
+        self.done += steps
+        self.show(completed=self.done)
 
     def describe(self, text: str) -> None:
         """Tell what is under way."""
+        self.detail = text
+        self.show(detail=text)
 
+    def tell(self, done: int, numbers: Mapping[str, float]) -> None:
+        """So many steps are done, and how they went."""
+        self.advance(done - self.done)
+        self.describe(" ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
 
-def counter(bar: Bar) -> Callable[[int, Mapping[str, float]], None]:
-    """What moves the bar when it is told the steps done so far and how they went."""
-    done = 0
-
-    def tell(steps: int, numbers: Mapping[str, float]) -> None:
-        nonlocal done
-        bar.advance(steps - done)
-        bar.describe(" ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
-        done = steps
-
-    return tell
+    def speak(self, over: threading.Event) -> None:
+        """Say how far it is every now and then, until it is over."""
+        while not over.wait(SECONDS_BETWEEN_LINES):
+            count = f"{self.done:.0f}" + ("" if self.total is None else f"/{self.total:.0f}")
+            far = f"{count} after " if self.total is not None or self.done else ""
+            seconds = time.monotonic() - self.started
+            detail = f" ({self.detail})" if self.detail else ""
+            print(f"{self.title}: {far}{seconds:.0f} s{detail}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -98,17 +113,19 @@ class Output:
     @contextmanager
     def progress(self, title: str, total: float | None = None) -> Iterator[Bar]:
         """Progress on stderr while the block runs; ``total`` None means of unknown length."""
+        bar = Bar(title, total)
         if self.quiet:
-            yield _Lines(title, total)
+            yield bar
         elif sys.stderr.isatty():
-            with _rich_bar(title, total) as bar:
+            with _rich(total is None) as progress:
+                bar.show = partial(progress.update, progress.add_task(title, total=total, detail=""))
                 yield bar
         else:
-            lines, over = _Lines(title, total), threading.Event()
-            thread = threading.Thread(target=lines.speak, args=(over,), daemon=True)
+            over = threading.Event()
+            thread = threading.Thread(target=bar.speak, args=(over,), daemon=True)
             thread.start()
             try:
-                yield lines
+                yield bar
             finally:
                 over.set()
                 thread.join()
@@ -133,14 +150,14 @@ class StageBars:
         """Move the bar of ``stage`` to ``step`` and show its numbers."""
         if stage != self._stage:
             self._begin(stage, steps)
-        self._tell(step, numbers)
+        self._bar.tell(step, numbers)
         if step == steps:
             self._begin(f"after {stage}")
 
     def _begin(self, stage: str, steps: int | None = None) -> None:
         self._open.close()
         self._stage = stage
-        self._tell = counter(self._open.enter_context(self._out.progress(stage, total=steps)))
+        self._bar = self._open.enter_context(self._out.progress(stage, total=steps))
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
@@ -162,69 +179,23 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any
     return made
 
 
-@dataclass
-class _Lines:
-    """Counts, and says how far it is every now and then."""
-
-    title: str
-    total: float | None
-    done: float = 0
-    detail: str = ""
-    started: float = field(default_factory=time.monotonic)
-
-    def advance(self, steps: float = 1) -> None:
-        self.done += steps
-
-    def describe(self, text: str) -> None:
-        self.detail = text
-
-    def speak(self, over: threading.Event) -> None:
-        while not over.wait(SECONDS_BETWEEN_LINES):
-            count = f"{self.done:.0f}" + ("" if self.total is None else f"/{self.total:.0f}")
-            far = f"{count} after " if self.total is not None or self.done else ""
-            seconds = time.monotonic() - self.started
-            detail = f" ({self.detail})" if self.detail else ""
-            print(f"{self.title}: {far}{seconds:.0f} s{detail}", file=sys.stderr, flush=True)
-
-
-class _Visible:
-    def __init__(self, progress: Any, task: Any) -> None:
-        self._progress = progress
-        self._task = task
-
-    def advance(self, steps: float = 1) -> None:
-        self._progress.advance(self._task, steps)
-
-    def describe(self, text: str) -> None:
-        self._progress.update(self._task, detail=text)
-
-
-@contextmanager
-def _rich_bar(title: str, total: float | None) -> Iterator[Bar]:
-    """A bar; one of unknown length is gone when it ends."""
+def _rich(transient: bool) -> Progress:
+    """Bars in a terminal; ``transient`` ones are gone when they end."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
     from rich.table import Column
 
     # The last column has what room there is, and is cut.
     rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}", markup=False, table_column=rest),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=16),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[detail]}", markup=False, table_column=rest),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=total is None, expand=True) as progress:
-        yield _Visible(progress, progress.add_task(title, total=total, detail=""))
+    return progress.Progress(*columns, console=Console(stderr=True), transient=transient, expand=True)
 
 
 def _finite(data: Any) -> Any:

@@ -15,8 +15,7 @@ from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.rlbench.env import DRAWN_VARIATIONS
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
-from sfvgen_plan.metrics import psnr
-from sfvgen_plan.metrics.readouts import error_cm
+from sfvgen_plan.metrics import error_cm, psnr
 
 if TYPE_CHECKING:
     from sfvgen_plan.simulator import LearnedSimulator

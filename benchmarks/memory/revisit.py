@@ -21,9 +21,8 @@ from sfvgen_plan.benchmarks.memory.parts import DriftRow, RevisitRow
 from sfvgen_plan.envs.memory.family import OWN_CAMERA
 from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, MemoryRevisitEnv
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.metrics import psnr
+from sfvgen_plan.metrics import psnr, scene_cuts
 from sfvgen_plan.metrics.encoder import VideoEncoder, cosine
-from sfvgen_plan.metrics.scenes import scene_cuts
 from sfvgen_plan.pool import Pool, each
 from sfvgen_plan.video import caption, enlarge
 

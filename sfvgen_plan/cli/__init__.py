@@ -4,6 +4,7 @@ A verb is one module of this package, with underscores for its hyphens, with
 
 - ``HELP``: one line for ``sfvgen-plan --help``,
 - ``add_arguments(parser)``: its options (``--quiet`` and ``--json`` are there already),
+- ``SETTINGS``: "module:dataclass" of ``key=value`` that ``--help`` lists, with those of agents; or ``explain(args)``,
 - ``run(args) -> int``: the exit code; bad input raises ``UserError``.
 
 Verb modules import heavy packages inside ``run`` only, so that help and mistyped options answer at once.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HELP = "measure checkpoints' memories on the memory tasks"
 
+SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
+
 SUBJECTS = ("memory",)
 PARTS = ("revisit", "return", "cue", "cost")
 STUDIES = ("drift", "ablation")
@@ -55,15 +57,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="only draw places of the first episode that come back: as shown, imagined with memory, without, and true",
     )
     add_overrides(parser, "agent")
-
-
-def explain(args: Namespace) -> str:
-    """The settings."""
-    from sfvgen_plan.agents.registry import explain_settings
-    from sfvgen_plan.benchmarks.running.side_by_side import Settings
-    from sfvgen_plan.settings import explained
-
-    return "\n".join(["settings", *explained(Settings), explain_settings(args.agent)])
 
 
 def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, range]:

@@ -10,6 +10,8 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 from sfvgen_plan.errors import UserError
 
 HELP = "play a task or a suite with an agent; exit 1 when every episode broke off"
+SETTINGS = ""
+"""None but the agent's."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -45,13 +47,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="film the first episode of each task, beside it what was imagined of its actions",
     )
     add_overrides(parser, "agent")
-
-
-def explain(args: Namespace) -> str:
-    """The settings of the agent."""
-    from sfvgen_plan.agents.registry import explain_settings
-
-    return explain_settings(args.agent)
 
 
 def run(args: Namespace) -> int:

@@ -9,6 +9,8 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 
 HELP = "score policies in the real and in the learned simulator from the same starts, and compare the scores"
 
+SETTINGS = "sfvgen_plan.benchmarks.fidelity.policies:Settings"
+
 EPISODES, MAX_DECISIONS = 5, 50
 
 
@@ -33,15 +35,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--lanes", type=positive_int, help="real episodes side by side (default: as many as fit)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/fidelity-<checkpoint>; goes on there")
     add_overrides(parser, "agent")
-
-
-def explain(args: Namespace) -> str:
-    """The settings."""
-    from sfvgen_plan.agents.registry import explain_settings
-    from sfvgen_plan.benchmarks.fidelity.policies import Settings
-    from sfvgen_plan.settings import explained
-
-    return "\n".join(["settings", *explained(Settings), *map(explain_settings, args.agent)])
 
 
 def run(args: Namespace) -> int:

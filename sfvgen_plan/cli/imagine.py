@@ -9,6 +9,8 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 
 HELP = "act in the real environment, imagine the same actions open loop, write both as a video"
 
+SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
+
 DECISIONS = 35
 
 
@@ -23,15 +25,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out", type=Path, default=Path("imagine.mp4"), metavar="FILE.mp4|.webp", help="default: imagine.mp4"
     )
     add_overrides(parser, "agent")
-
-
-def explain(args: Namespace) -> str:
-    """The settings of the imagination and of the agent."""
-    from sfvgen_plan.agents.registry import explain_settings
-    from sfvgen_plan.benchmarks.running.side_by_side import Settings
-    from sfvgen_plan.settings import explained
-
-    return "\n".join(["settings", *explained(Settings), explain_settings(args.agent)])
 
 
 def run(args: Namespace) -> int:

@@ -139,11 +139,10 @@ def chosen_agent(
 
     def agent(checkpoint: Checkpoint, folder: Path, before: Path) -> Contestant:
         from sfvgen_plan.agents.training import AGENT_FILE, train
-        from sfvgen_plan.console import counter
 
         data, last = (path if path.exists() else None for path in (before / "data", before / "agent" / AGENT_FILE))
         with out.progress(f"{args.algo} imagines", total=settings.decisions) as bar:
-            own: dict[str, Any] = {"progress": counter(bar), "data": data, "start": last}
+            own: dict[str, Any] = {"progress": bar.tell, "data": data, "start": last}
             file = train(folder / "agent", args.algo, tasks[0], checkpoint, settings, given, **own)
         return Entry.of(f"sb3:{file}", noise=noise).made(checkpoint, device, checkpoint.card.action_dim)
 

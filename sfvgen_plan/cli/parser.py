@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from shutil import get_terminal_size
 from textwrap import fill
@@ -30,16 +30,30 @@ class VerbParser(ArgumentParser):
 
 
 class _Help(Action):
-    """``--help``: the options, and below them what ``explain``, told of the options before it, says of settings."""
+    """``--help``: the options, and below them the verb's settings, as the options before it choose them."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, explain: Callable[[Namespace], str] | None) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, verb: Any) -> None:
         super().__init__(option_strings, SUPPRESS, nargs=0, help="show this and exit")
-        self._explain = explain
+        self._verb = verb
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
-        more = self._explain(namespace).splitlines() if self._explain else []
-        print("\n".join([parser.format_help(), *map(_folded, more)]))
+        explain = getattr(self._verb, "explain", self._settings)
+        print("\n".join([parser.format_help(), *map(_folded, explain(namespace).splitlines())]))
         parser.exit()
+
+    def _settings(self, args: Namespace) -> str:
+        """Those of the dataclass that the verb names, and those of its agents."""
+        named = getattr(self._verb, "SETTINGS", None)
+        if named is None:
+            return ""
+        from sfvgen_plan.agents.registry import explain_settings
+        from sfvgen_plan.envs.family import resolve
+        from sfvgen_plan.settings import explained
+
+        own: Any = resolve(named) if named else None
+        agents = getattr(args, "agent", [])
+        about = map(explain_settings, [agents] if isinstance(agents, str) else agents)
+        return "\n".join([*(["settings", *explained(own)] if own else []), *about])
 
 
 def _folded(line: str) -> str:
@@ -66,7 +80,7 @@ def parse_arguments(argv: Sequence[str], verbs: Mapping[str, Any]) -> Namespace:
         raise unknown_name("verb", first, verbs)
     verb = verbs[first]
     parser = VerbParser(prog=f"{PROGRAM} {first}", description=verb.HELP, allow_abbrev=False, add_help=False)
-    parser.add_argument("-h", "--help", action=_Help, explain=getattr(verb, "explain", None))
+    parser.add_argument("-h", "--help", action=_Help, verb=verb)
     verb.add_arguments(parser)
     add_output_arguments(parser)
     return _parse_verb(parser, argv[1:], Namespace(verb=first))

@@ -9,11 +9,13 @@ from threading import Event
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError, need_package
-from sfvgen_plan.settings import configured, explained, setting
+from sfvgen_plan.settings import configured, setting
 
 HELP = (
     "step a task of Metaworld or gym:ID by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
 )
+
+SETTINGS = f"{__name__}:Settings"
 
 HOST = "127.0.0.1"
 """Only this machine: whoever opens the page moves the one game behind it."""
@@ -35,11 +37,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-browser", action="store_true", help="only serve the page, don't open it")
     add_model_arguments(parser)
     add_overrides(parser)
-
-
-def explain(args: Namespace) -> str:
-    """The settings."""
-    return "\n".join(["settings", *explained(Settings)])
 
 
 def run(args: Namespace) -> int:

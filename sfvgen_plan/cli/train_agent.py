@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
 
     from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
     from sfvgen_plan.catalogue import check_covers
-    from sfvgen_plan.console import Output, counter
+    from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import canonical
     from sfvgen_plan.settings import configured, of_group
@@ -78,7 +78,7 @@ def run(args: Namespace) -> int:
         checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
     with out.progress(f"{args.algo} {'plays' if settings.real else 'imagines'}", total=settings.decisions) as bar:
-        given: dict[str, Any] = {"seed": args.seed, "progress": counter(bar), "data": args.data}
+        given: dict[str, Any] = {"seed": args.seed, "progress": bar.tell, "data": args.data}
         file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, **given)
     out.note(f"agent: {file}")
     if not args.episodes:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.metrics.readouts import error_cm
+from sfvgen_plan.metrics import error_cm
 
 NAMES = ("gripper", "object_x", "object_y", "object_z", "hand_z", "hand_x", "hand_y")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.metrics.scenes import scene_cuts
+from sfvgen_plan.metrics import scene_cuts
 
 pytest.importorskip("scenedetect")
 
