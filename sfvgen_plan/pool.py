@@ -13,7 +13,7 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -33,7 +33,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM
 """Variables that say how many threads OpenMP, the BLAS libraries and Mesa's software renderer take."""
 
 CHANCES = 2
-"""Processes that a call of ``each`` may cost."""
+"""Processes that an episode may cost."""
 
 CLOSING_SECONDS = 2.0
 """Time that processes get to leave by themselves before they are killed."""
@@ -199,28 +199,3 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def each(pool: Pool, calls: Iterable[Call]) -> Iterator[Any]:
-    """The results of ``calls`` as they come; whichever slot is free does the next. A call whose process died is done
-    again, ``CHANCES`` times in all, so it must not depend on what its slot did before. Raises UserError: a call met bad
-    input. RuntimeError: it failed in another way, or its processes died.
-    """
-    left = deque((call, CHANCES) for call in calls)
-    free, busy = deque(range(pool.slots)), dict[int, tuple[Call, int]]()
-    while left or busy:
-        while left and free:
-            slot = free.popleft()
-            busy[slot] = left.popleft()
-            pool.submit(slot, busy[slot][0])
-        for slot, answer in pool.wait():
-            call, chances = busy.pop(slot)
-            free.append(slot)
-            if isinstance(answer, Lost) and chances > 1:
-                left.appendleft((call, chances - 1))
-            elif isinstance(answer, Lost):
-                raise RuntimeError(f"a simulator is lost: {answer.reason}")
-            elif isinstance(answer, Exception):
-                raise answer
-            else:
-                yield answer

@@ -173,15 +173,12 @@ def run(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     program = "python -m sfvgen_plan.benchmarks.fidelity.open_loop"
     parser = argparse.ArgumentParser(prog=program, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--data", type=Path, required=True, help="dataset written by `sfvgen-plan collect`, or RLBench recordings"
-    )
+    parser.add_argument("--data", type=Path, required=True, help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/rows/open_loop.csv"), metavar="FILE.csv")
     parser.add_argument("--decisions", type=positive_int, default=35, help="length of a rollout (default: 35)")
     parser.add_argument("--episodes", type=positive_int, metavar="N", help="at most N per task (default: all)")
-    parser.add_argument(
-        "--all", action="store_true", help="use every episode; only for data that the model was not trained on"
-    )
+    text = "use every episode; only for data that the model was not trained on"
+    parser.add_argument("--all", action="store_true", help=text)
     parser.add_argument("--replay", action="store_true", help="play the actions again in the real simulator instead")
     parser.add_argument("--sampler-steps", type=positive_int, default=1, help="denoising steps (default: 1)")
     add_model_arguments(parser)

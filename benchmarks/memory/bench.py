@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,10 @@ from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import DEVELOPMENT, RULES, Ablated
 from sfvgen_plan.benchmarks.memory.parts import PARTS, PlayedRow, rows_in
 from sfvgen_plan.benchmarks.memory.subjects import Subject
-from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.running.contestant import Entry
-from sfvgen_plan.benchmarks.running.episode import Job
-from sfvgen_plan.benchmarks.running.play import play
-from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.metrics.encoder import VideoEncoder
 from sfvgen_plan.model.checkpoint import Checkpoint
-from sfvgen_plan.pool import open_pool
 
 Work = Callable[[Callable[[str, int], None]], None]
 """Measures what is missing; it is given what is told the row and the episode of all that has been measured."""
@@ -53,24 +47,24 @@ def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "rev
         subject.checkpoint.task_index(PARTS[part].task)
         made_with = {"checkpoint": subject.checkpoint.hash, "size": subject.checkpoint.size, "away": away}
         rows.claim(subject.row, {**made_with, "sampler_steps": steps, "encoder": encoder.digest, **subject.settings})
-    make = revisit.maker_of(subjects[0].checkpoint)
+    revisit.check_leaves(subjects[0].checkpoint)
 
     def work(tell: Callable[[str, int], None]) -> None:
         lacking = {subject.row: pace.missing(rows, subject.row) for subject in subjects}
         wanted = sorted(set().union(*lacking.values()))
-        with closing(open_pool(make, min(cpu_cores(), pace.lanes))) as pool:
-            for start in range(0, len(wanted), pace.lanes):
-                true = revisit.true_episodes(pool, wanted[start : start + pace.lanes], away)
-                if long:
-                    true = [revisit.walked_round(episode, away, revisit.LONG) for episode in true]
-                for subject in subjects:
-                    own = [episode for episode in true if episode.seed in lacking[subject.row]]
-                    learn = subject.learning(len(own))
-                    dreams = revisit.imagine(subject.simulator(steps), own, learn) if own else []
-                    for episode, dream in zip(own, dreams, strict=True):
-                        score = revisit.drift_row if long else partial(revisit.revisit_row, encoder=encoder)
-                        rows.add(score(subject.row, episode, dream))
-                        tell(subject.row, episode.seed)
+        for start in range(0, len(wanted), pace.lanes):
+            seeds = wanted[start : start + pace.lanes]
+            true = revisit.true_episodes(subjects[0].checkpoint, seeds, away, pace.lanes)
+            if long:
+                true = [revisit.walked_round(episode, away, revisit.LONG) for episode in true]
+            for subject in subjects:
+                own = [episode for episode in true if episode.seed in lacking[subject.row]]
+                learn = subject.learning(len(own))
+                dreams = revisit.imagine(subject.simulator(steps), own, learn) if own else []
+                for episode, dream in zip(own, dreams, strict=True):
+                    score = revisit.drift_row if long else partial(revisit.revisit_row, encoder=encoder)
+                    rows.add(score(subject.row, episode, dream))
+                    tell(subject.row, episode.seed)
 
     return work
 
@@ -87,19 +81,21 @@ def ablations(taught: Checkpoint, untaught: Checkpoint | None, pace: Pace) -> li
             settled = there if there.get("checkpoint") == checkpoint.hash else {}
             rules.append(Ablated(row, checkpoint, settled.get("rate", 0.0), settled.get("steps", 0)))
     if any(not subject.steps for subject in rules):
-        with closing(open_pool(revisit.maker_of(taught), min(cpu_cores(), len(DEVELOPMENT)))) as pool:
-            episodes = revisit.true_episodes(pool, DEVELOPMENT, revisit.away_of(taught))
+        revisit.check_leaves(taught)
+        episodes = revisit.true_episodes(taught, DEVELOPMENT, revisit.away_of(taught), len(DEVELOPMENT))
         rules = [subject if subject.steps else subject.tuned(episodes, pace.sampler_steps) for subject in rules]
     return [Subject("full", taught, True), Subject("no_temp_lora", taught, False), *rules]
 
 
 def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> Work:
-    """The missing episodes of "return" or "cue", as rows ``<memory> <name of the entry>``.
-
-    An agent that has no setting ``memory`` plays the last of the subjects, that without memory, alone. Raises
-    UserError: a checkpoint of other tasks, rows that were made otherwise.
-    """
-    rows, task, remembers = rows_in(pace.folder, part), PARTS[part].task, may_remember(entry.agent)
+    """The missing episodes of "return" or "cue", as rows ``<memory> <name of the entry>``. An agent that has no setting
+    ``memory`` plays the last of the subjects, that without memory, alone. Raises UserError: a checkpoint of other
+    tasks, rows that were made otherwise."""
+    rows, task, agent = rows_in(pace.folder, part), PARTS[part].task, entry.agent
+    if agent.startswith(POLICY_PREFIX):
+        remembers = needs_checkpoint(agent)
+    else:  # one of the user's own is said to have it
+        remembers = ":" in agent or hasattr(settings_of(agent), "memory")
     own = {f"{subject.row} {entry.name}": subject for subject in (subjects if remembers else subjects[-1:])}
     for row, subject in own.items():
         subject.checkpoint.task_index(task)
@@ -107,29 +103,16 @@ def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> 
 
     def work(tell: Callable[[str, int], None]) -> None:
         for row, subject in own.items():
-            jobs = [Job(task, seed, record=True) for seed in pace.missing(rows, row)]
-            if not jobs:
+            missing = pace.missing(rows, row)
+            if not missing:
                 continue
             checkpoint = subject.checkpoint
             memory = {"memory": subject.remembers} if remembers else {}
             who = replace(entry, name=row, settings={**entry.settings, **memory})
-            rules = load_protocol("memory")
-            rules = rules.variant(size=checkpoint.size, camera=checkpoint.camera, repeat=checkpoint.repeat)
-            rules = replace(rules, linger=rules.max_decisions)
             made = who.made(checkpoint, str(checkpoint.pipeline.device))
-            for result, recording, details in play(rules, jobs, made, pace.lanes):
-                if recording is None:
-                    raise RuntimeError(f"{task} seed {result.seed} broke off:\n{details}")
-                end = recording.infos[-1]
-                rows.add(PlayedRow(row, result.seed, float(end["distance"]), bool(end["success"])))
-                tell(row, result.seed)
+            for played in revisit.recordings(checkpoint, task, missing, made, pace.lanes):
+                seed, end = played.job.seed, played.infos[-1]
+                rows.add(PlayedRow(row, seed, float(end["distance"]), bool(end["success"])))
+                tell(row, seed)
 
     return work
-
-
-def may_remember(agent: str) -> bool:
-    """Whether the agent has a setting ``memory``, as every ``module:factory`` is said to, and ``sb3:`` agents that see
-    frames through a checkpoint."""
-    if agent.startswith(POLICY_PREFIX):
-        return needs_checkpoint(agent)
-    return ":" in agent or hasattr(settings_of(agent), "memory")

@@ -8,22 +8,25 @@ without memory can but guess those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from sfvgen_plan.benchmarks.memory.parts import DriftRow, RevisitRow
+from sfvgen_plan.benchmarks.protocols import load_protocol
+from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
+from sfvgen_plan.benchmarks.running.episode import Job, Recording
+from sfvgen_plan.benchmarks.running.play import play
+from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.memory.family import OWN_CAMERA
-from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, MemoryRevisitEnv
+from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, draw_layout
+from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr, scene_cuts
 from sfvgen_plan.metrics.encoder import VideoEncoder, cosine
-from sfvgen_plan.pool import Pool, each
 from sfvgen_plan.video import caption, enlarge
 
 if TYPE_CHECKING:
@@ -67,18 +70,14 @@ class TrueEpisode:
         return self.pairs[self.pairs[:, 0] <= self.seen]
 
 
-def maker_of(checkpoint: Checkpoint) -> Callable[[], MemoryRevisitEnv]:
-    """Makes the true simulator with the checkpoint's frames. Raises UserError: it was trained on other tasks, or on
-    another camera.
-    """
+def check_leaves(checkpoint: Checkpoint) -> None:
+    """Raises UserError: the checkpoint was trained on other tasks, or on a camera that never leaves."""
     checkpoint.task_index(NAME)
     if checkpoint.camera not in (OWN_CAMERA, CAMERA):
         raise UserError(
             f"checkpoint={str(checkpoint.path)!r} was trained with camera={checkpoint.camera!r}, which never leaves; "
             f"give one trained on data collected with camera={OWN_CAMERA!r}"
         )
-    frames: dict[str, Any] = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-    return partial(MemoryRevisitEnv, **frames)
 
 
 def away_of(checkpoint: Checkpoint) -> int:
@@ -86,20 +85,28 @@ def away_of(checkpoint: Checkpoint) -> int:
     return int(checkpoint.pipeline.transformer.config.window) + 1
 
 
-def true_episode(env: MemoryRevisitEnv, seed: int, away: int) -> TrueEpisode:
-    """The episode of ``seed``, its path followed to the end."""
-    frames, actions = [env.reset(seed=seed)[0]], env.path
-    frames += [env.step(action)[0] for action in actions]
-    first_visits, pairs = env.layout.first_visits, env.layout.revisits(away)
-    seen = int((first_visits >= 0).argmax()) - 1  # then the path turns back
-    pairs = pairs[pairs[:, 1] > seen]
-    return TrueEpisode(seed, np.stack(frames), actions, seen, first_visits, pairs)
+def recordings(own: Checkpoint, task: str, seeds: Sequence[int], who: Contestant, lanes: int) -> Iterator[Recording]:
+    """Episodes of a memory task as they come, each to its end, in the checkpoint's frames. Raises RuntimeError: one
+    broke off."""
+    rules = load_protocol("memory").variant(size=own.size, camera=own.camera, repeat=own.repeat)
+    rules = replace(rules, linger=rules.max_decisions)
+    for row, recording, details in play(rules, [Job(task, seed, record=True) for seed in seeds], who, lanes):
+        if recording is None:
+            raise RuntimeError(f"{task} seed {row.seed} broke off:\n{details}")
+        yield recording
 
 
-def true_episodes(pool: Pool, seeds: Sequence[int], away: int) -> list[TrueEpisode]:
-    """The episodes of these seeds, played by a pool of environments."""
-    found = each(pool, [partial(true_episode, seed=seed, away=away) for seed in seeds])
-    return sorted(found, key=lambda episode: episode.seed)
+def true_episodes(checkpoint: Checkpoint, seeds: Sequence[int], away: int, lanes: int = 1) -> list[TrueEpisode]:
+    """The episodes of these seeds, their paths followed to the end by the expert."""
+    found = {}
+    for played in recordings(checkpoint, NAME, seeds, Entry.of("expert").made(), min(cpu_cores(), lanes)):
+        seed = played.job.seed
+        layout = draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * checkpoint.repeat)
+        first_visits, pairs = layout.first_visits, layout.revisits(away)
+        seen = int((first_visits >= 0).argmax()) - 1  # then the path turns back
+        pairs = pairs[pairs[:, 1] > seen]
+        found[seed] = TrueEpisode(seed, played.frames, played.actions, seen, first_visits, pairs)
+    return [found[seed] for seed in seeds]
 
 
 def walked_round(episode: TrueEpisode, away: int, decisions: int) -> TrueEpisode:
@@ -195,8 +202,8 @@ def drawn(checkpoint: Checkpoint, seed: int) -> np.ndarray:
     below ``GAP`` decisions or more later, imagined with the memory and without, and as they truly are. Raises
     UserError: nothing comes back so late.
     """
-    with closing(maker_of(checkpoint)()) as env:
-        episode = true_episode(env, seed, away_of(checkpoint))
+    check_leaves(checkpoint)
+    (episode,) = true_episodes(checkpoint, [seed], away_of(checkpoint))
     late = episode.known[np.diff(episode.known).ravel() >= GAP]
     if not len(late):
         raise UserError(f"seed={seed}: no place comes back after {GAP} decisions; give another seed")

@@ -28,34 +28,21 @@ LANES_ON_GPU = 16
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
-    parser.add_argument(
-        "--checkpoint",
-        action="append",
-        required=True,
-        metavar="PATH",
-        help="of the memory tasks: its folder or name; may be given twice, for two kinds of memory",
-    )
+    text = "of the memory tasks: its folder or name; may be given twice, for two kinds of memory"
+    parser.add_argument("--checkpoint", action="append", required=True, metavar="PATH", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument(
-        "--part", choices=(*PARTS, *STUDIES), help=f"the only table to make (default: all but {' and '.join(STUDIES)})"
-    )
-    parser.add_argument(
-        "--no-loop", metavar="PATH", help="for the ablation: trained with train.video.learning.loop=false"
-    )
+    text = f"the only table to make (default: all but {' and '.join(STUDIES)})"
+    parser.add_argument("--part", choices=(*PARTS, *STUDIES), help=text)
+    parser.add_argument("--no-loop", metavar="PATH", help="for ablation: trained with train.video.learning.loop=false")
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
     parser.add_argument("--agent", default="default", help="who plays return and cue (default: %(default)s)")
     parser.add_argument("--label", help="the agent's name in rows (default: with its settings)")
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/memory"), metavar="DIR", help="goes on there (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--picture",
-        type=Path,
-        metavar="FILE.png",
-        help="only draw places of the first episode that come back: as shown, imagined with memory, without, and true",
-    )
+    text = "goes on there (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("runs/memory"), metavar="DIR", help=text)
+    text = "only draw places of the first episode that come back: as shown, imagined with memory, without, and true"
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help=text)
     add_overrides(parser, "agent")
 
 

@@ -20,28 +20,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The options of the verb."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--task", action="append", metavar="NAME", help="a task; may be given several times")
-    which.add_argument(
-        "--suite", metavar="NAME", help="all tasks of a protocol, with its frames: memory, metaworld-10, …"
-    )
-    parser.add_argument(
-        "--from",
-        action="append",
-        dest="source",
-        metavar="DIR",
-        help="play nothing: convert recorded RLBench episodes, of several folders if given several times; or with "
-        "lerobot:DIR a LeRobot dataset v2 or v3",
-    )
+    which.add_argument("--suite", metavar="NAME", help="all tasks of a protocol, with its frames: metaworld-10, …")
+    text = "play nothing: convert RLBench recordings, of one or several folders; or a LeRobot dataset, lerobot:DIR"
+    parser.add_argument("--from", action="append", dest="source", metavar="DIR", help=text)
     parser.add_argument("--split", default="train", help="of the recorded episodes (default: train)")
     parser.add_argument("--agent", default="", help="who plays, as in eval (default: experts, or nobody)")
     parser.add_argument("--checkpoint", metavar="PATH", action=CheckpointAction, help="of the agent, and its frames")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; <out>.partial while it goes on")
     parser.add_argument("--episodes", type=int, default=100, help="per task (default: 100)")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=FIRST_TRAINING_SEED,
-        help=f"of the first episode (default: {FIRST_TRAINING_SEED}, the lowest: those below are for evaluation)",
-    )
+    text = f"of the first episode (default: {FIRST_TRAINING_SEED}, the lowest: those below are for evaluation)"
+    parser.add_argument("--seed", type=int, default=FIRST_TRAINING_SEED, help=text)
     parser.add_argument("--workers", type=positive_int, help="processes (default: one per core)")
     parser.add_argument("--decisions", type=int, help="per episode, or most of them (default: the simulator's)")
     for name, kind, meaning in (

@@ -19,33 +19,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--task", help="one task, such as reach-v3 or memory/return")
     what.add_argument("--suite", help="all tasks of a protocol, such as metaworld-10")
-    parser.add_argument(
-        "--agent",
-        default="default",
-        help=f"{', '.join(agent_names())}, sb3:path.zip, or module:factory (default: %(default)s)",
-    )
+    text = f"{', '.join(agent_names())}, sb3:path.zip, or module:factory (default: %(default)s)"
+    parser.add_argument("--agent", default="default", help=text)
     parser.add_argument("--label", help="the agent's name in rows (default: the agent and its changed settings)")
     parser.add_argument("--episodes", type=positive_int, help="of each task (default: 5, of a suite its protocol's)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the first episode (default: 0)")
     parser.add_argument("--max-decisions", type=positive_int, help="limit of an episode (default: the protocol's)")
     add_model_arguments(parser)
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: as the machine allows)")
-    parser.add_argument(
-        "--ray", metavar="ADDRESS", help="play on Ray: host:port of a cluster, or local; one agent here decides for all"
-    )
+    text = "play on Ray: host:port of a cluster, or local; one agent here decides for all"
+    parser.add_argument("--ray", metavar="ADDRESS", help=text)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="of the run, which goes on there (default: a new one in runs/)"
-    )
-    where.add_argument(
-        "--store", type=Path, metavar="FILE", help="a store for many agents; only what is missing there is played"
-    )
-    parser.add_argument(
-        "--video",
-        type=Path,
-        metavar="FILE.mp4|.webp",
-        help="film the first episode of each task, beside it what was imagined of its actions",
-    )
+    text = "of the run, which goes on there (default: a new one in runs/)"
+    where.add_argument("--out", type=Path, metavar="FOLDER", help=text)
+    text = "a store for many agents; only what is missing there is played"
+    where.add_argument("--store", type=Path, metavar="FILE", help=text)
+    text = "film the first episode of each task, beside it what was imagined of its actions"
+    parser.add_argument("--video", type=Path, metavar="FILE.mp4|.webp", help=text)
     add_overrides(parser, "agent")
 
 

@@ -19,18 +19,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--suite", default="metaworld-10", help="all tasks of a protocol (default: metaworld-10)")
     what.add_argument("--task", action="append", help="one task, such as reach-v3; may be given several times")
-    parser.add_argument(
-        "--agent",
-        action="append",
-        default=[],
-        help="a policy, as in eval; may be given several times, and again with other settings into the same --out, "
-        "which is reported as a whole (default: eleven of different strength)",
+    text = (
+        "a policy, as in eval; several, or again with other settings into the same --out (default: eleven of all kinds)"
     )
+    parser.add_argument("--agent", action="append", default=[], help=text)
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help=f"per task (default: {EPISODES})")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the first episode (default: 0)")
-    parser.add_argument(
-        "--max-decisions", type=positive_int, default=MAX_DECISIONS, help=f"limit (default: {MAX_DECISIONS})"
-    )
+    text = f"limit (default: {MAX_DECISIONS})"
+    parser.add_argument("--max-decisions", type=positive_int, default=MAX_DECISIONS, help=text)
     add_model_arguments(parser)
     parser.add_argument("--lanes", type=positive_int, help="real episodes side by side (default: as many as fit)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/fidelity-<checkpoint>; goes on there")

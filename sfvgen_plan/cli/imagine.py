@@ -21,9 +21,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--decisions", type=positive_int, default=DECISIONS, help=f"how many (default: {DECISIONS})")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="scene, and random state of the imagination")
     add_model_arguments(parser)
-    parser.add_argument(
-        "--out", type=Path, default=Path("imagine.mp4"), metavar="FILE.mp4|.webp", help="default: imagine.mp4"
-    )
+    out = Path("imagine.mp4")
+    parser.add_argument("--out", type=Path, default=out, metavar="FILE.mp4|.webp", help="default: imagine.mp4")
     add_overrides(parser, "agent")
 
 

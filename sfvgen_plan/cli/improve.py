@@ -30,9 +30,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--algo", help="instead: ppo or sac, trained in imagination in every round; one task")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run; goes on if killed")
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset to begin with")
-    parser.add_argument(
-        "--checkpoint", metavar="PATH", action=CheckpointAction, help="to begin with (default: new networks)"
-    )
+    text = "to begin with (default: new networks)"
+    parser.add_argument("--checkpoint", metavar="PATH", action=CheckpointAction, help=text)
     parser.add_argument("--label", help="what rows call the run (default: the suite or tasks)")
     parser.add_argument("--max-decisions", type=positive_int, help="limit of an episode (default: the protocol's)")
     parser.add_argument("--lanes", type=positive_int, help="real episodes side by side (default: by the machine)")

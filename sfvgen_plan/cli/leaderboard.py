@@ -15,13 +15,8 @@ DEFAULT_SOURCES = ("benchmarks/rows", "runs")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument(
-        "--store",
-        type=Path,
-        nargs="+",
-        metavar="PATH",
-        help=f"stores, run folders, CSVs, or folders of those (default: {' or '.join(DEFAULT_SOURCES)})",
-    )
+    text = f"stores, run folders, CSVs, or folders of those (default: {' or '.join(DEFAULT_SOURCES)})"
+    parser.add_argument("--store", type=Path, nargs="+", metavar="PATH", help=text)
     parser.add_argument("--protocol", metavar="ID", help="only this protocol (default: each has a table of its own)")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="write a report that needs no network")
 

@@ -20,11 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
-    parser.add_argument(
-        "--checkpoint",
-        metavar="PATH",
-        help="go on from the weights of this one (folder or name), on the data's tasks",
-    )
+    text = "go on from the weights of this one (folder or name), on the data's tasks"
+    parser.add_argument("--checkpoint", metavar="PATH", help=text)
     add_overrides(parser)
 
 
@@ -33,14 +30,11 @@ def explain(args: Namespace) -> str:
     import sfvgen_plan.configs
 
     files = sorted((Path(sfvgen_plan.configs.__path__[0]) / "train").glob("*.yaml"))
-    lines = [f"  train={file.stem:<8} {_introduction(file)}" for file in files]
+    first = [file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for file in files]
+    lines = [f"  train={file.stem:<8} {line}" for file, line in zip(files, first, strict=True)]
     return "\n".join(
         ["recipes, whose settings are changed by train.KEY=value (train=default if none is named):", *lines]
     )
-
-
-def _introduction(file: Path) -> str:
-    return file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
 
 
 def run(args: Namespace) -> int:

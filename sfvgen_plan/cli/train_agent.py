@@ -24,12 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--algo", default="ppo", help="ppo or sac (default: ppo)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/<algo>-<task>)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the training (default: 0)")
-    parser.add_argument(
-        "--episodes",
-        type=non_negative_int,
-        default=REAL_EPISODES,
-        help=f"real episodes afterwards, from seed 0 (default: {REAL_EPISODES}; 0: train only)",
-    )
+    text = f"real episodes afterwards, from seed 0 (default: {REAL_EPISODES}; 0: train only)"
+    parser.add_argument("--episodes", type=non_negative_int, default=REAL_EPISODES, help=text)
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset whose states imagined episodes branch from")
     add_model_arguments(parser)
     add_overrides(parser, "algo")

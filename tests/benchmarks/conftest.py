@@ -53,11 +53,9 @@ def memory_checkpoint(memory_folder):
 @pytest.fixture(scope="session")
 def episode(memory_checkpoint):
     """Of ``memory/revisit``, with revisits at least 10 frames apart; don't change it."""
-    from sfvgen_plan.benchmarks.memory.revisit import maker_of, true_episode
+    from sfvgen_plan.benchmarks.memory.revisit import true_episodes
 
-    env = maker_of(memory_checkpoint)()
-    found = true_episode(env, 3, 10)
-    env.close()
+    (found,) = true_episodes(memory_checkpoint, [3], 10)
     return found
 
 
@@ -72,18 +70,17 @@ def short_episodes(monkeypatch, played):
     """Episodes of ``memory/revisit`` end 33 decisions after the turning point."""
     from sfvgen_plan.benchmarks.memory import revisit
 
-    play = revisit.true_episode
+    play = revisit.true_episodes
 
-    def short(env, seed, away):
-        if seed not in played:
-            whole = play(env, seed, 2)
+    def short(checkpoint, seeds, away, lanes=1):
+        for whole in play(checkpoint, [seed for seed in seeds if seed not in played], 2):
             end = whole.seen + 33
-            played[seed] = replace(
+            played[whole.seed] = replace(
                 whole,
                 frames=whole.frames[: end + 1],
                 actions=whole.actions[:end],
                 pairs=whole.pairs[whole.pairs[:, 1] <= end],
             )
-        return played[seed]
+        return [played[seed] for seed in seeds]
 
-    monkeypatch.setattr(revisit, "true_episode", short)
+    monkeypatch.setattr(revisit, "true_episodes", short)

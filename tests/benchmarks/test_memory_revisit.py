@@ -8,7 +8,7 @@ from PIL import Image
 
 from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import Ablated
-from sfvgen_plan.benchmarks.memory.revisit import drift_row, imagine, maker_of, revisit_row, walked_round
+from sfvgen_plan.benchmarks.memory.revisit import check_leaves, drift_row, imagine, revisit_row, walked_round
 from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.cli import main
 from sfvgen_plan.envs.memory.family import memory_env
@@ -51,9 +51,9 @@ def test_a_path_that_is_walked_round_shows_the_same_again(episode):
 def test_other_tasks_and_a_camera_that_never_leaves_are_refused(memory_checkpoint, small_checkpoint):
     fixed = replace(memory_checkpoint, card=replace(memory_checkpoint.card, camera="corner4"))
     with pytest.raises(UserError, match="never leaves"):
-        maker_of(fixed)
+        check_leaves(fixed)
     with pytest.raises(UserError, match="memory/revisit"):
-        maker_of(load_checkpoint(small_checkpoint))
+        check_leaves(load_checkpoint(small_checkpoint))
 
 
 def test_rows_are_named_after_the_kind_of_memory(memory_checkpoint, make_memory_folder, small_checkpoint):
