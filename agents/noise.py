@@ -37,13 +37,6 @@ def draw_seeds(keys: Sequence[Key], stream: int, count: int, *extra: int) -> Ten
     return torch.from_numpy(np.stack(drawn))
 
 
-def knot_weights(knots: int, horizon: int) -> np.ndarray:
-    """Linear interpolation (horizon, knots) whose rows have unit length, so that unit noise stays unit noise."""
-    places = np.linspace(0, knots - 1, horizon)
-    weights = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(knots)[None]))
-    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
-
-
 def smooth_noise(
     keys: Sequence[Key],
     stream: int,
@@ -62,4 +55,6 @@ def smooth_noise(
     knots = min(knots, horizon)
     shape = (rounds, samples, knots, action_dim)
     drawn = np.stack([generator(key, stream).standard_normal(shape, dtype=np.float32) for key in keys])
-    return torch.from_numpy(np.einsum("hk,ernka->ernha", knot_weights(knots, horizon), drawn)).to(device)
+    weights = np.maximum(0.0, 1.0 - np.abs(np.linspace(0, knots - 1, horizon)[:, None] - np.arange(knots)[None]))
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)  # so that unit noise stays unit noise
+    return torch.from_numpy(np.einsum("hk,ernka->ernha", weights.astype(np.float32), drawn)).to(device)

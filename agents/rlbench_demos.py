@@ -73,7 +73,8 @@ class DemoFollower:
         if self.finished:
             return self._past_the_end(pose)
         self._tries += 1
-        return self._step(pose, self.waypoints[self._next].pose, self._gripper())
+        gripper = self.waypoints[self._next - 1].gripper if self._next else self._first_gripper
+        return self._step(pose, self.waypoints[self._next].pose, gripper)
 
     def distance_to_change(self, pose: np.ndarray) -> float:
         """Metres from the tip (7,) to the nearest place where the gripper changes; infinite without one."""
@@ -86,16 +87,13 @@ class DemoFollower:
     def _done(self, pose: np.ndarray, point: Waypoint) -> bool:
         near, patience = (ARRIVED, STOPPING) if point.stop else (PASSED, PASSING)
         shift, turn = difference(pose, point.pose)
-        close = bool(np.linalg.norm(shift) < near[0] and np.linalg.norm(turn) < near[1])
-        return close or self._tries >= patience or (not point.stop and self._overtaken(pose, shift))
-
-    def _overtaken(self, pose: np.ndarray, shift: np.ndarray) -> bool:
-        """Whether the point after the next one is nearer than the next, ``shift`` away: noise has led past it."""
-        ahead = self.waypoints[self._next + 1].pose[:3]  # The last point is a stop, so there is one.
+        if self._tries >= patience or (np.linalg.norm(shift) < near[0] and np.linalg.norm(turn) < near[1]):
+            return True
+        if point.stop:
+            return False
+        # Noise has led past a point if the one after it is nearer; the last point is a stop, so there is one.
+        ahead = self.waypoints[self._next + 1].pose[:3]
         return bool(np.linalg.norm(ahead - pose[:3]) < np.linalg.norm(shift))
-
-    def _gripper(self) -> float:
-        return self.waypoints[self._next - 1].gripper if self._next else self._first_gripper
 
     def _past_the_end(self, pose: np.ndarray) -> np.ndarray:
         self.decisions_after += 1

@@ -102,7 +102,8 @@ def train(
     if (folder / AGENT_FILE).exists():
         try:
             found = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-            before, asked = (_by_setting({name: of[name] for name in record}) for of in (found, record))
+            both = (flat({name: of[name] for name in record}) for of in (found, record))
+            before, asked = ({name.removeprefix("settings."): value for name, value in of.items()} for of in both)
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"out={str(folder)!r} has an agent without readable {RECORD_FILE}; give another") from None
         check_same(f"out={str(folder)!r} has an agent", before, asked)
@@ -125,11 +126,6 @@ def train(
         done = {"horizon": settings.horizon, "decisions": model.num_timesteps, "seconds": time.monotonic() - started}
         (staged / RECORD_FILE).write_text(json.dumps(record | done, indent=1) + "\n", encoding="utf-8")
     return folder / AGENT_FILE
-
-
-def _by_setting(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What an agent was trained with, by the names that a command line has for it."""
-    return {name.removeprefix("settings."): value for name, value in flat(record).items()}
 
 
 def _begun(

@@ -138,7 +138,9 @@ class Rounds:
         note.write()
         model = self._begun()
         for number in range(1, self.settings.rounds + 1):
-            model = self._round(number, model)
+            if number not in [row.round for row in self.rows()]:
+                self._meet(number, model)
+            model = self._trained(number, model, self.settings.going_on)
         return model
 
     def rows(self) -> Rows[RoundRow]:
@@ -152,11 +154,6 @@ class Rounds:
         if self.data is None:
             self._collected(0, "random play", None)
         return self._trained(0, self.checkpoint, [])
-
-    def _round(self, number: int, model: Path) -> Path:
-        if number not in [row.round for row in self.rows()]:
-            self._meet(number, model)
-        return self._trained(number, model, self.settings.going_on)
 
     def _meet(self, number: int, model: Path) -> None:
         """The round's agent in the real simulator and in imagination."""

@@ -146,7 +146,12 @@ class ImaginedBatch:
         tasks = [self.task] * len(scenes)
         texts = self.observer.texts(tasks, [0 if frames is None else frames.shape[1] - 1] * len(scenes))
         if frames is None:
-            starts = self._starts()
+            starts = self.checkpoint.starts.get(self.task)
+            if starts is None or not len(starts):
+                raise UserError(
+                    f"task={self.task!r} has no start frame in the checkpoint {self.checkpoint.path}; "
+                    'give reset(options={"frames": ...})'
+                )
             index = as_long([scene % len(starts) for scene in scenes], starts.device)
             state = self.simulator.begin_latents(starts[index][:, None], tasks, scenes, texts)
         else:
@@ -170,15 +175,6 @@ class ImaginedBatch:
         """The newest frames (N, size, size, 3) uint8."""
         return self.observer.frames(episodes.imagination)
 
-    def _starts(self) -> Tensor:
-        starts = self.checkpoint.starts.get(self.task)
-        if starts is None or not len(starts):
-            raise UserError(
-                f"task={self.task!r} has no start frame in the checkpoint {self.checkpoint.path}; "
-                'give reset(options={"frames": ...})'
-            )
-        return starts
-
     def _seen(self, episodes: Episodes, outcome: Outcome) -> tuple[Episodes, Seen]:
         """Before the first decision nothing counts as success, or as an end."""
         observation, told = self.observer.seen(episodes.imagination, outcome)
@@ -196,8 +192,3 @@ class ImaginedBatch:
         }
         after = Episodes(episodes.imagination, episodes.decisions, latched, over)
         return after, Seen(observation, told["reward"], info)
-
-
-def scene_number(seed: int | None, random: np.random.Generator) -> int:
-    """Which scene an episode plays: that of the seed, or the generator's next."""
-    return int(random.integers(LARGEST_SCENE)) if seed is None else seed % LARGEST_SCENE

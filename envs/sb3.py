@@ -64,7 +64,8 @@ class ImaginedVecEnv(VecEnv):
         dones = terminations | truncations
         rows = _rows(infos)
         for n in np.flatnonzero(dones).tolist():
-            self.reset_infos[n], rows[n] = rows[n], _row(infos["final_info"], n)
+            final = {key: values[n : n + 1] for key, values in infos["final_info"].items()}
+            self.reset_infos[n], rows[n] = rows[n], _rows(final)[0]
             rows[n]["terminal_observation"] = infos["final_obs"][n]
         for n, row in enumerate(rows):
             row["TimeLimit.truncated"] = bool(truncations[n] and not terminations[n])
@@ -101,11 +102,6 @@ def _rows(infos: dict[str, Any]) -> list[dict[str, Any]]:
     columns = {key: values for key, values in infos.items() if f"_{key}" in infos and key not in _LAID_OUT}
     listed = [values.tolist() if values.ndim == 1 else list(values) for values in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*listed, strict=True)]
-
-
-def _row(infos: dict[str, Any], n: int) -> dict[str, Any]:
-    """The info of environment ``n`` alone."""
-    return _rows({key: values[n : n + 1] for key, values in infos.items()})[0]
 
 
 class CheckpointVecEnv(VecEnvWrapper):

@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sfvgen_plan.envs.batch import Episodes, ImaginedBatch, Seen, scene_number
+from sfvgen_plan.envs.batch import LARGEST_SCENE, Episodes, ImaginedBatch, Seen
 from sfvgen_plan.envs.checks import check_at_least_one, checked_actions, checked_frames, checked_seed
 from sfvgen_plan.envs.states import ImaginedState
 from sfvgen_plan.errors import UserError, unknown_name
@@ -227,7 +227,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _scene(self, n: int, seed: int | None) -> int:
         if seed is not None:
             self.generators[n], self._seeds[n] = seeding.np_random(seed)
-        return scene_number(seed, self._generator(n))
+            return seed % LARGEST_SCENE
+        return int(self._generator(n).integers(LARGEST_SCENE))
 
     def _begin(self, mask: np.ndarray) -> tuple[Episodes, Seen]:
         """The next episode of each environment in ``mask``."""

@@ -84,7 +84,9 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    folder = (config_dir or _packaged_configs()).resolve()
+    import sfvgen_plan.configs
+
+    folder = (config_dir or Path(sfvgen_plan.configs.__path__[0])).resolve()
     groups = [text for text in overrides if (folder / _key_of(text)).is_dir()]
     for text in groups:
         group, _, choice = text.partition("=")
@@ -154,12 +156,6 @@ def _nearest(key: str, config: Mapping[str, Any]) -> list[str]:
     leaf = key.rpartition(".")[2]
     same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
     return same_leaf or get_close_matches(key, keys, n=3, cutoff=0.5) or (keys if len(keys) < MOST else list(config))
-
-
-def _packaged_configs() -> Path:
-    import sfvgen_plan.configs
-
-    return Path(sfvgen_plan.configs.__path__[0])
 
 
 def _key_of(text: str) -> str:

@@ -81,7 +81,9 @@ def _protocol(protocol: str, rows: Sequence[EpisodeRow]) -> dict[str, Any] | Non
         return None
     check_same_rules(rows, where)
     found = [Summary(own) for own in grouped(rows, lambda row: row.agent).values()]
-    agents = {summary.agent: summary for summary in sorted(found, key=_agent_rank)}
+    rank = {name: place for place, name in enumerate(table_order())}
+    ranked = sorted(found, key=lambda own: (rank.get(own.agent, len(rank)), own.agent))
+    agents = {summary.agent: summary for summary in ranked}
     played = {row.task for row in rows}
     rules, pairs = load_protocol(protocol), [pair for pair in PAIRS if pair[1] in agents]
     limit = SHORT_LIMIT // rules.repeat
@@ -107,11 +109,6 @@ def _returns(rows: Sequence[EpisodeRow]) -> dict[str, Any]:
     found = [Summary(own) for own in grouped(rows, lambda row: row.agent).values()]
     earned = {own.agent: mean([row.return_ for row in own.rows]) for own in found}
     return {"task": rows[0].task, "agents": found, "earned": earned}
-
-
-def _agent_rank(summary: Summary) -> tuple[int, str]:
-    order = table_order()
-    return order.index(summary.agent) if summary.agent in order else len(order), summary.agent
 
 
 def _rollouts(rows: Sequence[open_loop.OpenLoopRow]) -> dict[str, Any] | None:

@@ -28,17 +28,6 @@ def write_text(path: Path, text: str, argument: str = "file") -> None:
         staged.write_text(text, encoding="utf-8")
 
 
-def read_records(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file by their columns; none if it is missing. Raises UserError: it can't be read."""
-    if not path.exists():
-        return []
-    try:
-        return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of rows") from None
-
-
 def columns_of(kind: type[Row]) -> tuple[str, ...]:
     """Its fields; what is a word of Python has an underscore behind it there."""
     return tuple(item.name.rstrip("_") for item in fields(kind))
@@ -50,7 +39,13 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    records = read_records(path)
+    if not path.exists():
+        return []
+    try:
+        records = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UserError(f"rows={str(path)!r} can't be read ({why}); give a CSV of rows") from None
     told = [{name: cell for name, cell in record.items() if cell != ""} for record in records]
     try:
         return TypeAdapter(list[kind]).validate_python(told)  # type: ignore[valid-type]

@@ -19,9 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--suite", default="metaworld-10", help="all tasks of a protocol (default: metaworld-10)")
     what.add_argument("--task", action="append", help="one task, such as reach-v3; may be given several times")
-    text = (
-        "a policy, as in eval; several, or again with other settings into the same --out (default: eleven of all kinds)"
-    )
+    text = "a policy, as in eval; several, also with other settings into the same --out (default: eleven)"
     parser.add_argument("--agent", action="append", default=[], help=text)
     parser.add_argument("--episodes", type=positive_int, default=EPISODES, help=f"per task (default: {EPISODES})")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the first episode (default: 0)")

@@ -108,6 +108,9 @@ def load_episodes(
         raise UserError(f"data={str(folder)!r} is damaged ({error}); collect it again") from error
     instructions = {str(one["task"]): str(one["instruction"]) for one in about}
     names = list(instructions)
+    source = Source.of_collection(settings, str(folder))
+    if not source.reward_scale:  # the simulator didn't know it
+        source = replace(source, reward_scale=float(np.abs(arrays["reward"]).max()) or 1.0)
     lengths = np.array([one["total_steps"] for one in about], np.int64)
     action_start = np.cumsum(lengths) - lengths
     return EpisodeArrays(
@@ -124,7 +127,7 @@ def load_episodes(
         camera=str(settings["camera"]),
         size=int(settings["size"]),
         repeat=int(settings["repeat"]),
-        source=_measured(Source.of_collection(settings, str(folder)), arrays["reward"]),
+        source=source,
         sub_goals=sub_goals,
         sub_goal=sub_goal,
         terminated=terminated,
@@ -143,11 +146,6 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if "collection" not in metadata:
         raise UserError(f"data={str(folder)!r} was not collected by this package; {remedy}")
     return metadata
-
-
-def _measured(source: Source, reward: np.ndarray) -> Source:
-    """With the scale of rewards (A,) where the simulator didn't know it."""
-    return source if source.reward_scale else replace(source, reward_scale=float(np.abs(reward).max()) or 1.0)
 
 
 def _chosen(
