@@ -15,8 +15,7 @@ from sfvgen_plan.errors import UserError
 
 def check_actions(actions: Any, action_dim: int, who: str) -> np.ndarray:
     """What an agent returned, as actions (G, A) float32 clipped to [-1, 1]. Raises UserError: wrong shape, not a
-    number, or not numbers at all.
-    """
+    number, or not numbers at all."""
     try:
         array = np.asarray(actions, dtype=np.float32)
     except (TypeError, ValueError):
@@ -76,8 +75,7 @@ class Script(Stateless):
 
 def as_agent(thing: Any) -> Agent:
     """An ``Agent``, something with SB3's ``predict``, or a callable, as an ``Agent``. Raises UserError: it is none of
-    these.
-    """
+    these."""
     if kind_of(thing) == "single":
         return thing
     if callable(getattr(thing, "predict", None)):

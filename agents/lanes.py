@@ -122,8 +122,7 @@ class FollowingAgent:
 
     def observe(self, lanes: Sequence[int], frames: np.ndarray) -> tuple[list[Lane], Any]:
         """Show each lane's newest frame, frames (E, H, W, 3) uint8; the lanes and their state in that order. Raises
-        UserError: frames that don't fit, a lane without episode, or what the simulator refuses.
-        """
+        UserError: frames that don't fit, a lane without episode, or what the simulator refuses."""
         frames = np.asarray(frames)
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) != len(lanes):
             raise UserError(

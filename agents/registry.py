@@ -25,8 +25,7 @@ GROUP = "agent"
 
 def settings_of(name: str) -> type[AgentSettings]:
     """The settings of an agent, and with them what is known of it before it is made. Raises UserError: it is not in the
-    registry, nor ``sb3:`` and a file, nor ``module:factory`` that can be imported.
-    """
+    registry, nor ``sb3:`` and a file, nor ``module:factory`` that can be imported."""
     if name.startswith(POLICY_PREFIX):
         return policy(name)
     if ":" in name:
@@ -55,8 +54,7 @@ def controls() -> list[str]:
 
 def check_plays(name: str, tasks: Sequence[str]) -> None:
     """Refuse tasks that the agent can't play, whatever the checkpoint. Raises UserError: unknown agent, or a task whose
-    simulator lacks what the agent needs.
-    """
+    simulator lacks what the agent needs."""
     from sfvgen_plan.envs.family import family_of
 
     needs = settings_of(name).needs

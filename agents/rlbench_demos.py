@@ -115,8 +115,7 @@ class DemonstratedExpert(Stateless):
 
     def begin(self, env: RLBenchEnv) -> tuple[np.ndarray, dict[str, Any]]:
         """Have RLBench solve the scene, or another one if it can't; what a reset returns. Raises SimulatorError: it
-        solves none of the scenes tried.
-        """
+        solves none of the scenes tried."""
         first = self.scene
         for self.scene in range(first, first + ATTEMPTS * STRIDE, STRIDE):
             if (started := self._solve(env)) is not None:
@@ -125,8 +124,7 @@ class DemonstratedExpert(Stateless):
 
     def act(self, env: RLBenchEnv) -> np.ndarray:
         """The unwrapped environment -> action (7,) float32 in [-1, 1]. Raises SimulatorError: RLBench finds no
-        solution.
-        """
+        solution."""
         if self._follower is None and self._solve(env) is None:  # which leaves it in the same scene, as after a reset
             raise SimulatorError(f"RLBench does not solve scene {self.scene} of {env.task}")
         assert self._follower is not None

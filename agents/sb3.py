@@ -30,8 +30,7 @@ ORIGIN = "sfvgen_plan"
 def load_policy(name: str | Path) -> Any:
     """The policy in a zip that an algorithm of Stable-Baselines3, or of a package like it, has saved, on the CPU: a GPU
     would only wait for such small networks. ``sb3:`` may stand before the path. Raises UserError: no such file, a file
-    of something else, one of another version, or a missing package.
-    """
+    of something else, one of another version, or a missing package."""
     from stable_baselines3.common.save_util import load_from_zip_file
 
     path = str(name).removeprefix(PREFIX)
@@ -62,8 +61,7 @@ def sees_pixels(model: Any) -> bool:
 
 def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
     """Which observation mode of the checkpoint the model was trained in, told by its observation space. Raises
-    UserError: the space is that of no mode, or the model was trained in another checkpoint.
-    """
+    UserError: the space is that of no mode, or the model was trained in another checkpoint."""
     trained_in = getattr(model, ORIGIN, {}).get("checkpoint")
     if trained_in and trained_in != checkpoint.hash:
         raise UserError(

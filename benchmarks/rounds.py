@@ -125,8 +125,7 @@ class Rounds:
 
     def run(self) -> Path:
         """All rounds; the folder of the last checkpoint. Raises UserError: the folder holds another run; what play and
-        training refuse.
-        """
+        training refuse."""
         for task in self.protocol.tasks if self.settings.advice else ():
             expert_of(task)  # is there one?
         begin = {name: value and str(value) for name, value in (("data", self.data), ("checkpoint", self.checkpoint))}

@@ -32,8 +32,7 @@ class Estimate:
 
 def wilson(successes: int, trials: int) -> Estimate:
     """Success rate with its Wilson score interval: inside [0, 1], and not empty at 0 or 1. Raises ValueError: more
-    successes than trials, or no trials.
-    """
+    successes than trials, or no trials."""
     from scipy.stats import binomtest  # slow to import
 
     if not 0 <= successes <= trials or trials == 0:
@@ -75,8 +74,7 @@ def paired_difference(
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """Mean of ``first`` - ``second`` over the (task, seed) pairs that both have, with its bootstrap interval. Raises
-    ValueError: no pair in common.
-    """
+    ValueError: no pair in common."""
     shared = sorted(first.keys() & second.keys(), key=repr)
     if not shared:
         raise ValueError("the two agents have no episode in common")

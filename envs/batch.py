@@ -141,8 +141,7 @@ class ImaginedBatch:
     def begin(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:
         """Start an episode for every scene number, from the checkpoint's start frames, which the numbers go through in
         turn, or from frames (N, P, size, size, 3) uint8. Raises UserError: neither the checkpoint nor ``frames`` has a
-        start frame.
-        """
+        start frame."""
         tasks = [self.task] * len(scenes)
         texts = self.observer.texts(tasks, [0 if frames is None else frames.shape[1] - 1] * len(scenes))
         if frames is None:

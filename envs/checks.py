@@ -53,8 +53,7 @@ def checked_actions(
 def checked_frames(options: Mapping[str, Any], shape: tuple[int, int, int], episodes: int) -> np.ndarray | None:
     """Start frames (episodes, P, H, W, 3) uint8 of the reset options, or None; (H, W, 3) is the ``shape``. Frames (P,
     H, W, 3) or (H, W, 3) in the options are those of all episodes. Raises UserError: an unknown option, or frames of
-    another shape or type.
-    """
+    another shape or type."""
     for name in options:
         if name not in RESET_OPTIONS:
             raise unknown_name("options", name, RESET_OPTIONS)

@@ -89,8 +89,7 @@ class DecisionEnv(gym.Env[np.ndarray, Any]):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Take one decision. Raises UserError: an action of another shape, a number that is not finite, or none of the
-        discrete actions; gymnasium.error.ResetNeeded: no episode was started.
-        """
+        discrete actions; gymnasium.error.ResetNeeded: no episode was started."""
         if not self._begun:
             raise gym.error.ResetNeeded("no episode yet; call reset first")
         reward, success, terminated, truncated = self._play(checked_actions(action, self.actions))

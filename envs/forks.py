@@ -25,8 +25,7 @@ os.register_at_fork(after_in_child=_note_fork)
 def wake_torch(device: str) -> None:
     """Make torch safe to use in this process: in a forked child its threads are gone, and whoever waits for them waits
     for ever, so that there is one. Does nothing elsewhere. Raises UserError: a forked child on a GPU, which only a
-    process that is started anew can use.
-    """
+    process that is started anew can use."""
     if TORCH not in _inherited:
         return
     if not device.startswith("cpu"):
@@ -38,8 +37,7 @@ def wake_torch(device: str) -> None:
 
 def opening(what: str) -> None:
     """Note that this process opens ``what``, such as "an OpenGL context", for the rest of its life. Raises UserError:
-    its parent had opened one before it was forked, so that it would hang.
-    """
+    its parent had opened one before it was forked, so that it would hang."""
     if what in _inherited:
         raise UserError(
             f"this process was forked from one that has {what}, in which it would hang; start it another way, such as "

@@ -126,8 +126,7 @@ def instruction(task: str) -> str:
 
 def make(task: str, camera: str = CAMERA, render_mode: str | None = None) -> gym.Env[Any, Any]:
     """The environment that "gym:ID" or "gym:package.module:ID" names; modules may lie in the current folder. Raises
-    UserError: it can't be made, or has no such camera.
-    """
+    UserError: it can't be made, or has no such camera."""
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)
     arguments: dict[str, Any] = {} if camera == CAMERA else {"camera_name": camera}
@@ -146,8 +145,7 @@ def make(task: str, camera: str = CAMERA, render_mode: str | None = None) -> gym
 @cache
 def family_for(task: str) -> Family:
     """The family of "gym:ID" or "gym:package.module:ID", whose only task it is. Raises UserError: there is no such
-    environment, or one whose actions or frames can't be learned.
-    """
+    environment, or one whose actions or frames can't be learned."""
     env = make(task)
     try:
         if "rgb_array" not in env.metadata.get("render_modes", ()):

@@ -15,8 +15,7 @@ from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
 def load_on(checkpoint: str | Path | Checkpoint | None, device: str = "auto") -> Checkpoint:
     """The checkpoint, loaded on ``device``; one that is loaded already stays where it is. Raises UserError: an unusable
     device, one other than the loaded checkpoint's, a missing or damaged checkpoint, a GPU in a process forked from one
-    with torch.
-    """
+    with torch."""
     chosen = resolve_device(device)
     wake_torch(chosen)
     if not isinstance(checkpoint, Checkpoint):

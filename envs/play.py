@@ -166,8 +166,7 @@ def listening(controls: Controls) -> str:
 
 def serve(page: gr.Blocks, js: str, host: str, port: int | None, browser: bool) -> str:
     """Show the page, which runs ``js``, at ``http://host:port`` until ``page.close()``; ``browser`` opens it there.
-    Returns its address. Raises UserError: something else has the port.
-    """
+    Returns its address. Raises UserError: something else has the port."""
     quiet: dict[str, Any] = {"quiet": True, "share": False, "footer_links": [], "enable_monitoring": False}
     try:
         address = page.launch(

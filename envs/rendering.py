@@ -58,8 +58,7 @@ def _has_library(name: str) -> bool:
 
 def import_mujoco() -> ModuleType:
     """MuJoCo, imported so that a missing OpenGL library only matters once something is rendered. Raises UserError:
-    ``MUJOCO_GL`` names a library that is missing, with which MuJoCo cannot be imported at all.
-    """
+    ``MUJOCO_GL`` names a library that is missing, with which MuJoCo cannot be imported at all."""
     if "mujoco" not in sys.modules:
         try:
             gl_backend()

@@ -103,8 +103,7 @@ class SawyerEnv(DecisionEnv):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to ``snapshot``, which may come from another environment of the same task: what follows is the same
-        bit for bit. Raises UserError: the snapshot is of another task, or none.
-        """
+        bit for bit. Raises UserError: the snapshot is of another task, or none."""
         if not isinstance(snapshot, Snapshot):
             raise UserError(f"snapshot is of type {type(snapshot).__name__}; give what snapshot() returned")
         if snapshot.task != self.task:

@@ -59,8 +59,7 @@ class ImaginedState:
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file; a file of that name is replaced, as a whole or not at all. Raises UserError: it
-        can't be written there.
-        """
+        can't be written there."""
         episodes = self.episodes
         values = (episodes.decisions, episodes.latched, episodes.over, self.ended)
         counters = zip(_COUNTERS, values, strict=True)
@@ -73,8 +72,7 @@ class ImaginedState:
     @classmethod
     def given(cls, state: ImaginedState | str | Path) -> ImaginedState:
         """The state itself, or what ``save`` wrote to a file, read onto the CPU. Raises UserError: no such file, or
-        damaged, or a file of something else; it is neither.
-        """
+        damaged, or a file of something else; it is neither."""
         if isinstance(state, cls):
             return state
         if not isinstance(state, (str, os.PathLike)):
@@ -95,8 +93,7 @@ class ImaginedState:
 
     def check_fits(self, checkpoint: str, task: str, settings: Mapping[str, Any], count: int) -> None:
         """Refuse environments in which it would go on otherwise. Raises UserError: another checkpoint or task, other
-        settings, or another number of episodes.
-        """
+        settings, or another number of episodes."""
         theirs = {"checkpoint": self.checkpoint, "task": self.task, **self.settings, "number of episodes": len(self)}
         own = {"checkpoint": checkpoint, "task": task, **settings, "number of episodes": count}
         for name, ours in own.items():

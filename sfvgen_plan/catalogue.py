@@ -24,8 +24,7 @@ def known_checkpoints() -> dict[str, Path]:
 
 def find_checkpoint(given: str | Path | None, argument: str = "checkpoint") -> Path:
     """The folder of a checkpoint: ``given`` itself, or the one of that name; None is the bundled one. Raises UserError:
-    there is none; the message names the ``argument`` and all that there are.
-    """
+    there is none; the message names the ``argument`` and all that there are."""
     if not given:
         return BUNDLED
     known = known_checkpoints()

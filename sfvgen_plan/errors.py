@@ -38,8 +38,7 @@ def check_number(name: str, value: float, least: float, most: float = inf, *, ab
 
 def need_package(name: str, extra: str) -> None:
     """Refuse to go on without an optional package. Raises UserError: it is not installed; the message has the command
-    that installs it from where the user stands.
-    """
+    that installs it from where the user stands."""
     if find_spec(name) is None:
         raise UserError(f"{name} is not installed; {install_command(extra)}")
 

@@ -15,8 +15,7 @@ from sfvgen_plan.errors import UserError
 
 def check_writable(path: str | Path, argument: str = "path") -> None:
     """Refuse what ``atomic`` could not write to, before time is spent on what is to be written. Makes nothing. Raises
-    UserError: no permission, a name too long, a file where a folder should be.
-    """
+    UserError: no permission, a name too long, a file where a folder should be."""
     target = Path(path).absolute()
     try:
         target.exists()  # raises for a name that is too long

@@ -90,8 +90,7 @@ def _is_factory(found: Any, offered: Mapping[str, Any]) -> bool:
 
 def imported(name: str, argument: str = "agent") -> Any:
     """The object that ``module:attribute`` names; modules in the current folder are found too. Raises UserError: there
-    is none, or the module raises an exception; the message names the ``argument``.
-    """
+    is none, or the module raises an exception; the message names the ``argument``."""
     module_name, _, path = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:

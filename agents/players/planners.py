@@ -35,8 +35,7 @@ class Search(AgentSettings):
 
     def scoring(self, **weights: float) -> Callable[[str], Score]:
         """Task -> the objective that is set, or what the task asks for with these weights. Raises UserError: it can't
-        be imported, or is no function.
-        """
+        be imported, or is no function."""
         from sfvgen_plan.agents.objective import Objective, TaskObjective
         from sfvgen_plan.agents.players.outside import imported
 

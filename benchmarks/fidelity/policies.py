@@ -49,8 +49,7 @@ def standard_policies() -> list[Entry]:
 
 def named_policies(agents: Sequence[str], overrides: Sequence[str], settings: Settings) -> list[Entry]:
     """The agents, each with the same settings and disturbance; without any, the standard ones. Raises UserError: see
-    ``Entry``; settings without an agent, an agent twice, or one that needs the real environment.
-    """
+    ``Entry``; settings without an agent, an agent twice, or one that needs the real environment."""
     if not agents:
         if overrides or settings.noise or settings.random:
             raise UserError("settings of agents, noise and random need an agent; add --agent NAME")

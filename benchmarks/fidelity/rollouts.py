@@ -57,8 +57,7 @@ def choose(
     episodes: EpisodeArrays, decisions: int, per_task: int | None = None, held_out_only: bool = True
 ) -> list[RealEpisodes]:
     """The first ``per_task`` held-out episodes of each task, cut to that many decisions. Raises UserError: there is
-    none, or none that is so long.
-    """
+    none, or none that is so long."""
     allowed = held_out_episodes(episodes.task).numpy() if held_out_only else np.ones(len(episodes), bool)
     found = []
     for number, task in enumerate(episodes.tasks):

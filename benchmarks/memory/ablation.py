@@ -63,8 +63,7 @@ RULES = {
 @dataclass(frozen=True)
 class Ablated:
     """A row: a checkpoint whose fast weights are written by a rule, at a learning ``rate``, in ``steps`` a chunk.
-    Raises UserError: the checkpoint has no Temp-LoRA.
-    """
+    Raises UserError: the checkpoint has no Temp-LoRA."""
 
     row: str
     checkpoint: Checkpoint

@@ -38,8 +38,7 @@ class Pace(NamedTuple):
 def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "revisit") -> Work:
     """The missing episodes of "revisit", or of "drift", whose paths are walked round for ``revisit.LONG`` decisions; a
     true episode is played once for all rows. Raises UserError: a checkpoint of other tasks or another camera, rows that
-    were made otherwise.
-    """
+    were made otherwise."""
     rows, long, steps = rows_in(pace.folder, part), part == "drift", pace.sampler_steps
     encoder = VideoEncoder.load(device=subjects[0].checkpoint.pipeline.device)
     away = max(revisit.away_of(subject.checkpoint) for subject in subjects)

@@ -200,8 +200,7 @@ def revisit_row(row: str, episode: TrueEpisode, dream: np.ndarray, encoder: Vide
 def drawn(checkpoint: Checkpoint, seed: int) -> np.ndarray:
     """One picture (H, W, 3) uint8 of what a memory is worth: places as the episode of ``seed`` shows them first, and
     below ``GAP`` decisions or more later, imagined with the memory and without, and as they truly are. Raises
-    UserError: nothing comes back so late.
-    """
+    UserError: nothing comes back so late."""
     check_leaves(checkpoint)
     (episode,) = true_episodes(checkpoint, [seed], away_of(checkpoint))
     late = episode.known[np.diff(episode.known).ravel() >= GAP]

@@ -44,8 +44,7 @@ class Subject(NamedTuple):
 
 def subjects_of(checkpoints: Sequence[Checkpoint]) -> list[Subject]:
     """Each checkpoint with its memory, and one without memory, at last: that without memory layers, or the first.
-    Raises UserError: two of one row, or of different frames.
-    """
+    Raises UserError: two of one row, or of different frames."""
     found: dict[str, Subject] = {}
     for own in checkpoints:
         own.check_fits((), checkpoints[0], f"checkpoint {str(checkpoints[0].path)!r}", "give checkpoints of one kind")

@@ -134,8 +134,7 @@ def protocol_names() -> list[str]:
 
 def load_protocol(name: str) -> Protocol:
     """The protocol with id ``name``, or for the name of a simulator all its tasks, played as they are collected. Raises
-    UserError: no such protocol.
-    """
+    UserError: no such protocol."""
     if name not in protocol_names():
         for item in families():
             if item.name == name:
@@ -149,8 +148,7 @@ def load_protocol(name: str) -> Protocol:
 
 def protocol_for_task(task: str, checkpoint: str | Path | None = None) -> Protocol:
     """The protocol that a single task is played under: of ``FOR_SINGLE_TASKS`` the first that has it, else any, else
-    its simulator's defaults, with the frames of the ``checkpoint`` if one is given. Raises UserError: unknown task.
-    """
+    its simulator's defaults, with the frames of the ``checkpoint`` if one is given. Raises UserError: unknown task."""
     for name in (*FOR_SINGLE_TASKS, *protocol_names()):
         protocol = load_protocol(name)
         if task in protocol.tasks:
@@ -163,8 +161,7 @@ def chosen(
     suite: str | None, tasks: Sequence[str], checkpoint: str | Path | None = None
 ) -> tuple[Protocol, tuple[str, ...]]:
     """The protocol of tasks by name, or of a suite, and which of its tasks are asked for. Raises UserError: unknown
-    names, or tasks of several protocols.
-    """
+    names, or tasks of several protocols."""
     if not tasks:
         protocol = load_protocol(str(suite))
         return protocol, protocol.tasks

@@ -75,8 +75,7 @@ class Board:
 
 def boards(rows: Sequence[EpisodeRow], protocol: str | None = None) -> list[Board]:
     """One board for each protocol, or for each set of rules that goes by the name ``protocol``. Raises UserError: no
-    rows, no rows of that protocol, or several protocols asked for at once.
-    """
+    rows, no rows of that protocol, or several protocols asked for at once."""
     known = {row.protocol for row in rows}
     if not known:
         raise UserError("there are no rows; play some with `sfvgen-plan eval --store FILE`")

@@ -22,8 +22,7 @@ Row = TypeVar("Row", bound="DataclassInstance")
 
 def write_text(path: Path, text: str, argument: str = "file") -> None:
     """Replace the file, which the user knows as ``argument``, in one step; its folder is made. Raises UserError: it
-    can't be written.
-    """
+    can't be written."""
     with atomic(path, argument) as staged:
         staged.write_text(text, encoding="utf-8")
 
@@ -35,8 +34,7 @@ def columns_of(kind: type[Row]) -> tuple[str, ...]:
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Rows of a CSV file in file order; none if it is missing. An empty cell stands for its field's default. Raises
-    UserError: a line of it is something else.
-    """
+    UserError: a line of it is something else."""
     from pydantic import TypeAdapter, ValidationError
 
     if not path.exists():
@@ -60,8 +58,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
 
 def write_rows(path: Path, rows: Sequence[Row], kind: type[Row]) -> None:
     """Replace a CSV file by these rows in one step. ``kind`` may have ``FORMATS`` of its numbers. Raises UserError: it
-    can't be written.
-    """
+    can't be written."""
     formats: Mapping[str, str] = getattr(kind, "FORMATS", {})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -110,8 +107,7 @@ class Rows(Generic[Row]):
 
     def claim(self, name: str, made_with: Mapping[str, Any]) -> None:
         """Say what the coming rows of ``name``, or all if it is empty, are made with, as JSON values. Raises UserError:
-        there are rows of it that were made with something else.
-        """
+        there are rows of it that were made with something else."""
         if any(name in ("", self._of(row)[0]) for row in self):
             of = f"rows {name!r}" if name else "rows"
             check_same(f"out={str(self.path)!r} has {of}", self.made_with(name), made_with)

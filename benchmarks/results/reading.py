@@ -14,8 +14,7 @@ from sfvgen_plan.errors import UserError
 
 def read(paths: Iterable[Path]) -> list[EpisodeRow]:
     """All rows of stores, CSV files, run folders, and folders of those. Raises UserError: nothing like that is there,
-    or a row makes no sense.
-    """
+    or a row makes no sense."""
     rows: list[EpisodeRow] = []
     for path in paths:
         files = _files_of(path) if path.is_dir() else [path]

@@ -113,8 +113,7 @@ def settled(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
 
 def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:
     """Refuse rows of one protocol whose rules were changed between them. Raises UserError: naming ``where`` they would
-    stand together.
-    """
+    stand together."""
     hashes = sorted({row.protocol_hash for row in rows})
     if len(hashes) > 1:
         raise UserError(f"{where} has rows under other rules of the same name ({', '.join(hashes)}); keep those apart")

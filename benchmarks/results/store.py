@@ -82,8 +82,7 @@ class Store:
     def add(self, rows: Iterable[EpisodeRow], run: str = "", record: Mapping[str, Any] | None = None) -> int:
         """Store rows, all or none, with what is known of their run, if that is given; how many rows were new. An
         episode that is there already, and didn't break off, stays as it is. Raises UserError: the disk is full, or the
-        file can't be written.
-        """
+        file can't be written."""
         with self._explained(), self._db:
             if record is not None:
                 self._db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (run, json.dumps(record)))

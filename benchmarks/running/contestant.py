@@ -52,8 +52,7 @@ class Entry:
         cls, agent: str, overrides: Sequence[str] = (), name: str | None = None, noise: float = 0.0, random: float = 0.0
     ) -> Entry:
         """From ``agent.key=value``; without a name it is called after its changes. Raises UserError: unknown agent or
-        setting.
-        """
+        setting."""
         settings, usual = agent_settings(agent, overrides)
         usual += "".join(f"+{key}={value:g}" for key, value in (("noise", noise), ("random", random)) if value)
         return cls(agent, settings, name or usual, noise, random)
@@ -73,8 +72,7 @@ class Entry:
 
     def made(self, checkpoint: str | Checkpoint | None = None, device: str = "cpu", action_dim: int = 4) -> Contestant:
         """Make it. One that decides beside the environment loads a checkpoint where it plays. Raises UserError: what
-        its factory or the checkpoint refuse.
-        """
+        its factory or the checkpoint refuse."""
         if self.acts_on_env:
             factory = partial(make_agent, self.agent, checkpoint, "cpu", 0, self.settings, action_dim)
             return Contestant(self.name, env_agent=factory, device=device_name("cpu"))

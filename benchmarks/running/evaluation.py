@@ -67,8 +67,7 @@ class Evaluation:
         device: str = "auto",
     ) -> Evaluation:
         """From the options of a command line: a task, or a suite. Raises UserError: unknown names, seeds of training
-        data, tasks that the agent doesn't play or the checkpoint doesn't cover.
-        """
+        data, tasks that the agent doesn't play or the checkpoint doesn't cover."""
         protocol, tasks = chosen(suite, [task] if task else [], checkpoint)
         episodes = episodes or (EPISODES_OF_A_TASK if task else protocol.episodes)
         protocol = protocol.variant(max_decisions=max_decisions, first_seed=seed, episodes=episodes)
@@ -99,8 +98,7 @@ class Evaluation:
 
     def contestant(self) -> Contestant:
         """Load what the agent needs and make it. Raises UserError: unusable checkpoint or device, or a checkpoint for
-        other tasks or frames than the protocol's.
-        """
+        other tasks or frames than the protocol's."""
         agent, checkpoint, device = self.entry.agent, self.checkpoint, "cpu"
         if not self.entry.acts_on_env:
             needs = needs_checkpoint(agent)
@@ -111,8 +109,7 @@ class Evaluation:
 
     def recording(self, checkpoint: Checkpoint, decisions: int) -> Recording:
         """The first episode, in frames of the checkpoint, which the agent is given, of so many decisions whether solved
-        or not. Raises UserError: what broke the episode off.
-        """
+        or not. Raises UserError: what broke the episode off."""
         own: Any = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
         protocol = replace(self.protocol, max_decisions=decisions, linger=decisions, **own)
         contestant = replace(self, protocol=protocol, checkpoint=checkpoint).contestant()
@@ -125,8 +122,7 @@ class Evaluation:
 
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:
     """Load a checkpoint, unless it is loaded, and make sure that it was trained for these tasks and frames. Raises
-    UserError: it can't be loaded or was trained for something else.
-    """
+    UserError: it can't be loaded or was trained for something else."""
     checkpoint = Given(checkpoint=given, device=device).load()
     checkpoint.check_fits(
         map(scene_of, tasks), protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter"

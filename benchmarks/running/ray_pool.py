@@ -79,8 +79,7 @@ class RayPool:
 @contextmanager
 def connected(address: str) -> Iterator[Opening]:
     """Inside, pools can be opened on the Ray at ``address``: host:port, ray://host:port, auto, or ``LOCAL``. Raises
-    UserError: Ray isn't installed, or not to be reached there.
-    """
+    UserError: Ray isn't installed, or not to be reached there."""
     try:
         import ray
     except ImportError:

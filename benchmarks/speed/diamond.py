@@ -21,8 +21,7 @@ SIZE, ACTIONS = 64, 18
 def diamond_steps(folder: Path, device: str, clock: Callable[[Callable[[], object]], float]) -> float:
     """Steps a second of its denoiser and sampler as configured for Atari, compiled where that works, in the faster of
     float32 and bfloat16, at the better of 256 and 1,024 episodes. Its reward model is not counted. Raises UserError: no
-    checkout.
-    """
+    checkout."""
     sampler, context = _sampler(folder, device)
     found = {half: _speed(sampler, context, 256, half, device, clock) for half in (False, True)}
     best = max(found, key=lambda half: found[half])

@@ -22,8 +22,7 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
     """Seconds of a compiled step (losses, gradients, clipping, AdamW, average) on a batch that is there already, and
     the share of the device's peak: the operations of losses and gradients over those of a large matrix product in bf16
     for as long. Of attention only the pairs count that see each other. A network of the same shape is trained, not this
-    one.
-    """
+    one."""
     import torch
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
     from torch.utils.flop_counter import FlopCounterMode

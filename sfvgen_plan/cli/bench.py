@@ -48,8 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, range]:
     """Folders of the checkpoints and of that for ``no_loop``, the agent, sampler steps, episodes. Imports no torch, so
-    that bad options are told at once. Raises UserError: options that don't fit.
-    """
+    that bad options are told at once. Raises UserError: options that don't fit."""
     from sfvgen_plan.benchmarks.running.contestant import Entry
     from sfvgen_plan.benchmarks.running.side_by_side import Settings
     from sfvgen_plan.catalogue import check_covers, find_checkpoint

@@ -86,8 +86,7 @@ def convert(args: Namespace, out: Output) -> None:
 def chosen(args: Namespace) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The tasks that the options name, and camera, size, repeat and decisions: as the options say; else, but for the
     last, by the suite's protocol, so that a checkpoint trained on the data can be evaluated under it; else by the
-    agent's checkpoint; else as usual for the simulator. Raises UserError: unknown suite or task.
-    """
+    agent's checkpoint; else as usual for the simulator. Raises UserError: unknown suite or task."""
     from sfvgen_plan.benchmarks.protocols import load_protocol
     from sfvgen_plan.catalogue import frames_of
     from sfvgen_plan.envs.family import family_of

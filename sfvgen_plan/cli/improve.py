@@ -113,8 +113,7 @@ def chosen_agent(
     args: Namespace, groups: Mapping[str, Sequence[str]], noise: float, tasks: Sequence[str], device: str, out: Output
 ) -> tuple[str, AgentOfRound]:
     """Its name with all that it depends on, and what makes it in every round. Raises UserError: an agent or algorithm
-    that can't play this, or settings that it doesn't have.
-    """
+    that can't play this, or settings that it doesn't have."""
     from sfvgen_plan.benchmarks.running.contestant import Entry
 
     if not args.algo:
@@ -150,8 +149,7 @@ def chosen_agent(
 
 def checked_rules(args: Namespace) -> Protocol:
     """The rules of the real episodes. Raises UserError: unknown suite or task; data or a checkpoint of other tasks or
-    frames.
-    """
+    frames."""
     from sfvgen_plan.benchmarks.fidelity.policies import rules
     from sfvgen_plan.benchmarks.rounds import LINGER
     from sfvgen_plan.catalogue import check_covers

@@ -64,8 +64,7 @@ class StagedEpisode:
 
     def save(self, path: Path) -> None:
         """Write to ``path``, a name that ends in .npz: either all of it appears there, or nothing. Raises UserError: it
-        can't be written.
-        """
+        can't be written."""
         plain = json.dumps({name: getattr(self, name) for name in _PLAIN})
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         sizes, packed = [len(chunk) for chunk in self.chunks], np.frombuffer(b"".join(self.chunks), np.uint8)

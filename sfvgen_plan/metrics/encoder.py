@@ -55,8 +55,7 @@ class VideoEncoder(ModelMixin, ConfigMixin):
     @classmethod
     def load(cls, path: str | Path = BUNDLED, device: str | torch.device = "cpu") -> VideoEncoder:
         """The encoder in a folder that ``save_pretrained`` wrote; that of the package if none is given. Raises
-        UserError: there is none, or it is damaged.
-        """
+        UserError: there is none, or it is damaged."""
         try:
             encoder = cls.from_pretrained(
                 str(path), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
