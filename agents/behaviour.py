@@ -21,20 +21,15 @@ from sfvgen_plan.data.episodes import KINDS
 from sfvgen_plan.envs.family import StateLayout, family_of
 
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM, MISLED = KINDS
-
 _NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.7}
 
 # 25 % clean, 20 % low noise, 15 % high noise, 20 % random, 20 % misled, mixed so that any run of seeds comes close to
 # these shares.
 _MIXTURE = [dict(zip("CLHRM", KINDS, strict=True))[letter] for letter in "CLRMHCLRMCLHRMCLRMCH"]
-
-RANDOM_CORRELATION = 0.8
-"""Of a number from decision to decision; of discrete actions the probability that one goes on."""
-
+RANDOM_CORRELATION = 0.8  # of a number from decision to decision; of discrete actions the probability that one goes on
 RANDOM_SCALE = 0.6
 MAX_OBJECT_PULL = 0.8
 _PULL_RANGE = 0.1
-
 ERROR_METRES = (0.03, 0.03, 0.01)
 CHANGE_OF_MIND = 1 / 12
 RIGHT = 1 / 3

@@ -9,9 +9,7 @@ import torch
 from sfvgen_plan.data.episodes import EpisodeArrays
 from sfvgen_plan.model.checkpoint import Checkpoint
 
-BRANCHES = 512
-"""Real states that rollouts branch from."""
-
+BRANCHES = 512  # real states that rollouts branch from
 WINDOWS = 64
 TRUSTED_ERROR = 0.5
 """Largest error of an imagined reward that is trusted, as a share of how far real rewards lie from their mean."""

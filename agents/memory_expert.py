@@ -11,13 +11,9 @@ from sfvgen_plan.envs.memory import cue_task, return_task
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.envs.sawyer import LAYOUT
 
-TRAVEL_HEIGHT = 0.14
-"""Of the hand above the table while it moves sideways, metres: a carried object clears all others."""
-
+TRAVEL_HEIGHT = 0.14  # of the hand above the table while it moves sideways, metres: a carried object clears all others
 GRASP_HEIGHT = 0.065
-LAG = 3.5
-"""Raw steps by which the hand trails the mocap body that the actions move: without it the hand overshoots."""
-
+LAG = 3.5  # raw steps by which the hand trails the mocap body that the actions move: without it the hand overshoots
 ALIGNED = 0.025
 ARRIVED = 0.02
 """Metres to the side within which the hand may go down on an object, and an object be let go. Tighter bounds would make

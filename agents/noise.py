@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Key = tuple[int, int, int]
-"""(agent seed, episode seed, decision), each >= 0."""
+Key = tuple[int, int, int]  # (agent seed, episode seed, decision), each >= 0
 
 
 class Stream(IntEnum):

@@ -12,8 +12,7 @@ from sfvgen_plan.envs.family import families, resolve
 from sfvgen_plan.errors import check_number
 from sfvgen_plan.simulation import Outcome
 
-Score = Callable[[Outcome], Tensor]
-"""An outcome of N episodes -> how good each is (N,)."""
+Score = Callable[[Outcome], Tensor]  # an outcome of N episodes -> how good each is (N,)
 
 
 @dataclass(frozen=True)

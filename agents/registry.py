@@ -19,8 +19,7 @@ from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.nested import flat
 from sfvgen_plan.settings import configured, explained, of_group, parsed
 
-GROUP = "agent"
-"""What stands before a setting of an agent on a command line."""
+GROUP = "agent"  # what stands before a setting of an agent on a command line
 
 
 def settings_of(name: str) -> type[AgentSettings]:

@@ -29,8 +29,7 @@ PASSING, STOPPING = 2, 5
 """Decisions for such points; what can't be reached by then, because of contact for instance, is left."""
 OVERSHOOT, OVERSHOOT_STEPS = 0.03, 3
 """Metres beyond the end of the path, if success has not come, and the decisions for it."""
-LINGER = 9
-"""Decisions that an episode goes on after the end of the path."""
+LINGER = 9  # decisions that an episode goes on after the end of the path
 
 ATTEMPTS, STRIDE = 10, 10_000_000
 """For a seed that RLBench finds no solution of, the seeds ``STRIDE`` apart are tried, so many of them."""

@@ -19,8 +19,7 @@ from sfvgen_plan.simulation import Outcome, Prior
 if TYPE_CHECKING:
     from sfvgen_plan.agents.players.planners import Default, Narrowing
 
-LEAST_SIGMA = 0.05
-"""To which the cross-entropy method narrows its Gaussian."""
+LEAST_SIGMA = 0.05  # to which the cross-entropy method narrows its Gaussian
 
 
 class Futures:

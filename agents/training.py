@@ -32,9 +32,7 @@ from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.nested import check_same, flat
 
 MODELS = {"ppo": PPO, "sac": SAC}
-
-AGENT_FILE, RECORD_FILE = "agent.zip", "train.json"
-"""In the folder of an agent: its policy, and how it was trained."""
+AGENT_FILE, RECORD_FILE = "agent.zip", "train.json"  # in the folder of an agent: its policy, and how it was trained
 
 Progress = Callable[[int, dict[str, float]], None]
 """Told of the decisions taken so far, and of what the latest episodes were like."""

@@ -39,15 +39,10 @@ if TYPE_CHECKING:
 AgentOfRound = Callable[["Checkpoint", Path, Path], "Contestant"]
 """Makes a round's agent, given the checkpoint, the round's folder and the folder of the one before."""
 
-LINGER = 5
-"""Decisions that an episode goes on after its first success: what comes then is learnt, too."""
-
-WANDERING = "sfvgen_plan.agents.behaviour:Wandering"
-"""Who plays before anything is learnt."""
-
+LINGER = 5  # decisions that an episode goes on after its first success: what comes then is learnt, too
+WANDERING = "sfvgen_plan.agents.behaviour:Wandering"  # who plays before anything is learnt
 THRESHOLD = 0.5
-BLOCK = 64
-"""Episodes that are imagined side by side."""
+BLOCK = 64  # episodes that are imagined side by side
 
 
 @dataclass(frozen=True)

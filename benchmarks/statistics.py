@@ -16,8 +16,7 @@ RESAMPLES = 2_000
 CELLS = 20_000_000
 """Weights that a bootstrap may hold; of many thousand episodes fewer resamples are drawn, but at least a hundred."""
 
-FEWEST_POLICIES = 3
-"""That a correlation needs: two points always lie on a line."""
+FEWEST_POLICIES = 3  # that a correlation needs: two points always lie on a line
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ import numpy as np
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.envs.rendering import ROTATED_CAMERAS
 
-OPEN, CLOSED = -1.0, 1.0
-"""The gripper's effort, last number of an action."""
-
+OPEN, CLOSED = -1.0, 1.0  # the gripper's effort, last number of an action
 STAY = "stay"
 
 PAIRS = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"), ("KeyQ", "KeyE"))

@@ -27,9 +27,7 @@ MODULES = (
 """Each has its family as ``FAMILY``."""
 
 VARIABLE = "SFVGEN_FAMILIES"
-
-OF_GYMNASIUM = "gym:"
-"""Before the id of any environment of Gymnasium, which is a family of its own (``envs.gym``)."""
+OF_GYMNASIUM = "gym:"  # before the id of any environment of Gymnasium, which is a family of its own (envs.gym)
 
 Entry = str | Callable[..., Any]
 """Something to call: itself, or "module:attribute"; an empty string where there is nothing."""

@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 
     from sfvgen_plan.simulation import Outcome
 
-HOLD = 5
-"""Decisions in a row at whose ends a goal is met: passing by does not count."""
-
-NEAR = 0.05
-"""Metres from hand to object that count as being there."""
-
-UNIT = 0.1
-"""Metres that are worth one in the score of a plan."""
+HOLD = 5  # decisions in a row at whose ends a goal is met: passing by does not count
+NEAR = 0.05  # metres from hand to object that count as being there
+UNIT = 0.1  # metres that are worth one in the score of a plan
 
 
 @dataclass(frozen=True)

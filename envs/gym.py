@@ -24,14 +24,9 @@ from sfvgen_plan.envs.forks import opening
 from sfvgen_plan.envs.rendering import close_at_exit, gl_backend
 from sfvgen_plan.errors import UserError, reason
 
-CAMERA = "default"
-"""The environment's own view."""
-
-DECISIONS = 200
-"""Of an episode of an environment without a limit of its own."""
-
-MOST_NUMBERS = 64
-"""Of an observation that is taken for the state."""
+CAMERA = "default"  # the environment's own view
+DECISIONS = 200  # of an episode of an environment without a limit of its own
+MOST_NUMBERS = 64  # of an observation that is taken for the state
 
 
 class GymEnv(DecisionEnv):

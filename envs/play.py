@@ -19,8 +19,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.metrics import psnr
 from sfvgen_plan.model.checkpoint import Checkpoint
 
-ENDLESS = 2**31 - 1
-"""Nothing is cut off: who plays decides when it is over."""
+ENDLESS = 2**31 - 1  # nothing is cut off: who plays decides when it is over
 
 
 class Session:

@@ -16,15 +16,12 @@ from sfvgen_plan.envs.family import StateLayout
 from sfvgen_plan.envs.rendering import FrameRenderer, check_camera, gl_backend
 from sfvgen_plan.errors import UserError
 
-ACTION_SIZE = 4
-"""x, y, z displacement of the hand, and the gripper's closing effort."""
-
+ACTION_SIZE = 4  # x, y, z displacement of the hand, and the gripper's closing effort
 STATE_SIZE = 39
 HALF_STATE = 18
 """Hand, gripper, two objects with quaternions. The state has them now and one raw step earlier, then the goal."""
 
 LAYOUT = StateLayout(hand=slice(0, 3), object=slice(4, 7), goal=slice(36, 39), half=HALF_STATE)
-
 RAW_STEPS_PER_SECOND = 80
 
 READOUTS = (

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 LONGEST_NAME = 30
-WIDTH = 80
-"""Columns of sentences, and of a table that goes into a file or a pipe."""
+WIDTH = 80  # columns of sentences, and of a table that goes into a file or a pipe
 
 
 @dataclass

@@ -8,9 +8,7 @@ from importlib.util import find_spec
 from math import inf, isfinite
 from pathlib import Path
 
-MOST_LISTED = 12
-"""Names that are listed in full; of more, only the nearest."""
-
+MOST_LISTED = 12  # names that are listed in full; of more, only the nearest
 NEAREST = 3
 
 

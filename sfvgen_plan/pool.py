@@ -32,11 +32,8 @@ Call = Callable[[Any], Any]
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")
 """Variables that say how many threads OpenMP, the BLAS libraries and Mesa's software renderer take."""
 
-CHANCES = 2
-"""Processes that an episode may cost."""
-
-CLOSING_SECONDS = 2.0
-"""Time that processes get to leave by themselves before they are killed."""
+CHANCES = 2  # processes that an episode may cost
+CLOSING_SECONDS = 2.0  # time that processes get to leave by themselves before they are killed
 
 
 @dataclass(frozen=True)

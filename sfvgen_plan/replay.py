@@ -22,15 +22,10 @@ Decide = Callable[["Imagination", Window, Condition, Tensor | None], tuple[Tenso
 """One decision: the new frame's tokens (N, 1, S, V), those given or imagined ones, and its features (N, 1, K), put into
 the window."""
 
-Key = tuple[int, bool, bool]
-"""Episodes, whether all of them are older than the window, whether frames are shown."""
-
-PATIENCE = 8
-"""Calls of one size before it is captured, which takes about as long as a hundred of them."""
-KEPT = 6
-"""Sizes that are kept at once."""
-SHARE = 8
-"""A graph may keep so large a part of the device's memory: one of 8."""
+Key = tuple[int, bool, bool]  # episodes, whether all of them are older than the window, whether frames are shown
+PATIENCE = 8  # calls of one size before it is captured, which takes about as long as a hundred of them
+KEPT = 6  # sizes that are kept at once
+SHARE = 8  # a graph may keep so large a part of the device's memory: one of 8
 
 
 Result = TypeVar("Result")

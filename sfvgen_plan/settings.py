@@ -17,12 +17,8 @@ from sfvgen_plan.nested import flat
 
 Made = TypeVar("Made")
 
-REQUIRED = "???"
-"""OmegaConf's mark of a value that has no default."""
-
-MOST = 30
-"""Settings that are listed in full for a key that is like none of them."""
-
+REQUIRED = "???"  # OmegaConf's mark of a value that has no default
+MOST = 30  # settings that are listed in full for a key that is like none of them
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", tuple: "a list"}
 
 

@@ -12,13 +12,9 @@ from sfvgen_plan.cameras import beside
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic, check_writable
 
-BAR_HEIGHT = 32
-"""Pixels of a caption bar; a multiple of 16, which video codecs like."""
-
+BAR_HEIGHT = 32  # pixels of a caption bar; a multiple of 16, which video codecs like
 SUFFIXES = (".mp4", ".webp")
-
-FRAMES_PER_SECOND = 8
-"""Half of real time at 5 raw steps of 1/80 s per frame: slow enough to follow."""
+FRAMES_PER_SECOND = 8  # half of real time at 5 raw steps of 1/80 s per frame: slow enough to follow
 
 
 def enlarge(frame: np.ndarray, side: int = 384) -> np.ndarray:

@@ -15,8 +15,7 @@ from sfvgen_plan.benchmarks.statistics import RESAMPLES, Estimate, agreement, wi
 
 COLOURS = ("#2563a8", "#c2530a", "#1b7f5c", "#9a3f86", "#8a6d00", "#3e7f9c", "#b3263a", "#5a5f6a")
 
-Agreement = dict[str, Estimate | None]
-"""Of each of ``statistics.MEASURES``; None where it is not defined."""
+Agreement = dict[str, Estimate | None]  # of each of statistics.MEASURES; None where it is not defined
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 HEAD = ("success_accuracy", "solved", "solved_seen")
 QUALITY = ("psnr_db", "copy_psnr_db", "further_psnr_db", "object_error_cm", "hand_error_cm")
 MEASURES = (*QUALITY, *HEAD)
-
-HELD_BACK = 0.03
-"""Metres by which a hand falls short of a decision's displacement that has touched something."""
+HELD_BACK = 0.03  # metres by which a hand falls short of a decision's displacement that has touched something
 
 
 @dataclass(frozen=True)

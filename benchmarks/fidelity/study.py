@@ -19,8 +19,7 @@ from sfvgen_plan.console import Output
 if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
 
-BLOCKS = {"cpu": 8, "other": 64}
-"""Episodes that are imagined side by side and stored together."""
+BLOCKS = {"cpu": 8, "other": 64}  # episodes that are imagined side by side and stored together
 
 
 def study(

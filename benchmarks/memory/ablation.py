@@ -29,14 +29,9 @@ from sfvgen_plan.model.edm import target
 from sfvgen_plan.model.transformer import Condition, VideoTransformer
 from sfvgen_plan.simulator import LearnedSimulator
 
-LEVEL_STREAM, NOISE_STREAM, SAMPLE_STREAM = 10, 11, 12
-"""Of the random numbers of fast learning."""
-
-RATES, STEPS = (3e-3, 1e-2, 3e-2, 1e-1), (1, 4)
-"""Learning rates and steps a chunk that are tried for each rule."""
-
-DEVELOPMENT = range(1000, 1008)
-"""Seeds of the episodes that they are chosen on."""
+LEVEL_STREAM, NOISE_STREAM, SAMPLE_STREAM = 10, 11, 12  # of the random numbers of fast learning
+RATES, STEPS = (3e-3, 1e-2, 3e-2, 1e-1), (1, 4)  # learning rates and steps a chunk that are tried for each rule
+DEVELOPMENT = range(1000, 1008)  # seeds of the episodes that they are chosen on
 
 
 class Rule(NamedTuple):

@@ -34,14 +34,12 @@ if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
-LONG, LAST = 1000, 100
-"""Decisions of a long dream, and its last ones, which are scored."""
+LONG, LAST = 1000, 100  # decisions of a long dream, and its last ones, which are scored
 
 GAP, PLACES, SIDE = 60, 4, 256
 """Of the picture: decisions until a place comes back, how many are shown, and pixels of a frame."""
 
-PART = 32
-"""Decisions that are imagined at a time, which bounds the memory needed; the result is the same."""
+PART = 32  # decisions that are imagined at a time, which bounds the memory needed; the result is the same
 
 
 @dataclass(frozen=True)

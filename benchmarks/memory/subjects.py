@@ -12,11 +12,8 @@ if TYPE_CHECKING:
     from sfvgen_plan.simulator import LearnedSimulator
 
 NO_MEMORY = "no_memory"
-KINDS = {"recall": "recall", "lora": "temp_lora"}
-"""Names of rows by the ``memory`` of a checkpoint's transformer."""
-
-ROWS = (*KINDS.values(), NO_MEMORY)
-"""In the order of the tables; stored rows of other names are history."""
+KINDS = {"recall": "recall", "lora": "temp_lora"}  # names of rows by the memory of a checkpoint's transformer
+ROWS = (*KINDS.values(), NO_MEMORY)  # in the order of the tables; stored rows of other names are history
 
 ABLATION = ("full", "no_temp_lora", "no_loop", "original_temp_lora", "no_local_rule", "no_chunk_input", "denoising")
 """Rows of the paper's ablation, in the order of its table; see ``memory.ablation``."""

@@ -23,8 +23,7 @@ FOR_SINGLE_TASKS = ("metaworld-10", "metaworld-50", "rlbench-data", "rlbench-wiw
 """Where tasks that are asked for by name are looked for first; several protocols may have the same task."""
 
 
-_VARIANT = re.compile(r"~[0-9a-f]{8}$")
-"""What the id of a variant ends with."""
+_VARIANT = re.compile(r"~[0-9a-f]{8}$")  # what the id of a variant ends with
 
 
 @dataclass(frozen=True)

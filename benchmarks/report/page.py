@@ -14,14 +14,10 @@ from sfvgen_plan.benchmarks.report.markdown import rendered
 from sfvgen_plan.benchmarks.report.standings import Board
 from sfvgen_plan.benchmarks.statistics import wilson
 
-COLOURS = 8
-"""Colours of the page, ``--c0`` to ``--c7``; more lines than that can't be told apart."""
-
+COLOURS = 8  # colours of the page, --c0 to --c7; more lines than that can't be told apart
 PROFILE_POINTS = 50
-
 WIDTH, HEIGHT = 640, 330
-LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286
-"""Size of a chart, and edges of the area within its axes, in SVG units."""
+LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286  # size of a chart, and edges of the area within its axes, in SVG units
 
 
 def report(boards: Sequence[Board], when: str = "") -> str:

@@ -34,12 +34,8 @@ from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
 PAGES = (Path("README.md"), Path("docs/results.md"))
-
-PAIRS = (("default", "prior"),)
-"""Agents whose difference is reported: with planning, and without."""
-
-HEADLINES = ("default", "prior", "random")
-"""Agents that are named at the beginning, whatever their settings."""
+PAIRS = (("default", "prior"),)  # agents whose difference is reported: with planning, and without
+HEADLINES = ("default", "prior", "random")  # agents that are named at the beginning, whatever their settings
 
 SHORT_LIMIT = 200
 """Raw steps of an episode of Metaworld in TD-MPC2's and iVideoGPT's runs; Metaworld's own limit is 500."""
@@ -123,8 +119,7 @@ def _rollouts(rows: Sequence[open_loop.OpenLoopRow]) -> dict[str, Any] | None:
     return {**about, "end": end, "tasks": len(tasks), "simulator": simulator}
 
 
-BLOCKS = ("headlines", "results")
-"""What may stand on a page: names of marks, and of templates."""
+BLOCKS = ("headlines", "results")  # what may stand on a page: names of marks, and of templates
 
 
 def with_results(page: str, folder: Path) -> str:

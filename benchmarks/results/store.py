@@ -22,8 +22,7 @@ from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.io import check_writable
 from sfvgen_plan.nested import check_same
 
-STORES = (".sqlite", ".db")
-"""How the names of stores end."""
+STORES = (".sqlite", ".db")  # how the names of stores end
 
 STORE, EXPORT = "results.sqlite", "episodes.csv"
 """Names in a run folder: the store, and its rows for programs that read CSV."""
@@ -31,9 +30,7 @@ STORE, EXPORT = "results.sqlite", "episodes.csv"
 APPLICATION_ID, VERSION = 0x5F6E0001, 3
 """Header fields that tell a result store from other SQLite files, and from those of other versions."""
 
-BUSY_SECONDS = 60.0
-"""How long to wait for other processes that write."""
-
+BUSY_SECONDS = 60.0  # how long to wait for other processes that write
 _COLUMNS = ", ".join(f'"{column}"' for column in COLUMNS)
 _SCHEMA = f"""
     BEGIN IMMEDIATE;

@@ -32,8 +32,7 @@ from sfvgen_plan.nested import check_same
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
-FORMAT = 4
-"""Of the collected data; raised whenever the same settings would give other episodes."""
+FORMAT = 4  # of the collected data; raised whenever the same settings would give other episodes
 
 
 @dataclass(frozen=True)

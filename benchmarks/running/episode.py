@@ -23,11 +23,8 @@ from sfvgen_plan.data.episodes import OWN
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import SimulatorError, UserError
 
-AgentFactory = Callable[[], Any]
-"""Makes an ``EnvAgent``, in the environment's process; picklable for that."""
-
-TRIES = 3
-"""Of an episode that is kept, if the simulator fails."""
+AgentFactory = Callable[[], Any]  # makes an EnvAgent, in the environment's process; picklable for that
+TRIES = 3  # of an episode that is kept, if the simulator fails
 
 
 @dataclass(frozen=True)

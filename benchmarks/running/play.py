@@ -30,8 +30,7 @@ Opening = Callable[[Make, int, int], Pool]
 Decided = Callable[[Job, int], None]
 """Told that a job has been given so many actions; not of agents that decide beside the environment."""
 
-MAX_LANES, LANES_PER_CORE = 64, 4
-"""Episodes side by side when a GPU decides for all: most of them are waiting for it."""
+MAX_LANES, LANES_PER_CORE = 64, 4  # episodes side by side when a GPU decides for all: most of them are waiting for it
 
 
 class Played(NamedTuple):

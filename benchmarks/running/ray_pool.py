@@ -18,13 +18,9 @@ from sfvgen_plan.envs.family import VARIABLE
 from sfvgen_plan.errors import UserError, install_command, reason
 from sfvgen_plan.pool import THREADS, Call, Holder, Lost, Make
 
-LOCAL = "local"
-"""Stands for a Ray of its own on this machine, which ends with it."""
-
+LOCAL = "local"  # stands for a Ray of its own on this machine, which ends with it
 CONNECT_SECONDS = 10.0
-
-STORE_BYTES = 2**28
-"""Shared memory of a local Ray: frames are small, and go straight from actor to agent."""
+STORE_BYTES = 2**28  # shared memory of a local Ray: frames are small, and go straight from actor to agent
 
 HANDED_ON = ("MUJOCO_GL", "PYTHONPATH", VARIABLE, "SFVGEN_RLBENCH_PYTHON", "COPPELIASIM_ROOT", "DISPLAY")
 """Variables of this process that a local Ray's actors need, too."""

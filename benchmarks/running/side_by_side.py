@@ -20,11 +20,8 @@ class Settings:
     sampler_steps: int = setting(1, "denoising steps of a decision")
 
 
-SPAN = 8
-"""Decisions whose quality is told together."""
-
-REST = 8
-"""Frames that a video stays at the end of an episode."""
+SPAN = 8  # decisions whose quality is told together
+REST = 8  # frames that a video stays at the end of an episode
 
 
 def imagined(recording: Recording, simulator: Any) -> np.ndarray:

@@ -14,8 +14,7 @@ from sfvgen_plan.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-SIZE, ACTIONS = 64, 18
-"""Of Atari's frames, and its buttons."""
+SIZE, ACTIONS = 64, 18  # of Atari's frames, and its buttons
 
 
 def diamond_steps(folder: Path, device: str, clock: Callable[[Callable[[], object]], float]) -> float:

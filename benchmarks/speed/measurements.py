@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
     from sfvgen_plan.simulator import LearnedSimulator
 
-ENDLESS = 2**31
-"""Decisions; longer than any measurement."""
+ENDLESS = 2**31  # decisions; longer than any measurement
 
 
 @dataclass(frozen=True)

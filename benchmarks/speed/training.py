@@ -11,11 +11,8 @@ if TYPE_CHECKING:
     from sfvgen_plan.learning.recipe import VideoSettings, VideoStageSettings
     from sfvgen_plan.model.transformer import VideoTransformer
 
-Clock = Callable[[Callable[[], object]], float]
-"""Mean seconds of a call."""
-
-PRODUCTS = 16
-"""Matrix products in a timed call."""
+Clock = Callable[[Callable[[], object]], float]  # mean seconds of a call
+PRODUCTS = 16  # matrix products in a timed call
 
 
 def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: Clock) -> tuple[float, float]:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.running.contestant import Entry
 
 HELP = "measure checkpoints' memories on the memory tasks"
-
 SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
-
 SUBJECTS = ("memory",)
 PARTS = ("revisit", "return", "cue", "cost")
 STUDIES = ("drift", "ablation")

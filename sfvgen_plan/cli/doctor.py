@@ -13,7 +13,6 @@ from sfvgen_plan.console import WIDTH
 from sfvgen_plan.errors import MOST_LISTED, install_command
 
 HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
-
 REQUIRED = ("torch", "diffusers", "transformers", "peft", "gymnasium", "metaworld", "mujoco", "minari", "hydra-core")
 OPTIONAL = {
     "stable-baselines3": "sb3",

@@ -10,8 +10,7 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 from sfvgen_plan.errors import UserError
 
 HELP = "play a task or a suite with an agent; exit 1 when every episode broke off"
-SETTINGS = ""
-"""None but the agent's."""
+SETTINGS = ""  # none but the agent's
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 
 HELP = "score policies in the real and in the learned simulator from the same starts, and compare the scores"
-
 SETTINGS = "sfvgen_plan.benchmarks.fidelity.policies:Settings"
-
 EPISODES, MAX_DECISIONS = 5, 50
 
 

@@ -8,9 +8,7 @@ from pathlib import Path
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 
 HELP = "act in the real environment, imagine the same actions open loop, write both as a video"
-
 SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
-
 DECISIONS = 35
 
 

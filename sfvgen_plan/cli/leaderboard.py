@@ -8,9 +8,7 @@ from pathlib import Path
 from sfvgen_plan.errors import UserError
 
 HELP = "rank agents by their stored episodes: table, HTML report"
-
-DEFAULT_SOURCES = ("benchmarks/rows", "runs")
-"""Where rows are looked for, in this order."""
+DEFAULT_SOURCES = ("benchmarks/rows", "runs")  # where rows are looked for, in this order
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -16,9 +16,7 @@ HELP = (
 )
 
 SETTINGS = f"{__name__}:Settings"
-
-HOST = "127.0.0.1"
-"""Only this machine: whoever opens the page moves the one game behind it."""
+HOST = "127.0.0.1"  # only this machine: whoever opens the page moves the one game behind it
 
 
 @dataclass(frozen=True)

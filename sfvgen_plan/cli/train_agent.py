@@ -13,7 +13,6 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 from sfvgen_plan.errors import need_package
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
-
 REAL_EPISODES = 20
 REAL_FOLDER = "real"
 

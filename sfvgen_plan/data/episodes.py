@@ -22,8 +22,7 @@ KINDS = ("clean", "noise0.3", "noise0.7", "random", "misled")
 """How an episode was played: by the expert, by the expert with noise (0.7: random after a while), at random, by the
 expert with a wrong idea of where things are."""
 
-OWN = "own"
-"""The kind of an episode that an agent played by itself, without an expert's advice."""
+OWN = "own"  # the kind of an episode that an agent played by itself, without an expert's advice
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from sfvgen_plan.data.minari_writer import COLLECTION_KEY, DATA_FILE, METADATA_F
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 
-SAME = ("size", "camera", "repeat", "source")
-"""Of how episodes were made; the same in datasets that are joined."""
+SAME = ("size", "camera", "repeat", "source")  # of how episodes were made; the same in datasets that are joined
 
 
 def join_datasets(out: Path, parts: Sequence[Path], tasks: Sequence[str], demonstrations: int | None = None) -> None:

@@ -27,10 +27,8 @@ from sfvgen_plan.data.sources import Source
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError, check_number, need_package, reason, unknown_name
 
-PREFIX = "lerobot:"
-"""Before the folder of such a dataset, where other recordings could be meant."""
-TASK_PREFIX = "lerobot/"
-"""A task is called by its text, behind this."""
+PREFIX = "lerobot:"  # before the folder of such a dataset, where other recordings could be meant
+TASK_PREFIX = "lerobot/"  # a task is called by its text, behind this
 ACTION, STATE, REWARD, SUCCESS = "action", "observation.state", "next.reward", "next.success"
 EPISODE = "episode_index"
 

@@ -22,8 +22,7 @@ from sfvgen_plan.registration import register_envs
 
 DATA_FILE = "main_data.hdf5"
 METADATA_FILE = "metadata.json"
-COLLECTION_KEY = "collection"
-"""Where ``metadata.json`` keeps the settings a dataset was collected with."""
+COLLECTION_KEY = "collection"  # where metadata.json keeps the settings a dataset was collected with
 
 
 def write_dataset(folder: Path, name: str, episodes: Iterable[StagedEpisode], settings: Mapping[str, Any]) -> None:

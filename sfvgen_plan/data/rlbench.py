@@ -35,8 +35,7 @@ FIELDS = (
     "task_low_dim_state", "action", "expert_action", "reward", "success", "seed", "kind", "split",
     "descriptions", "reset_state_difference", "episode_success",
 )  # fmt: skip
-_RECOVERING = ("recover_noise_start", "recover_replan")
-"""Fields of recordings that have episodes of that kind."""
+_RECOVERING = ("recover_noise_start", "recover_replan")  # fields of recordings that have episodes of that kind
 
 _ANOTHER_SCENE = 0.02
 """Difference of the task state between the expert's start and the episode's, above which its advice is of no use."""

@@ -6,12 +6,10 @@ import numpy as np
 
 from sfvgen_plan.data.sources import Source
 
-TASK_PREFIX = "rlbench/"
-"""Of RLBench's tasks wherever they stand beside others."""
+TASK_PREFIX = "rlbench/"  # of RLBench's tasks wherever they stand beside others
 LOW_DIM_SIZE = 128
 """Numbers kept of RLBench's own task state, whose width differs between tasks; shorter ones are padded with zeros."""
-STATE_SIZE = 15 + LOW_DIM_SIZE
-"""Tip position and quaternion xyzw (7), gripper (1), joint angles (7), task state."""
+STATE_SIZE = 15 + LOW_DIM_SIZE  # tip position and quaternion xyzw (7), gripper (1), joint angles (7), task state
 
 ESTIMATE_NAMES = (
     "hand_x", "hand_y", "hand_z", "gripper",

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from sfvgen_plan.errors import UserError
 
-FIRST_TRAINING_SEED = 100_000
-"""Training episodes have this seed or a higher one, evaluation episodes a lower one."""
+FIRST_TRAINING_SEED = 100_000  # training episodes have this seed or a higher one, evaluation episodes a lower one
 
 
 def check_training_seeds(seeds: Iterable[int], data: str) -> None:

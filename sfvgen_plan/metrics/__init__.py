@@ -9,8 +9,7 @@ import numpy as np
 
 from sfvgen_plan.video import FRAMES_PER_SECOND
 
-MAX_PSNR = 100.0
-"""Stands for equal frames, whose ratio is infinite and would swallow every mean."""
+MAX_PSNR = 100.0  # stands for equal frames, whose ratio is infinite and would swallow every mean
 
 
 def psnr(first: np.ndarray, second: np.ndarray) -> np.ndarray:

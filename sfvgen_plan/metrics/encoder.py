@@ -22,14 +22,9 @@ from torch import Tensor, nn
 
 from sfvgen_plan.errors import UserError, reason
 
-BUNDLED = Path(__file__).parents[1] / "checkpoints" / "video-encoder"
-"""Where the package holds its encoder."""
-
-SIDE = 128
-"""Pixels that frames are resized to: one encoder serves all sizes."""
-
-GRID = 4
-"""Places along a side that a frame's features tell apart."""
+BUNDLED = Path(__file__).parents[1] / "checkpoints" / "video-encoder"  # where the package holds its encoder
+SIDE = 128  # pixels that frames are resized to: one encoder serves all sizes
+GRID = 4  # places along a side that a frame's features tell apart
 
 
 class VideoEncoder(ModelMixin, ConfigMixin):
