@@ -13,8 +13,7 @@ from sfvgen_plan.settings import setting
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How an agent is trained, its algorithm's own numbers apart. Raises UserError: ``real`` with sampler steps; a
-    number that makes no sense."""
+    """How an agent is trained, its algorithm's own numbers apart. Raises UserError: numbers that make no sense."""
 
     real: bool = setting(False, "learn in the real simulator instead, to compare with")
     obs_mode: str = setting("state", "what the agent sees: pixels, latent or state")

@@ -129,7 +129,6 @@ class Wandering(Stateless):
     acts_on_env, kind = True, RANDOM
 
     def reset(self, task: str, seed: int) -> None:
-        """A new episode."""
         self._random = np.random.default_rng([seed, zlib.crc32(task.encode())])
         self._motion: Any = None
 
@@ -172,15 +171,13 @@ class LastingRandom:
         self._random, self._action = random, np.zeros(action_dim, np.float32)
 
     def act(self, state: Any) -> np.ndarray:
-        """The next one."""
         if not self._action.any() or self._random.random() >= RANDOM_CORRELATION:
             self._action = np.eye(len(self._action), dtype=np.float32)[self._random.integers(len(self._action))]
         return self._action
 
 
 class Misled:
-    """The expert, who sees object and goal some centimetres beside where they are; changes its mind now and then, and
-    may be right."""
+    """The expert, who sees object and goal some centimetres beside where they are; changes its mind now and then."""
 
     def __init__(
         self, random: np.random.Generator, layout: StateLayout, mislead: Callable[[np.ndarray], np.ndarray]

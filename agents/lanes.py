@@ -106,7 +106,6 @@ class FollowingAgent:
             self.lane(lane).action = action
 
     def stats(self, lane: int) -> PlanCost:
-        """Cost of the lane's current episode."""
         return self.lane(lane).cost
 
     def lane(self, lane: int) -> Lane:
@@ -202,7 +201,6 @@ class LanesOfAgents(FollowingAgent):
             self._agents[lane].reset(task, int(seed))
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        """Actions (E, A)."""
         for lane, frame in zip(lanes, state, strict=True):
             if not lane.pending:
                 who = self.name or type(lane.kept).__name__

@@ -23,7 +23,6 @@ class PriorAgent(FollowingAgent):
         self.prior = prior
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        """Actions (E, A) in [-1, 1]."""
         return self.prior.act(state.features).detach().float().clamp(-1.0, 1.0).cpu().numpy()
 
 

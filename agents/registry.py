@@ -35,8 +35,7 @@ def settings_of(name: str) -> type[AgentSettings]:
 
 
 def needs_checkpoint(name: str) -> bool:
-    """Whether the agent needs a checkpoint; of an ``sb3:`` agent its file tells. Others from outside are said to need
-    none."""
+    """Whether the agent needs a checkpoint; of an ``sb3:`` agent its file tells. Others from outside need none."""
     needs = settings_of(name).needs_checkpoint
     return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name) if name.startswith(POLICY_PREFIX) else needs
 
@@ -52,8 +51,7 @@ def controls() -> list[str]:
 
 
 def check_plays(name: str, tasks: Sequence[str]) -> None:
-    """Refuse tasks that the agent can't play, whatever the checkpoint. Raises UserError: unknown agent, or a task whose
-    simulator lacks what the agent needs."""
+    """Refuse tasks that the agent can't play. Raises UserError: unknown agent, or the simulator lacks what it needs."""
     from sfvgen_plan.envs.family import family_of
 
     needs = settings_of(name).needs

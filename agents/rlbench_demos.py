@@ -108,13 +108,11 @@ class DemonstratedExpert(Stateless):
     """Follows RLBench's own solution of the scene. An ``EnvAgent``; its first action takes as long as the solving."""
 
     def reset(self, task: str, seed: int) -> None:
-        """A new episode."""
         self._task, self.scene = task, seed
         self._follower: DemoFollower | None = None
 
     def begin(self, env: RLBenchEnv) -> tuple[np.ndarray, dict[str, Any]]:
-        """Have RLBench solve the scene, or another one if it can't; what a reset returns. Raises SimulatorError: it
-        solves none of the scenes tried."""
+        """Have RLBench solve the scene, or another one; what a reset returns. Raises SimulatorError: it solves none."""
         first = self.scene
         for self.scene in range(first, first + ATTEMPTS * STRIDE, STRIDE):
             if (started := self._solve(env)) is not None:
@@ -122,8 +120,7 @@ class DemonstratedExpert(Stateless):
         raise SimulatorError(f"RLBench solves none of {ATTEMPTS} scenes of {self._task}, the first {first}")
 
     def act(self, env: RLBenchEnv) -> np.ndarray:
-        """The unwrapped environment -> action (7,) float32 in [-1, 1]. Raises SimulatorError: RLBench finds no
-        solution."""
+        """The unwrapped environment -> action (7,) float32 in [-1, 1]. Raises SimulatorError: there is no solution."""
         if self._follower is None and self._solve(env) is None:  # which leaves it in the same scene, as after a reset
             raise SimulatorError(f"RLBench does not solve scene {self.scene} of {env.task}")
         assert self._follower is not None

@@ -114,7 +114,6 @@ class PolicyAgent(FollowingAgent):
         super().__init__(simulator, sub_goals=sub_goals)
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        """Actions (E, A) in [-1, 1]."""
         seen = self._checked(state) if self._observer is None else self._observer.of(state)
         return self.actions.inside(self._predict(lanes, seen))
 

@@ -75,7 +75,6 @@ class Search:
 
     @property
     def horizon(self) -> int:
-        """Decisions H of a plan."""
         return self.settings.horizon
 
     def _noise(self, problem: Problem) -> Tensor:

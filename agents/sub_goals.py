@@ -44,7 +44,6 @@ class RuleSubGoals:
         self.known = frozenset(checkpoint.card.sub_goals)
 
     def split(self, task: str, seed: int, picture: Callable[[], np.ndarray]) -> Schedule:
-        """See ``SubGoals``."""
         if task in self.tasks and self.card.sub_goals:
             return sub_goals_of(task, seed, self.card.repeat)
         return ((self.card.tasks[task], 1),)

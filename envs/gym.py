@@ -66,11 +66,9 @@ class GymEnv(DecisionEnv):
 
     @property
     def estimates(self) -> np.ndarray:
-        """The same as float32."""
         return self.state.astype(np.float32)
 
     def close(self) -> None:
-        """Close the environment."""
         if self._stays_open:
             atexit.unregister(self._stays_open)
         self.own.close()

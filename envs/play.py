@@ -97,7 +97,6 @@ class Player:
         return self._thread.submit(what, self.session, *arguments).result()
 
     def close(self) -> None:
-        """End the game."""
         self.do(Session.close)
         self._thread.shutdown()
 

@@ -119,7 +119,6 @@ class SawyerEnv(DecisionEnv):
             self._renderer = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For ``copy`` and ``pickle``."""
         return _made_again, (type(self), self._made_with, self.snapshot())
 
     def _play(self, action: np.ndarray) -> tuple[float, bool, bool, bool]:

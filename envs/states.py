@@ -58,8 +58,7 @@ class ImaginedState:
         return self.select(np.arange(len(self)).repeat(copies))
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file; a file of that name is replaced, as a whole or not at all. Raises UserError: it
-        can't be written there."""
+        """Write one safetensors file, as a whole or not at all. Raises UserError: it can't be written there."""
         episodes = self.episodes
         values = (episodes.decisions, episodes.latched, episodes.over, self.ended)
         counters = zip(_COUNTERS, values, strict=True)

@@ -51,7 +51,6 @@ class CheckpointAction(Action):
     """Stores a checkpoint's folder or name, if there is a checkpoint: that is told long before torch is imported."""
 
     def __call__(self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: Any = None) -> None:
-        """Raises: UserError."""
         from sfvgen_plan.catalogue import find_checkpoint
 
         setattr(namespace, self.dest, str(find_checkpoint(values, self.dest)))

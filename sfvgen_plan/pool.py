@@ -82,7 +82,6 @@ class Holder:
             return RuntimeError(f"a simulator failed:\n{traceback.format_exc()}")
 
     def close(self) -> None:
-        """Close it."""
         getattr(self._made, "close", lambda: None)()
         self._made = None
 

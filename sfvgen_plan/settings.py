@@ -56,8 +56,7 @@ def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = ()
 
 
 def of_group(overrides: Sequence[str], group: str) -> tuple[list[str], list[str]]:
-    """Overrides of a group's settings, and the others. Raises UserError: one that names the group itself, which has an
-    option of its own."""
+    """Overrides of a group's settings, and the others. Raises UserError: one names the group, which has an option."""
     for text in overrides:
         if text.partition("=")[0] == group:
             raise UserError(f"override {text!r} names no setting; choose with --{group}, and set {group}.key=value")
@@ -111,8 +110,7 @@ def changed(defaults: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, 
 
 
 def parsed(text: str) -> tuple[str, Any]:
-    """Key and value of ``key=value``; the value is YAML. Raises UserError: it is not of that form, or the value can't
-    be read."""
+    """Key and value, which is YAML, of ``key=value``. Raises UserError: another form, or a value that can't be read."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

@@ -56,7 +56,6 @@ class ImaginedSearch(Search):
     memory: bool | None = setting(None, REMEMBERS)
 
     def build(self, given: Given) -> Any:
-        """The agent."""
         from sfvgen_plan.agents.planning import PlanningAgent
         from sfvgen_plan.agents.sub_goals import rule_of
 
@@ -89,7 +88,6 @@ class Default(ImaginedSearch):
         check_number("temperature", self.temperature, 0, above=True)
 
     def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
-        """The search in a checkpoint."""
         from sfvgen_plan.agents.search import MPPI
 
         return MPPI(self, score_of, None if self.prior == NO_PRIOR else checkpoint.prior(self.prior))
@@ -115,7 +113,6 @@ class Cem(ImaginedSearch, Narrowing):
     candidates: int = setting(32, "plans scored in an iteration")
 
     def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
-        """The search in a checkpoint."""
         from sfvgen_plan.agents.search import CEM
 
         return CEM(self, score_of)
@@ -129,7 +126,6 @@ class Oracle(Narrowing):
     sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action")
 
     def build(self, given: Given) -> Any:
-        """The agent."""
         from sfvgen_plan.agents.oracle import OracleAgent
         from sfvgen_plan.agents.search import CEM
 
@@ -156,7 +152,6 @@ class Video(AgentSettings):
             raise UserError(f"sub_goals={self.sub_goals!r} is unknown; give rule, or module:factory of your own")
 
     def build(self, given: Given) -> Any:
-        """The agent."""
         from sfvgen_plan.agents.planning import PlanningAgent
         from sfvgen_plan.agents.players.outside import imported
         from sfvgen_plan.agents.sub_goals import RuleSubGoals

@@ -18,7 +18,6 @@ class Random(AgentSettings):
     """Uniformly random actions."""
 
     def build(self, given: Given) -> Any:
-        """The agent."""
         from sfvgen_plan.agents.reactive import RandomAgent
 
         return RandomAgent(seed=given.seed)
@@ -34,7 +33,6 @@ class Prior(AgentSettings):
     memory: bool | None = setting(None, REMEMBERS)
 
     def build(self, given: Given) -> Any:
-        """The agent."""
         from sfvgen_plan.agents.reactive import PriorAgent
         from sfvgen_plan.agents.sub_goals import rule_of
 
@@ -57,7 +55,6 @@ class Expert(AgentSettings):
     """The simulator's own expert: it reads the true state."""
 
     def build(self, given: Given) -> Any:
-        """The agent."""
         from sfvgen_plan.agents.expert import ExpertAgent
 
         return ExpertAgent()

@@ -72,7 +72,6 @@ class Ablated:
 
     @property
     def rule(self) -> Rule:
-        """Its rule."""
         return RULES[self.row]
 
     @property

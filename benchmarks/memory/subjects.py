@@ -27,7 +27,6 @@ class Subject(NamedTuple):
     remembers: bool
 
     def simulator(self, sampler_steps: int = 1, exact: bool = False) -> LearnedSimulator:
-        """Its simulator."""
         return self.checkpoint.simulator(sampler_steps=sampler_steps, memory=self.remembers, exact=exact)
 
     def learning(self, episodes: int) -> None:

@@ -72,8 +72,6 @@ def tables(folder: Path) -> list[Table]:
 
 
 def data(folder: Path) -> dict[str, Any]:
-    """The same for JSON."""
-
     def plain(line: dict[str, Any]) -> dict[str, Any]:
         return {key: asdict(value) if key in COLUMNS else value for key, value in line.items()}
 

@@ -58,7 +58,6 @@ class Board:
         return [block for block in blocks if self.protocol.partition("~")[0] in block["beside"]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
         standings = [
             {
                 **own.summary.to_dict(),

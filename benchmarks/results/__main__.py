@@ -38,7 +38,6 @@ def merge(sources: Iterable[Path], into: Path) -> list[EpisodeRow]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0, or 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m sfvgen_plan.benchmarks.results", description="Keep results.")
     verbs = parser.add_subparsers(required=True, dest="verb", metavar="<verb>")
     merging = verbs.add_parser("merge", help="add rows of runs to a committed CSV; the newest of an episode wins")

@@ -21,8 +21,7 @@ Row = TypeVar("Row", bound="DataclassInstance")
 
 
 def write_text(path: Path, text: str, argument: str = "file") -> None:
-    """Replace the file, which the user knows as ``argument``, in one step; its folder is made. Raises UserError: it
-    can't be written."""
+    """Replace the file, which the user knows as ``argument``, in one step. Raises UserError: it can't be written."""
     with atomic(path, argument) as staged:
         staged.write_text(text, encoding="utf-8")
 

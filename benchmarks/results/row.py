@@ -94,7 +94,6 @@ class EpisodeRow:
         return EpisodeKey(self.protocol, self.task, self.agent, self.seed, self.checkpoint)
 
     def values(self) -> dict[str, Any]:
-        """Column -> value."""
         return dict(zip(COLUMNS, vars(self).values(), strict=True))
 
 
@@ -112,8 +111,7 @@ def settled(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
 
 
 def check_same_rules(rows: Iterable[EpisodeRow], where: str) -> None:
-    """Refuse rows of one protocol whose rules were changed between them. Raises UserError: naming ``where`` they would
-    stand together."""
+    """Raises UserError, naming ``where``: the rules of a protocol were changed between these rows."""
     hashes = sorted({row.protocol_hash for row in rows})
     if len(hashes) > 1:
         raise UserError(f"{where} has rows under other rules of the same name ({', '.join(hashes)}); keep those apart")

@@ -73,7 +73,6 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
         self._db.close()
 
     def add(self, rows: Iterable[EpisodeRow], run: str = "", record: Mapping[str, Any] | None = None) -> int:

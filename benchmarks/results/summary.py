@@ -42,7 +42,6 @@ class Summary:
 
     @property
     def agent(self) -> str:
-        """Its name."""
         return self.rows[0].agent
 
     @property
@@ -117,7 +116,6 @@ class Summary:
         return played if len(played) < 2 else [*played, self]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
         return {
             "agent": self.agent,
             "task": self.task,

@@ -150,8 +150,7 @@ class _Run:
             yield self._finish(slot, Ended.broken(answer, 0) if isinstance(answer, Exception) else answer)
 
     def _decide(self, slots: list[int]) -> Iterator[Played]:
-        """Give episodes their next action. An error of one must not spoil those that share the batch: these start
-        again, each by itself."""
+        """Give episodes their next action. Those that share a batch with an error start again, each by itself."""
         episodes = [self.episodes[slot] for slot in slots]
         try:
             actions = self._ask_agent(slots, episodes)

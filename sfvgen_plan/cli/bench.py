@@ -24,7 +24,6 @@ LANES_ON_GPU = 16
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
     text = "of the memory tasks: its folder or name; may be given twice, for two kinds of memory"
     parser.add_argument("--checkpoint", action="append", required=True, metavar="PATH", help=text)

@@ -17,7 +17,6 @@ HELP = "play training episodes with scripted experts, disturbed experts and at r
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The options of the verb."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--task", action="append", metavar="NAME", help="a task; may be given several times")
     which.add_argument("--suite", metavar="NAME", help="all tasks of a protocol, with its frames: metaworld-10, …")

@@ -42,7 +42,6 @@ class Check:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The options of the verb."""
     parser.add_argument("--simulator", metavar="NAME", help="check only what it needs: metaworld, memory or rlbench")
 
 

@@ -14,7 +14,6 @@ SETTINGS = ""  # none but the agent's
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--task", help="one task, such as reach-v3 or memory/return")
     what.add_argument("--suite", help="all tasks of a protocol, such as metaworld-10")

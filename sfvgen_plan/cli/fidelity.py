@@ -13,7 +13,6 @@ EPISODES, MAX_DECISIONS = 5, 50
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--suite", default="metaworld-10", help="all tasks of a protocol (default: metaworld-10)")
     what.add_argument("--task", action="append", help="one task, such as reach-v3; may be given several times")

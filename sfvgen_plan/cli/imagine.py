@@ -13,7 +13,6 @@ DECISIONS = 35
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     parser.add_argument("--task", required=True, help="a task of the checkpoint, such as reach-v3 or memory/return")
     parser.add_argument("--agent", default="expert", help="who acts in the real environment (default: expert)")
     parser.add_argument("--decisions", type=positive_int, default=DECISIONS, help=f"how many (default: {DECISIONS})")

@@ -22,7 +22,6 @@ HELP = "rounds of real play and training, from random play, demonstrations or a 
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--task", action="append", metavar="NAME", help="a task; may be given several times")
     what.add_argument("--suite", metavar="NAME", help="all tasks of a protocol, such as metaworld-10")
@@ -40,7 +39,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def explain(args: Namespace) -> str:
-    """The settings."""
     from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
     from sfvgen_plan.agents.registry import explain_settings
     from sfvgen_plan.benchmarks.rounds import RoundSettings

@@ -12,7 +12,6 @@ DEFAULT_SOURCES = ("benchmarks/rows", "runs")  # where rows are looked for, in t
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     text = f"stores, run folders, CSVs, or folders of those (default: {' or '.join(DEFAULT_SOURCES)})"
     parser.add_argument("--store", type=Path, nargs="+", metavar="PATH", help=text)
     parser.add_argument("--protocol", metavar="ID", help="only this protocol (default: each has a table of its own)")

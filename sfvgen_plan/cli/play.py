@@ -28,7 +28,6 @@ class Settings:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     parser.add_argument("--task", required=True, help="a task that the checkpoint lists, such as reach-v3")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the scene (default: 0)")
     parser.add_argument("--port", type=positive_int, help="of the page (default: the first free one from 7860 on)")

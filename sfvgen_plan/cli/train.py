@@ -17,7 +17,6 @@ HELP = "train a checkpoint on a dataset: autoencoder, then video with all heads"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     parser.add_argument("--data", metavar="DIR", help="dataset written by `sfvgen-plan collect`")
     parser.add_argument("--out", metavar="DIR", help="checkpoint folder; a run that was stopped goes on from it")
     text = "go on from the weights of this one (folder or name), on the data's tasks"

@@ -18,7 +18,6 @@ REAL_FOLDER = "real"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Options of the verb."""
     parser.add_argument("--task", required=True, help="one task that the checkpoint lists, such as reach-v3")
     parser.add_argument("--algo", default="ppo", help="ppo or sac (default: ppo)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/<algo>-<task>)")
@@ -31,7 +30,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def explain(args: Namespace) -> str:
-    """The settings."""
     from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
     from sfvgen_plan.settings import explained
 

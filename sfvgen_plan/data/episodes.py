@@ -84,7 +84,6 @@ class EpisodeArrays:
     terminated: np.ndarray | None = None
 
     def __len__(self) -> int:
-        """Number of episodes."""
         return len(self.lengths)
 
 

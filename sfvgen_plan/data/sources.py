@@ -28,7 +28,6 @@ class Source:
     actions: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return {**asdict(self), "readouts": list(self.readouts)}
 
     @classmethod

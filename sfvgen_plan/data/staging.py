@@ -63,8 +63,7 @@ class StagedEpisode:
         return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)
 
     def save(self, path: Path) -> None:
-        """Write to ``path``, a name that ends in .npz: either all of it appears there, or nothing. Raises UserError: it
-        can't be written."""
+        """Write all of it to ``path``, a name that ends in .npz, or nothing. Raises UserError: it can't be written."""
         plain = json.dumps({name: getattr(self, name) for name in _PLAIN})
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         sizes, packed = [len(chunk) for chunk in self.chunks], np.frombuffer(b"".join(self.chunks), np.uint8)
