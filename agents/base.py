@@ -132,11 +132,7 @@ class AgentSettings:
     needs: ClassVar[str] = ""
 
     def build(self, given: Given) -> Any:
-        """The agent: a ``BatchAgent``, or an ``EnvAgent``.
-
-        Raises:
-            UserError: it can't be made from this.
-        """
+        """The agent: a ``BatchAgent``, or an ``EnvAgent``. Raises UserError: it can't be made from this."""
         raise NotImplementedError
 
 
@@ -159,11 +155,7 @@ class Given:
     action_dim: int = 4
 
     def load(self) -> Checkpoint:
-        """The checkpoint.
-
-        Raises:
-            UserError: it can't be loaded.
-        """
+        """The checkpoint. Raises UserError: it can't be loaded."""
         if self.checkpoint is not None and not isinstance(self.checkpoint, (str, Path)):
             return self.checkpoint
         from sfvgen_plan.model.checkpoint import load_checkpoint
@@ -171,11 +163,8 @@ class Given:
         return load_checkpoint(self.checkpoint, self.device)
 
     def simulator(self, memory: bool | None, sampler_steps: int = 1) -> tuple[Checkpoint, LearnedSimulator]:
-        """The checkpoint, and the simulator in which an agent follows its episodes.
-
-        Raises:
-            UserError: a number that makes no sense, a memory that the checkpoint lacks, or one that can't be loaded.
-        """
+        """The checkpoint, and the simulator in which an agent follows its episodes. Raises UserError: a number that
+        makes no sense, a memory that the checkpoint lacks, or one that can't be loaded."""
         if memory not in (None, True, False):
             raise UserError(f"memory={memory!r} is neither true nor false nor null; give one of these")
         checkpoint = self.load()

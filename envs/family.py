@@ -114,11 +114,8 @@ class Family:
         return f"{self.name}/"
 
     def canonical(self, name: str) -> str:
-        """The full name of a task, given with or without the prefix.
-
-        Raises:
-            UserError: there is no such task; the message lists the nearest names.
-        """
+        """The full name of a task, given with or without the prefix. Raises UserError: there is no such task; the
+        message lists the nearest names."""
         plain = str(name).removeprefix(self.prefix)
         for full in (plain, self.prefix + plain):
             if full in self.tasks:
@@ -126,11 +123,8 @@ class Family:
         raise unknown_name("task", str(name), self.tasks, _last_part, f"{__name__}.family({self.name!r}).tasks")
 
     def check_drawing(self) -> None:
-        """Refuse a process that can't draw frames, before anything slow.
-
-        Raises:
-            UserError: what is missing, and the remedy.
-        """
+        """Refuse a process that can't draw frames, before anything slow. Raises UserError: what is missing, and the
+        remedy."""
         if self.drawing:
             resolve(self.drawing)()
 
@@ -163,10 +157,7 @@ def register_family(family: Family) -> None:
 
 def families() -> tuple[Family, ...]:
     """All families, those of this package first. Modules that ``SFVGEN_FAMILIES`` names may lie in the current folder.
-
-    Raises:
-        UserError: one of them can't be imported.
-    """
+    Raises UserError: one of them can't be imported."""
     own = [import_module(module).FAMILY for module in MODULES]
     named = os.environ.get(VARIABLE, "")
     if named and (here := os.getcwd()) not in sys.path:
@@ -182,11 +173,7 @@ def families() -> tuple[Family, ...]:
 
 
 def family(name: str) -> Family:
-    """The family called ``name``.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The family called ``name``. Raises UserError: there is none."""
     known = {item.name: item for item in families()}
     if name not in known:
         raise unknown_name("simulator", name, known)
@@ -194,11 +181,8 @@ def family(name: str) -> Family:
 
 
 def family_of(task: str) -> Family:
-    """The family that has a task, by its full name or with the family's prefix.
-
-    Raises:
-        UserError: none has it; the message lists the nearest names of all.
-    """
+    """The family that has a task, by its full name or with the family's prefix. Raises UserError: none has it; the
+    message lists the nearest names of all."""
     name = str(task)  # None or a number is told of as any other unknown name
     if name.startswith(OF_GYMNASIUM):
         return resolve("sfvgen_plan.envs.gym:family_for")(name)
@@ -212,11 +196,7 @@ def family_of(task: str) -> Family:
 
 
 def canonical(task: str) -> str:
-    """The full name of a task of any family.
-
-    Raises:
-        UserError: there is no such task.
-    """
+    """The full name of a task of any family. Raises UserError: there is no such task."""
     return family_of(task).canonical(task)
 
 

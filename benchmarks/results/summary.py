@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,75 +23,44 @@ def grouped(rows: Iterable[Row], by: Callable[[Row], Name]) -> dict[Name, list[R
     return groups
 
 
-@dataclass(frozen=True)
 class Summary:
-    """Episodes of one agent under one protocol; ``task`` is what they were played on.
+    """Episodes of one agent under one protocol; ``task`` is what they were played on. Raises ValueError: no rows, or
+    rows of several agents or protocols.
 
-    The cost of a plan is a mean over decisions, as every decision is a plan; the return is a mean over episodes. Raises
-    ValueError: no rows, or rows of several agents or protocols.
+    Attributes:
+        agent, checkpoint: name of the agent, and hash of the checkpoint behind it, or empty.
+        episodes, errors: how many were played, and how many of them broke off.
+        return_: mean of an episode.
+        plan_seconds, denoiser_calls, imagined_decisions: means of a decision, as every decision is a plan.
     """
 
-    rows: Sequence[EpisodeRow] = field(repr=False)
-    task: str = OVERALL
-
-    def __post_init__(self) -> None:
-        names = {(row.protocol, row.agent) for row in self.rows}
+    def __init__(self, rows: Sequence[EpisodeRow], task: str = OVERALL) -> None:
+        names = {(row.protocol, row.agent) for row in rows}
         if len(names) != 1:
             raise ValueError(f"rows of one protocol and agent are needed, these are of {sorted(names)}")
-
-    @property
-    def agent(self) -> str:
-        return self.rows[0].agent
-
-    @property
-    def checkpoint(self) -> str:
-        """Hash of the checkpoint behind the agent, or empty."""
-        return self.rows[0].checkpoint
-
-    @property
-    def episodes(self) -> int:
-        """Episodes played, those that broke off included."""
-        return len(self.rows)
-
-    @property
-    def errors(self) -> int:
-        """Episodes that broke off."""
-        return sum(bool(row.error) for row in self.rows)
+        self.rows, self.task, self.episodes = rows, task, len(rows)
+        self.agent, self.checkpoint = rows[0].agent, rows[0].checkpoint
+        self.errors = sum(bool(row.error) for row in rows)
+        self.return_ = sum(row.return_ for row in rows) / len(rows)
+        plans = max(1, sum(row.decisions for row in rows))
+        self.plan_seconds = sum(row.plan_seconds * row.decisions for row in rows) / plans
+        self.denoiser_calls = sum(row.denoiser_calls for row in rows) / plans
+        self.imagined_decisions = sum(row.imagined_decisions for row in rows) / plans
 
     @cached_property
     def success_any(self) -> Estimate:
         """Share of the episodes that were solved at any time, with Wilson's interval."""
         return wilson(sum(row.success_any for row in self.rows), self.episodes)
 
-    def success_within(self, decisions: int) -> Estimate:
-        """Share of the episodes that were solved by then, with Wilson's interval."""
-        solved = (row.first_success is not None and row.first_success <= decisions for row in self.rows)
-        return wilson(sum(solved), self.episodes)
-
     @cached_property
     def success_final(self) -> Estimate:
         """Share of the episodes that were solved at the last decision, with Wilson's interval."""
         return wilson(sum(row.success_final for row in self.rows), self.episodes)
 
-    @property
-    def return_(self) -> float:
-        """Mean return of an episode."""
-        return sum(row.return_ for row in self.rows) / self.episodes
-
-    @property
-    def plan_seconds(self) -> float:
-        """Mean seconds of a plan, on whatever device."""
-        return self._per_plan(lambda row: row.plan_seconds * row.decisions)
-
-    @property
-    def denoiser_calls(self) -> float:
-        """Mean denoiser calls of a plan."""
-        return self._per_plan(lambda row: row.denoiser_calls)
-
-    @property
-    def imagined_decisions(self) -> float:
-        """Mean imagined decisions of a plan."""
-        return self._per_plan(lambda row: row.imagined_decisions)
+    def success_within(self, decisions: int) -> Estimate:
+        """Share of the episodes that were solved by then, with Wilson's interval."""
+        solved = (row.first_success is not None and row.first_success <= decisions for row in self.rows)
+        return wilson(sum(solved), self.episodes)
 
     @cached_property
     def by_device(self) -> dict[str, float]:
@@ -116,19 +84,11 @@ class Summary:
         return played if len(played) < 2 else [*played, self]
 
     def to_dict(self) -> dict[str, Any]:
+        own = ("agent", "task", "episodes", "errors", "denoiser_calls", "imagined_decisions", "plan_seconds")
         return {
-            "agent": self.agent,
-            "task": self.task,
-            "episodes": self.episodes,
-            "errors": self.errors,
+            **{name: getattr(self, name) for name in own},
             "success_any": vars(self.success_any),
             "success_final": vars(self.success_final),
             "return": self.return_,
-            "denoiser_calls": self.denoiser_calls,
-            "imagined_decisions": self.imagined_decisions,
-            "plan_seconds": self.plan_seconds,
             "devices": self.by_device,
         }
-
-    def _per_plan(self, cost: Callable[[EpisodeRow], float]) -> float:
-        return sum(map(cost, self.rows)) / max(1, sum(row.decisions for row in self.rows))
