@@ -81,15 +81,10 @@ class Search:
         """(iterations, E, N, H, A) unit normal, interpolated between every second decision, as hands move; the first
         candidate has none."""
         noise = smooth_noise(
-            problem.keys,
-            Stream.CANDIDATES,
-            rounds=self.settings.iterations,
-            samples=self.settings.candidates,
-            horizon=self.horizon,
-            action_dim=problem.simulator.action_dim,
-            knots=1 + (self.horizon + 1) // 2,
+            problem.keys, Stream.CANDIDATES, rounds=self.settings.iterations, samples=self.settings.candidates,
+            horizon=self.horizon, action_dim=problem.simulator.action_dim, knots=1 + (self.horizon + 1) // 2,
             device=problem.carry.device,
-        ).movedim(1, 0)
+        ).movedim(1, 0)  # fmt: skip
         noise[:, :, 0] = 0.0
         return noise
 

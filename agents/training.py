@@ -52,15 +52,9 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
         processes = SubprocVecEnv([make] * min(settings.num_envs, cpu_cores()), start_method="spawn")
         return CheckpointVecEnv(processes, task, observer, scale)
     vector = ImaginedVectorEnv(
-        settings.num_envs,
-        task,
-        checkpoint,
-        autoreset_mode="SameStep",
-        obs_mode=settings.obs_mode,
-        max_decisions=settings.horizon,
-        sampler_steps=settings.sampler_steps,
-        memory=settings.memory,
-    )
+        settings.num_envs, task, checkpoint, autoreset_mode="SameStep", obs_mode=settings.obs_mode,
+        max_decisions=settings.horizon, sampler_steps=settings.sampler_steps, memory=settings.memory,
+    )  # fmt: skip
     return ImaginedVecEnv(vector, scale)
 
 

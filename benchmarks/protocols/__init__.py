@@ -175,15 +175,7 @@ def chosen(
 def protocol_of(family: Family) -> Protocol:
     """All tasks of a simulator, played as they are collected."""
     return Protocol(
-        id=family.name,
-        env_id=family.env_id,
-        env_version=family.version,
-        tasks=tuple(family.tasks),
-        camera=family.camera,
-        size=family.size,
-        repeat=family.repeat,
-        max_decisions=family.decisions,
-        first_seed=0,
-        episodes=20,
-        linger=0,
-    ).played_in(family.build)
+        id=family.name, env_id=family.env_id, env_version=family.version, tasks=tuple(family.tasks),
+        camera=family.camera, size=family.size, repeat=family.repeat, max_decisions=family.decisions, first_seed=0,
+        episodes=20, linger=0,
+    ).played_in(family.build)  # fmt: skip

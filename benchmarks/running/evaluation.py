@@ -198,16 +198,12 @@ def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recor
     if not rows:
         return
     data: dict[str, Any] = {
-        "protocol": evaluation.protocol.id,
-        "protocol_hash": evaluation.protocol.rules_hash,
-        "agent": rows[0].agent,
-        "checkpoint": rows[0].checkpoint,
-        "finished": finished,
-        "folder": str(recorder.path.parent),
+        "protocol": evaluation.protocol.id, "protocol_hash": evaluation.protocol.rules_hash, "agent": rows[0].agent,
+        "checkpoint": rows[0].checkpoint, "finished": finished, "folder": str(recorder.path.parent),
         "store": str(recorder.path),
         "summaries": [summary.to_dict() for summary in Summary(rows).in_order(evaluation.tasks)],
         "episodes": [row.values() for row in rows],
-    }
+    }  # fmt: skip
     out.result(data, eval_table(rows, evaluation.tasks))
     out.note(f"rows: {file}")
     if any(row.error for row in rows):

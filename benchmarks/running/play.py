@@ -189,23 +189,13 @@ class _Run:
             raise UserError(ended.bad_input)
         cost = self._cost(slot, ended)
         row = EpisodeRow(
-            protocol=self.protocol.id,
-            task=job.task,
-            agent=self.contestant.name,
-            seed=job.seed,
-            success_any=ended.first_success is not None,
-            success_final=ended.success_final,
-            return_=ended.return_,
-            decisions=ended.decisions,
-            plan_seconds=cost.plan_seconds / max(1, ended.decisions),
-            denoiser_calls=cost.denoiser_calls,
-            imagined_decisions=cost.imagined_decisions,
-            error=ended.error,
-            first_success=ended.first_success,
-            checkpoint=self.contestant.checkpoint,
-            device=self.contestant.device,
+            protocol=self.protocol.id, task=job.task, agent=self.contestant.name, seed=job.seed,
+            success_any=ended.first_success is not None, success_final=ended.success_final, return_=ended.return_,
+            decisions=ended.decisions, plan_seconds=cost.plan_seconds / max(1, ended.decisions),
+            denoiser_calls=cost.denoiser_calls, imagined_decisions=cost.imagined_decisions, error=ended.error,
+            first_success=ended.first_success, checkpoint=self.contestant.checkpoint, device=self.contestant.device,
             protocol_hash=self.protocol.rules_hash,
-        )
+        )  # fmt: skip
         self.any_ended = True
         self._start_next(slot)
         return Played(row, ended.recording, ended.details or ended.error)

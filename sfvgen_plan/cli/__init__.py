@@ -29,18 +29,9 @@ from sfvgen_plan.cli.parser import parse_arguments
 from sfvgen_plan.errors import UserError
 
 VERBS = (
-    "eval",
-    "imagine",
-    "play",
-    "leaderboard",
-    "fidelity",
-    "bench",
-    "collect",
-    "train",
-    "train-agent",
-    "improve",
+    "eval", "imagine", "play", "leaderboard", "fidelity", "bench", "collect", "train", "train-agent", "improve",
     "doctor",
-)
+)  # fmt: skip
 
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 """Errors of the system that a user can mend by another path, whoever meets them."""

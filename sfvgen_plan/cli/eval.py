@@ -48,15 +48,9 @@ def run(args: Namespace) -> int:
     if args.video:
         check_video_path(args.video)
     evaluation = Evaluation.of(
-        Entry.of(args.agent, args.overrides, args.label),
-        task=args.task,
-        suite=args.suite,
-        episodes=args.episodes,
-        seed=args.seed,
-        max_decisions=args.max_decisions,
-        checkpoint=args.checkpoint,
-        device=args.device,
-    )
+        Entry.of(args.agent, args.overrides, args.label), task=args.task, suite=args.suite, episodes=args.episodes,
+        seed=args.seed, max_decisions=args.max_decisions, checkpoint=args.checkpoint, device=args.device,
+    )  # fmt: skip
     if args.store and args.store.suffix not in STORES:
         raise UserError(f"store={str(args.store)!r} should end in {' or '.join(STORES)}; for a folder give --out")
     recorder = Recorder(args.store or args.out or evaluation.new_folder(), evaluation.record)

@@ -75,20 +75,11 @@ def run(args: Namespace) -> int:
     protocol = checked_rules(args)
     name, agent = chosen_agent(args, groups, settings.noise, protocol.tasks, device, out)
     rounds = Rounds(
-        folder=args.out,
-        suite=args.label or args.suite or "+".join(args.task),
-        protocol=protocol,
-        agent=agent,
-        settings=settings,
-        recipe=recipe,
-        config=config,
-        data=args.data,
-        checkpoint=Path(args.checkpoint) if args.checkpoint else None,
-        device=device,
-        lanes=args.lanes,
-        out=out,
+        folder=args.out, suite=args.label or args.suite or "+".join(args.task), protocol=protocol, agent=agent,
+        settings=settings, recipe=recipe, config=config, data=args.data,
+        checkpoint=Path(args.checkpoint) if args.checkpoint else None, device=device, lanes=args.lanes, out=out,
         facts={"agent": name, "max_decisions": protocol.max_decisions},
-    )
+    )  # fmt: skip
     last = rounds.run()
     show(out, rounds.rows(), args.out, last)
     return 0

@@ -112,24 +112,14 @@ def load_episodes(
     lengths = np.array([one["total_steps"] for one in about], np.int64)
     action_start = np.cumsum(lengths) - lengths
     return EpisodeArrays(
-        **arrays,
-        episode_start=action_start + np.arange(len(chosen)),
-        action_start=action_start,
-        lengths=lengths,
+        **arrays, episode_start=action_start + np.arange(len(chosen)), action_start=action_start, lengths=lengths,
         task=np.array([names.index(one["task"]) for one in about], np.int64),
-        kind=np.array([one["kind"] for one in about]),
-        seed=np.array([one["seed"] for one in about], np.int64),
-        tasks=names,
-        instructions=list(instructions.values()),
-        descriptions=np.array([one["description"] for one in about]),
-        camera=str(settings["camera"]),
-        size=int(settings["size"]),
-        repeat=int(settings["repeat"]),
-        source=source,
-        sub_goals=sub_goals,
-        sub_goal=sub_goal,
-        terminated=terminated,
-    )
+        kind=np.array([one["kind"] for one in about]), seed=np.array([one["seed"] for one in about], np.int64),
+        tasks=names, instructions=list(instructions.values()),
+        descriptions=np.array([one["description"] for one in about]), camera=str(settings["camera"]),
+        size=int(settings["size"]), repeat=int(settings["repeat"]), source=source, sub_goals=sub_goals,
+        sub_goal=sub_goal, terminated=terminated,
+    )  # fmt: skip
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:

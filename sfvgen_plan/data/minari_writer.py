@@ -78,18 +78,11 @@ def _write_episode(group: h5py.Group, index: int, episode: StagedEpisode, settin
     decisions = len(episode.actions)
     group.attrs.update(
         {
-            "id": index,
-            "total_steps": decisions,
-            "task": episode.task,
-            "instruction": episode.instruction,
-            "description": episode.description or episode.instruction,
-            "kind": episode.kind,
-            "seed": episode.seed,
-            "camera": settings["camera"],
-            "size": settings["size"],
-            "repeat": settings["repeat"],
+            "id": index, "total_steps": decisions, "task": episode.task, "instruction": episode.instruction,
+            "description": episode.description or episode.instruction, "kind": episode.kind, "seed": episode.seed,
+            "camera": settings["camera"], "size": settings["size"], "repeat": settings["repeat"],
         }
-    )
+    )  # fmt: skip
     observations = group.create_group("observations")
     shape, chunk = episode.frame_shape, chunk_shape(episode.frame_shape)
     pixels = observations.create_dataset(
