@@ -49,12 +49,9 @@ class Lane:
 
     def charge(self, seconds: float, denoiser_calls: int = 0, imagined_decisions: int = 0) -> None:
         """Add to the episode's cost."""
-        self.cost = replace(
-            self.cost,
-            plan_seconds=self.cost.plan_seconds + seconds,
-            denoiser_calls=self.cost.denoiser_calls + denoiser_calls,
-            imagined_decisions=self.cost.imagined_decisions + imagined_decisions,
-        )
+        known = self.cost
+        decisions = known.imagined_decisions + imagined_decisions
+        self.cost = PlanCost(known.plan_seconds + seconds, known.denoiser_calls + denoiser_calls, decisions)
 
 
 class FollowingAgent:

@@ -83,9 +83,4 @@ class TrueSimulator:
             reward.append(dense)
             success.append(info["success"])
             estimates.append(info["estimates"])
-        return (
-            self.env.snapshot(),
-            np.asarray(reward, np.float32),
-            np.asarray(success, np.float32),
-            np.asarray(estimates, np.float32),
-        )
+        return self.env.snapshot(), *(np.asarray(one, np.float32) for one in (reward, success, estimates))

@@ -131,12 +131,8 @@ class ImaginedBatch:
     @property
     def decisive(self) -> dict[str, Any]:
         """Settings that the future of its episodes depends on."""
-        simulator = self.simulator
-        return {
-            "sampler_steps": int(simulator.sampler_steps),
-            "exact": bool(simulator.exact),
-            "memory": bool(simulator.memory),
-        }
+        own = self.simulator
+        return {"sampler_steps": int(own.sampler_steps), "exact": bool(own.exact), "memory": bool(own.memory)}
 
     def begin(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:
         """Start an episode for every scene number, from the checkpoint's start frames, which the numbers go through in
@@ -155,9 +151,7 @@ class ImaginedBatch:
             state = self.simulator.begin_latents(starts[index][:, None], tasks, scenes, texts)
         else:
             state = self.simulator.begin(frames, tasks, scenes, texts)
-        count = len(scenes)
-        flags = np.zeros((2, count), np.bool_)
-        episodes = Episodes(state, np.zeros(count, np.int64), *flags)
+        episodes = Episodes(state, np.zeros(len(scenes), np.int64), *np.zeros((2, len(scenes)), np.bool_))
         return episodes, self.look(episodes)
 
     def advance(self, episodes: Episodes, actions: np.ndarray) -> tuple[Episodes, Seen]:

@@ -55,11 +55,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.batch = ImaginedBatch(task, checkpoint, **settings)
         self.batch.max_decisions = min([self.batch.max_decisions, *limit.values()])
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.metadata = {
-            **self.metadata,
-            "render_fps": self.batch.render_fps,
-            "autoreset_mode": self.autoreset_mode,
-        }
+        own = {"render_fps": self.batch.render_fps, "autoreset_mode": self.autoreset_mode}
+        self.metadata = {**self.metadata, **own}
         self.single_observation_space = self.batch.observation_space
         self.single_action_space = self.batch.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -247,12 +244,8 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         for n in np.flatnonzero(mask):
             observations[n] = seen.observation[n].copy()
         ended = {key: values[mask] for key, values in seen.info.items()}
-        return {
-            "final_obs": observations,
-            "_final_obs": mask.copy(),
-            "final_info": _masked(ended, mask),
-            "_final_info": mask.copy(),
-        }
+        told = {"final_obs": observations, "final_info": _masked(ended, mask)}
+        return told | {f"_{name}": mask.copy() for name in told}
 
     def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
@@ -278,12 +271,10 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
 
 def _mode(given: AutoresetMode | str) -> AutoresetMode:
-    names = {mode.value: mode for mode in AutoresetMode} | {mode.name: mode for mode in AutoresetMode}
-    if isinstance(given, AutoresetMode):
-        return given
-    if given not in names:
-        raise unknown_name("autoreset_mode", str(given), [mode.value for mode in AutoresetMode])
-    return names[given]
+    for mode in AutoresetMode:
+        if given in (mode, mode.value, mode.name):
+            return mode
+    raise unknown_name("autoreset_mode", str(given), [mode.value for mode in AutoresetMode])
 
 
 def _masked(info: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:

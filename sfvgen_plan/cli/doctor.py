@@ -15,13 +15,9 @@ from sfvgen_plan.errors import MOST_LISTED, install_command
 HELP = "check versions, graphics library, device and bundled checkpoint; exit 0 when `eval` can run, else 1"
 REQUIRED = ("torch", "diffusers", "transformers", "peft", "gymnasium", "metaworld", "mujoco", "minari", "hydra-core")
 OPTIONAL = {
-    "stable-baselines3": "sb3",
-    "gradio": "play",
-    "ray": "ray",
-    "pyarrow": "lerobot",
-    "tensorboard": "log",
+    "stable-baselines3": "sb3", "gradio": "play", "ray": "ray", "pyarrow": "lerobot", "tensorboard": "log",
     "scenedetect-headless": "metrics",
-}
+}  # fmt: skip
 """Packages of the extras, and the extra that installs them."""
 
 
