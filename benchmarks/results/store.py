@@ -152,7 +152,9 @@ class Recorder:
         for before in self._store.records() if self._store else []:
             if all(before[name] == record[name] for name in ("protocol", "agent")):
                 there = f"out={str(path)!r} has episodes of {record['agent']!r}, which --label may name otherwise,"
-                check_same(there, before["settings"], record["settings"])
+                who = record.get("who")
+                theirs, ours = ({"agent": one.get("who", who), **one["settings"]} for one in (before, record))
+                check_same(there, theirs, ours)
 
     def played(self, keys: Iterable[EpisodeKey], protocol_hash: str) -> dict[EpisodeKey, EpisodeRow]:
         """The rows of these episodes, as far as there are any under rules of that hash."""

@@ -82,6 +82,7 @@ class Evaluation:
         return {
             "protocol": self.protocol.id,
             "agent": self.entry.name,
+            "who": self.entry.agent,
             "settings": self.entry.settings,
             "protocol_hash": self.protocol.rules_hash,
             "rules": asdict(self.protocol),
