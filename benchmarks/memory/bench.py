@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from sfvgen_plan.agents.registry import POLICY_PREFIX, needs_checkpoint, settings_of
 from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import DEVELOPMENT, RULES, Ablated
-from sfvgen_plan.benchmarks.memory.parts import PARTS, PlayedRow, rows_in
-from sfvgen_plan.benchmarks.memory.subjects import Subject
+from sfvgen_plan.benchmarks.memory.parts import PARTS, PlayedRow, Subject, rows_in
 from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.running.contestant import Entry
 from sfvgen_plan.metrics.encoder import VideoEncoder

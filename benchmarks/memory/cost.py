@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-from sfvgen_plan.benchmarks.memory.parts import CostRow, rows_in
-from sfvgen_plan.benchmarks.memory.subjects import Subject
+from sfvgen_plan.benchmarks.memory.parts import CostRow, Subject, rows_in
 from sfvgen_plan.benchmarks.speed.measurements import machine
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.replay import PATIENCE

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sfvgen_plan.benchmarks.memory.cost import DECISIONS
-from sfvgen_plan.benchmarks.memory.parts import PARTS, CostRow, rows_in
-from sfvgen_plan.benchmarks.memory.subjects import ABLATION, NO_MEMORY, ROWS
+from sfvgen_plan.benchmarks.memory.parts import ABLATION, NO_MEMORY, PARTS, ROWS, CostRow, rows_in
 from sfvgen_plan.benchmarks.report.markdown import span
 from sfvgen_plan.benchmarks.results.summary import grouped
 from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
@@ -94,7 +93,7 @@ def comparisons(folder: Path) -> list[str]:
             if kind != NO_MEMORY and own.keys() & base.keys():
                 _, factor, digits = COLUMNS[part.column]
                 difference = span(paired_difference(own, base), digits, factor, sign="+")
-                said.append(f"`{row}` against `{NO_MEMORY}`: {difference} {part.difference}")
+                said.append(f"`{row}` against `{NO_MEMORY}`: {difference} {part.difference.format(part.title)}")
     return said
 
 

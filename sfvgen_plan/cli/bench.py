@@ -85,8 +85,8 @@ def run(args: Namespace) -> int:
     with out.progress("loading"):
         from sfvgen_plan.benchmarks.memory.bench import Pace, ablations, played, revisits
         from sfvgen_plan.benchmarks.memory.cost import costs
+        from sfvgen_plan.benchmarks.memory.parts import subjects_of
         from sfvgen_plan.benchmarks.memory.revisit import drawn
-        from sfvgen_plan.benchmarks.memory.subjects import subjects_of
         from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
         from sfvgen_plan.model.checkpoint import load_checkpoint
 

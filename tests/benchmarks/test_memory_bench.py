@@ -7,8 +7,7 @@ import pytest
 
 from sfvgen_plan.benchmarks.memory import ablation, bench, cost, revisit
 from sfvgen_plan.benchmarks.memory.ablation import RULES
-from sfvgen_plan.benchmarks.memory.parts import rows_in
-from sfvgen_plan.benchmarks.memory.subjects import ABLATION
+from sfvgen_plan.benchmarks.memory.parts import ABLATION, rows_in
 from sfvgen_plan.cli import main
 
 pytestmark = pytest.mark.usefixtures("short_episodes")

@@ -8,8 +8,8 @@ from PIL import Image
 
 from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import Ablated
+from sfvgen_plan.benchmarks.memory.parts import subjects_of
 from sfvgen_plan.benchmarks.memory.revisit import check_leaves, drift_row, imagine, revisit_row, walked_round
-from sfvgen_plan.benchmarks.memory.subjects import subjects_of
 from sfvgen_plan.cli import main
 from sfvgen_plan.envs.memory.family import memory_env
 from sfvgen_plan.errors import UserError
