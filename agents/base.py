@@ -115,21 +115,14 @@ class Stateless:
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """Settings of an agent of the registry: its fields, each made by ``sfvgen_plan.settings.setting``.
+    """Settings of an agent of the registry: its fields, each made by ``sfvgen_plan.settings.setting``."""
 
-    Attributes:
-        order: where it stands in tables, from weak to strong.
-        control: it says what a figure means (no skill, no planning, the scripted solution) and gets no rank.
-        needs_checkpoint: it plays with what a checkpoint has learned, and only its tasks.
-        acts_on_env: it is an ``EnvAgent``.
-        needs: attribute of ``envs.family.Family`` without which it can't play a simulator's tasks.
-    """
-
-    order: ClassVar[int] = 1000
+    order: ClassVar[int] = 1000  # where it stands in tables, from weak to strong
+    # it says what a figure means (no skill, no planning, the scripted solution) and gets no rank
     control: ClassVar[bool] = False
-    needs_checkpoint: ClassVar[bool] = True
-    acts_on_env: ClassVar[bool] = False
-    needs: ClassVar[str] = ""
+    needs_checkpoint: ClassVar[bool] = True  # it plays with what a checkpoint has learned, and only its tasks
+    acts_on_env: ClassVar[bool] = False  # it is an EnvAgent
+    needs: ClassVar[str] = ""  # attribute of envs.family.Family without which it can't play a simulator's tasks
 
     def build(self, given: Given) -> Any:
         """The agent: a ``BatchAgent``, or an ``EnvAgent``. Raises UserError: it can't be made from this."""
@@ -138,21 +131,13 @@ class AgentSettings:
 
 @dataclass(frozen=True)
 class Given:
-    """What an agent is made from beside its settings.
+    """What an agent is made from beside its settings."""
 
-    Attributes:
-        name: as it was asked for.
-        checkpoint: a folder, a name in the package, a loaded one, or None for the bundled one.
-        device: where a checkpoint is loaded to.
-        seed: of the agent's own random numbers.
-        action_dim: A of the environment.
-    """
-
-    name: str = ""
-    checkpoint: Any = None
-    device: str = "cpu"
-    seed: int = 0
-    action_dim: int = 4
+    name: str = ""  # as it was asked for
+    checkpoint: Any = None  # a folder, a name in the package, a loaded one, or None for the bundled one
+    device: str = "cpu"  # where a checkpoint is loaded to
+    seed: int = 0  # of the agent's own random numbers
+    action_dim: int = 4  # A of the environment
 
     def load(self) -> Checkpoint:
         """The checkpoint. Raises UserError: it can't be loaded."""

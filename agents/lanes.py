@@ -26,25 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Lane:
-    """One episode under way.
-
-    Attributes:
-        decision: decisions executed so far.
-        action: the last one executed (A,), or None.
-        state: the imagined state that has seen all frames so far; None while it is joined with others.
-        pending: planned actions (A,) still to be executed before the next plan.
-        kept: what the agent keeps with the episode, such as what a planner left for its next call (H, A).
-        schedule: the episode's sub-goals, where the agent knows any.
-    """
+    """One episode under way."""
 
     task: str
     seed: int
-    decision: int = 0
-    action: np.ndarray | None = None
-    state: Any = None
+    decision: int = 0  # decisions executed so far
+    action: np.ndarray | None = None  # the last one executed (A,), or None
+    state: Any = None  # the imagined state that has seen all frames so far; None while it is joined with others
+    # planned actions (A,) still to be executed before the next plan
     pending: deque[np.ndarray] = field(default_factory=deque)
-    kept: Any = None
-    schedule: Schedule | None = None
+    kept: Any = None  # what the agent keeps with the episode, such as what a planner left for its next call (H, A)
+    schedule: Schedule | None = None  # the episode's sub-goals, where the agent knows any
     cost: PlanCost = field(default_factory=PlanCost)
 
     def charge(self, seconds: float, denoiser_calls: int = 0, imagined_decisions: int = 0) -> None:

@@ -18,21 +18,14 @@ Score = Callable[[Outcome], Tensor]  # an outcome of N episodes -> how good each
 @dataclass(frozen=True)
 class Objective:
     """A weighted sum of three terms, each at most 1 in size, so that their weights can be compared. What would come
-    after an imagined episode has ended counts as likely as it goes on.
+    after an imagined episode has ended counts as likely as it goes on."""
 
-    Attributes:
-        reward_weight: of the discounted mean of the reward / ``reward_scale``.
-        success_weight: of the discounted probability of the first success, sum_g d^g p_g prod_{j<g} (1 - p_j).
-        value_weight: of the value read out at the last decision (what lies behind the horizon).
-        discount: d, of one decision, in (0, 1].
-        reward_scale: largest size of a decision's reward, that of the checkpoint's card.
-    """
-
-    reward_weight: float = 1.0
+    reward_weight: float = 1.0  # of the discounted mean of the reward / reward_scale
+    # of the discounted probability of the first success, sum_g d^g p_g prod_{j<g} (1 - p_j)
     success_weight: float = 1.0
-    value_weight: float = 1.0
-    discount: float = 0.95
-    reward_scale: float = 1.0
+    value_weight: float = 1.0  # of the value read out at the last decision (what lies behind the horizon)
+    discount: float = 0.95  # d, of one decision, in (0, 1]
+    reward_scale: float = 1.0  # largest size of a decision's reward, that of the checkpoint's card
 
     def __post_init__(self) -> None:
         check_number("discount", self.discount, 0, 1, above=True)

@@ -12,15 +12,10 @@ from sfvgen_plan.agents.planning import Plan, Problem
 
 @dataclass(frozen=True)
 class VideoPlanner:
-    """A ``Planner`` whose plans are videos of what each lane is told to do.
+    """A ``Planner`` whose plans are videos of what each lane is told to do."""
 
-    Attributes:
-        horizon: frames of a video, one for each decision.
-        videos: how many are imagined for a plan; the one whose end the heads value most is followed.
-    """
-
-    horizon: int = 8
-    videos: int = 1
+    horizon: int = 8  # frames of a video, one for each decision
+    videos: int = 1  # how many are imagined for a plan; the one whose end the heads value most is followed
 
     def plan(self, problem: Problem) -> Plan:
         """A video of each lane's sub-goal, as actions."""

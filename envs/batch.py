@@ -24,19 +24,12 @@ LARGEST_SCENE = 2**63
 
 @dataclass(frozen=True)
 class Episodes:
-    """N imagined episodes under way; never changed in place.
+    """N imagined episodes under way; never changed in place."""
 
-    Attributes:
-        imagination: the learned simulator's state.
-        decisions: (N,) taken since the start.
-        latched: (N,) bool, solved at any decision so far.
-        over: (N,) bool, the task has ended by itself.
-    """
-
-    imagination: Imagination
-    decisions: np.ndarray
-    latched: np.ndarray
-    over: np.ndarray
+    imagination: Imagination  # the learned simulator's state
+    decisions: np.ndarray  # (N,) taken since the start
+    latched: np.ndarray  # (N,) bool, solved at any decision so far
+    over: np.ndarray  # (N,) bool, the task has ended by itself
 
     def __len__(self) -> int:
         return len(self.decisions)

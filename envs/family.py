@@ -35,17 +35,13 @@ Entry = str | Callable[..., Any]
 
 @dataclass(frozen=True)
 class StateLayout:
-    """Places of the state vector that experts and behaviours use, positions in metres.
+    """Places of the state vector that experts and behaviours use, positions in metres."""
 
-    Attributes:
-        hand, object, goal: three numbers each.
-        half: numbers of one moment; the same numbers of the raw step before follow them.
-    """
-
+    # three numbers each
     hand: slice
     object: slice
     goal: slice
-    half: int
+    half: int  # numbers of one moment; the same numbers of the raw step before follow them
 
 
 @dataclass(frozen=True)

@@ -24,23 +24,14 @@ UNIT = 0.1  # metres that are worth one in the score of a plan
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted.
+    """What is wanted."""
 
-    Attributes:
-        scene: the Metaworld task in whose scene it is played.
-        instruction: in words; agents that follow instructions are told the scene's.
-        wanted: read-out -> its value in metres.
-        tolerance: metres from it that are a success, once held.
-        from_goal: values are counted from the scene's own goal, which moves with what is in it.
-        moves: an object has to be moved, so the hand has to get there.
-    """
-
-    scene: str
-    instruction: str
-    wanted: Mapping[str, float]
-    tolerance: float
-    from_goal: bool = False
-    moves: bool = True
+    scene: str  # the Metaworld task in whose scene it is played
+    instruction: str  # in words; agents that follow instructions are told the scene's
+    wanted: Mapping[str, float]  # read-out -> its value in metres
+    tolerance: float  # metres from it that are a success, once held
+    from_goal: bool = False  # values are counted from the scene's own goal, which moves with what is in it
+    moves: bool = True  # an object has to be moved, so the hand has to get there
 
     def gap(self, estimates: Any) -> Any:
         """Metres (...) from what is wanted, of read-outs (..., D), an array or a tensor, true or imagined ones."""

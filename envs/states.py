@@ -25,22 +25,14 @@ _COUNTERS = ("decisions", "latched", "over", "ended")
 
 @dataclass(frozen=True)
 class ImaginedState:
-    """Where N imagined episodes of one task stood. A value: nothing that is done with it changes it.
+    """Where N imagined episodes of one task stood. A value: nothing that is done with it changes it."""
 
-    Attributes:
-        checkpoint: hash of the checkpoint that imagined them.
-        task: name of the task.
-        settings: what else their future depends on: ``sampler_steps``, ``exact`` and ``memory``.
-        episodes: the imagined episodes and their counters.
-        ended: (N,) bool, the episode was over, so a vector environment resets it next.
-        generators: state of each environment's own random generator, which draws the scenes of later episodes.
-    """
-
-    checkpoint: str
-    task: str
-    settings: Mapping[str, Any]
-    episodes: Episodes
-    ended: np.ndarray
+    checkpoint: str  # hash of the checkpoint that imagined them
+    task: str  # name of the task
+    settings: Mapping[str, Any]  # what else their future depends on: sampler_steps, exact and memory
+    episodes: Episodes  # the imagined episodes and their counters
+    ended: np.ndarray  # (N,) bool, the episode was over, so a vector environment resets it next
+    # state of each environment's own random generator, which draws the scenes of later episodes
     generators: tuple[Mapping[str, Any], ...]
 
     def __len__(self) -> int:

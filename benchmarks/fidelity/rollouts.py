@@ -28,27 +28,16 @@ HELD_BACK = 0.03  # metres by which a hand falls short of a decision's displacem
 
 @dataclass(frozen=True)
 class RealEpisodes:
-    """E real episodes of a task, of T decisions; after the end of a shorter one, its last moment repeats.
+    """E real episodes of a task, of T decisions; after the end of a shorter one, its last moment repeats."""
 
-    Attributes:
-        task: its name.
-        seeds: (E,) int64; the noise of a rollout depends on them alone.
-        descriptions: (E,) str, what each episode is about.
-        frames: (E, T+1, H, W, 3) uint8.
-        actions: (E, T, A) float32 in [-1, 1].
-        estimates: (E, T+1, D) float32, true values of the read-outs.
-        success: (E, T) bool, solved at this decision.
-        lengths: (E,) int64, decisions, at most T.
-    """
-
-    task: str
-    seeds: np.ndarray
-    descriptions: np.ndarray
-    frames: np.ndarray
-    actions: np.ndarray
-    estimates: np.ndarray
-    success: np.ndarray
-    lengths: np.ndarray
+    task: str  # its name
+    seeds: np.ndarray  # (E,) int64; the noise of a rollout depends on them alone
+    descriptions: np.ndarray  # (E,) str, what each episode is about
+    frames: np.ndarray  # (E, T+1, H, W, 3) uint8
+    actions: np.ndarray  # (E, T, A) float32 in [-1, 1]
+    estimates: np.ndarray  # (E, T+1, D) float32, true values of the read-outs
+    success: np.ndarray  # (E, T) bool, solved at this decision
+    lengths: np.ndarray  # (E,) int64, decisions, at most T
 
 
 def choose(

@@ -44,23 +44,14 @@ PART = 32  # decisions that are imagined at a time, which bounds the memory need
 
 @dataclass(frozen=True)
 class TrueEpisode:
-    """An episode in the true simulator.
+    """An episode in the true simulator."""
 
-    Attributes:
-        seed: of the layout.
-        frames: (T + 1, H, W, 3) uint8.
-        actions: (T, 4) float32.
-        seen: decisions of the first way out, up to its turning point.
-        first_visits: (T + 1,) the earliest frame that shows the same place, -1 where it is new.
-        pairs: (K, 2) first visit and revisit, all that lie far enough apart; revisits of the imagined part.
-    """
-
-    seed: int
-    frames: np.ndarray
-    actions: np.ndarray
-    seen: int
-    first_visits: np.ndarray
-    pairs: np.ndarray
+    seed: int  # of the layout
+    frames: np.ndarray  # (T + 1, H, W, 3) uint8
+    actions: np.ndarray  # (T, 4) float32
+    seen: int  # decisions of the first way out, up to its turning point
+    first_visits: np.ndarray  # (T + 1,) the earliest frame that shows the same place, -1 where it is new
+    pairs: np.ndarray  # (K, 2) first visit and revisit, all that lie far enough apart; revisits of the imagined part
 
     @property
     def known(self) -> np.ndarray:

@@ -33,30 +33,21 @@ class Protocol:
     Success is reported under two rules. *Any-time*: the simulator's success flag was up at any raw step.
     *Final*: the flag was up in the last decision, where an episode goes on for ``linger`` decisions after its
     first success (or to the limit), so an agent that solves the task and undoes it at once does not count.
-
-    Attributes:
-        id: name of the protocol; rows with different ids never share a table.
-        env_id: Gymnasium id of the environment.
-        env_version: package and version of the simulator behind it.
-        tasks: task names, in the order of the tables.
-        camera, size: camera name and edge length in pixels of the square frames.
-        repeat: raw simulator steps per decision.
-        max_decisions: decisions after which an episode is over.
-        first_seed, episodes: each task is played on seeds first_seed .. first_seed + episodes - 1.
-        linger: decisions that an episode goes on after its first success.
     """
 
-    id: str
-    env_id: str
-    env_version: str
-    tasks: tuple[str, ...]
+    id: str  # name of the protocol; rows with different ids never share a table
+    env_id: str  # Gymnasium id of the environment
+    env_version: str  # package and version of the simulator behind it
+    tasks: tuple[str, ...]  # task names, in the order of the tables
+    # camera name and edge length in pixels of the square frames
     camera: str
     size: int
-    repeat: int
-    max_decisions: int
+    repeat: int  # raw simulator steps per decision
+    max_decisions: int  # decisions after which an episode is over
+    # each task is played on seeds first_seed .. first_seed + episodes - 1
     first_seed: int
     episodes: int
-    linger: int
+    linger: int  # decisions that an episode goes on after its first success
 
     def __post_init__(self) -> None:
         if self.episodes < 1:

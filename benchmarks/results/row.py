@@ -37,46 +37,31 @@ class EpisodeKey(NamedTuple):
 class EpisodeRow:
     """Result of one episode. Values are checked when it is made, and texts (of a CSV file) become numbers.
 
-    Attributes:
-        protocol: id of the protocol it was played under.
-        task, agent, seed: what was played, by whom, from which start.
-        success_any: the success flag was up at some raw step.
-        success_final: the success flag was up in the last decision (see ``Protocol``).
-        return_: sum over decisions of the reward per decision (mean of its raw steps).
-        decisions: decisions played.
-        plan_seconds: wall time per decision spent choosing it, on ``device``.
-        denoiser_calls: forward passes of the denoiser in the whole episode.
-        imagined_decisions: decisions imagined in the whole episode.
-        error: what ended the episode early, or empty. Such an episode counts as a failure.
-        first_success: the decision that first succeeded, counted from 1, or None.
-        checkpoint: hash of the checkpoint behind the agent, or empty.
-        device: where the agent computed.
-        protocol_hash: ``Protocol.rules_hash`` of the rules it was played under.
-        run: id of the run that played it, or empty.
-
     Raises:
         ValidationError: a value of another kind, a number that is not finite, too large, or negative where none can be,
             or values that contradict each other.
     """
 
     FORMATS: ClassVar[dict[str, str]] = {"return_": ".4f", "plan_seconds": ".5f"}
-    protocol: Text
+    protocol: Text  # id of the protocol it was played under
+    # what was played, by whom, from which start
     task: Text
     agent: Text
     seed: Count
-    success_any: bool
-    success_final: bool
+    success_any: bool  # the success flag was up at some raw step
+    success_final: bool  # the success flag was up in the last decision (see Protocol)
+    # sum over decisions of the reward per decision (mean of its raw steps)
     return_: Annotated[Number, Field(validation_alias=AliasChoices("return", "return_"))]
-    decisions: Count
-    plan_seconds: Annotated[Number, Field(ge=0)]
-    denoiser_calls: Count
-    imagined_decisions: Count
-    error: OneLine = ""
-    first_success: Count | None = None
-    checkpoint: Text = ""
-    device: Text = ""
-    protocol_hash: Text = ""
-    run: Text = ""
+    decisions: Count  # decisions played
+    plan_seconds: Annotated[Number, Field(ge=0)]  # wall time per decision spent choosing it, on device
+    denoiser_calls: Count  # forward passes of the denoiser in the whole episode
+    imagined_decisions: Count  # decisions imagined in the whole episode
+    error: OneLine = ""  # what ended the episode early, or empty. Such an episode counts as a failure
+    first_success: Count | None = None  # the decision that first succeeded, counted from 1, or None
+    checkpoint: Text = ""  # hash of the checkpoint behind the agent, or empty
+    device: Text = ""  # where the agent computed
+    protocol_hash: Text = ""  # Protocol.rules_hash of the rules it was played under
+    run: Text = ""  # id of the run that played it, or empty
 
     @model_validator(mode="after")
     def _consistent(self) -> EpisodeRow:

@@ -38,23 +38,16 @@ FORMAT = 4  # of the collected data; raised whenever the same settings would giv
 @dataclass(frozen=True)
 class CollectionSettings:
     """Everything the data depends on. Raises UserError: unknown task, tasks of two simulators, a number that is too
-    small.
+    small."""
 
-    Attributes:
-        tasks: of one simulator, in the order the dataset has them.
-        episodes: per task; episode i has seed ``seed + i``.
-        decisions: of every episode; of tasks that end by themselves at most.
-        agent: who plays, as in ``agents.registry``, with a ``checkpoint`` if it needs one; empty: the family's usual.
-    """
-
-    tasks: tuple[str, ...]
-    episodes: int
-    decisions: int = 40
+    tasks: tuple[str, ...]  # of one simulator, in the order the dataset has them
+    episodes: int  # per task; episode i has seed seed + i
+    decisions: int = 40  # of every episode; of tasks that end by themselves at most
     seed: int = FIRST_TRAINING_SEED
     size: int = 128
     camera: str = "corner4"
     repeat: int = 5
-    agent: str = ""
+    agent: str = ""  # who plays, as in agents.registry, with a checkpoint if it needs one; empty: the family's usual
     checkpoint: str | None = None
     format: int = FORMAT
 

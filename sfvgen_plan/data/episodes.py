@@ -31,56 +31,39 @@ class EpisodeArrays:
 
     Episode e has frames ``episode_start[e] + t`` for t in 0..lengths[e], and decisions ``action_start[e] + t`` for t in
     0..lengths[e]-1; decision t leads from frame t to frame t + 1, and its reward and success belong to frame t + 1.
-
-    Attributes:
-        frames: (F, H, W, 3) uint8.
-        episode_start: (E,) int64, index of the first frame.
-        action_start: (E,) int64, index of the first decision.
-        lengths: (E,) int64, decisions.
-        actions: (A, numbers) float32 in [-1, 1], as executed.
-        expert_actions: (A, numbers) float32 in [-1, 1], what the expert would have done instead; NaN without one.
-        reward: (A,) float32, in size at most ``source.reward_scale``.
-        success: (A,) bool.
-        estimates: (F, D) float32, the true values of ``source.readouts``.
-        state: (F, S) float32, the simulator's own numbers.
-        task: (E,) int64, index into ``tasks``.
-        kind: (E,) str, one of ``KINDS`` or ``OWN``; in recorded RLBench episodes also "noise0.6" and "recover".
-        seed: (E,) int64.
-        tasks: task names.
-        instructions: their instructions, in the same order.
-        descriptions: (E,) str, what each episode was about, in the simulator's words. Tasks of RLBench have variations,
-            of which their instructions say nothing.
-        camera, size, repeat: how the frames were made: by which camera, or several as in "front+wrist", whose pictures
-            then lie one above the other in a frame; their side in pixels, raw steps per decision.
-        source: what the numbers mean: names of the estimates, scale of the reward, licence.
-        sub_goals: texts of parts of episodes, or of a whole one where its description says more than the instruction.
-        sub_goal: (A,) int64, index into ``sub_goals`` of what the decision worked on, -1 where there is but the
-            instruction; None for all of them.
-        terminated: (E,) bool, the task ended by itself, rather than being cut off; None: all were cut off.
     """
 
-    frames: np.ndarray
-    episode_start: np.ndarray
-    action_start: np.ndarray
-    lengths: np.ndarray
-    actions: np.ndarray
+    frames: np.ndarray  # (F, H, W, 3) uint8
+    episode_start: np.ndarray  # (E,) int64, index of the first frame
+    action_start: np.ndarray  # (E,) int64, index of the first decision
+    lengths: np.ndarray  # (E,) int64, decisions
+    actions: np.ndarray  # (A, numbers) float32 in [-1, 1], as executed
+    # (A, numbers) float32 in [-1, 1], what the expert would have done instead; NaN without one
     expert_actions: np.ndarray
-    reward: np.ndarray
-    success: np.ndarray
-    estimates: np.ndarray
-    state: np.ndarray
-    task: np.ndarray
-    kind: np.ndarray
-    seed: np.ndarray
-    tasks: list[str]
-    instructions: list[str]
+    reward: np.ndarray  # (A,) float32, in size at most source.reward_scale
+    success: np.ndarray  # (A,) bool
+    estimates: np.ndarray  # (F, D) float32, the true values of source.readouts
+    state: np.ndarray  # (F, S) float32, the simulator's own numbers
+    task: np.ndarray  # (E,) int64, index into tasks
+    kind: np.ndarray  # (E,) str, one of KINDS or OWN; in recorded RLBench episodes also "noise0.6" and "recover"
+    seed: np.ndarray  # (E,) int64
+    tasks: list[str]  # task names
+    instructions: list[str]  # their instructions, in the same order
+    # (E,) str, what each episode was about, in the simulator's words. Tasks of RLBench have variations, of which their
+    # instructions say nothing
     descriptions: np.ndarray
+    # how the frames were made: by which camera, or several as in "front+wrist", whose pictures then lie one above the
+    # other in a frame; their side in pixels, raw steps per decision
     camera: str
     size: int
     repeat: int
-    source: Source
+    source: Source  # what the numbers mean: names of the estimates, scale of the reward, licence
+    # texts of parts of episodes, or of a whole one where its description says more than the instruction
     sub_goals: list[str] = field(default_factory=list)
+    # (A,) int64, index into sub_goals of what the decision worked on, -1 where there is but the instruction; None for
+    # all of them
     sub_goal: np.ndarray | None = None
+    # (E,) bool, the task ended by itself, rather than being cut off; None: all were cut off
     terminated: np.ndarray | None = None
 
     def __len__(self) -> int:

@@ -11,20 +11,14 @@ from sfvgen_plan.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """A simulator, as training sees it.
+    """A simulator, as training sees it."""
 
-    Attributes:
-        readouts: names of the state numbers that ``info["estimates"]`` has and that models read out of frames.
-        reward_scale: largest size of a decision's reward; 0: that of the episodes, measured when they are read.
-        raw_steps_per_second: for videos; nominal where a decision takes as long as it needs.
-        licence: notice that goes with data and with checkpoints trained on them; empty where none has to.
-        actions: the environment's action space (``Actions.stored``); None where it is that of the vectors in the data.
-    """
-
+    # names of the state numbers that info["estimates"] has and that models read out of frames
     readouts: tuple[str, ...]
-    reward_scale: float
-    raw_steps_per_second: int
-    licence: str = ""
+    reward_scale: float  # largest size of a decision's reward; 0: that of the episodes, measured when they are read
+    raw_steps_per_second: int  # for videos; nominal where a decision takes as long as it needs
+    licence: str = ""  # notice that goes with data and with checkpoints trained on them; empty where none has to
+    # the environment's action space (Actions.stored); None where it is that of the vectors in the data
     actions: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:

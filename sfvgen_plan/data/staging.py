@@ -20,41 +20,27 @@ _ARRAYS = ("state", "estimates", "actions", "expert_actions", "rewards", "succes
 
 @dataclass(frozen=True)
 class StagedEpisode:
-    """One episode of T decisions, its frames already compressed.
+    """One episode of T decisions, its frames already compressed."""
 
-    Attributes:
-        task, instruction, kind: what was played, and by which behaviour.
-        seed: of the scene and of the behaviour's noise.
-        frame_shape: (T + 1, H, W, 3).
-        chunks: the frames, as ``compress_frames`` gives them.
-        state: (T + 1, 39) float64.
-        estimates: (T + 1, 10) float32.
-        actions: (T, 4) float32, executed.
-        expert_actions: (T + 1, 4) float32, what the expert would have done at each state; NaN where none was asked.
-        rewards: (T,) float64.
-        success: (T + 1,) bool; the first is False.
-        description: what this episode was about, in the simulator's words; empty where the instruction says it.
-        sub_goals: texts of the episode's parts; empty where it has but its instruction.
-        sub_goal: (T + 1,) int64, which of them the decision at each state works on; empty likewise.
-        terminated: whether the task ended by itself, rather than being cut off.
-    """
-
+    # what was played, and by which behaviour
     task: str
     instruction: str
     kind: str
-    seed: int
-    frame_shape: tuple[int, ...]
-    chunks: tuple[bytes, ...]
-    state: np.ndarray
-    estimates: np.ndarray
-    actions: np.ndarray
+    seed: int  # of the scene and of the behaviour's noise
+    frame_shape: tuple[int, ...]  # (T + 1, H, W, 3)
+    chunks: tuple[bytes, ...]  # the frames, as compress_frames gives them
+    state: np.ndarray  # (T + 1, 39) float64
+    estimates: np.ndarray  # (T + 1, 10) float32
+    actions: np.ndarray  # (T, 4) float32, executed
+    # (T + 1, 4) float32, what the expert would have done at each state; NaN where none was asked
     expert_actions: np.ndarray
-    rewards: np.ndarray
-    success: np.ndarray
-    description: str = ""
-    sub_goals: tuple[str, ...] = ()
+    rewards: np.ndarray  # (T,) float64
+    success: np.ndarray  # (T + 1,) bool; the first is False
+    description: str = ""  # what this episode was about, in the simulator's words; empty where the instruction says it
+    sub_goals: tuple[str, ...] = ()  # texts of the episode's parts; empty where it has but its instruction
+    # (T + 1,) int64, which of them the decision at each state works on; empty likewise
     sub_goal: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    terminated: bool = False
+    terminated: bool = False  # whether the task ended by itself, rather than being cut off
 
     @classmethod
     def from_frames(cls, frames: np.ndarray, **values: Any) -> StagedEpisode:
