@@ -32,16 +32,21 @@ from sfvgen_plan.devices import make_threads_patient
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
-    from sfvgen_plan.agents.base import Agent, BatchAgent, EnvAgent, PlanCost  # noqa: F401
-    from sfvgen_plan.agents.players import agent_names  # noqa: F401
-    from sfvgen_plan.agents.registry import make_agent  # noqa: F401
-    from sfvgen_plan.envs.family import Family, register_family  # noqa: F401
-    from sfvgen_plan.envs.imagined import ImaginedEnv  # noqa: F401
-    from sfvgen_plan.envs.vector import ImaginedVectorEnv  # noqa: F401
-    from sfvgen_plan.imagination import Imagination  # noqa: F401
-    from sfvgen_plan.model.checkpoint import Checkpoint
-    from sfvgen_plan.simulation import Outcome, Simulator  # noqa: F401
-    from sfvgen_plan.simulator import LearnedSimulator  # noqa: F401
+    from sfvgen_plan.agents.base import Agent as Agent
+    from sfvgen_plan.agents.base import BatchAgent as BatchAgent
+    from sfvgen_plan.agents.base import EnvAgent as EnvAgent
+    from sfvgen_plan.agents.base import PlanCost as PlanCost
+    from sfvgen_plan.agents.players import agent_names as agent_names
+    from sfvgen_plan.agents.registry import make_agent as make_agent
+    from sfvgen_plan.envs.family import Family as Family
+    from sfvgen_plan.envs.family import register_family as register_family
+    from sfvgen_plan.envs.imagined import ImaginedEnv as ImaginedEnv
+    from sfvgen_plan.envs.vector import ImaginedVectorEnv as ImaginedVectorEnv
+    from sfvgen_plan.imagination import Imagination as Imagination
+    from sfvgen_plan.model.checkpoint import Checkpoint as Checkpoint
+    from sfvgen_plan.simulation import Outcome as Outcome
+    from sfvgen_plan.simulation import Simulator as Simulator
+    from sfvgen_plan.simulator import LearnedSimulator as LearnedSimulator
 
 _LAZY = {
     "Agent": "agents.base",
