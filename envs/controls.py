@@ -11,7 +11,7 @@ import numpy as np
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.envs.rendering import ROTATED_CAMERAS
 
-OPEN, CLOSED = -1.0, 1.0  # the gripper's effort, last number of an action
+OPEN = -1.0  # the gripper's effort, last number of an action; 1 closes it
 STAY = "stay"
 
 PAIRS = (("ArrowLeft", "ArrowRight"), ("ArrowDown", "ArrowUp"), ("KeyA", "KeyD"), ("KeyS", "KeyW"), ("KeyQ", "KeyE"))
@@ -34,17 +34,13 @@ class Controls:
 def of_hand(env: Any) -> Controls:
     """A hand that goes where the picture shows, at full strength; its gripper stays as it is until it is told."""
     right, away = directions(env)
-    ways = {"left": -right, "right": right, "away": away, "near": -away}
+    flat = {"left": -right, "right": right, "away": away, "near": -away}
+    ways = {name: np.append(way, 0.0) for name, way in flat.items()} | {"up": np.eye(3)[2], "down": -np.eye(3)[2]}
 
     def action(name: str, last: np.ndarray) -> np.ndarray:
-        grip = last[3]
-        if name == "grip":
-            grip = OPEN if grip == CLOSED else CLOSED
-        x, y = ways.get(name, np.zeros(2))
-        z = {"up": 1.0, "down": -1.0}.get(name, 0.0)
+        way = ways.get(name, np.zeros(3))
         # The largest number is 1, so that a diagonal takes no longer than it must.
-        largest = max(abs(x), abs(y), abs(z)) or 1.0
-        return np.array([x / largest, y / largest, z / largest, grip], np.float32)
+        return np.append(way / (np.abs(way).max() or 1.0), -last[3] if name == "grip" else last[3]).astype(np.float32)
 
     return Controls(
         {

@@ -9,7 +9,7 @@ import torch
 from sfvgen_plan.errors import UserError
 
 pytest.importorskip("gradio")
-from sfvgen_plan.envs.controls import CLOSED, OPEN, directions
+from sfvgen_plan.envs.controls import OPEN, directions
 from sfvgen_plan.envs.play import Player, Session, build, listening, shown
 
 torch.set_num_threads(1)
@@ -48,8 +48,8 @@ def test_the_hand_goes_where_the_picture_shows_and_the_gripper_stays_as_it_is(ga
     assert moved["left"][:2] @ right < 0
     assert moved["near"][:2] @ away < 0
     assert moved["up"].tolist() == [0, 0, 1, OPEN]
-    assert moved["grip"].tolist() == [0, 0, 0, CLOSED]
-    assert moved["down"][3] == CLOSED
+    assert moved["grip"].tolist() == [0, 0, 0, -OPEN]
+    assert moved["down"][3] == -OPEN
 
 
 @pytest.mark.filterwarnings("ignore::Warning:gradio")
