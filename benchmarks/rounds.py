@@ -61,13 +61,8 @@ class RoundSettings:
     rarity: float = setting(0.5, "how much more often thinly covered states are drawn: 0 not at all, 1 evenly")
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("rounds", 1),
-            ("episodes", 1),
-            ("imagined", 1),
-            ("seed", FIRST_TRAINING_SEED),
-            ("demonstrations", 1),
-        ):
+        for name in ("rounds", "episodes", "imagined", "seed", "demonstrations"):
+            least = FIRST_TRAINING_SEED if name == "seed" else 1
             if (value := getattr(self, name)) is not None and value < least:
                 raise UserError(f"{name}={value} is too small; give at least {least}")
 
