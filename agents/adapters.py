@@ -1,7 +1,5 @@
 """Things of other kinds made to fit as agents: policies with ``predict``, callables, scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from inspect import signature
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing heavy is imported, so that a mistyped setting is told at once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sfvgen_plan.errors import UserError, check_number, unknown_name

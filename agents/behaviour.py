@@ -5,8 +5,6 @@ path; so every episode records the expert's action at every state, whoever acts.
 priors of few demonstrations do, and noise hardly ever: a model that has not seen them imagines that they succeed.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable
 from functools import partial

@@ -1,8 +1,6 @@
 """Where imagined rollouts begin and end, so that an agent gets in reality what it gets there: they branch from real
 states, anywhere in real episodes, and are no longer than the simulator can be trusted (Janner et al. 2019, MBPO)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

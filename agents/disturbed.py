@@ -1,7 +1,5 @@
 """Agents made worse on purpose: one agent at several strengths."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Experts: agents that solve a task because they see the simulator's true state."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Scripted experts of the memory tasks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Metaworld's scripted policies."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

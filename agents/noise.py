@@ -4,8 +4,6 @@ Every number is drawn from a key (agent seed, episode seed, decision) and a stre
 whichever episodes share its batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import IntEnum
 

@@ -1,7 +1,5 @@
 """The score of imagined rollouts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The oracle: the same search as the learned simulator's, in the true one. It bounds what planning can reach."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

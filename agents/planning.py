@@ -1,7 +1,5 @@
 """The agent that plans: it follows its episodes in imagination, asks a planner, and plays its answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

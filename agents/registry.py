@@ -3,8 +3,6 @@
 Nothing heavy is imported before an agent is made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module

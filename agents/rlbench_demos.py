@@ -5,8 +5,6 @@ recorded was really executed through the action that agents use. The follower do
 dropped or knocked away, its advice is no solution any more.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The scripted expert of ``rlbench/return``: it is told the places, and picks and places object after object."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sfvgen_plan.agents.base import EnvAgent, Stateless

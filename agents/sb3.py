@@ -3,8 +3,6 @@
 A zip holds pickled objects: open only files that you trust.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Training Stable-Baselines3 agents where nothing is real but the first frame; to compare, in the real simulator."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The true simulator behind the contract of the learned one, so that the same planners run in it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

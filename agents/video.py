@@ -1,7 +1,5 @@
 """Video planning: imagine the sub-goal being reached, and do what would lead along the video."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

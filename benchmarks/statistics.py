@@ -4,8 +4,6 @@ All intervals are of 95 %. The bootstrap draws episodes again within each task, 
 drawn; its generator's seed is fixed, so the same scores always give the same interval.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What environments, real and imagined, refuse."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Buttons and keys that play a task by hand: what each of them does with the action before it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

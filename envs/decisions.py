@@ -1,8 +1,6 @@
 """What all real environments have in common: a decision held for several steps of the simulator, its frame, the latch
 of success, and what ``info`` says."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 

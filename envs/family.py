@@ -6,8 +6,6 @@ command knows them. Nothing here imports a simulator or torch: what is made is n
 when it is first made.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What does not survive a fork, such as an OpenGL context: a child that would hang in it is refused instead."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """Any environment of Gymnasium as a task, and the family of one task that "gym:ID" is."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys

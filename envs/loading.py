@@ -1,7 +1,5 @@
 """Checkpoints for environments: given by folder, by None, or loaded already."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

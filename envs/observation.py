@@ -1,7 +1,5 @@
 """What an agent sees of a task, imagined or real: the frame, its latents, or what the heads read out of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

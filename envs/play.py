@@ -1,7 +1,5 @@
 """A task played by hand, real and imagined side by side: the game, and the page that shows it, made with Gradio."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

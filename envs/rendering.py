@@ -1,7 +1,5 @@
 """Fast off-screen pictures of a MuJoCo scene."""
 
-from __future__ import annotations
-
 import atexit
 import ctypes.util
 import functools

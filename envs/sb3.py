@@ -1,7 +1,5 @@
 """Environments side by side as Stable-Baselines3 wants them, which takes no vector environment of Gymnasium's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

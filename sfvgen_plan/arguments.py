@@ -1,7 +1,5 @@
 """Options that programs share, the types of their values, and how a program ends on bad input."""
 
-from __future__ import annotations
-
 import sys
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Frames of several cameras: "front+wrist" names them, and their square pictures lie one above the other."""
 
-from __future__ import annotations
-
 import numpy as np
 
 SEPARATOR = "+"

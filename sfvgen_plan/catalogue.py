@@ -1,7 +1,5 @@
 """Which checkpoints there are and which tasks they cover, told without loading them: nothing heavy is imported here."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which device computes, how many cores there are, and how threads wait."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """Errors a user can mend: one clear line, no traceback, exit code 2."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec

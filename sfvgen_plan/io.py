@@ -1,7 +1,5 @@
 """Files that are whole or absent, however the process that writes them ends."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

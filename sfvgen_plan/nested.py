@@ -1,7 +1,5 @@
 """Settings within settings, and which of them differ."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

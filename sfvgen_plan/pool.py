@@ -5,8 +5,6 @@ it. Processes are spawned, as a fork would inherit an OpenGL context and hang in
 usual ``if __name__ == "__main__"``.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

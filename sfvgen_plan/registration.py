@@ -4,8 +4,6 @@ Gymnasium loads no plug-ins by itself: import ``sfvgen_plan`` after ``gymnasium`
 before ``gym.make("sfvgen/...")``; or name the package in the id, as in ``gym.make("sfvgen_plan:sfvgen/Metaworld-v0")``.
 """
 
-from __future__ import annotations
-
 from gymnasium.envs.registration import register, registry
 
 REAL = {

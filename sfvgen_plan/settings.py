@@ -3,8 +3,6 @@
 Settings are made here, at the edge; everything below takes plain values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, field, fields

@@ -3,8 +3,6 @@
 Shapes: N imagined episodes, G decisions, A action numbers, D state read-outs, K features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar

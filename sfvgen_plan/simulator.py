@@ -1,7 +1,5 @@
 """The learned simulator: a checkpoint's imagination, spoken to in frames and names of tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

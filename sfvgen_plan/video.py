@@ -1,7 +1,5 @@
 """Videos of episodes: enlarged frames with captions, written as mp4, or as WebP pictures that move, for pages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

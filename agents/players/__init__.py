@@ -5,8 +5,6 @@ a line what the agent does, and its ``build(given)`` makes it. Files are read to
 heavy is imported in ``build``.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from collections.abc import Callable
 from importlib import import_module

@@ -1,7 +1,5 @@
 """``--agent module:factory``: an agent of the user's own."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Mapping

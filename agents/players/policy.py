@@ -1,7 +1,5 @@
 """``--agent sb3:path.zip``: a policy of Stable-Baselines3."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar

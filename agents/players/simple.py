@@ -1,7 +1,5 @@
 """Agents that imagine nothing: ``random``, ``prior``, ``prior10`` and ``expert``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Policies in two simulators: the real one, and the learned one from the same start frames."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ to beat. All episodes of a dataset of a test split are played. ``--replay`` comp
 which the same actions are played again: how far it strays itself is the best that a model can do.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

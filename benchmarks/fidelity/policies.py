@@ -1,7 +1,5 @@
 """The policies whose scores are compared, agents as they are or made worse on purpose, and the rules they play by."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

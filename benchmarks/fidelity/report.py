@@ -1,8 +1,6 @@
 """What the rows of a fidelity run say: how well success in imagination tells real success; as figures, and as a
 Markdown page with a picture, whose tables the page of results shares."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Measures subjects on the memory tasks, episode by episode; goes on where it was stopped."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial

@@ -4,8 +4,6 @@ Subjects take turns, so that other work on the machine slows all of them; the me
 memory layers either.
 """
 
-from __future__ import annotations
-
 import copy
 import statistics
 import time

@@ -1,7 +1,5 @@
 """What the rows of the memory programs say, with 95 % intervals over episodes."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path

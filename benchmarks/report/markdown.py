@@ -1,7 +1,5 @@
 """Cells and tables in Markdown, and the templates that are filled with them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

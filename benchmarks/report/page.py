@@ -4,8 +4,6 @@ Names of agents, tasks, protocols and devices come from stores that anybody may 
 of them, and the page's content security policy forbids scripts and requests besides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any

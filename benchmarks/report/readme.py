@@ -5,8 +5,6 @@
 ``<!-- results:end -->``, all tables; with ``--check`` it only says whether that is up to date.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

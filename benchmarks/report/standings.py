@@ -1,7 +1,5 @@
 """Who stands where: the agents under each protocol, in order of their success."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """``python -m sfvgen_plan.benchmarks.results merge RUN... --into PROTOCOL.csv``: rows of finished runs (folders, stores
 or files) into a committed file."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What a result may depend on besides its settings: versions, the commit, the time."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """Rows of stores, CSV files and run folders, read as one."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable
 from pathlib import Path

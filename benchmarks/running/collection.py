@@ -3,8 +3,6 @@
 Finished episodes lie in ``<out>.partial`` until all are there; then they become ``out`` in one rename.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

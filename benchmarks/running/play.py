@@ -1,7 +1,5 @@
 """Playing jobs: episodes in slots, one batch of decisions for all of them, one row for each as soon as it ends."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A pool on Ray: its slots are actors, on one machine or on many."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """The same actions in the real environment and in imagination, open loop, side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

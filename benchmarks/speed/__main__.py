@@ -3,8 +3,6 @@
 Without ``--only`` everything is measured whose speed is that of the device.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,8 +1,6 @@
 """The speed of DIAMOND (Alonso et al. 2024, "Diffusion for World Modeling: Visual Details Matter in Atari"), measured
 with its own code: a checkout of github.com/eloialonso/diamond, of which nothing is copied here."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable

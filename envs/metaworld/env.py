@@ -1,7 +1,5 @@
 """Metaworld tasks, seen through a camera and acted on once per decision."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Metaworld's fifty v3 tasks, and the family that they are (no simulator is imported here)."""
 
-from __future__ import annotations
-
 from sfvgen_plan.envs import sawyer
 from sfvgen_plan.envs.family import Family
 

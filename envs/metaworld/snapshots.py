@@ -5,8 +5,6 @@ into the model at reset, and lets some attributes alias simulation memory (``obj
 ``data.xpos``), which a deep copy would silently turn into constants.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass

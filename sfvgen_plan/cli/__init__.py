@@ -12,8 +12,6 @@ Verb modules import heavy packages inside ``run`` only, so that help and mistype
 Exit codes: 0 done, 1 the verb says so (see its help), 2 bad input, 130 Ctrl-C, 143 SIGTERM.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """``sfvgen-plan doctor``: can this machine do the main job, and with what."""
 
-from __future__ import annotations
-
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """``sfvgen-plan eval``: an agent acts in the real environment, and is scored."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

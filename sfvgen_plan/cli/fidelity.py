@@ -1,7 +1,5 @@
 """``sfvgen-plan fidelity``: does the learned simulator rank policies as the real one does?"""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

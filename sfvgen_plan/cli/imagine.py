@@ -1,7 +1,5 @@
 """``sfvgen-plan imagine``: the same actions in the real environment and in the imagination, side by side."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

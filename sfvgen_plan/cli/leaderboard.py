@@ -1,7 +1,5 @@
 """``sfvgen-plan leaderboard``: who stands where, from the rows of any number of runs."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

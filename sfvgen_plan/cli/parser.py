@@ -1,7 +1,5 @@
 """argparse with one-line errors, nearest names, and overrides anywhere among the options."""
 
-from __future__ import annotations
-
 import re
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence

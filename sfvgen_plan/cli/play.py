@@ -1,7 +1,5 @@
 """``sfvgen-plan play``: a task by hand in the browser, the real environment and the imagined one side by side."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """``sfvgen-plan train``: slow learning from a dataset to a checkpoint."""
 
-from __future__ import annotations
-
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

@@ -3,8 +3,6 @@
 With ``real=true`` it learns in the real simulator, for a comparison.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ than one 128x128 frame; of a band of 8 rows it sees the ten frames before, most 
 whole frames that makes files four times smaller, and both directions two to three times faster.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Reads a dataset of episodes into flat arrays, the form that training samples from."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Several datasets as one that has links to their episodes: what an agent learns from as it goes on playing."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

@@ -1,7 +1,5 @@
 """Writes staged episodes as a dataset in Minari's HDF5 layout."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping

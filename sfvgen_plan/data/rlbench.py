@@ -8,8 +8,6 @@ Licence of the recordings: RLBench's, which is for non-commercial research only;
 them.
 """
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The numbers that describe a moment of an RLBench episode, laid out the same for every task."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sfvgen_plan.data.sources import Source

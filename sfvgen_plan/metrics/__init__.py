@@ -1,7 +1,5 @@
 """How close imagined videos are to real ones: pixels, state read-outs, scene cuts; and features (``encoder``)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.util import find_spec
 
