@@ -23,8 +23,8 @@ from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.report.markdown import rendered
 from sfvgen_plan.benchmarks.report.standings import task_order
 from sfvgen_plan.benchmarks.results.files import read_rows, write_text
-from sfvgen_plan.benchmarks.results.reading import holds_episodes
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules, settled
+from sfvgen_plan.benchmarks.results.store import holds_episodes
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, SpeedRow
 from sfvgen_plan.benchmarks.statistics import mean, paired_difference

@@ -9,8 +9,8 @@ from pathlib import Path
 from sfvgen_plan.arguments import exit_code
 from sfvgen_plan.benchmarks.protocols import protocol_names
 from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
-from sfvgen_plan.benchmarks.results.reading import read
 from sfvgen_plan.benchmarks.results.row import EpisodeRow, check_same_rules
+from sfvgen_plan.benchmarks.results.store import read
 from sfvgen_plan.errors import UserError
 
 

@@ -72,7 +72,7 @@ FAMILY = Family(
     linger=12,
     expert="sfvgen_plan.agents.metaworld_expert:MetaworldExpert",
     controls="sfvgen_plan.envs.controls:of_hand",
-    true_simulator="sfvgen_plan.agents.true_simulator:TrueSimulator",
+    true_simulator="sfvgen_plan.agents.oracle:TrueSimulator",
     examine="sfvgen_plan.envs.rendering:examine",
     drawing="sfvgen_plan.envs.rendering:gl_backend",
 )

@@ -23,8 +23,8 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.report.tables import terminal
     from sfvgen_plan.benchmarks.results.files import write_text
     from sfvgen_plan.benchmarks.results.provenance import now
-    from sfvgen_plan.benchmarks.results.reading import read
     from sfvgen_plan.benchmarks.results.row import settled
+    from sfvgen_plan.benchmarks.results.store import read
     from sfvgen_plan.console import Output
 
     out = Output.of(args)

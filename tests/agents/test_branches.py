@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.branches import trusted
+from sfvgen_plan.agents.training import trusted
 
 LENGTH, EPISODES = 12, 8
 

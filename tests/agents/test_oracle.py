@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from sfvgen_plan.agents.oracle import TrueSimulator
 from sfvgen_plan.agents.registry import make_agent
-from sfvgen_plan.agents.true_simulator import TrueSimulator
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 
 FAST = {"candidates": 24, "elites": 4}
