@@ -1,11 +1,9 @@
 """Searches for plans: model predictive path integral control around a prior, and the cross-entropy method."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +11,9 @@ from torch import Tensor
 from sfvgen_plan.agents.noise import Stream, draw_seeds, smooth_noise
 from sfvgen_plan.agents.objective import Score, TaskObjective
 from sfvgen_plan.agents.planning import Plan, Problem
+from sfvgen_plan.agents.players.planners import Default, Narrowing
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, Prior
-
-if TYPE_CHECKING:
-    from sfvgen_plan.agents.players.planners import Default, Narrowing
 
 LEAST_SIGMA = 0.05  # to which the cross-entropy method narrows its Gaussian
 

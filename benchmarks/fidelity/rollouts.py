@@ -1,11 +1,9 @@
 """The two sides of an open-loop comparison: real episodes, and the same as they are imagined or played again."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +14,7 @@ from sfvgen_plan.envs.rlbench.env import DRAWN_VARIATIONS
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import HELD_OUT_EVERY, held_out_episodes
 from sfvgen_plan.metrics import error_cm, psnr
-
-if TYPE_CHECKING:
-    from sfvgen_plan.simulator import LearnedSimulator
+from sfvgen_plan.simulator import LearnedSimulator
 
 HEAD = ("success_accuracy", "solved", "solved_seen")
 QUALITY = ("psnr_db", "copy_psnr_db", "further_psnr_db", "object_error_cm", "hand_error_cm")

@@ -1,11 +1,9 @@
 """A fidelity study: all episodes that a folder lacks are played, and all that it has are reported."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, compare, rows_in
 from sfvgen_plan.benchmarks.fidelity.policies import Settings
@@ -15,9 +13,7 @@ from sfvgen_plan.benchmarks.results.files import Rows, write_text
 from sfvgen_plan.benchmarks.running.contestant import Entry
 from sfvgen_plan.benchmarks.running.episode import Job
 from sfvgen_plan.console import Output
-
-if TYPE_CHECKING:
-    from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.model.checkpoint import Checkpoint
 
 BLOCKS = {"cpu": 8, "other": 64}  # episodes that are imagined side by side and stored together
 

@@ -6,11 +6,8 @@ there is one right picture, the one seen then. Only places count that have left 
 without memory can but guess those.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,14 +22,12 @@ from sfvgen_plan.envs.memory.family import OWN_CAMERA
 from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, draw_layout
 from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.metrics import psnr, scene_cuts
 from sfvgen_plan.metrics.encoder import VideoEncoder, cosine
+from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.simulator import LearnedSimulator
 from sfvgen_plan.video import caption, enlarge
-
-if TYPE_CHECKING:
-    from sfvgen_plan.imagination import Imagination
-    from sfvgen_plan.model.checkpoint import Checkpoint
-    from sfvgen_plan.simulator import LearnedSimulator
 
 LONG, LAST = 1000, 100  # decisions of a long dream, and its last ones, which are scored
 
@@ -112,7 +107,7 @@ def walked_round(episode: TrueEpisode, away: int, decisions: int) -> TrueEpisode
     )  # fmt: skip
 
 
-Learn = Callable[["Imagination", torch.Tensor], "Imagination"]
+Learn = Callable[[Imagination, torch.Tensor], Imagination]
 """The episodes, and the actions (N, 1, A) that led to their newest frames -> the same with what was learnt of them."""
 
 

@@ -1,17 +1,13 @@
 """``sfvgen-plan collect``: play training episodes and save them as a Minari dataset."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sfvgen_plan.arguments import CheckpointAction, positive_int
+from sfvgen_plan.console import Output
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
-
-if TYPE_CHECKING:
-    from sfvgen_plan.console import Output
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"
 
@@ -42,7 +38,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Collect, or go on with a collection that was stopped."""
     from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect, kept
-    from sfvgen_plan.console import Output
 
     out = Output.of(args)
     if args.source is not None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.arguments import CheckpointAction, add_overrides, positive_int
+from sfvgen_plan.console import Output, table
 from sfvgen_plan.errors import UserError, need_package
 
 if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.protocols import Protocol
     from sfvgen_plan.benchmarks.rounds import AgentOfRound, RoundRow
     from sfvgen_plan.benchmarks.running.contestant import Contestant
-    from sfvgen_plan.console import Output
     from sfvgen_plan.model.checkpoint import Checkpoint
 
 HELP = "rounds of real play and training, from random play, demonstrations or a checkpoint"
@@ -57,7 +57,6 @@ def explain(args: Namespace) -> str:
 def run(args: Namespace) -> int:
     """Play and train; the same command again goes on where it was killed, and one with more rounds adds them."""
     from sfvgen_plan.benchmarks.rounds import Rounds, RoundSettings
-    from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.learning.recipe import Recipe, filled
     from sfvgen_plan.settings import changed, compose, configured
@@ -87,8 +86,6 @@ def run(args: Namespace) -> int:
 
 def show(out: Output, rows: Iterable[RoundRow], folder: Path, last: Path) -> None:
     """The rounds, and what they led to."""
-    from sfvgen_plan.console import table
-
     lines = []
     for row in rows:
         numbers = (row.success_real, row.success_imagined, row.success_imagined - row.success_real)
