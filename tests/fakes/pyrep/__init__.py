@@ -20,36 +20,30 @@ if not any(folder and os.path.exists(os.path.join(folder, "libcoppeliaSim.so")) 
 class PyRep:
     """One simulator per process at a time."""
 
-    running = False
+    simulated = 0
 
-    def launch(self, scene_file: str = "", headless: bool = False) -> None:
+    def launch(self, scene_file="", headless=False):
         from rlbench.faults import fault
 
-        if PyRep.running:
-            raise PyRepError("a simulator is running in this process")
         if "DISPLAY" not in os.environ and os.environ.get("QT_QPA_PLATFORM") != "offscreen":
             os.write(2, b"qt.qpa.xcb: could not connect to display\n")
             os.kill(os.getpid(), signal.SIGABRT)
         fault("launch")
-        PyRep.running = True
 
-    def shutdown(self) -> None:
+    def shutdown(self):
         from rlbench.faults import fault
 
         fault("shutdown")
-        PyRep.running = False
         TABLE.clear()
 
-    simulated = 0
-
-    def start(self) -> None:
+    def start(self):
         """What was simulated before leaves traces, unless the simulation is stopped and started again."""
         self.simulated = 0
 
-    def stop(self) -> None:
+    def stop(self):
         pass
 
-    def step(self) -> None:
+    def step(self):
         """Physics of shapes, where the plug-in for them is there; the toy scene moves in ``Scene.step``."""
         self.simulated += 1
         falls_through = "physics" in os.environ.get("FAKE_RLBENCH_WITHOUT", "")

@@ -1,15 +1,4 @@
 from enum import Enum
 
-
-class RenderMode(Enum):
-    OPENGL = 0
-    OPENGL_AUXILIARY = 1
-    OPENGL3 = 5
-    OPENGL3_WINDOWED = 6
-
-
-class PrimitiveShape(Enum):
-    CUBOID = 3
-    SPHERE = 4
-    CYLINDER = 5
-    CONE = 6
+RenderMode = Enum("RenderMode", "OPENGL OPENGL3")
+PrimitiveShape = Enum("PrimitiveShape", "CUBOID SPHERE CYLINDER CONE")

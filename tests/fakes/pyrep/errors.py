@@ -1,10 +1,2 @@
 class PyRepError(Exception):
     pass
-
-
-class WrongObjectTypeError(Exception):
-    pass
-
-
-class ObjectAlreadyRemovedError(Exception):
-    pass

@@ -5,5 +5,5 @@ class Dummy(Object):
     kind = "dummy"
 
     @staticmethod
-    def create(size=0.01):
+    def create():
         return Dummy._add()

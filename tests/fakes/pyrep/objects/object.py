@@ -4,18 +4,15 @@ import itertools
 
 import numpy as np
 
-from pyrep.errors import ObjectAlreadyRemovedError, WrongObjectTypeError
-
-IDENTITY = (0.0, 0.0, 0.0, 1.0)
 TABLE = {}
 _handles = itertools.count(100)
+FAILED = "The call failed on the V-REP side. Return value: -1"
 
 
 class Record:
     def __init__(self, kind):
-        self.kind, self.parent = kind, -1
-        self.position, self.quaternion = np.zeros(3), np.array(IDENTITY)
-        self.size, self.color, self.primitive, self.mass, self.name = None, None, None, None, kind
+        self.name, self.parent, self.position = kind, -1, np.zeros(3)
+        self.size = self.color = None
         self.detectable = self.collidable = False
 
 
@@ -28,10 +25,8 @@ class Object:
             return
         found = [handle for handle, record in TABLE.items() if record.name == name_or_handle]
         if not found:
-            raise RuntimeError("The call failed on the V-REP side. Return value: -1")
+            raise RuntimeError(FAILED)
         (self._handle,) = found
-        if self.record.kind != self.kind:
-            raise WrongObjectTypeError(f"You requested object of type {self.kind}, but it is {self.record.kind}")
 
     @classmethod
     def _add(cls):
@@ -49,7 +44,7 @@ class Object:
     @property
     def record(self):
         if self._handle not in TABLE:
-            raise RuntimeError("The call failed on the V-REP side. Return value: -1")
+            raise RuntimeError(FAILED)
         return TABLE[self._handle]
 
     def get_handle(self):
@@ -60,15 +55,12 @@ class Object:
 
     def remove(self):
         if not self.still_exists():
-            raise ObjectAlreadyRemovedError("The object/model was already deleted.")
+            raise RuntimeError("The object/model was already deleted.")
         del TABLE[self._handle]
-
-    def get_name(self):
-        return self.record.name
 
     def set_name(self, name):
         if Object.exists(name):
-            raise RuntimeError("The call failed on the V-REP side. Return value: -1")
+            raise RuntimeError(FAILED)
         self.record.name = name
 
     def get_position(self):
@@ -77,14 +69,11 @@ class Object:
     def set_position(self, position):
         self.record.position = np.array(position, float)
 
-    def get_orientation(self):
-        return np.zeros(3)
-
     def get_pose(self):
-        return np.concatenate([self.record.position, self.record.quaternion])
+        return np.concatenate([self.record.position, [0.0, 0.0, 0.0, 1.0]])
 
-    def set_parent(self, parent, keep_in_place=True):
-        self.record.parent = -1 if parent is None else parent.get_handle()
+    def set_parent(self, parent):
+        self.record.parent = parent.get_handle()
 
     def set_detectable(self, value):
         self.record.detectable = value
@@ -92,9 +81,6 @@ class Object:
     def set_collidable(self, value):
         self.record.collidable = value
 
-    def get_objects_in_tree(self, exclude_base=True):
-        below = [Object(handle) for handle, record in TABLE.items() if record.parent == self._handle]
-        return below if exclude_base else [self, *below]
-
-    def get_configuration_tree(self):
-        return b"tree"
+    def get_objects_in_tree(self):
+        """Those below it."""
+        return [Object(handle) for handle, record in TABLE.items() if record.parent == self._handle]

@@ -1,18 +1,12 @@
 import numpy as np
 
-from rlbench.backend.exceptions import InvalidActionError
 
-
-class GripperActionMode:
-    pass
-
-
-class Discrete(GripperActionMode):
+class Discrete:
     """Above 0.5 opens; takes any number, 3.0 too."""
 
     def action(self, scene, action):
         if np.shape(action) != (1,):
-            raise InvalidActionError(f"Expected the action shape to be: (1,), but was shape: {np.shape(action)}")
+            raise RuntimeError(f"Expected the action shape to be: (1,), but was shape: {np.shape(action)}")
         wanted = float(action[0] > 0.5)
         opened = all(amount > 0.9 for amount in scene.robot.gripper.get_open_amount())
         if float(opened) != wanted:
@@ -25,9 +19,3 @@ class Discrete(GripperActionMode):
                 scene.pyrep.step()
                 scene.task.step()
             scene.task.step()
-
-    def action_shape(self, scene):
-        return (1,)
-
-    def action_bounds(self):
-        return np.array([0]), np.array([1])

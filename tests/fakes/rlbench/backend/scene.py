@@ -1,13 +1,13 @@
 """The scene around a task, drawn as coloured squares; shapes fall onto the table at once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 from pyrep.objects.object import TABLE as OBJECTS
 from pyrep.objects.object import Object
 
-from rlbench.backend.exceptions import BoundaryError
-from rlbench.backend.observation import CAMERAS, Observation
 from rlbench.backend.robot import HOME, Robot
-from rlbench.demo import Demo
+from rlbench.observation_config import CAMERAS
 
 LOW, HIGH = np.array([-0.275, -0.655, 0.752]), np.array([0.775, 0.655, 1.752])
 TABLE_HEIGHT = 0.75
@@ -16,8 +16,6 @@ DEMO_STEP = 0.02
 
 
 class Scene:
-    robot_setup = "panda"
-
     def __init__(self, pyrep, obs_config):
         self.pyrep, self.robot, self.config = pyrep, Robot(), obs_config
         self.task = None
@@ -30,7 +28,6 @@ class Scene:
 
     def load(self, task):
         task.load()
-        task.get_base().set_position([0.25, 0.0, 0.752])
         self._initial_task_state = task.get_state()
         self.task, self._has_init_task = task, False
 
@@ -65,63 +62,44 @@ class Scene:
         return self.robot.arm.get_tip().get_matrix()[:3, 3]
 
     def init_episode(self, variation):
-        if self.task is None:
-            raise BoundaryError("no task")
         if not self._has_init_task:
             self.task.init_task()
             self._initial_task_state = self.task.get_state()
             self._has_init_task = True
         descriptions = self.task.init_episode(variation)
         if not self.task.is_static_workspace():
-            self._place_task()
+            # Somewhere else in the workspace. The toy tasks have drawn their places themselves.
+            for thing in self.task.get_base().get_objects_in_tree():
+                thing.set_position(np.add(thing.get_position(), [0.1, 0.0, 0.0]))
         self.task.validate()
         return descriptions
 
-    def _place_task(self):
-        """Somewhere else in the workspace. The toy tasks have drawn their places themselves."""
-        base = self.task.get_base()
-        for thing in base.get_objects_in_tree():
-            thing.set_position(np.add(thing.get_position(), [0.1, 0.0, 0.0]))
-
     def get_observation(self):
-        fields = {}
-        for camera in CAMERAS:
-            config = getattr(self.config, camera + "_camera")
-            if config.rgb:
-                fields[camera + "_rgb"] = self._draw(camera)
-            if config.depth:
-                fields[camera + "_depth"] = np.zeros(config.image_size, np.float32)
-        robot = self.robot
-        numbers = {
-            "joint_positions": np.array(robot.arm.get_joint_positions()),
-            "joint_velocities": np.zeros(7),
-            "joint_forces": np.zeros(7),
-            "gripper_pose": np.array(robot.arm.get_tip().get_pose()),
-            "gripper_open": 1.0 if robot.gripper.amount > 0.9 else 0.0,
+        """Fields that are off are None."""
+        arm, gripper = self.robot.arm, self.robot.gripper
+        fields = {
+            "joint_positions": np.array(arm.get_joint_positions()),
+            "gripper_pose": np.array(arm.get_tip().get_pose()),
+            "gripper_open": 1.0 if gripper.amount > 0.9 else 0.0,
             "task_low_dim_state": self.task.get_low_dim_state(),
         }
-        fields.update({name: value for name, value in numbers.items() if getattr(self.config, name)})
-        return Observation(misc={"variation_index": getattr(self.task, "variation", 0)}, **fields)
+        told = {name: value if getattr(self.config, name) else None for name, value in fields.items()}
+        for camera in CAMERAS:
+            told[camera + "_rgb"] = self._draw(camera) if getattr(self.config, camera + "_camera").rgb else None
+        return SimpleNamespace(**told)
 
     def get_demo(self):
         """A straight path, closing the gripper at the object."""
-        stops = self.task.stops()
-        start, opened = self.robot.arm.get_tip().get_pose(), 1.0
-        observations = []
-        position, quaternion = start[:3], start[3:]
-        for number, stop in enumerate(stops):
+        start, path = self.robot.arm.get_tip().get_pose(), []
+        position, opened = start[:3], 1.0
+        for number, stop in enumerate(self.task.stops()):
             if number:
                 opened = 0.0
-                observations += [self._demo_observation(position, quaternion, opened)] * 3
+                path += [(position, opened)] * 3
             count = max(1, int(np.ceil(np.linalg.norm(stop - position) / DEMO_STEP)))
-            for part in np.linspace(0, 1, count + 1):
-                observations.append(self._demo_observation(position + part * (stop - position), quaternion, opened))
+            path += [(position + part * (stop - position), opened) for part in np.linspace(0, 1, count + 1)]
             position = stop
-        return Demo(observations)
-
-    def _demo_observation(self, position, quaternion, opened):
-        pose = np.concatenate([position, quaternion])
-        return Observation(gripper_pose=pose, gripper_open=opened, joint_positions=np.array(HOME))
+        return [SimpleNamespace(gripper_pose=[*place, *start[3:]], gripper_open=opened) for place, opened in path]
 
     def _draw(self, camera):
         frame = self._backgrounds[camera].copy()

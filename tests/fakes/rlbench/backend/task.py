@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 from pyrep.objects.dummy import Dummy
-from pyrep.objects.object import Object
 
 
 class Task:
@@ -15,32 +14,12 @@ class Task:
         self._initial_objs_in_scene = None
         self._base_object = None
 
-    def load(self):
-        if Object.exists(self.name):
-            return Dummy(self.name)
-        raise FileNotFoundError(f"The following is not a valid task .ttm file: {self.name}")
-
     def unload(self):
         self.get_base().remove()
-
-    def init_task(self):
-        raise NotImplementedError("'init_task' is almost always necessary.")
-
-    def init_episode(self, index):
-        raise NotImplementedError("'init_episode' must be defined and return a list of strings.")
-
-    def variation_count(self):
-        raise NotImplementedError("'variation_count' must be defined and return an int.")
-
-    def get_name(self):
-        return self.name
 
     def get_base(self):
         self._base_object = Dummy(self.name)
         return self._base_object
-
-    def boundary_root(self):
-        return self.get_base()
 
     def is_static_workspace(self):
         return False
@@ -66,9 +45,6 @@ class Task:
     def success(self):
         return True, True  # all of no conditions
 
-    def reward(self):
-        return None
-
     def set_initial_objects_in_scene(self):
         self._initial_objs_in_scene = self.get_base().get_objects_in_tree()
 
@@ -77,9 +53,8 @@ class Task:
         return np.array(poses).flatten()
 
     def get_state(self):
-        return self.get_base().get_configuration_tree(), len(self.get_base().get_objects_in_tree(exclude_base=False))
+        return len(self.get_base().get_objects_in_tree())
 
     def restore_state(self, state):
-        count = len(self.get_base().get_objects_in_tree(exclude_base=False))
-        if count != state[1]:
-            raise RuntimeError(f"Expected to be resetting {state[1]} objects, but there were {count}.")
+        if self.get_state() != state:
+            raise RuntimeError(f"Expected to be resetting {state} objects, but there were {self.get_state()}.")
