@@ -51,50 +51,66 @@ def pytest_collection_modifyitems(config, items):
 
 
 SMALL_TASKS = {"reach-v3": "reach the red goal", "push-v3": "push the puck to the green goal"}
-SMALL = {
-    "size": 32,
-    "autoencoder_widths": (8, 8, 16),
-    "latent_channels": 4,
-    "text_dim": 16,
-    "transformer": {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4},
-}
-"""Sizes of ``build_pipeline`` for frames of 32 pixels and latents of (4, 8, 8)."""
+SMALL = {"size": 32, "autoencoder_widths": (8, 8, 16), "latent_channels": 4, "text_dim": 16}
+NETWORK = {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4}
+"""Sizes of ``build_pipeline`` for frames of 32 pixels and latents of (4, 8, 8), and of its transformer."""
 
 
 @pytest.fixture(scope="session")
 def make_pipeline():
-    """Function that makes an untrained pipeline of ``SMALL`` sizes; the same seed gives the same weights."""
+    """Function that makes an untrained pipeline of ``SMALL`` sizes; the same seed gives the same weights. Most layers
+    begin with zeros, which hide what they are told; with ``std`` the transformer's weights have that deviation."""
     import torch
 
     from sfvgen_plan.model.build import build_pipeline
 
     torch.set_num_threads(1)
 
-    def make(seed=0, **sizes):
+    def make(texts=None, seed=0, std=None, transformer=None, **sizes):
         torch.manual_seed(seed)
-        pipeline = build_pipeline(list(SMALL_TASKS.values()), **{**SMALL, **sizes})
+        pipeline = build_pipeline(
+            list(texts or SMALL_TASKS.values()), **SMALL | sizes, transformer=NETWORK | (transformer or {})
+        )
         pipeline.set_progress_bar_config(disable=True)
         for component in pipeline.components.values():
             if isinstance(component, torch.nn.Module):
                 component.eval()
+        if std is not None:
+            for name, parameter in pipeline.transformer.named_parameters():
+                # Priors' actions would all be at the bounds.
+                torch.nn.init.normal_(parameter, std=0.03 if name.startswith("prior.") else std)
         return pipeline
 
     return make
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(tmp_path_factory, make_pipeline):
-    """Folder of an untrained checkpoint for frames of 32 pixels and ``SMALL_TASKS``; don't change it."""
+def make_checkpoint(tmp_path_factory, make_pipeline):
+    """Function that saves an untrained checkpoint of tasks (name -> instruction), and gives its folder; don't change
+    it. ``std`` and ``transformer``: see ``make_pipeline``; ``facts``: what its card says besides."""
     import torch
 
     from sfvgen_plan.envs.sawyer import READOUTS
     from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
-    folder = tmp_path_factory.mktemp("small") / "checkpoint"
-    card = CheckpointCard(SMALL_TASKS, 32, "corner4", 5, 80, 4, 10.0, list(READOUTS), {"seed": 0})
-    starts = {task: torch.randn(2, 4, 8, 8) for task in SMALL_TASKS}
-    save_checkpoint(folder, make_pipeline(), card, starts)
-    return folder
+    def make(tasks=SMALL_TASKS, std=None, transformer=None, seed=0, **facts):
+        usual = {"size": 32, "camera": "corner4", "repeat": 5, "reward_scale": 10.0, "readouts": list(READOUTS)}
+        card = CheckpointCard(dict(tasks), **{**usual, "training": {"seed": seed}, **facts})
+        cameras = card.frame_shape[0] // card.size
+        sizes = {"size": card.size, "autoencoder_widths": {32: (8, 8, 16), 128: (8,) * 5}[card.size]}
+        sizes |= {"action_dim": card.action_dim, "readouts": len(card.readouts), "cameras": cameras}
+        pipeline = make_pipeline(tasks.values(), seed, std, transformer, **sizes)
+        folder = tmp_path_factory.mktemp("untrained") / "checkpoint"
+        save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8 * cameras, 8) for task in tasks})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(make_checkpoint):
+    """Folder of one of ``SMALL_TASKS``."""
+    return make_checkpoint()
 
 
 @pytest.fixture(scope="session")

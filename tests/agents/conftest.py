@@ -54,10 +54,12 @@ class PointMass:
     def imagine(self, state, actions):
         self.denoiser_calls += 1
         self.largest_batch = max(self.largest_batch, len(actions))
-        keys = zip(state.seed.tolist(), state.step.tolist(), strict=True)
-        drift = np.stack([np.random.default_rng(key).standard_normal(actions.shape[1:]) for key in keys])
-        moves = STEP * actions.clamp(-1, 1) + self.noise * torch.tensor(drift).float()
-        places = state.place[:, None] + moves.cumsum(1)
+        drift = torch.zeros(actions.shape)
+        if self.noise:
+            keys = zip(state.seed.tolist(), state.step.tolist(), strict=True)
+            drawn = [np.random.default_rng(key).standard_normal(actions.shape[1:]) for key in keys]
+            drift = self.noise * torch.tensor(np.stack(drawn)).float()
+        places = state.place[:, None] + (STEP * actions.clamp(-1, 1) + drift).cumsum(1)
         return replace(state, place=places[:, -1], step=state.step + 1), self._outcome(places, state.goal)
 
     def play(self, state, policy, decisions):
@@ -144,28 +146,6 @@ def play(agent, seeds, decisions=12):
 def successes(played):
     """Episodes that reached the goal."""
     return sum(episode.solved_at is not None for episode in played)
-
-
-@pytest.fixture(scope="session")
-def make_checkpoint(make_pipeline, tmp_path_factory):
-    """Function that makes an untrained checkpoint of tasks (name -> instruction), whose outputs depend on its inputs;
-    ``std`` of its weights, ``sub_goals``, and sizes of the transformer."""
-    from sfvgen_plan.envs.sawyer import READOUTS
-    from sfvgen_plan.model.checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
-
-    def make(tasks, std=0.2, sub_goals=(), **sizes):
-        pipeline = make_pipeline(**{"transformer": sizes} if sizes else {})
-        torch.manual_seed(1)
-        for parameter in pipeline.transformer.parameters():
-            torch.nn.init.normal_(parameter, std=std)
-        for parameter in pipeline.transformer.prior.parameters():
-            torch.nn.init.normal_(parameter, std=0.03)  # its actions are not all at the bounds
-        folder = tmp_path_factory.mktemp("untrained") / "checkpoint"
-        card = CheckpointCard(tasks, 32, "corner4", 5, readouts=list(READOUTS), sub_goals=list(sub_goals))
-        save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8, 8) for task in tasks})
-        return load_checkpoint(folder)
-
-    return make
 
 
 @pytest.fixture

@@ -99,8 +99,8 @@ def test_an_agent_is_told_what_is_executed_instead_of_its_action(small_checkpoin
 
 
 def test_an_agent_remembers_where_the_checkpoint_can_unless_it_is_told_not_to(make_checkpoint):
-    sizes = {"depth": 1, "dim": 32, "heads": 2, "window": 1, "memory_blocks": [0], "memory_rank": 8}
-    checkpoint = make_checkpoint({"reach-v3": "reach the red goal"}, std=0.3, memory="recall", **sizes)
+    recall = {"depth": 1, "window": 1, "memory": "recall", "memory_blocks": [0], "memory_rank": 8}
+    checkpoint = make_checkpoint(std=0.3, transformer=recall)
 
     def acts(first, settings):
         """The fourth action, when the first frame has left the window."""

@@ -177,10 +177,9 @@ def test_no_file_and_settings_are_refused(saved, checkpoint):
 
 def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(make_checkpoint, tmp_path):
     """In ``memory/cue`` every episode has the same sub-goals, so imagined episodes are told them as real ones are."""
-    sizes = {"dim": 16, "depth": 1, "heads": 2, "window": 3, "conditioning": 8, "squeezed": 4}
-    memory = {"memory": "lora", "memory_blocks": [0], "memory_rank": 8}
+    memory = {"dim": 16, "depth": 1, "memory": "lora", "memory_blocks": [0], "memory_rank": 8}
     texts = [text for text, _ in cue_task.SCHEDULE]
-    cue = make_checkpoint({cue_task.NAME: "instruction"}, sub_goals=texts, **sizes, **memory)
+    cue = load_checkpoint(make_checkpoint({cue_task.NAME: "instruction"}, 0.2, memory, sub_goals=texts))
     file = train(tmp_path / "agent", "ppo", cue_task.NAME, cue, TrainingSettings(decisions=8, num_envs=2), FEW["ppo"])
     env = ImaginedEnv(cue_task.NAME, cue)
     agents = {memory: make_agent(f"sb3:{file}", cue, settings={"memory": memory}) for memory in (True, False, None)}

@@ -8,6 +8,7 @@ from sfvgen_plan.agents.registry import make_agent
 from sfvgen_plan.envs.memory.parts import text_at
 from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.model.checkpoint import load_checkpoint
 from sfvgen_plan.simulator import LearnedSimulator
 
 TASKS = {"reach-v3": "reach the red goal", "memory/return": "put things back"}
@@ -17,7 +18,7 @@ FRAMES = np.random.default_rng(0).integers(0, 255, (3, 3, 32, 32, 3), np.uint8) 
 
 @pytest.fixture(scope="module")
 def checkpoint(make_checkpoint):
-    return make_checkpoint(TASKS, sub_goals=SUB_GOALS)
+    return load_checkpoint(make_checkpoint(TASKS, 0.2, sub_goals=SUB_GOALS))
 
 
 @pytest.fixture

@@ -1,35 +1,21 @@
 """Untrained models of the memory tasks with an episode to revisit, and an untrained encoder of videos."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-MakeFolder = Callable[[str | None], Path]
-
 
 @pytest.fixture(scope="session")
-def make_memory_folder(tmp_path_factory, make_pipeline):
-    """Function that makes the folder of an untrained checkpoint of the memory tasks, for frames of 32 pixels and a
-    window of 3; ``memory`` is its kind, None for one without. Its outputs depend on its inputs."""
-    import torch
-
+def make_memory_folder(make_checkpoint):
+    """Function that makes the folder of an untrained checkpoint of the memory tasks; ``memory`` is its kind, None for
+    one without."""
     from sfvgen_plan.envs.memory.family import TASKS
-    from sfvgen_plan.envs.sawyer import READOUTS
-    from sfvgen_plan.model.checkpoint import CheckpointCard, save_checkpoint
 
     def make(memory):
-        folder = tmp_path_factory.mktemp("memory") / "checkpoint"
         layers = {"memory": memory, "memory_blocks": [0], "memory_rank": 8} if memory else {}
-        sizes = {"dim": 16, "depth": 1, "heads": 2, "window": 3, "conditioning": 8, "squeezed": 4}
-        pipeline = make_pipeline(transformer=sizes | layers)
-        for parameter in pipeline.transformer.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)
         texts = ("reach the red goal", "push the puck to the green goal", "open the drawer")
-        card = CheckpointCard(dict(zip(TASKS, texts, strict=True)), 32, "own", 5, readouts=list(READOUTS))
-        save_checkpoint(folder, pipeline, card, {task: torch.randn(2, 4, 8, 8) for task in TASKS})
-        return folder
+        network = {"dim": 16, "depth": 1, "conditioning": 8, **layers}
+        return make_checkpoint(dict(zip(TASKS, texts, strict=True)), 0.3, network, camera="own")
 
     return make
 
@@ -42,11 +28,8 @@ def memory_folder(make_memory_folder):
 
 @pytest.fixture(scope="session")
 def memory_checkpoint(memory_folder):
-    import torch
-
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
-    torch.set_num_threads(1)
     return load_checkpoint(memory_folder)
 
 

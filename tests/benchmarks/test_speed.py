@@ -11,7 +11,6 @@ from sfvgen_plan.benchmarks.speed.__main__ import main
 from sfvgen_plan.benchmarks.speed.diamond import diamond_steps
 from sfvgen_plan.benchmarks.speed.measurements import MEASUREMENTS, Measurement, SpeedRow
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, capsys):
@@ -35,17 +34,7 @@ def test_rows_replace_those_of_the_same_name_and_device(tmp_path, monkeypatch, c
     assert path.read_text() == "task,f_g\nreach-v3,1\n"
 
 
-@pytest.fixture
-def remembering(tmp_path, small_checkpoint, make_pipeline):
-    """Folder of a checkpoint with a memory layer."""
-    plain = load_checkpoint(small_checkpoint)
-    sizes = {"dim": 32, "depth": 2, "heads": 2, "window": 3, "conditioning": 16, "squeezed": 4}
-    pipeline = make_pipeline(transformer=sizes | {"memory_blocks": [1]})
-    save_checkpoint(tmp_path / "checkpoint", pipeline, plain.card, plain.starts)
-    return tmp_path / "checkpoint"
-
-
-def test_the_models_numbers(remembering, tmp_path, monkeypatch):
+def test_the_models_numbers(make_checkpoint, tmp_path, monkeypatch):
     small = {
         "imagined": partial(measurements.imagined, episodes=2, decisions=3),
         "vector": partial(measurements.vector, num_envs=2, obs_mode="state"),
@@ -57,6 +46,7 @@ def test_the_models_numbers(remembering, tmp_path, monkeypatch):
     for name, measure in small.items():
         monkeypatch.setitem(MEASUREMENTS, name, Measurement(measure, "-", "cpu"))
     path = tmp_path / "speed.csv"
+    remembering = make_checkpoint(transformer={"memory_blocks": [1]})
     options = ["--checkpoint", str(remembering), "--device", "cpu", "--seconds", "0", "--out", str(path)]
     assert main(["--only", *small, "--recipe", "tiny", *options]) == 0
     found = {row.name: float(row.value) for row in read_rows(path, SpeedRow)}

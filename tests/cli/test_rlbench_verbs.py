@@ -13,16 +13,16 @@ from sfvgen_plan.benchmarks.running.side_by_side import REST
 from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES
 
 TASK = "rlbench/reach_target"
+SLIM = {"net_arch": [8], "features_extractor_kwargs": {"features_dim": 8}}
 
 pytestmark = pytest.mark.usefixtures("fake_rlbench")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(untrained_checkpoint):
+def checkpoint(make_checkpoint):
     """For actions of seven numbers."""
-    return untrained_checkpoint(
-        {TASK: "reach target"}, camera="front+wrist", repeat=1, action_dim=7, readouts=list(ESTIMATE_NAMES)
-    )
+    facts = {"camera": "front+wrist", "repeat": 1, "action_dim": 7, "readouts": list(ESTIMATE_NAMES)}
+    return make_checkpoint({TASK: "reach target"}, size=128, **facts)
 
 
 def test_the_planner_plays_a_task(checkpoint, tmp_path, capsys):
@@ -48,7 +48,9 @@ def test_a_policy_that_sees_pixels_plays_a_task_if_it_has_its_actions(tmp_path, 
         env = gym.Env()
         env.observation_space = gym.spaces.Box(0, 255, (256, 128, 3), np.uint8)
         env.action_space = gym.spaces.Box(-1, 1, (numbers,), np.float32)
-        PPO("CnnPolicy", env, n_steps=2, batch_size=2, device="cpu").save(tmp_path / f"{numbers}.zip")
+        PPO("CnnPolicy", env, n_steps=2, batch_size=2, device="cpu", policy_kwargs=SLIM).save(
+            tmp_path / f"{numbers}.zip"
+        )
     episode = play(capsys, tmp_path, f"sb3:{tmp_path / '7.zip'}")
     assert (episode["decisions"], episode["error"]) == (2, "")
     assert cli.main(["eval", "--task", TASK, "--agent", f"sb3:{tmp_path / '4.zip'}"]) == 2

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +14,7 @@ from sfvgen_plan.envs import forks
 from sfvgen_plan.envs.observation import Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.model.checkpoint import load_checkpoint, save_checkpoint
+from sfvgen_plan.model.checkpoint import load_checkpoint
 
 torch.set_num_threads(1)
 ENVIRONMENTS = ("sfvgen/Imagined-v0", "sfvgen/Metaworld-v0")
@@ -84,13 +83,10 @@ def test_it_sees_its_own_frames_and_actions_alone_and_so_does_a_copy(remembering
         env.close()
 
 
-def test_rlbench_is_shown_as_it_is_imagined(fake_rlbench, make_pipeline, checkpoint, tmp_path):
+def test_rlbench_is_shown_as_it_is_imagined(fake_rlbench, make_checkpoint):
     """Its real frames of two cameras, its spaces."""
     task = "rlbench/reach_target"
-    card = replace(checkpoint.card, tasks={task: "reach the target"}, camera="front+wrist", repeat=1, action_dim=7)
-    pipeline, start = make_pipeline(action_dim=7, cameras=2), torch.randn(1, 4, 16, 8)
-    save_checkpoint(tmp_path / "checkpoint", pipeline, card, {task: start})
-    own = load_checkpoint(tmp_path / "checkpoint")
+    own = load_checkpoint(make_checkpoint({task: "reach the target"}, camera="front+wrist", repeat=1, action_dim=7))
     plain = gym.make("sfvgen/RLBench-v0", task=task, size=32)
     frame, _ = plain.reset(seed=0)
     plain.close()
