@@ -37,14 +37,7 @@ def test_everything_is_there_up_to_a_launch(capsys):
         ("FAKE_RLBENCH_WITHOUT", "planner", "planning", "simAddOnScript_PyRep"),
     ],
 )
-def test_the_first_missing_piece_is_the_last_line(
-    fake_rlbench,
-    capsys,
-    variable,
-    value,
-    piece,
-    message,
-):
+def test_the_first_missing_piece_is_the_last_line(fake_rlbench, capsys, variable, value, piece, message):
     fake_rlbench.delenv(variable, raising=False)
     if value is not None:
         fake_rlbench.setenv(variable, value)

@@ -44,17 +44,6 @@ def test_the_expert_solves_a_task_and_the_table_says_so(capsys):
     assert " ms and imagined nothing, on CPU (" in said
 
 
-def test_json_holds_summaries_and_episodes(said):
-    data = said(
-        "eval", "--task", "reach-v3", "--agent", "random", "--episodes", "2", "--max-decisions", "3", "--seed", "7"
-    )
-    assert data["protocol"] == load_protocol("metaworld-10").variant(max_decisions=3, first_seed=7).id
-    assert data["finished"] is True
-    assert [episode["seed"] for episode in data["episodes"]] == [7, 8]
-    assert data["summaries"][0]["success_any"]["count"] == 2
-    assert {"return", "plan_seconds", "denoiser_calls", "imagined_decisions"} <= data["episodes"][0].keys()
-
-
 def test_rows_under_other_rules_of_the_same_name_are_played_again_and_not_counted(capsys, said):
     known = ("--task", "reach-v3", "--agent", "expert", "--episodes", "1", "--lanes", "1", "--label", "[/x]")
     (played,) = said("eval", *known, "--store", "new.sqlite")["episodes"]
@@ -68,12 +57,15 @@ def test_rows_under_other_rules_of_the_same_name_are_played_again_and_not_counte
 
 
 @pytest.mark.parametrize("agent", ["prior", "cem"])
-def test_learned_agents_play_with_a_checkpoint(agent, tiny_checkpoint, said):
+def test_learned_agents_play_with_a_checkpoint_and_json_holds_summaries_and_episodes(agent, tiny_checkpoint, said):
     changes = ["agent.iterations=1", "agent.candidates=3", "agent.elites=2"] if agent == "cem" else []
-    known = ("--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--task", "reach-v3")
-    data = said("eval", *known, "--agent", agent, "--episodes", "1", "--max-decisions", "2", *changes)
-    (episode,) = data["episodes"]
-    assert (episode["decisions"], episode["error"]) == (2, "")
+    known = ("--checkpoint", str(tiny_checkpoint), "--device", "cpu", "--task", "reach-v3", "--seed", "7")
+    data = said("eval", *known, "--agent", agent, "--episodes", "2", "--max-decisions", "2", *changes)
+    assert data["protocol"] == load_protocol("metaworld-10").variant(max_decisions=2, first_seed=7).id
+    assert data["finished"] is True and data["summaries"][0]["success_any"]["count"] == 2
+    assert [(row["seed"], row["decisions"], row["error"]) for row in data["episodes"]] == [(7, 2, ""), (8, 2, "")]
+    episode = data["episodes"][0]
+    assert {"return", "plan_seconds", "denoiser_calls", "imagined_decisions"} <= episode.keys()
     assert (episode["imagined_decisions"] > 0, episode["denoiser_calls"] > 0) == (agent == "cem", agent == "cem")
     assert len(episode["checkpoint"]) == 12
     assert set(episode["agent"].split("+")) == {agent, *(change.removeprefix("agent.") for change in changes)}
@@ -109,29 +101,22 @@ def test_resuming_plays_only_what_is_missing(said):
     assert sorted(row.seed for row in read_rows(Path("run/episodes.csv"), EpisodeRow)) == [0, 1, 2, 3]
 
 
-def test_a_store_holds_many_agents_and_only_what_is_missing_is_played(said):
+def test_a_store_holds_many_agents_and_only_what_is_missing_is_played(said, refused):
     options = ("--task", "reach-v3", "--episodes", "2", "--lanes", "1", "--store", "all.sqlite")
     said("eval", *options, "--agent", "expert")
-    said("eval", *options, "--agent", "random", "--max-decisions", "3")
+    few = ("--max-decisions", "3", "--label", "mine")
+    said("eval", *options, "--agent", "random", *few)
+    assert "--label" in refused("eval", *options, "--agent", "expert", *few)  # other settings under the same name
     data = said("eval", *options, "--agent", "expert", "--episodes", "3")
     assert [episode["seed"] for episode in data["episodes"]] == [0, 1, 2]
     with Store(Path("all.sqlite")) as store:
-        assert [(row.agent, row.seed) for row in store.rows()] == [
-            *(("expert", 0), ("expert", 1)),
-            *(("random", 0), ("random", 1)),
-            ("expert", 2),
-        ]
+        played = [(row.agent, row.seed) for row in store.rows()]
+        assert played == [("expert", 0), ("expert", 1), ("mine", 0), ("mine", 1), ("expert", 2)]
         (record, *_) = store.records()
     assert record["versions"]["metaworld"] == "3.1.1"
     assert record["rules"]["camera"] == "corner4"
     assert {"git_commit", "started", "device", "settings", "command"} <= record.keys()
     assert not Path("runs").exists()
-
-
-def test_other_settings_under_the_same_name_are_refused(said, refused):
-    options = ("--task", "reach-v3", "--episodes", "1", "--lanes", "1", "--store", "all.sqlite", "--max-decisions", "2")
-    said("eval", *options, "--agent", "random", "--label", "mine")
-    assert "--label" in refused("eval", *options, "--agent", "expert", "--label", "mine")
 
 
 def finished_episodes(path):

@@ -42,11 +42,8 @@ def test_from_random_play_every_round_has_a_row_and_learns_from_all_before(whole
     assert [line[:3] for line in lines[1:]] == [["toy", "1", "4"], ["toy", "2", "8"]]
     assert all(0 <= float(share) <= 1 for line in lines[1:] for share in line[4:])
     last = load_episodes(whole / "2" / "data")
-    assert (
-        len(last) == 12
-        and sorted(last.kind) == ["own"] * 8 + ["random"] * 4
-        and last.tasks == ["toy/left", "toy/right"]
-    )
+    assert len(last) == 12 and last.tasks == ["toy/left", "toy/right"]
+    assert sorted(last.kind) == ["own"] * 8 + ["random"] * 4
     assert len(set(zip(last.task, last.seed, strict=True))) == 12 and min(last.seed) >= FIRST_TRAINING_SEED
     played = load_episodes(whole / "1" / "played")
     solved = [played.success[s : s + n].any() for s, n in zip(played.action_start, played.lengths, strict=True)]
@@ -97,9 +94,8 @@ def test_killed_in_play_and_in_training_it_ends_the_same(whole, tmp_path, monkey
 
 def test_from_demonstrations_and_from_a_checkpoint(whole, tmp_path):
     data, out = tmp_path / "data", tmp_path / "out"
-    assert (
-        cli.main(["collect", "--suite", "toy", "--out", str(data), "--episodes", "6", "--workers", "1", "--quiet"]) == 0
-    )
+    collect = ["collect", "--suite", "toy", "--out", str(data), "--episodes", "6", "--workers", "1", "--quiet"]
+    assert cli.main(collect) == 0
     assert improve(out, "--data", str(data), "rounds=1", "demonstrations=1") == 0
     first, then = load_episodes(out / "0" / "data"), load_episodes(out / "1" / "data")
     assert list(first.kind) == ["clean"] * 2 and sorted(then.kind) == ["clean"] * 2 + ["own"] * 4

@@ -1,6 +1,7 @@
 """``sfvgen-plan leaderboard`` as a user meets it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,11 @@ def test_the_report_is_written_and_named(store, capsys):
     assert not list(Path().glob("*.tmp"))
 
 
-def test_json_is_one_document(store, said):
-    (board,) = said("leaderboard", "--store", store)["boards"]
-    assert {standing["agent"] for standing in board["standings"]} >= {"random", "expert"}
-
-
-def test_several_sources_are_put_together(store, said):
+def test_several_sources_are_put_together_in_one_document(store, said):
     rows = read_rows(COMMITTED / "metaworld-10.csv", EpisodeRow)
-    mine = [row.__class__(**{**vars(row), "agent": "mine"}) for row in rows if row.agent == "random"]
-    write_rows(Path("run/episodes.csv"), mine, EpisodeRow)
+    write_rows(
+        Path("run/episodes.csv"), [replace(row, agent="mine") for row in rows if row.agent == "random"], EpisodeRow
+    )
     (board,) = said("leaderboard", "--store", store, "run")["boards"]
     ranks = {standing["agent"]: standing["rank"] for standing in board["standings"]}
     ranked = [rank for rank in ranks.values() if rank is not None]
@@ -68,10 +65,7 @@ def test_bad_input_is_one_line(store, refused):
         (("--store", store, "--html", f"{'long' * 80}.html"), "can't be written to"),
     ):
         assert named in refused("leaderboard", *options), options
-
-
-def test_a_damaged_store_is_named_with_its_remedy(store, refused):
     data = bytearray(Path(store).read_bytes())
     data[-4096:] = bytes(4096)
     Path(store).write_bytes(data)
-    assert "is damaged" in (line := refused("leaderboard", "--store", store)) and "put a copy in its place" in line
+    assert "put a copy in its place" in refused("leaderboard", "--store", store)

@@ -62,13 +62,11 @@ def test_every_verb_explains_itself_in_eighty_columns(name, capsys, monkeypatch)
         assert set(agent_names()) <= set(out.replace(",", " ").split())
 
 
-def test_nearest_verb_and_option_are_named():
+def test_nearest_verb_and_option_are_named_and_values_checked():
     assert "did you mean play?" in refusal("plya")
     assert "did you mean --episodes?" in refusal("play", "--task", "t", "--episode", "3")
     assert "did you mean --task?" in refusal("play", "--taks=t")
 
-
-def test_values_are_checked_by_the_parser():
     assert "0 is too small" in refusal("play", "--task", "t", "--episodes", "0")
     assert "'x' is not a whole number" in refusal("play", "--task", "t", "--episodes", "x")
     assert "--task" in refusal("play")
@@ -80,26 +78,24 @@ def test_overrides_stand_anywhere_among_the_options():
     assert args.overrides == ["a=1", "b.c=2", "d=3"]
 
 
-def run_verb(monkeypatch, run):
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("size=0 is too small;\n  use 16 or more"), "size=0 is too small; use 16 or more"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out/data.hdf5"),
+            "out/data.hdf5 can't be written (No space left on device); give another",
+        ),
+    ],
+)
+def test_errors_of_the_user_and_of_the_system_end_in_one_line(error, line, monkeypatch, capsys):
+    def run(args):
+        raise error
+
     monkeypatch.setattr(cli, "VERBS", ("doctor",))
     monkeypatch.setattr("sfvgen_plan.cli.doctor.run", run)
-    return cli.main(["doctor"])
-
-
-def test_user_errors_end_in_one_line(monkeypatch, capsys):
-    def run(args):
-        raise UserError("size=0 is too small;\n  use 16 or more")
-
-    assert run_verb(monkeypatch, run) == 2
-    assert capsys.readouterr().err == "error: size=0 is too small; use 16 or more\n"
-
-
-def test_what_the_system_does_not_let_be_written_ends_in_one_line(monkeypatch, capsys):
-    def run(args):
-        raise OSError(errno.ENOSPC, "No space left on device", "out/data.hdf5")
-
-    assert run_verb(monkeypatch, run) == 2
-    assert capsys.readouterr().err == "error: out/data.hdf5 can't be written (No space left on device); give another\n"
+    assert cli.main(["doctor"]) == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -13,7 +13,7 @@ from sfvgen_plan.model.checkpoint import load_checkpoint
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     out = tmp_path_factory.mktemp("data") / "memory"
-    arguments = ["--suite", "memory", "--episodes", "2", "--size", "32", "--decisions", "45", "--workers", "1"]
+    arguments = ["--suite", "memory", "--episodes", "2", "--size", "32", "--decisions", "14", "--workers", "1"]
     assert main(["collect", *arguments, "--out", str(out), "--quiet"]) == 0
     return out
 
