@@ -51,7 +51,7 @@ def test_each_lane_has_an_agent_that_is_asked_again_when_all_its_decisions_are_e
     assert isinstance(agent, BatchAgent)
 
 
-def test_callables_and_models_with_predict_are_agents():
+def test_callables_and_models_with_predict_are_made_agents_and_kinds_of_agents_told_apart():
     agent = as_agent(lambda observation: observation[0, 0, 0] + np.ones(4))
     assert isinstance(agent, Agent)
     agent.reset("t", 0)
@@ -59,14 +59,8 @@ def test_callables_and_models_with_predict_are_agents():
     assert as_agent(Model()).act(FRAME).tolist() == [0.5] * 4  # as the policy does most of all
     with pytest.raises(UserError, match="agent of type int"):
         as_agent(3)
-
-
-def test_kinds_of_agents_are_told_apart():
-    assert kind_of(Counter()) == "single"
-    assert kind_of(RandomAgent()) == "batch"
-    assert kind_of(ExpertAgent()) == "env"
-    assert kind_of(Model()) is None
-    assert kind_of(len) is None
+    agents = (Counter(), RandomAgent(), ExpertAgent(), Model(), len)
+    assert [kind_of(agent) for agent in agents] == ["single", "batch", "env", None, None]
 
 
 @pytest.mark.parametrize(

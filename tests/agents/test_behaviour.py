@@ -44,9 +44,7 @@ def test_clean_is_the_expert_and_noise_is_around_it():
     deviations = actions_of("noise0.3", 400)[:, :2] - EXPERT[:2]
     assert np.abs(deviations.mean()) < 0.05
     assert 0.2 < deviations.std() < 0.35
-
-
-def test_an_expert_says_how_much_of_the_noise_a_number_bears():
+    # An expert says how much of the noise a number bears.
     behaviour = Behaviour("reach-v3", seed_of("noise0.3"), 40)
     assert behaviour.act(STATE, EXPERT, np.array([0.0, 0.0, 0.0, 1.0]))[:3].tolist() == EXPERT[:3].tolist()
 
@@ -73,9 +71,7 @@ def test_the_misled_are_wrong_by_centimetres_for_a_while():
     right = np.abs(errors).max(-1) == 0
     assert 0.1 < right.mean() < 0.4 and right[:, 0].mean() < 0.2
     assert 0.03 < (np.abs(np.diff(errors, axis=1)).max(-1) > 0).mean() < 0.15
-
-
-def test_an_expert_that_can_not_be_misled_has_low_noise_instead():
+    # An expert that can't be misled has low noise instead.
     assert Behaviour("memory/return", seed_of("misled"), 40, LAYOUT).kind == "noise0.3"
     assert Behaviour("toy/task", seed_of("misled"), 40, None, towards_the_object).kind == "noise0.3"
 

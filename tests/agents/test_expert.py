@@ -29,6 +29,8 @@ def test_acting_leaves_the_environment_alone(recwarn):
     assert np.array_equal(env.state, before)
     assert actions[0] in env.action_space
     assert not recwarn.list
+    with pytest.raises(UserError, match="push-v3"):
+        expert.reset("pussh-v3", 0)
 
 
 def test_sees_the_decision_through_and_so_grips_in_time():
@@ -41,8 +43,3 @@ def test_sees_the_decision_through_and_so_grips_in_time():
             *_, info = env.step(expert.act(env))
         solved.append(info["success_latched"])
     assert all(solved)  # the policy's first action held for all raw steps hardly ever does
-
-
-def test_unknown_task():
-    with pytest.raises(UserError, match="push-v3"):
-        ExpertAgent().reset("pussh-v3", 0)

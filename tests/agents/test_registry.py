@@ -103,22 +103,22 @@ def test_settings_reach_the_agent_and_bad_ones_are_refused(settings, message, ch
         make_agent("default", checkpoint, settings=settings)
 
 
-def test_unknown_agents_are_refused_with_the_nearest_names():
+def test_unknown_agents_and_tasks_of_other_simulators_are_refused():
     for call in (settings_of, make_agent, agent_settings):
         with pytest.raises(UserError, match=r"agent='defualt' is unknown; did you mean default"):
             call("defualt")
     with pytest.raises(UserError, match="agent='planners' is unknown"):
         settings_of("planners")
-
-
-def test_agents_of_one_simulator_refuse_tasks_of_others():
     check_plays("oracle", ["reach-v3"])
     check_plays("expert", ["rlbench/reach_target"])
-    with pytest.raises(
-        UserError,
-        match="can't play 'rlbench/reach_target', as RLBench has no true simulator; give --agent expert",
-    ):
+    missing = "can't play 'rlbench/reach_target', as RLBench has no true simulator; give --agent expert"
+    with pytest.raises(UserError, match=missing):
         check_plays("oracle", ["rlbench/reach_target"])
+    for name, message in (("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be")):
+        with pytest.raises(UserError, match=message):
+            make_agent(name)
+    with pytest.raises(UserError, match="seed=-1"):
+        make_agent("random", seed=-1)
 
 
 CLASS = (
@@ -163,14 +163,6 @@ def test_what_a_module_raises_is_told_in_a_line(module, request, text, message):
     for call in (settings_of, make_agent):
         with pytest.raises(UserError, match=line):
             call(f"{name}:make")
-
-
-def test_agents_that_cannot_be_imported_are_refused():
-    for name, message in (("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be")):
-        with pytest.raises(UserError, match=message):
-            make_agent(name)
-    with pytest.raises(UserError, match="seed=-1"):
-        make_agent("random", seed=-1)
 
 
 def test_what_a_factory_raises_is_told_in_a_line(module):

@@ -16,12 +16,11 @@ from sfvgen_plan.agents.rlbench_demos import (
     step_towards,
     waypoints,
 )
-from sfvgen_plan.benchmarks.running.collection import CollectionSettings
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
-from sfvgen_plan.errors import SimulatorError, UserError
+from sfvgen_plan.errors import SimulatorError
 
 
 def demonstration():
@@ -92,13 +91,10 @@ def test_the_follower_pulls_with_half_steps_where_it_is_told_to_and_gets_there_f
     assert follower.finished and len(actions) < 40
     assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.1
 
-
-def test_what_cant_be_reached_is_left_after_a_while():
-    poses, opening = demonstration()
     follower = DemoFollower(poses, opening)
     for _ in range(100):
         follower.act(poses[0])  # the tip never moves
-    assert follower.finished
+    assert follower.finished  # what can't be reached is left after a while
 
 
 def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
@@ -111,7 +107,7 @@ def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
 
 @pytest.mark.usefixtures("fake_rlbench")
 def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path, capsys):
-    command = ["collect", "--task", "rlbench/reach_target", "--episodes", "4", "--decisions", "20", "--size", "16"]
+    command = ["collect", "--task", "rlbench/reach_target", "--episodes", "2", "--decisions", "20", "--size", "16"]
     for workers in ("1", "2"):
         assert main([*command, "--out", str(tmp_path / workers), "--workers", workers, "--json"]) == 0
     said = json.loads(capsys.readouterr().out.split("}\n")[0] + "}")
@@ -121,7 +117,7 @@ def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path, capsys)
     assert said["decisions"] == len(one.actions)
     assert one.actions.shape[1] == 7
     assert (one.camera, one.repeat, one.tasks) == ("front+wrist", 1, ["rlbench/reach_target"])
-    assert one.seed.tolist() == [100_000, 100_001, 100_002, 100_003]
+    assert one.seed.tolist() == [100_000, 100_001]
     clean = np.flatnonzero(one.kind == "clean")
     ends = one.action_start[clean] + one.lengths[clean] - 1
     assert one.success[ends].all()  # which is where they end
@@ -157,10 +153,3 @@ def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypat
     with pytest.raises(SimulatorError, match="solves none of 10 scenes of rlbench/reach_target, the first 3"):
         agent.begin(env)
     assert len(tried) == len(set(tried)) == 10
-
-
-def test_two_simulators_dont_mix_in_a_dataset():
-    with pytest.raises(UserError, match="two simulators"):
-        CollectionSettings(("rlbench/reach_target", "reach-v3"), 1)
-    with pytest.raises(UserError, match="repeat=5"):
-        CollectionSettings(("rlbench/reach_target",), 1)

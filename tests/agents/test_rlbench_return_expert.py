@@ -6,9 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.agents.rlbench_return_expert import downwards
-from sfvgen_plan.benchmarks.running.collection import CollectionSettings
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
-from sfvgen_plan.errors import UserError
 
 
 @pytest.mark.usefixtures("fake_rlbench")
@@ -33,15 +31,8 @@ def test_the_tip_points_down_with_its_fingers_along_the_sides_of_a_cube():
         assert np.abs(matrix[:2, 0]).max() == pytest.approx(1.0)
         # With the joint in the middle of its range the nearest of the four is best.
         assert matrix[:2, 0] @ [np.cos(heading), np.sin(heading)] > 0.7
-
-
-def test_a_joint_near_its_limit_is_turned_back():
+    # A joint near its limit is turned back.
     now = np.array([0.0, 1.0, 0.0, 0.0])
     turned = Rotation.from_quat(downwards(now, 2.8)).as_matrix()[:2, 0]
     angle = np.arctan2(turned[1], turned[0]) - np.pi  # counter-clockwise from above takes as much off the joint
     assert angle % (2 * np.pi) == pytest.approx(np.pi / 2)
-
-
-def test_there_is_nothing_to_collect():
-    with pytest.raises(UserError, match="no demonstrations"):
-        CollectionSettings(("rlbench/return",), 1)

@@ -147,22 +147,15 @@ def test_models_for_something_else_are_refused_naming_both(saved, checkpoint, mo
     make_agent(saved(checkpoint=checkpoint.hash), checkpoint)
 
 
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        (None, "is no policy, damaged or"),
-        ({"data": '{"what": 1}'}, "is no policy, damaged or"),
-        ({"readme": ""}, "is no policy, damaged or"),
-    ],
-)
-def test_files_of_something_else_are_refused(checkpoint, tmp_path, parts, message):
+@pytest.mark.parametrize("parts", [None, {"data": '{"what": 1}'}, {"readme": ""}])
+def test_files_of_something_else_are_refused(checkpoint, tmp_path, parts):
     file = tmp_path / "other.zip"
     file.write_text("no zip")
     if parts is not None:
         with zipfile.ZipFile(file, "w") as archive:
             for name, text in parts.items():
                 archive.writestr(name, text)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match="is no policy, damaged or"):
         make_agent(f"sb3:{file}", checkpoint)
 
 

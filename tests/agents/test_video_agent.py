@@ -73,6 +73,7 @@ def test_each_decision_asks_for_its_sub_goal(checkpoint, asked):
     expected = [checkpoint.pipeline.embed(each)[1] for each in texts]
     assert all(torch.allclose(told, each, atol=1e-5) for (told, *_), each in zip(asked, expected, strict=True))
     assert not torch.allclose(expected[0], expected[2])
+    assert [text_at((("left", 4), ("back", 2)), n) for n in (0, 3, 4, 99)] == ["left"] * 2 + ["back"] * 2
 
 
 def test_of_several_videos_the_one_valued_most_is_followed(checkpoint, asked):
@@ -100,7 +101,3 @@ def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):
         agent.sub_goals.answer = answer
         with pytest.raises(UserError, match="is no split of 'memory/return'"):
             play(agent, [0])
-
-
-def test_sub_goals_follow_each_other_and_the_last_one_stays():
-    assert [text_at((("left", 4), ("back", 2)), decision) for decision in (0, 3, 4, 99)] == ["left"] * 2 + ["back"] * 2

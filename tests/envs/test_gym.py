@@ -50,12 +50,8 @@ def test_of_any_vector_the_largest_number_is_played_and_other_spaces_are_no_acti
     kind = Actions(gym.spaces.Discrete(3))
     assert kind.outside(np.array([[-0.3, -0.1, -0.2], [0, 0, 1]])).tolist() == [1, 2]
     assert kind.played(np.array([0.1, 0.9, 0.8])).tolist() == [0, 1, 0]
-    many, endless, whole = (
-        gym.spaces.MultiDiscrete([2, 2]),
-        gym.spaces.Box(-np.inf, np.inf, (2,)),
-        gym.spaces.Box(0, 9, (2,), int),
-    )
-    for space in (many, endless, whole):
+    many, endless = gym.spaces.MultiDiscrete([2, 2]), gym.spaces.Box(-np.inf, np.inf, (2,))
+    for space in (many, endless, gym.spaces.Box(0, 9, (2,), int)):
         with pytest.raises(UserError, match="action_space"):
             Actions(space)
 
@@ -74,9 +70,8 @@ def test_of_any_vector_the_largest_number_is_played_and_other_spaces_are_no_acti
 @pytest.mark.filterwarnings("ignore")  # of the environments themselves
 def test_an_environment_is_a_task_with_its_own_actions(task, space):
     family = family_of(task)
-    assert (
-        canonical(task) == family.name == task and Actions.of(family.source.actions, family.action_dim).space == space
-    )
+    assert canonical(task) == family.name == task
+    assert Actions.of(family.source.actions, family.action_dim).space == space
     env = made(task, size=32, repeat=2, max_decisions=3)
     assert env.action_space == space and env.task == task
     check_env(env, skip_render_check=True)
@@ -96,9 +91,7 @@ def test_a_decision_is_held_and_its_rewards_are_summed_up_to_the_end():
     env.own.unwrapped.place = 3.0
     _, reward, terminated, _, _ = env.step(0)
     assert (reward, terminated) == (-2.0, True)
-
-
-def test_episodes_are_cut_off_by_either_limit():
+    # Episodes are cut off by either limit.
     for arguments, length in (({"max_decisions": 2}, 2), ({"repeat": 5}, 3)):
         env = made("gym:dot_env:Dot-v0", pixels=False, **arguments)
         env.reset(seed=0)

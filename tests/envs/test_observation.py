@@ -54,9 +54,8 @@ def test_the_modes_show_one_and_the_same_moment(checkpoint):
     np.testing.assert_array_equal(seen["latent"], environments["pixels"].unwrapped.state.latents.flatten().numpy())
     config = checkpoint.pipeline.transformer.config
     units = (info["estimates"] - np.asarray(config.estimate_mean)) / np.asarray(config.estimate_std)
-    np.testing.assert_allclose(
-        seen["state"], [*units, info["success_probability"], info["value"]], rtol=1e-5, atol=1e-5
-    )
+    expected = [*units, info["success_probability"], info["value"]]
+    np.testing.assert_allclose(seen["state"], expected, rtol=1e-5, atol=1e-5)
     assert len(seen["state"]) == len(checkpoint.card.readouts) + 2
 
 

@@ -64,8 +64,5 @@ def test_every_button_of_the_page_moves_the_game(checkpoint):
     decisions = [function.fn()[2].split(" ·")[0] for function in (loaded, *pressed)]
     assert decisions == [f"decision {n}" for n in range(9)]
     player.close()
-
-
-def test_tasks_that_the_checkpoint_lacks_are_refused(checkpoint):
     with pytest.raises(UserError, match="drawer-open-v3"):
         Session("drawer-open-v3", checkpoint)

@@ -75,9 +75,6 @@ def test_distance_and_success_of_what_was_moved():
     assert layout.success(near, moved)
     assert not layout.success(layout.places + np.array([1.1 * SUCCESS_DISTANCE, 0, 0]), moved)
     assert np.allclose(layout.distances(near, moved), 0.9 * SUCCESS_DISTANCE)
-
-
-def test_no_room_is_said():
     with pytest.raises(UserError, match="workspace"):
         draw_layout(np.random.default_rng(1), replace(WORKSPACE, high=(-0.2, 0.5)))
 

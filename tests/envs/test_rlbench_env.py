@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("fake_rlbench")
 STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
 
-@pytest.fixture
-def reach():
+@pytest.fixture(scope="module")
+def reach(fake_rlbench_for_all):
     env = RLBenchEnv("reach_target", size=64)
     yield env
     env.close()
@@ -110,16 +110,13 @@ def test_without_pixels_it_needs_no_display_and_a_demonstration_solves_the_scene
     env.close()
 
 
-def test_bad_arguments_are_named_before_anything_is_started():
+def test_bad_arguments_are_named_and_a_variation_can_be_chosen_which_must_exist(reach):
     with pytest.raises(UserError, match="did you mean rlbench/reach_target"):
         RLBenchEnv("reach_targte")
     with pytest.raises(UserError, match="repeat=5 has no meaning"):
         RLBenchEnv("reach_target", repeat=5)
     with pytest.raises(UserError, match="only the fork"):
         RLBenchEnv("slide_block_to_color_target", size=64, pixels=False).reset(seed=0)
-
-
-def test_a_variation_can_be_chosen_and_must_exist(reach):
     _, info = reach.reset(seed=0, options={"variation": 19})
     assert info["variation"] == 19
     assert "19" in info["instruction"] and info["instruction"] == reach.instruction

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.usefixtures("fake_rlbench")
 STILL = np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
 
 
-@pytest.fixture
-def env():
+@pytest.fixture(scope="module")
+def env(fake_rlbench_for_all):
     env = RLBenchReturnEnv(size=64)
     yield env
     env.close()
@@ -52,17 +52,13 @@ def test_an_object_is_carried_away_and_back(env):
                 break
         return info
 
-    high = np.array([0, 0, 0.1])
-    go(place + high, 1)
-    go(place, 1)
-    go(place, -1)
+    for target, gripper in ((place + np.array([0, 0, 0.1]), 1), (place, 1), (place, -1)):
+        go(target, gripper)
     info = go(away, -1)
     np.testing.assert_allclose(env.positions()[0], away, atol=0.02)
-    assert env.moved.all()
-    assert not info["success"]
+    assert env.moved.all() and not info["success"]
     info = go(place, -1)
-    assert info["distance"] < 0.02
-    assert info["success"]
+    assert info["distance"] < 0.02 and info["success"]
     _, reward, terminated, _, info = env.step(STILL)
     assert (reward, terminated, info["success_latched"]) == (1.0, False, True)
 
@@ -77,14 +73,13 @@ def test_what_was_never_moved_is_not_back_and_time_runs_out():
 
 
 def test_bad_input_is_named(env):
-    with pytest.raises(UserError, match="max_decisions=0"):
-        RLBenchReturnEnv(max_decisions=0)
-    with pytest.raises(UserError, match=r"sfvgen/RLBench-v0"):
-        RLBenchEnv("return")
-    with pytest.raises(UserError, match=r"sfvgen/RLBench-v0"):
-        RLBenchReturnEnv("reach_target")
-    with pytest.raises(UserError, match="no demonstrations"):
-        env.demonstrate(0)
     env.reset(seed=0)
-    with pytest.raises(UserError, match=r"variation=1 is out of range"):
-        env.reset(seed=0, options={"variation": 1})
+    for call, message in (
+        (lambda: RLBenchReturnEnv(max_decisions=0), "max_decisions=0"),
+        (lambda: RLBenchEnv("return"), "sfvgen/RLBench-v0"),
+        (lambda: RLBenchReturnEnv("reach_target"), "sfvgen/RLBench-v0"),
+        (lambda: env.demonstrate(0), "no demonstrations"),
+        (lambda: env.reset(seed=0, options={"variation": 1}), "variation=1 is out of range"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call()

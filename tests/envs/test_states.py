@@ -108,11 +108,7 @@ def test_other_tasks_checkpoints_settings_and_numbers_are_refused(make, remember
     state = env.get_state()
     with pytest.raises(UserError, match=r"task 'reach-v3'.*task 'push-v3'"):
         make(task="push-v3").set_state(state)
-    for name, theirs, ours in (
-        ("memory", True, False),
-        ("sampler_steps", 1, 3),
-        ("exact", False, True),
-    ):
+    for name, theirs, ours in (("memory", True, False), ("sampler_steps", 1, 3), ("exact", False, True)):
         with pytest.raises(UserError, match=rf"{name} {theirs} .*{name} {ours}"):
             make(**{name: ours}).set_state(state)
     with pytest.raises(UserError, match=rf"number of episodes {7 * len(state)} .*number of episodes {len(state)}"):
@@ -125,7 +121,7 @@ def test_other_tasks_checkpoints_settings_and_numbers_are_refused(make, remember
             env.set_state(nothing)
 
 
-def test_damaged_files_are_refused(env, tmp_path):
+def test_damaged_files_and_numbers_that_make_no_sense_are_refused(env, tmp_path):
     good = tmp_path / "good"
     env.get_state().save(good)
     content = good.read_bytes()
@@ -140,9 +136,6 @@ def test_damaged_files_are_refused(env, tmp_path):
     with pytest.raises(UserError, match="other' is missing or damaged"):
         env.set_state(tmp_path / "other")
     env.set_state(good)
-
-
-def test_numbers_that_make_no_sense_are_refused(env):
     state = env.get_state().fork(3)
     assert state.select([2, -3]).episodes.decisions.shape == (2,)
     for n in (1.5, "2", True):

@@ -77,7 +77,7 @@ def test_make_vec_gives_the_native_one_which_keeps_gymnasiums_own_limit(checkpoi
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("obs_mode", "kind"), [("pixels", "none"), ("state", "recall"), ("latent", "lora")])
+@pytest.mark.parametrize(("obs_mode", "kind"), [("pixels", "ends"), ("state", "recall"), ("latent", "lora")])
 def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mode, kind):
     """Past autoresets, and after masks that reset some alone, so that all are at different decisions."""
     arguments = {"obs_mode": obs_mode, "max_decisions": 4}
@@ -88,11 +88,11 @@ def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mo
         assert getattr(ours, name) == getattr(theirs, name)
     assert_alike(ours.reset(seed=[5, 1, 8]), theirs.reset(seed=[5, 1, 8]))
     masks = {2: [True, False, False], 3: [False, True, False]}
-    ended, ends = np.zeros(3, np.bool_), 0
+    ended, ends, by_itself = np.zeros(3, np.bool_), 0, 0
     for n, action in enumerate(actions_for(3, 11)):
         mask = np.array(masks.get(n, [False] * 3)) | (ended if mode is AutoresetMode.DISABLED else False)
         if mask.any():
-            if (mode is AutoresetMode.DISABLED) & ended.any():
+            if mode is AutoresetMode.DISABLED and ended.any():
                 with pytest.raises(gym.error.ResetNeeded, match=r"environments \[.*have ended"):
                     ours.step(action)
             options = {"reset_mask": mask}
@@ -100,12 +100,12 @@ def test_does_what_gymnasium_does_with_single_ones(checkpoint_with, mode, obs_mo
             assert_alike(again, theirs.reset(seed=[n, None, n], options=options.copy()))
         step = ours.step(action)
         assert_alike(step, theirs.step(action))
-        ended = step[3]
-        ends += ended.sum()
+        ended = step[2] | step[3]
+        ends, by_itself = ends + ended.sum(), by_itself + step[2].sum()
         if ended.any() and mode is AutoresetMode.SAME_STEP:
             (first, *_) = np.flatnonzero(ended)
             assert step[4]["final_obs"][first].shape == ours.single_observation_space.shape
-    assert ends >= 5
+    assert ends >= 5 and (by_itself > 0) == (kind == "ends")
 
 
 def test_frames_for_all_or_for_each(make):
