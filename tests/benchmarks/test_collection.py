@@ -150,11 +150,9 @@ class TestBadInput:
             collect(tmp_path / "set", CollectionSettings([task], 1, camera="corner9"), 1)
         assert list(tmp_path.rglob("*")) == [notes.parent, notes]
 
-    def test_finished_with_other_settings(self, reference):
+    def test_finished_or_begun_with_other_settings(self, reference, tmp_path):
         with pytest.raises(UserError, match=r"decisions=6, not decisions=7"):
             collect(reference, settings(decisions=7))
-
-    def test_begun_with_other_settings(self, tmp_path):
         episode = begun(tmp_path) / "toy-left.000000.npz"
         episode.touch()
         with pytest.raises(UserError, match=r"episodes=9, not episodes=4"):

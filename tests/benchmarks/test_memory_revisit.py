@@ -48,15 +48,9 @@ def test_a_path_that_is_walked_round_shows_the_same_again(episode):
     assert found.psnr_db == found.psnr_seen_db == found.psnr_begin_db == MAX_PSNR
 
 
-def test_other_tasks_and_a_camera_that_never_leaves_are_refused(memory_checkpoint, small_checkpoint):
-    fixed = replace(memory_checkpoint, card=replace(memory_checkpoint.card, camera="corner4"))
-    with pytest.raises(UserError, match="never leaves"):
-        check_leaves(fixed)
-    with pytest.raises(UserError, match="memory/revisit"):
-        check_leaves(load_checkpoint(small_checkpoint))
-
-
-def test_rows_are_named_after_the_kind_of_memory(memory_checkpoint, make_memory_folder, small_checkpoint):
+def test_rows_are_named_after_the_kind_of_memory_and_others_refused(
+    memory_checkpoint, make_memory_folder, small_checkpoint
+):
     recall, none = (load_checkpoint(make_memory_folder(kind)) for kind in ("recall", None))
     told = [(s.row, s.checkpoint.hash, s.simulator().memory) for s in subjects_of([memory_checkpoint, recall])]
     own = memory_checkpoint.hash
@@ -65,8 +59,13 @@ def test_rows_are_named_after_the_kind_of_memory(memory_checkpoint, make_memory_
     assert subjects_of([recall, none])[-1].checkpoint is none
     with pytest.raises(UserError, match="second one of 'recall'"):
         subjects_of([recall, recall])
+    small = load_checkpoint(small_checkpoint)
     with pytest.raises(UserError, match="camera='corner4'"):
-        subjects_of([recall, load_checkpoint(small_checkpoint)])
+        subjects_of([recall, small])
+    with pytest.raises(UserError, match="memory/revisit"):
+        check_leaves(small)
+    with pytest.raises(UserError, match="never leaves"):
+        check_leaves(replace(memory_checkpoint, card=replace(memory_checkpoint.card, camera="corner4")))
 
 
 def test_episodes_in_one_batch_come_out_as_alone(memory_checkpoint, episode):
@@ -129,9 +128,6 @@ def test_the_truth_scores_perfectly_and_only_revisits_count(episode, encoder):
     for found in (revisit_row("row", episode, frames, encoder) for frames in (dream, black)):
         assert (found.row, found.episode, found.psnr_revisit_db) == ("row", episode.seed, MAX_PSNR)
         assert found.cosine_revisit == pytest.approx(1.0, abs=1e-5)
-
-
-def test_known_errors(episode, encoder):
     found = revisit_row("row", episode, np.full_like(perfect(episode), 7), encoder)
     errors = np.square(episode.frames[episode.known[:, 1]].astype(float) - 7).mean((1, 2, 3))
     assert found.psnr_revisit_db == pytest.approx((10 * np.log10(255**2 / errors)).mean(), abs=1e-3)

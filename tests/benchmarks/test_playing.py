@@ -15,7 +15,7 @@ from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.running.contestant import Contestant
 from sfvgen_plan.benchmarks.running.episode import Job, Player
-from sfvgen_plan.benchmarks.running.play import Played, jobs_for, play
+from sfvgen_plan.benchmarks.running.play import jobs_for, play
 from sfvgen_plan.benchmarks.running.ray_pool import LOCAL, connected
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.pool import open_pool
@@ -58,9 +58,8 @@ def by(agent):
 
 
 def test_the_expert_solves_its_tasks_and_lingers():
-    for played in play(
-        METAWORLD, jobs_for(["reach-v3"], range(2)), Contestant("expert", None, ExpertAgent, device="cpu")
-    ):
+    expert = Contestant("expert", None, ExpertAgent, device="cpu")
+    for played in play(METAWORLD, jobs_for(["reach-v3"], range(2)), expert):
         row = played.row
         assert (row.success_any, row.success_final, row.error, row.device) == (True, True, "", "cpu")
         assert row.first_success is not None
@@ -189,7 +188,7 @@ def test_every_action_is_told_and_each_episode_comes_as_soon_as_it_has_ended():
 
 def test_processes_end_with_the_iterator():
     playing = play(rules(), JOBS, dancing(), 2)
-    assert isinstance(next(playing), Played) and multiprocessing.active_children()
+    assert next(playing).row and multiprocessing.active_children()
     playing.close()
     assert not multiprocessing.active_children()
 

@@ -15,7 +15,7 @@ PAGES = Path(__file__).resolve().parents[2] / "benchmarks" / "protocols"
 MAIN = load_protocol("metaworld-10")
 
 
-def test_protocols_are_what_they_are_named_after():
+def test_protocols_are_what_they_are_named_after_and_the_rules_behind_committed_rows_do_not_change():
     assert len(MAIN.tasks) == 10 and list(MAIN.seeds) == list(range(20))
     assert (len(load_protocol("avdc11-v3").tasks), load_protocol("avdc11-v3").episodes) == (11, 75)
     assert (set(load_protocol("metaworld-50").tasks), load_protocol("metaworld-50").episodes) == (set(TASKS), 50)
@@ -26,9 +26,6 @@ def test_protocols_are_what_they_are_named_after():
     assert list(memory.seeds) == list(range(50))
     for protocol in map(load_protocol, protocol_names()):
         assert protocol.env_id != "sfvgen/Metaworld-v0" or set(protocol.tasks) <= set(TASKS)
-
-
-def test_the_rules_behind_committed_rows_do_not_change():
     # A new hash means that the rows in benchmarks/rows were made under other rules: choose a new id instead.
     assert MAIN.hash == "6f6632a677e3"
 
@@ -51,9 +48,7 @@ def test_a_task_is_played_under_the_rules_of_its_first_suite():
     assert {protocol_for_task(task).id for task in MEMORY_TASKS} == {"memory"}
     for task, protocol in (("open_drawer", "rlbench-data"), ("stack_cups", "rlbench-wiw4"), ("turn_tap", "rlbench-18")):
         assert protocol_for_task(f"rlbench/{task}").id == protocol
-
-
-def test_a_task_of_no_protocol_is_played_as_it_is_collected():
+    # A task of no protocol is played as it is collected.
     protocol = protocol_for_task("rlbench/lamp_on")
     assert (protocol.id, protocol.camera, protocol.max_decisions) == ("rlbench", "front+wrist", 50)
     assert load_protocol("rlbench") == protocol
@@ -85,22 +80,16 @@ def test_fewer_of_the_same_seeds_stay_comparable_others_get_an_id_of_their_own()
     assert shorter.id.startswith("metaworld-10~")
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
+def test_impossible_variants_are_refused_and_unknown_names_come_with_the_nearest():
+    for change, named in (
         ({"episodes": 0}, "episodes=0"),
         ({"max_decisions": 0}, "max_decisions=0"),
         ({"first_seed": -1}, "seed=-1"),
         ({"first_seed": 100_000}, "training data"),
         ({"first_seed": 99_990, "episodes": 11}, "training data"),
-    ],
-)
-def test_impossible_variants_are_refused(change, named):
-    with pytest.raises(UserError, match=named):
-        MAIN.variant(**change)
-
-
-def test_unknown_names_come_with_the_nearest():
+    ):
+        with pytest.raises(UserError, match=named):
+            MAIN.variant(**change)
     for call, name, nearest in (
         (load_protocol, "metaworld10", "metaworld-10"),
         (protocol_for_task, "raech-v3", "reach-v3"),

@@ -74,7 +74,7 @@ def test_of_an_episode_played_twice_one_row_counts():
     assert settled([BROKEN, replace(BROKEN, run="r2")]) == [replace(BROKEN, run="r2")]
 
 
-def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_path):
+def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_sorts_and_refuses_other_rules(tmp_path):
     into, run = tmp_path / "metaworld-10.csv", tmp_path / "run.csv"
     write_rows(into, [SHORT, replace(SHORT, seed=1)])
     write_rows(run, [replace(SHORT, agent="cem"), replace(SHORT, success_final=True, checkpoint="def")])
@@ -82,17 +82,13 @@ def test_merging_into_a_csv_keeps_the_newest_row_of_each_episode_and_sorts(tmp_p
     found = [(row.agent, row.seed, row.checkpoint) for row in rows]
     assert found == [("cem", 3, "abc"), ("default", 1, "abc"), ("default", 3, "def")]
     assert read_rows(into) == merge([run], into) == rows
-
-
-def test_rows_of_other_rules_are_not_merged(tmp_path):
-    run, into = tmp_path / "run.csv", tmp_path / "metaworld-50.csv"
-    write_rows(run, [ROW])
+    other = tmp_path / "metaworld-50.csv"
     with pytest.raises(UserError, match="metaworld-10"):
-        merge([run], into)
+        merge([run], other)
     write_rows(run, [ROW, replace(ROW, seed=4, protocol_hash="other")])
     with pytest.raises(UserError, match="other rules of the same name"):
-        merge([run], tmp_path / "metaworld-10.csv")
-    assert not into.exists()
+        merge([run], into)
+    assert read_rows(into) == rows and not other.exists()
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_the_models_numbers(make_checkpoint, tmp_path, monkeypatch):
     assert {name: value > 0 for name, value in found.items()} == dict.fromkeys(small, True)
 
 
-def test_what_is_not_there_is_left_out(small_checkpoint, tmp_path, capsys):
+def test_what_is_not_there_is_left_out_and_what_nobody_measures_refused(small_checkpoint, tmp_path, capsys):
     path = tmp_path / "speed.csv"
     options = ["--checkpoint", str(small_checkpoint), "--device", "cpu", "--out", str(path)]
     assert main(["--only", "diamond_ratio", "memory_speedup_64", *options]) == 0
@@ -61,9 +61,6 @@ def test_what_is_not_there_is_left_out(small_checkpoint, tmp_path, capsys):
     assert not path.exists()
     with pytest.raises(UserError, match="no checkout"):
         diamond_steps(tmp_path, "cpu", lambda call: 1.0)
-
-
-def test_unknown_measurements(tmp_path, capsys):
-    assert main(["--only", "imagined_4096", "--out", str(tmp_path / "speed.csv")]) == 2
+    assert main(["--only", "imagined_4096", "--out", str(path)]) == 2
     assert "did you mean imagined_4096x1" in capsys.readouterr().err
-    assert not (tmp_path / "speed.csv").exists()
+    assert not path.exists()

@@ -36,9 +36,7 @@ def test_agents_are_ranked_by_success_and_controls_have_no_rank():
     found = board(rows_of("cem", 3), rows_of("expert", 10), rows_of("default", 7), rows_of("random", 1))
     ranks = [(item.name, item.rank) for item in found.standings]
     assert ranks == [("expert", None), ("default", 1), ("cem", 2), ("random", None)]
-
-
-def test_an_agent_with_easy_tasks_only_is_not_ranked():
+    # One that has played easy tasks only is not ranked.
     found = board(rows_of("picky", 10, PROTOCOL.tasks[:3]), rows_of("default", 2))
     assert [(item.name, item.rank) for item in found.standings] == [("default", 1), ("picky", None)]
     assert "picky · 3 of 10 tasks" in shown(terminal([found]), 120)
@@ -56,9 +54,7 @@ def test_figures_are_those_of_the_rows():
     assert summary.by_task["reach-v3"].success_any == wilson(4, 10)
     with pytest.raises(ValueError, match="one protocol"):
         Summary([*rows, replace(rows[0], agent="cem")])
-
-
-def test_checkpoints_of_one_agent_are_told_apart():
+    # Checkpoints of one agent are told apart.
     found = board(rows_of("default", 5), rows_of("default", 6, checkpoint="0123456789ab"))
     assert [item.name for item in found.standings] == ["default (0123456)", "default (abc)"]
 
@@ -74,9 +70,7 @@ def test_protocols_are_never_ranked_together():
         boards(results, "metaworld10")
     with pytest.raises(UserError, match="no rows"):
         boards([])
-
-
-def test_other_rules_under_the_same_name_get_a_board_of_their_own():
+    # Other rules under the same name get a board of their own.
     found = boards(rows_of("default", 5) + rows_of("cem", 5, protocol_hash="0" * 12), "metaworld-10")
     assert [(item.protocol_hash, len(item.standings)) for item in found] == [("0" * 12, 1), (PROTOCOL.rules_hash, 1)]
 
@@ -125,9 +119,7 @@ def test_html_in_names_is_shown_not_run(nasty):
     assert not any(name.startswith("on") for name in seen.attributes)
     assert NASTY in seen.text
     assert "default-src 'none'" in html
-
-
-def test_names_are_plain_text_in_the_other_formats_too(nasty):
+    # In the other formats, too.
     assert "[bold]b[/bold]" in re.sub(r"\s", "", shown(terminal([nasty])))
     assert markdown(("a", "b"), [("x|y", "1")]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
 
@@ -142,28 +134,17 @@ def test_tables_fit_a_terminal_of_eighty_columns():
     assert " button-press-topdown-v3   10  100 [72, 100]  50 [24, 76]   321.5   2.500    0 " in tables[1]
 
 
-@pytest.mark.parametrize(
-    ("changes", "costs"),
-    [
-        ({"device": "a GPU"}, "2.5 s and 5 calls of the denoiser for 80 imagined decisions, on a GPU."),
-        (
-            {"device": "", "plan_seconds": 0.004, "denoiser_calls": 0, "imagined_decisions": 0},
-            "4 ms and imagined nothing.",
-        ),
-    ],
-)
-def test_a_sentence_says_it_all(changes, costs):
-    costly = {
-        "plan_seconds": 2.5,
-        "denoiser_calls": 50,
-        "imagined_decisions": 800,
-        "decisions": 10,
-        "first_success": None,
-    }
-    rows = rows_of("default", 0, PROTOCOL.tasks[:1], **costly | changes)
-    said = "default solved 0 % of 10 episodes (95 % interval 0 to 28 %); a decision took "
-    assert verdict(rows) == said + costs
-    assert verdict([*rows[1:], replace(rows[0], error="Boom")]) == said.replace("%);", "%; 1 broke off);") + costs
+def test_a_sentence_says_it_all():
+    busy = {"plan_seconds": 2.5, "denoiser_calls": 50, "imagined_decisions": 800, "device": "a GPU"}
+    idle = {"plan_seconds": 0.004, "denoiser_calls": 0, "imagined_decisions": 0, "device": ""}
+    for changes, costs in (
+        (busy, "2.5 s and 5 calls of the denoiser for 80 imagined decisions, on a GPU."),
+        (idle, "4 ms and imagined nothing."),
+    ):
+        rows = rows_of("default", 0, PROTOCOL.tasks[:1], decisions=10, **changes)
+        said = "default solved 0 % of 10 episodes (95 % interval 0 to 28 %); a decision took "
+        assert verdict(rows) == said + costs
+        assert verdict([*rows[1:], replace(rows[0], error="Boom")]) == said.replace("%);", "%; 1 broke off);") + costs
 
 
 def test_variants_have_the_tasks_of_their_protocol():
@@ -186,16 +167,13 @@ def test_published_figures_stand_apart_with_their_protocol():
         assert block["url"].startswith("https://") and block["protocol"] and block["rows"]
 
 
-def test_the_report_needs_nothing_else():
+def test_the_report_needs_nothing_else_and_shows_when_episodes_were_solved():
     html = report([board(rows_of("default", 5), rows_of("random", 1))])
     assert all(link.startswith(("#", "https://")) for link in Tags(html).links)
     assert "@import" not in html and not re.search(r"url\(", html)
     assert html.count('<svg class="chart"') == 1
     assert 'title="of 10">50</td>' in html
-
-
-def test_the_profile_is_the_share_that_was_solved_by_then():
-    html = report([board(rows_of("default", 5))])
+    # The profile is the share that was solved by then.
     points = [point.split(",") for point in re.findall(r'class="line"[^>]* points="([^"]*)"', html)[0].split()]
     heights = [(LOWER - float(y)) / (LOWER - UPPER) for _, y in points]
     # Of ten episodes of every task five succeed, at decisions 10 to 14; there is a point for every second decision.

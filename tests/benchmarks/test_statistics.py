@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sfvgen_plan.benchmarks.statistics import (
-    agreement,
-    mean,
-    mmrv,
-    paired_difference,
-    pearson,
-    wilson,
-)
+from sfvgen_plan.benchmarks.statistics import agreement, mean, mmrv, paired_difference, pearson, wilson
 
 SIMPLER = yaml.safe_load((Path(__file__).parent / "simpler.yaml").read_text())
 
@@ -77,12 +70,6 @@ def test_published_correlations_follow_from_published_scores(task):
     assert float(pearson(simulated, real)) == pytest.approx(SIMPLER[task]["pearson"], abs=0.0011)
 
 
-def test_a_constant_has_no_correlation_whatever_rounding_makes_of_it():
-    wobbly = np.array([0.1, 0.1 + 1e-16, 0.1])
-    assert np.isnan(pearson(wobbly, np.array([0.1, 0.5, 0.9])))
-    assert np.isnan(pearson(np.array([0.1, 0.5, 0.9]), np.full(3, 0.3)))
-
-
 def episodes(rates, seeds, generator):
     return (generator.random((len(rates), 2 * seeds)) < np.array(rates)[:, None]).astype(float)
 
@@ -97,8 +84,11 @@ def test_equal_scores_agree_and_reversed_ones_do_not():
     assert reverse["mmrv"] and reverse["mmrv"].mean > 0.5
 
 
-def test_two_policies_are_too_few_and_shapes_must_fit():
+def test_two_policies_are_too_few_a_constant_has_no_correlation_and_shapes_must_fit():
     scores = np.ones((2, 4))
     assert agreement(scores, scores, ["a"] * 4) == {"pearson": None, "mmrv": None}
+    wobbly = np.array([0.1, 0.1 + 1e-16, 0.1])  # whatever rounding makes of it
+    assert np.isnan(pearson(wobbly, np.array([0.1, 0.5, 0.9])))
+    assert np.isnan(pearson(np.array([0.1, 0.5, 0.9]), np.full(3, 0.3)))
     with pytest.raises(ValueError, match="don't fit"):
         agreement(scores, scores, ["a"] * 3)

@@ -25,19 +25,15 @@ def test_a_row_comes_back_as_it_was_as_soon_as_it_is_added(tmp_path):
     assert all_rows(store.path) == rows
 
 
-def test_an_episode_counts_once(tmp_path):
-    with Store(tmp_path / "all.sqlite", create=True) as store:
-        assert store.add([ROW, replace(ROW, run="r2", return_=5.0)]) == 1
-        assert store.rows() == [ROW]
-        assert store.add([replace(ROW, checkpoint="def"), replace(ROW, protocol_hash="other")]) == 2
-
-
-def test_an_episode_that_broke_off_may_be_played_again(tmp_path):
+def test_an_episode_counts_once_but_one_that_broke_off_may_be_played_again(tmp_path):
     again = replace(BROKEN, run="r2")
     with Store(tmp_path / "all.sqlite", create=True) as store:
         for row, kept in ((BROKEN, BROKEN), (again, again), (ROW, ROW), (again, ROW)):
             store.add([row])
             assert store.rows() == [kept]
+        assert store.add([ROW, replace(ROW, run="r2", return_=5.0)]) == 0
+        assert store.rows() == [ROW]
+        assert store.add([replace(ROW, checkpoint="def"), replace(ROW, protocol_hash="other")]) == 2
 
 
 @pytest.mark.parametrize(
