@@ -41,14 +41,10 @@ def test_everything(dataset):
     assert arrays.actions.dtype == arrays.reward.dtype == arrays.state.dtype == np.float32
 
 
-def test_tasks_come_in_the_order_asked_for(dataset):
+def test_tasks_come_in_the_order_asked_for_and_the_first_of_each_if_asked(dataset):
     folder, e = dataset
     check(load_episodes(folder, tasks=["push-v3", "reach-v3"]), [e[3], e[4], e[0], e[1], e[2]])
     assert load_episodes(folder, tasks=["push-v3"]).tasks == ["push-v3"]
-
-
-def test_the_first_of_each_task(dataset):
-    folder, e = dataset
     check(load_episodes(folder, limit_per_task=1), [e[0], e[3]])
     with pytest.raises(UserError, match="no episodes"):
         load_episodes(folder, limit_per_task=0)

@@ -4,7 +4,7 @@ import minari
 import numpy as np
 
 
-def test_minari_reads_every_episode(dataset):
+def test_minari_reads_every_episode_and_knows_what_it_is(dataset):
     folder, episodes = dataset
     loaded = minari.MinariDataset(folder)
     assert (loaded.total_episodes, loaded.total_steps) == (5, 25)
@@ -20,11 +20,7 @@ def test_minari_reads_every_episode(dataset):
         assert np.array_equal(read.infos["estimates"], episode.estimates)
         assert not read.terminations.any()
         assert read.truncations.tolist() == [False] * (len(read.actions) - 1) + [True]
-
-
-def test_minari_knows_what_each_episode_is(dataset):
-    folder, _ = dataset
-    metadata = list(minari.MinariDataset(folder).storage.get_episode_metadata([1, 4]))
+    metadata = list(loaded.storage.get_episode_metadata([1, 4]))
     assert [episode["kind"] for episode in metadata] == ["random", "noise0.3"]
     assert metadata[1]["task"] == "push-v3"
     assert metadata[1]["instruction"] == "do push-v3"

@@ -84,17 +84,12 @@ def test_pictures_of_both_cameras_lie_one_above_the_other(recordings, tmp_path):
 def test_advice_that_is_no_solution_is_left_out(tmp_path):
     """Of episodes of 3, 5, 2 and 4 decisions, whose things move in the second, third, never and at once."""
     places = np.concatenate([[0, 0, 1, 1], [0, 0, 0, 1, 1, 0], [0, 0, 0], [0, 1, 1, 1, 1]])
-    write_recording(
-        tmp_path,
-        "close_box",
-        0,
-        task_low_dim_state=np.stack([places, np.resize([1, -1], len(places))], 1).astype(np.float32),
-        episode_success=np.array([False, True, False, True]),
-        split=np.array(["train"] * 4),
-        kind=np.array(["clean", "recover", "random", "recover"]),
-        recover_noise_start=np.array([-1, 0, -1, 1]),
-        recover_replan=np.array([-1, 4, -1, 3]),
-    )
+    moved = np.stack([places, np.resize([1, -1], len(places))], 1).astype(np.float32)
+    told = {"episode_success": [False, True, False, True], "split": ["train"] * 4}
+    told |= {"kind": ["clean", "recover", "random", "recover"]}
+    told |= {"recover_noise_start": [-1, 0, -1, 1], "recover_replan": [-1, 4, -1, 3]}
+    arrays = {name: np.array(values) for name, values in told.items()}
+    write_recording(tmp_path, "close_box", 0, task_low_dim_state=moved, **arrays)
     convert([tmp_path], tmp_path / "set")
     advised = np.isfinite(load_episodes(tmp_path / "set").expert_actions).all(1)
     assert advised.astype(int).tolist() == [*[1, 1, 0], *[1, 1, 1, 0, 1], *[1, 1], *[1, 0, 0, 1]]

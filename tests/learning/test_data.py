@@ -23,28 +23,16 @@ def data(episodes):
     return to_training_data(episodes, CPU, held_out_every=5, few_episodes=1)
 
 
-def test_labels_belong_to_the_frame_that_the_action_led_to(episodes, data):
-    for e in range(len(episodes)):
+def test_labels_belong_to_the_frame_that_the_action_led_to_and_advice_to_the_one_before(episodes, data):
+    for e, length in enumerate(episodes.lengths.tolist()):
         start, action_start = int(episodes.episode_start[e]), int(episodes.action_start[e])
-        assert not data.labelled[start]
+        decisions, led_to = slice(action_start, action_start + length), slice(start + 1, start + length + 1)
+        assert not data.labelled[start] and data.labelled[led_to].all()
         assert not data.action[start].any()
-        for t in range(int(episodes.lengths[e])):
-            frame, decision = start + t + 1, action_start + t
-            assert data.labelled[frame]
-            assert data.action[frame].tolist() == pytest.approx(episodes.actions[decision].tolist())
-            assert float(data.reward[frame]) == pytest.approx(float(episodes.reward[decision]))
-            assert bool(data.success[frame]) == bool(episodes.success[decision])
-
-
-def test_the_experts_action_belongs_to_the_frame_before_it(episodes, data):
-    for e in range(len(episodes)):
-        start, action_start = int(episodes.episode_start[e]), int(episodes.action_start[e])
-        length = int(episodes.lengths[e])
-        for t in range(length):
-            assert data.has_expert[start + t]
-            expected = episodes.expert_actions[action_start + t].tolist()
-            assert data.expert[start + t].tolist() == pytest.approx(expected)
-        assert not data.has_expert[start + length]
+        for name, wanted in (("action", "actions"), ("reward", "reward"), ("success", "success")):
+            np.testing.assert_allclose(getattr(data, name)[led_to], getattr(episodes, wanted)[decisions])
+        assert data.has_expert[start : start + length].all() and not data.has_expert[start + length]
+        np.testing.assert_allclose(data.expert[start : start + length], episodes.expert_actions[decisions])
 
 
 def test_bounds_tasks_and_estimates(episodes, data):
@@ -63,14 +51,10 @@ def test_every_nth_episode_of_each_task_is_held_out(episodes, data):
     assert held_out_episodes(np.zeros(45, int)).nonzero().flatten().tolist() == [19, 32]
     held_out = [bool(data.held_out[start]) for start in episodes.episode_start]
     assert held_out == [n % 5 == 4 for n in range(10)]
-
-
-def test_every_kind_of_episode_is_held_out_in_its_turn():
-    held_out = held_out_episodes(np.zeros(400, int)).nonzero().flatten()
-    assert sorted((held_out % 20).tolist()) == list(range(20))
-
-
-def test_few_demonstrations_are_clean_and_not_held_out(episodes, data):
+    # Every kind of episode in its turn.
+    numbers = held_out_episodes(np.zeros(400, int)).nonzero().flatten()
+    assert sorted((numbers % 20).tolist()) == list(range(20))
+    # Few demonstrations are clean and not held out.
     few = [e for e in range(len(episodes)) if data.few[episodes.episode_start[e]]]
     assert len(few) == 2
     assert sorted(int(episodes.task[e]) for e in few) == [0, 1]
@@ -87,11 +71,8 @@ def test_pick_draws_all_candidates_with_the_generators_numbers():
 
 
 def test_of_own_episodes_what_succeeded_is_imitated_up_to_there(episodes):
-    own = replace(
-        episodes,
-        success=np.zeros_like(episodes.success),
-        expert_actions=np.full_like(episodes.expert_actions, np.nan),
-    )
+    nobody = np.full_like(episodes.expert_actions, np.nan)
+    own = replace(episodes, success=np.zeros_like(episodes.success), expert_actions=nobody)
     parts = [slice(s, s + n) for s, n in zip(own.action_start, own.lengths, strict=True)]
     own.expert_actions[parts[0]] = 0.25
     first = int(np.flatnonzero(own.task == own.task[0])[1])

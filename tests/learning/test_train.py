@@ -118,9 +118,8 @@ def test_training_goes_on_from_a_checkpoint_on_other_tasks(trained, train_in_ste
     assert other.pipeline.tokenizer.tokenize("shove it") == ["shove</w>", "it</w>"]
 
 
-def test_a_checkpoint_without_memory_is_given_one_and_keeps_what_it_knows(
-    trained, train_in_steps, small_dataset, tmp_path
-):
+def test_a_checkpoint_without_memory_is_given_one(trained, train_in_steps, small_dataset, tmp_path):
+    """And keeps what it knows."""
     still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
     layers = ("train.model.transformer.memory_blocks=[0,1]", "train.model.transformer.memory_beginning=[1]")
     options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still, *layers)
@@ -130,21 +129,19 @@ def test_a_checkpoint_without_memory_is_given_one_and_keeps_what_it_knows(
     assert all(torch.allclose(new[key][: len(value)], value, atol=1e-4) for key, value in old.items())
 
 
-def test_another_run_does_not_go_on_in_the_same_folder(trained, train_in_steps, small_dataset):
-    with pytest.raises(UserError, match=r"holds a run with tasks=.*; give another place"):
-        train_in_steps(small_dataset, trained[0], "tasks=[push-v3]")
-    with pytest.raises(UserError, match=r"transformer.depth=2, not .*depth=3"):
-        train_in_steps(small_dataset, trained[0], "train.model.transformer.depth=3")
-
-
-def test_what_a_run_can_not_start_from_is_refused(trained, train_in_steps, small_dataset, tmp_path):
-    out, start = tmp_path / "out", f"checkpoint={trained[0]}"
-    with pytest.raises(UserError, match=r"transformer.dim=64, but checkpoint=.* has 32, and its networks keep"):
-        train_in_steps(small_dataset, out, start, "train.model.transformer.dim=64")
-    with pytest.raises(UserError, match=r"train.base='elsewhere' does not go with a --checkpoint"):
-        train_in_steps(small_dataset, out, start, "train.base=elsewhere")
-    with pytest.raises(UserError, match="is the checkpoint to start from, too"):
-        train_in_steps(small_dataset, trained[0], start)
+def test_another_run_in_the_same_folder_and_what_a_run_can_not_start_from_are_refused(
+    trained, train_in_steps, small_dataset, tmp_path
+):
+    there, out, start = trained[0], tmp_path / "out", f"checkpoint={trained[0]}"
+    for place, settings, message in (
+        (there, ["tasks=[push-v3]"], r"holds a run with tasks=.*; give another place"),
+        (there, ["train.model.transformer.depth=3"], r"transformer.depth=2, not .*depth=3"),
+        (there, [start], "is the checkpoint to start from, too"),
+        (out, [start, "train.model.transformer.dim=64"], r"transformer.dim=64, but checkpoint=.* has 32, and its"),
+        (out, [start, "train.base=elsewhere"], r"train.base='elsewhere' does not go with a --checkpoint"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train_in_steps(small_dataset, place, *settings)
     assert not out.exists()
 
 

@@ -82,9 +82,6 @@ def test_the_loss_is_on_new_frames_only(stage):
         noise = torch.where(frames[..., None, None, None], made["noise"] + 1, made["noise"])
         other = float(stage.objective(**{**made, "noise": noise})["loss"].detach())
         assert (other == pytest.approx(loss)) is same
-
-
-def test_windows_longer_than_the_episodes_are_refused(stage):
     with pytest.raises(UserError, match="lengths=12 fits no episode: they need 11 decisions"):
         ChunkStage(stage.data, stage.objective, stage.text, ChunkSettings((3, 12)))
 
@@ -103,14 +100,12 @@ def test_what_cannot_be_loaded_leaves_nothing(small_dataset, tmp_path, damaged, 
     assert not (tmp_path / "out").exists()
 
 
-def test_loading_is_silent(modelscope, capfd, trained):
+def test_loading_is_silent(modelscope, capfd, trained, train_in_steps, small_dataset, tmp_path):
     recipe = filled(Recipe, compose("train", [*SMALL, f"train.base={modelscope[1]}"])["train"], "train")
     capfd.readouterr()
     pipeline = first_pipeline(recipe, trained.card, 10, 0, None)
     assert capfd.readouterr() == ("", "")
     assert pipeline.unet.dtype == torch.float32
-
-
-def test_it_is_nothing_for_the_video_transformer_to_go_on_from(trained, train_in_steps, small_dataset, tmp_path):
+    # It is nothing for the video transformer to go on from.
     with pytest.raises(UserError, match="has no video transformer to go on from"):
         train_in_steps(small_dataset, tmp_path / "out", f"checkpoint={trained.path}")

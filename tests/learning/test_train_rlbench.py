@@ -69,13 +69,10 @@ def test_both_cameras_are_seen_encoded_alike_and_imagined(checkpoint):
         simulator.begin(frames[:, :, :32], [TASK], [0])
 
 
-def test_an_episodes_own_description_is_known(checkpoint):
+def test_an_episodes_own_description_is_known_and_the_card_carries_the_licence_of_the_data(checkpoint):
     assert checkpoint.card.sub_goals == ["reach the red target"]
     assert checkpoint.told(TASK, "reach the red target") == "reach the red target"
     assert checkpoint.told(TASK, "reach the pink target") == "reach target"
-
-
-def test_the_card_carries_the_licence_of_the_data(checkpoint):
     page = (checkpoint.path / "README.md").read_text()
     assert "non-commercial" in page and "Imperial College London" in page and "x_axis_x" in page
 

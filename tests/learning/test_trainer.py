@@ -88,14 +88,10 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, step):
     assert weights(resumed).equal(weights(whole))
 
 
-def test_a_finished_stage_is_loaded_and_not_trained_again(tmp_path):
-    first, logs = train(tmp_path)
+def test_a_finished_stage_is_loaded_and_not_trained_again_and_nothing_half_written_is_left(tmp_path):
+    first, logs = train(tmp_path, save_every_seconds=0.0)
+    assert [file.name for file in tmp_path.iterdir()] == ["line.pt"]
     again, same = train(tmp_path)
     assert again.steps == []
     assert same == logs
     assert weights(again).equal(weights(first))
-
-
-def test_nothing_half_written_is_left(tmp_path):
-    train(tmp_path, save_every_seconds=0.0)
-    assert [file.name for file in tmp_path.iterdir()] == ["line.pt"]

@@ -66,11 +66,9 @@ def batch(stage, step=0, size=32):
 
 def test_places_are_sums_of_actions_within_an_episode():
     data = world()
-    place = place_of(data)
+    place, sums = place_of(data), data.action.view(EPISODES, -1, 2).sum(1)
     assert torch.equal(place[data.first], torch.zeros_like(place))
-    assert torch.allclose(
-        place[data.last], data.action.view(EPISODES, -1, 2).sum(1).repeat_interleave(10, 0), atol=1e-5
-    )
+    assert torch.allclose(place[data.last], sums.repeat_interleave(10, 0), atol=1e-5)
 
 
 def test_every_loss_falls(tmp_path):
@@ -118,9 +116,8 @@ def test_the_loss_of_a_window_ignores_frames_that_do_not_exist():
     made["estimates"] = made["estimates"] + 5 * gone[..., None]
     made["labels"][..., 2] += 5 * gone
     after = stage.objective(**made)
-    assert {name: float(x.detach()) for name, x in before.items()} == pytest.approx(
-        {name: float(x.detach()) for name, x in after.items()}
-    )
+    assert before.keys() == after.keys()
+    assert all(float(loss.detach()) == pytest.approx(float(after[name].detach())) for name, loss in before.items())
 
 
 @pytest.mark.parametrize("loop", [True, False])
@@ -140,9 +137,6 @@ def test_nothing_follows_the_end_of_a_task_and_of_cut_off_ones_nothing_is_known(
     assert targets.flatten().tolist() == pytest.approx([0.5, 0.9, 0.9])
     targets = objective._value_target(value, progress, ends, by_itself)
     assert targets.flatten().tolist() == pytest.approx([0.5, 0.9, 0.0])
-
-
-def test_episodes_of_one_frame_are_refused():
     with pytest.raises(UserError, match="no episode of two frames"):
         stage_of(world(decisions=0))
 

@@ -68,9 +68,8 @@ def test_what_was_written_is_recalled_where_it_was_before_any_training(layer):
 def test_gradients_flow_through_the_writing(layer):
     tokens, place = walk()
     tokens.requires_grad_()
-    read = layer.training_pass(
-        torch.cat([tokens, tokens.detach()], 1), torch.cat([place, place], 1), torch.ones(2, FRAMES)
-    )
+    both = torch.cat([tokens, tokens.detach()], 1)
+    read = layer.training_pass(both, torch.cat([place, place], 1), torch.ones(2, FRAMES))
     read[:, FRAMES + 2 * CHUNK :].sum().backward()  # noisy copies of the last frames
     assert tokens.grad is not None
     assert bool((tokens.grad[:, :CHUNK].abs().amax((-1, -2)) > 0).all())

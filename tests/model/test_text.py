@@ -19,18 +19,12 @@ def encoder(tokenizer):
     return tiny_text_encoder(tokenizer, 16).eval()
 
 
-def test_every_known_word_is_one_token(tokenizer):
+def test_known_words_are_one_token_unknown_ones_are_spelt_and_long_texts_cut(tokenizer, encoder):
     for text in TEXTS:
         assert len(tokenizer(text).input_ids) == len(text.split()) + 2
-
-
-def test_unknown_words_are_spelt(tokenizer):
     tokens = tokenizer("levitate").input_ids
     assert len(tokens) > 3
     assert tokenizer.decode(tokens, skip_special_tokens=True).strip() == "levitate"
-
-
-def test_long_texts_are_cut(tokenizer, encoder):
     features, _ = encode_text(tokenizer, encoder, ["drawer " * 100])
     assert features.shape == (1, tokenizer.model_max_length, 16)
 

@@ -130,22 +130,15 @@ def test_episodes_of_different_age_share_a_batch(network):
 @torch.no_grad()
 def test_an_action_that_is_not_given_does_not_matter(network):
     clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
-    none = torch.zeros(2, FRAMES)
-    hidden = Condition(told.actions, none, told.place, told.text)
-    other = Condition(-told.actions, none, told.place, told.text)
-    assert torch.equal(
-        network.training_pass(clean, noise, clean, noise + 1, hidden)[0],
-        network.training_pass(clean, noise, clean, noise + 1, other)[0],
-    )
+    given = (Condition(actions, noise, told.place, told.text) for actions in (told.actions, -told.actions))
+    hidden, other = (network.training_pass(clean, noise, clean, noise + 1, each)[0] for each in given)
+    assert torch.equal(hidden, other)
 
 
-def test_target_and_denoised_are_inverse():
+def test_target_and_denoised_are_inverse_and_noise_levels_fall_from_highest_to_lowest():
     clean, level = torch.randn(2, 3, 4, 5), torch.tensor([[0.02, 1.0, 20.0]] * 2)
     noisy = clean + level[..., None, None] * torch.randn(clean.shape)
     assert torch.allclose(denoised(target(clean, noisy, level), noisy, level), clean, atol=1e-4)
-
-
-def test_noise_levels_fall_from_highest_to_lowest():
     levels = noise_levels(4, 20.0, 0.02)
     assert levels == sorted(levels, reverse=True)
     assert levels[0] == pytest.approx(20.0) and levels[-1] == pytest.approx(0.02) and noise_levels(1) == [20.0]
@@ -155,9 +148,8 @@ def test_gradients_flow_from_a_sampled_frame_to_the_action(network):
     told = known(1)
     actions = told.actions.clone().requires_grad_()
     window = network.room(network.empty(2))
-    frame = network.sample(
-        window, 0, torch.randn(2, 1, 8, 12), Condition(actions, told.given, actions, told.text), [5.0]
-    )
+    asked = Condition(actions, told.given, actions, told.text)
+    frame = network.sample(window, 0, torch.randn(2, 1, 8, 12), asked, [5.0])
     frame.square().sum().backward()
     assert actions.grad is not None and bool((actions.grad.abs() > 0).any())
 
@@ -167,9 +159,5 @@ def test_saves_and_loads_as_a_diffusers_folder(network, tmp_path):
     loaded = VideoTransformer.from_pretrained(tmp_path)
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
     clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
-    for ours, theirs in zip(
-        network.training_pass(clean, noise, clean, noise + 1, told),
-        loaded.training_pass(clean, noise, clean, noise + 1, told),
-        strict=True,
-    ):
-        assert torch.equal(ours, theirs)
+    ours, theirs = (each.training_pass(clean, noise, clean, noise + 1, told) for each in (network, loaded))
+    assert all(map(torch.equal, ours, theirs))
