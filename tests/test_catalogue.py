@@ -7,16 +7,13 @@ from sfvgen_plan.catalogue import BUNDLED
 from sfvgen_plan.errors import UserError
 
 
-def test_checkpoints_are_found_by_name_and_by_folder(tmp_path, monkeypatch):
+def test_checkpoints_are_found_by_name_and_folder_and_an_unknown_one_told_with_all_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert catalogue.find_checkpoint(None) == BUNDLED
     for name, folder in catalogue.known_checkpoints().items():
         assert catalogue.find_checkpoint(name) == catalogue.find_checkpoint(folder) == folder
     (tmp_path / "metaworld50").mkdir()  # a folder without a checkpoint hides no checkpoint of that name
     assert catalogue.find_checkpoint("metaworld50") == BUNDLED
-
-
-def test_an_unknown_one_is_told_with_all_that_there_are():
     with pytest.raises(UserError, match=r"^without='nope' holds no checkpoint.json.*, or one of .*metaworld50"):
         catalogue.find_checkpoint("nope", "without")
 

@@ -15,22 +15,16 @@ def test_auto_is_a_device_that_exists_and_others_are_refused():
     assert resolve_device("cpu") == "cpu"
     with pytest.raises(UserError, match="give one of auto, cpu"):
         resolve_device("warp")
-
-
-def test_times_on_a_cpu_are_shown_with_its_cores():
     assert device_name("cpu").startswith("CPU (")
 
 
-def test_thread_settings_of_the_user_are_kept(monkeypatch):
+def test_thread_settings_of_the_user_are_kept_and_what_can_not_be_set_any_more_is_told(monkeypatch, caplog):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.setenv("LP_NUM_THREADS", "")
     monkeypatch.delenv("LP_NUM_THREADS")
     make_threads_patient()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
     assert os.environ["LP_NUM_THREADS"] == PATIENT_THREADS["LP_NUM_THREADS"]
-
-
-def test_threads_that_can_not_be_set_any_more_are_told(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", sys))
     make_threads_patient()
     assert not caplog.records  # set by the user, or by this package in time

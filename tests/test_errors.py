@@ -9,16 +9,12 @@ from sfvgen_plan.errors import UserError, install_command, need_package, reason,
 MANY = [f"task-{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
 
 
-def test_near_names_are_offered():
-    assert str(unknown_name("agent", "priro", ["cem", "prior", "random"])) == (
-        "agent='priro' is unknown; did you mean prior?"
-    )
-
-
-def test_where_none_is_near_a_few_are_listed_and_of_many_three():
+def test_near_names_are_offered_and_where_none_is_near_a_few():
+    said = str(unknown_name("agent", "priro", ["cem", "prior", "random"]))
+    assert said == "agent='priro' is unknown; did you mean prior?"
     assert str(unknown_name("rule", "zzz", ["output", "local"])).endswith("did you mean local, output?")
     text = str(unknown_name("task", "zzz", MANY, listed="there"))
-    assert text.count("task-") == 3
+    assert text.count("task-") == 3  # of many
     assert text.endswith(", … and 23 more (all: there)?")
     assert "all:" not in str(unknown_name("task", "zzz", MANY))
 

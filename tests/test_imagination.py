@@ -77,11 +77,7 @@ def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_pla
     assert torch.allclose(alone.latents, outcome.latents[1:2], atol=1e-5)
     other = imaginer.imagine(start.reseeded(start.seed + 1), held)[1]
     assert not torch.allclose(other.latents, outcome.latents) and same(after, again)
-
-
-def test_real_frames_take_the_place_of_imagined_ones(imaginer):
-    start, held = begun(imaginer), actions(3)
-    after, outcome = imaginer.imagine(start, held)
+    # Real frames take the place of imagined ones.
     shown = imaginer.observe_latents(start, outcome.latents, held)
     assert same(shown, after)  # shown what it imagined, it is where it was
 
@@ -92,10 +88,8 @@ def test_forks_go_on_independently_and_episodes_are_put_into_a_batch(imaginer):
     after, outcome = imaginer.imagine(forks, actions(2))
     assert not torch.allclose(outcome.latents[0], outcome.latents[1])
     merged = start.replaced(torch.tensor([1]), after.select(torch.tensor([2])))
-    joined = Imagination.join(
-        [start.select(torch.tensor([0])), after.select(torch.tensor([2])), start.select(torch.tensor([2]))]
-    )
-    assert same(joined, merged)
+    parts = [state.select(torch.tensor([n])) for state, n in ((start, 0), (after, 2), (start, 2))]
+    assert same(Imagination.join(parts), merged)
     both = imaginer.imagine(merged, actions(2))[1]
     alone = imaginer.imagine(after.select(torch.tensor([2])), actions(2)[1:2])[1]
     assert torch.allclose(both.latents[1:2], alone.latents, atol=1e-5)

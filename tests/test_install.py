@@ -77,10 +77,10 @@ def wheel(source, tmp_path_factory):
 @pytest.mark.slow
 def test_the_wheel_holds_code_and_data_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    data = [
-        ROOT / folder for folder in ("sfvgen_plan/checkpoints", "benchmarks/protocols", "benchmarks/report", "configs")
-    ]
-    wanted = {path for folder in data for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    data = ("sfvgen_plan/checkpoints", "benchmarks/protocols", "benchmarks/report", "configs")
+    wanted = {
+        path for folder in data for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"
+    }
     wanted |= {path for folder in ("sfvgen_plan", *INSIDE) for path in (ROOT / folder).rglob("*.py")}
     for inside in (path.relative_to(ROOT) for path in wanted):
         name = inside if inside.parts[0] == "sfvgen_plan" else Path("sfvgen_plan") / inside

@@ -86,16 +86,11 @@ def test_imports_point_one_way():
     assert not wrong, "cli -> benchmarks -> agents -> envs -> sfvgen_plan"
 
 
-def test_every_package_is_listed_in_pyproject():
+def test_every_folder_with_code_is_a_package_that_is_listed_in_pyproject():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = set()
     for package, folder in FOLDERS.items():
         for path in sources(folder):
-            inner = path.parent.relative_to(ROOT / folder).parts
-            found.add(".".join((package, *inner)))
+            assert (path.parent / "__init__.py").exists(), path
+            found.add(".".join((package, *path.parent.relative_to(ROOT / folder).parts)))
     assert found == listed
-
-
-def test_every_folder_with_code_is_a_package():
-    bare = {path.parent for path in sources(*FOLDERS.values()) if not (path.parent / "__init__.py").exists()}
-    assert not bare

@@ -44,6 +44,9 @@ def test_every_slot_has_an_object_and_a_process_of_its_own(shared):
     local = open_pool(Odd, 1)
     assert answers(local, 0, "count", "count", "process") == [1, 2, os.getpid()]
     assert local.wait(block=False) == []
+    # Threads are set before anything reads them, torch stays out, and signals of a terminal are left to the parent.
+    assert answers(shared, 0, "threads", "interrupt") == [({"3"}, False), None]
+    assert answers(shared, 0, "process")[0] > 0
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -55,14 +58,6 @@ def test_bad_input_is_an_error_of_its_own_and_all_else_comes_with_its_traceback(
     assert count > 0
     (unmade,) = answers(LocalPool(refused), 0, "count")
     assert isinstance(unmade, UserError) and "odd=3" in str(unmade)
-
-
-def test_threads_are_set_before_anything_reads_them_and_torch_stays_out(shared):
-    assert answers(shared, 0, "threads") == [({"3"}, False)]
-
-
-def test_signals_that_a_terminal_sends_to_all_are_left_to_the_parent(shared):
-    assert answers(shared, 0, "interrupt", "process")[0] is None
 
 
 @pytest.mark.parametrize(("method", "code"), [("end", -9), ("tear", 3)])
@@ -103,13 +98,8 @@ def test_no_process_outlives_a_parent_that_was_killed(tmp_path):
         "    input()\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    parent = subprocess.Popen(
-        [sys.executable, str(program)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    parent = subprocess.Popen([sys.executable, str(program)], env={**os.environ, "PYTHONPATH": path}, **pipes)
     assert parent.stdout is not None
     children = [int(word) for word in parent.stdout.readline().split()]
     assert len(children) == 2

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-import sfvgen_plan.configs
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.nested import flat
 from sfvgen_plan.settings import compose, configured, explained, setting
 
-CONFIGS = Path(sfvgen_plan.configs.__path__[0])
-FILES = {
-    "play.yaml": """
+PLAY = """
 defaults:
   - agent: cem
   - _self_
@@ -23,18 +20,16 @@ name: first
 loud: false
 folder: null
 widths: [32, 64]
-""",
-    "agent/cem.yaml": "samples: 32\nhorizon: 8\n",
-    "agent/mppi.yaml": "samples: 16\ntemperature: 0.1\n",
-}
+"""
+AGENTS = {"cem": "samples: 32\nhorizon: 8\n", "mppi": "samples: 16\ntemperature: 0.1\n"}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, text in FILES.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    (tmp_path / "play.yaml").write_text(PLAY)
+    (tmp_path / "agent").mkdir()
+    for name, text in AGENTS.items():
+        (tmp_path / "agent" / f"{name}.yaml").write_text(text)
     return tmp_path
 
 
@@ -44,26 +39,14 @@ def refusal(folder, *overrides):
     return str(caught.value)
 
 
-def test_defaults_are_plain_values(folder):
-    assert compose("play", config_dir=folder) == {
-        "agent": {"samples": 32, "horizon": 8},
-        "episodes": 2,
-        "rate": 0.5,
-        "name": "first",
-        "loud": False,
-        "folder": None,
-        "widths": [32, 64],
-    }
-
-
-def test_overrides_choose_groups_and_set_values(folder):
+def test_defaults_are_plain_values_and_overrides_choose_groups_and_set_values(folder):
+    plain = {"episodes": 2, "rate": 0.5, "name": "first", "loud": False, "folder": None, "widths": [32, 64]}
+    assert compose("play", config_dir=folder) == {"agent": {"samples": 32, "horizon": 8}, **plain}
     settings = compose("play", ["agent.temperature=2", "agent=mppi", "episodes=5", "widths=[1,2,3]"], folder)
     assert settings["agent"] == {"samples": 16, "temperature": 2.0}
     assert isinstance(settings["agent"]["temperature"], float)
     assert (settings["episodes"], settings["widths"]) == (5, [1, 2, 3])
-
-
-def test_a_null_default_takes_anything(folder):
+    # A null default takes anything.
     assert [compose("play", [f"folder={value}"], folder)["folder"] for value in ("out/run", "3")] == ["out/run", 3]
 
 
@@ -74,15 +57,12 @@ def test_a_setting_without_default_has_to_be_given(folder):
         compose("learn", ["steps=4"], folder)
 
 
-def test_unknown_key_names_the_nearest(folder):
+def test_unknown_keys_and_choices_name_the_nearest(folder):
     assert refusal(folder, "epsodes=3") == "override 'epsodes=3' names no setting; did you mean episodes?"
     assert "did you mean agent.samples?" in refusal(folder, "samples=3")
     assert "did you mean agent.horizon" in refusal(folder, "agent.horizn=3")
     assert "names no setting" in refusal(folder, "episodes.more=3")
     assert "names no setting" in refusal(folder, "hydra.run.dir=x")
-
-
-def test_unknown_choice_names_the_choices(folder):
     assert refusal(folder, "agent=mpi") == "agent='mpi' is unknown; did you mean mppi?"
 
 
@@ -106,25 +86,20 @@ def test_a_value_of_another_type_is_refused(folder, override, wanted):
     assert wanted in message
 
 
-@pytest.mark.parametrize("override", ["episodes", "+new=1", "~episodes=2", "=3", "a b=3"])
-def test_only_plain_assignments_are_overrides(folder, override):
-    assert "is not of the form key=value" in refusal(folder, override)
+def test_only_plain_assignments_with_closed_brackets_are_overrides_and_other_text_is_taken_as_it_is(folder):
+    for override in ("episodes", "+new=1", "~episodes=2", "=3", "a b=3"):
+        assert "is not of the form key=value" in refusal(folder, override)
+    for value in ("[1", "{a", "'x", "${x"):
+        message = refusal(folder, "rate=1", f"name={value}")
+        assert message == f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark"
+    for value in ("a b]", "(", "x=y", "module:factory", "a,b"):
+        assert compose("play", [f"name={value}"], folder)["name"] == value
 
 
-@pytest.mark.parametrize("value", ["[1", "{a", "'x", "${x"])
-def test_a_value_that_cannot_be_read_is_refused(folder, value):
-    message = refusal(folder, "rate=1", f"name={value}")
-    assert message == f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark"
-
-
-@pytest.mark.parametrize("value", ["a b]", "(", "x=y", "module:factory", "a,b"])
-def test_other_text_is_taken_as_it_is(folder, value):
-    assert compose("play", [f"name={value}"], folder)["name"] == value
-
-
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in (CONFIGS / "train").glob("*.yaml")))
-def test_packaged_training_recipes_compose(recipe):
-    assert compose("train", [f"train={recipe}", "data=somewhere"])["data"] == "somewhere"
+def test_leaves_of_nested_settings_keep_their_order_and_their_values():
+    nested = {"b": {"y": [1, {"z": 2}], "x": {"w": None}}, "a": 3, "empty": {}}
+    assert list(flat(nested).items()) == [("b.y", [1, {"z": 2}]), ("b.x.w", None), ("a", 3)]
+    assert flat({"a": 1}, "group.") == {"group.a": 1}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,7 @@ def test_real_frames_are_followed_in_frames_as_in_latents(simulator, state, fram
     latents = simulator.observe_latents(state, simulator.encode(frames), actions[:, :2])
     assert all(torch.equal(ours, latents.tensors()[name]) for name, ours in shown.tensors().items())
     assert torch.allclose(shown.place, state.place + actions[:, :2].sum(1))
-
-
-def test_forks_lie_next_to_each_other(simulator, state):
+    # Forks lie next to each other.
     assert simulator.fork(state, 2).seed.tolist() == [5, 5, 6, 6, 5, 5]
     assert simulator.join([simulator.select(state, [2]), state]).task.tolist() == [1, 0, 1, 1]
 
