@@ -3,10 +3,12 @@
 Nothing heavy is imported, so that a mistyped setting is told at once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from sfvgen_plan.errors import UserError, check_number, unknown_name
-from sfvgen_plan.settings import setting
+from sfvgen_plan.settings import configured, explained, setting
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,26 @@ class SAC:
 ALGORITHMS = {"ppo": PPO, "sac": SAC}
 
 
-def check_algorithm(name: str) -> None:
-    """UserError unless it is one of ``ALGORITHMS``."""
-    if name not in ALGORITHMS:
-        raise unknown_name("algo", name, ALGORITHMS)
+@dataclass(frozen=True)
+class Learner:
+    """One of ``ALGORITHMS``, how it is trained, and its own numbers by Stable-Baselines3's names, and ``net_arch``."""
+
+    algo: str
+    settings: TrainingSettings
+    numbers: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, algo: str, settings: Sequence[str], numbers: Sequence[str], group: str = "") -> Self:
+        """From ``key=value`` of its training, with the ``group`` before the keys, and ``algo.key=value``. Raises
+        UserError: unknown names, values that make no sense."""
+        if algo not in ALGORITHMS:
+            raise unknown_name("algo", algo, ALGORITHMS)
+        own = asdict(configured(ALGORITHMS[algo], numbers, "algo"))
+        return cls(algo, configured(TrainingSettings, settings, group), own)
+
+    @staticmethod
+    def explained(algo: str, prefix: str = "") -> list[str]:
+        """Lines on what is set of its training, with the prefix before the keys, and of itself."""
+        Learner.of(algo, (), ())  # is there such an algorithm?
+        own = explained(ALGORITHMS[algo], "algo.")
+        return [*explained(TrainingSettings, prefix), f"settings of {algo}", *own]

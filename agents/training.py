@@ -6,7 +6,7 @@ and are then no longer than the simulator can be trusted (Janner et al. 2019, MB
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -19,7 +19,7 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor
 
-from sfvgen_plan.agents.algorithms import TrainingSettings, check_algorithm
+from sfvgen_plan.agents.algorithms import Learner, TrainingSettings
 from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
@@ -66,36 +66,28 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
 
 def train(
     folder: Path,
-    algorithm: str,
+    learner: Learner,
     task: str,
     checkpoint: Checkpoint,
-    settings: TrainingSettings,
-    hyperparameters: Mapping[str, Any],
     seed: int = 0,
     progress: Progress | None = None,
     data: Path | None = None,
     start: Path | None = None,
 ) -> Path:
     """Train an agent into ``folder``, which is made then: ``agent.zip``, which is returned, and ``train.json``, which
-    says how it was trained. One that is there already, trained in the same way, is left as it is. Raises UserError: an
-    unknown algorithm, numbers that make no sense, or a folder with another training.
+    says how it was trained. One that is there already, trained in the same way, is left as it is. Raises UserError:
+    numbers that make no sense, or a folder with another training.
 
     Args:
         task: the checkpoint's name of it.
-        hyperparameters: of the algorithm, by Stable-Baselines3's names; ``net_arch`` apart.
         seed: of the algorithm and of the first episodes.
         data: dataset whose states rollouts branch from, at most as long as the checkpoint is trusted there; None: they
             begin as the checkpoint's episodes do.
         start: zip of an agent whose networks it begins with; None: new ones.
     """
-    check_algorithm(algorithm)
-    record: dict[str, Any] = {
-        "algo": algorithm,
-        "task": task,
-        "seed": seed,
-        "checkpoint": checkpoint.hash,
-        "settings": {**asdict(settings), "algo": dict(hyperparameters)},
-    }
+    settings = learner.settings
+    record: dict[str, Any] = {"algo": learner.algo, "task": task, "seed": seed, "checkpoint": checkpoint.hash}
+    record["settings"] = {**asdict(settings), "algo": dict(learner.numbers)}
     if (folder / AGENT_FILE).exists():
         try:
             found = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
@@ -110,7 +102,7 @@ def train(
         checkpoint = replace(checkpoint, starts={task: branches(checkpoint, episodes)})
         settings = replace(settings, horizon=trusted(checkpoint, episodes, settings.horizon))
     with closing(VecMonitor(environments(settings, task, checkpoint))) as environment:
-        model = _begun(algorithm, environment, settings, hyperparameters, seed, start)
+        model = _begun(learner, environment, seed, start)
         seen = {"obs_mode": settings.obs_mode, "memory": settings.memory}
         setattr(model, ORIGIN, {"checkpoint": checkpoint.hash, "task": task, **seen})
         if settings.real:
@@ -125,29 +117,22 @@ def train(
     return folder / AGENT_FILE
 
 
-def _begun(
-    algorithm: str,
-    environment: VecMonitor,
-    settings: TrainingSettings,
-    given: Mapping[str, Any],
-    seed: int,
-    start: Path | None,
-) -> Any:
+def _begun(learner: Learner, environment: VecMonitor, seed: int, start: Path | None) -> Any:
     """A model that has taken no decision yet: a new one, or that of the zip ``start``."""
+    settings, own = learner.settings, dict(learner.numbers)
     if start is not None:
-        model = MODELS[algorithm].load(start, environment, device=settings.policy_device)
+        model = MODELS[learner.algo].load(start, environment, device=settings.policy_device)
         model.num_timesteps = 0
         model.set_random_seed(seed)
         return model
-    own = dict(given)
     policy = {"net_arch": list(own.pop("net_arch"))} if "net_arch" in own else {}
     # What is not an image goes through no convolutions.
     kind = "CnnPolicy" if settings.obs_mode == "pixels" else "MlpPolicy"
     common = {"policy_kwargs": policy, "seed": seed, "device": settings.policy_device}
     try:
-        return MODELS[algorithm](kind, environment, **common, **own)
+        return MODELS[learner.algo](kind, environment, **common, **own)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"algo={algorithm!r} refuses its settings: {' '.join(str(error).split())}") from error
+        raise UserError(f"algo={learner.algo!r} refuses its settings: {' '.join(str(error).split())}") from error
 
 
 def branches(checkpoint: Checkpoint, episodes: EpisodeArrays) -> torch.Tensor:

@@ -39,19 +39,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def explain(args: Namespace) -> str:
-    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
+    from sfvgen_plan.agents.algorithms import Learner
     from sfvgen_plan.agents.registry import explain_settings
     from sfvgen_plan.benchmarks.rounds import RoundSettings
     from sfvgen_plan.settings import explained
 
-    if args.algo:
-        check_algorithm(args.algo)
-        own = [*explained(TrainingSettings, "imagine."), *explained(ALGORITHMS[args.algo], "algo.")]
-        about = "\n".join([f"settings of {args.algo}, and of its training in a round", *own])
-    else:
-        about = explain_settings(args.agent)
+    about = Learner.explained(args.algo, "imagine.") if args.algo else [explain_settings(args.agent)]
     recipes = "train=NAME and train.KEY=value change the training, see `sfvgen-plan train --help`"
-    return "\n".join(["settings", *explained(RoundSettings), recipes, about])
+    return "\n".join(["settings", *explained(RoundSettings), recipes, *about])
 
 
 def run(args: Namespace) -> int:
@@ -109,13 +104,10 @@ def chosen_agent(
         entry.check_sees_frames()
         return entry.name, lambda checkpoint, *folders: entry.made(checkpoint, device, checkpoint.card.action_dim)
 
-    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
-    from sfvgen_plan.settings import configured
+    from sfvgen_plan.agents.algorithms import Learner
 
-    check_algorithm(args.algo)
-    settings = configured(TrainingSettings, groups.get("imagine", ()), "imagine")
-    given = asdict(configured(ALGORITHMS[args.algo], groups.get("algo", ()), "algo"))
-    if len(tasks) > 1 or settings.real or groups.get("agent"):
+    learner = Learner.of(args.algo, groups.get("imagine", ()), groups.get("algo", ()), "imagine")
+    if len(tasks) > 1 or learner.settings.real or groups.get("agent"):
         raise UserError(
             f"algo={args.algo!r} learns one task in imagination; give one --task, no real= and no agent.key="
         )
@@ -125,12 +117,12 @@ def chosen_agent(
         from sfvgen_plan.agents.training import AGENT_FILE, train
 
         data, last = (path if path.exists() else None for path in (before / "data", before / "agent" / AGENT_FILE))
-        with out.progress(f"{args.algo} imagines", total=settings.decisions) as bar:
+        with out.progress(f"{args.algo} imagines", total=learner.settings.decisions) as bar:
             own: dict[str, Any] = {"progress": bar.tell, "data": data, "start": last}
-            file = train(folder / "agent", args.algo, tasks[0], checkpoint, settings, given, **own)
+            file = train(folder / "agent", learner, tasks[0], checkpoint, **own)
         return Entry.of(f"sb3:{file}", noise=noise).made(checkpoint, device, checkpoint.card.action_dim)
 
-    return f"{args.algo} {given} {asdict(settings)}", agent
+    return f"{args.algo} {dict(learner.numbers)} {asdict(learner.settings)}", agent
 
 
 def checked_rules(args: Namespace) -> Protocol:

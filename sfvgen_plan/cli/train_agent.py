@@ -28,12 +28,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def explain(args: Namespace) -> str:
-    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
-    from sfvgen_plan.settings import explained
+    from sfvgen_plan.agents.algorithms import Learner
 
-    check_algorithm(args.algo)
-    own = explained(ALGORITHMS[args.algo], "algo.")
-    return "\n".join(["settings", *explained(TrainingSettings), f"settings of {args.algo}", *own])
+    return "\n".join(["settings", *Learner.explained(args.algo)])
 
 
 def run(args: Namespace) -> int:
@@ -41,19 +38,16 @@ def run(args: Namespace) -> int:
 
     The same command again takes an agent that is there as it is, and goes on with its real episodes.
     """
-    from dataclasses import asdict
-
-    from sfvgen_plan.agents.algorithms import ALGORITHMS, TrainingSettings, check_algorithm
+    from sfvgen_plan.agents.algorithms import Learner
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import canonical
-    from sfvgen_plan.settings import configured, of_group
+    from sfvgen_plan.settings import of_group
 
-    check_algorithm(args.algo)
     own, others = of_group(args.overrides, "algo")
-    settings = configured(TrainingSettings, others)
-    hyperparameters = asdict(configured(ALGORITHMS[args.algo], own, "algo"))
+    learner = Learner.of(args.algo, others, own)
+    settings = learner.settings
     task = canonical(args.task)
     check_covers(args.checkpoint, [task])
     need_package("stable_baselines3", "sb3")
@@ -70,7 +64,7 @@ def run(args: Namespace) -> int:
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
     with out.progress(f"{args.algo} {'plays' if settings.real else 'imagines'}", total=settings.decisions) as bar:
         given: dict[str, Any] = {"seed": args.seed, "progress": bar.tell, "data": args.data}
-        file = train(folder, args.algo, task, checkpoint, settings, hyperparameters, **given)
+        file = train(folder, learner, task, checkpoint, **given)
     out.note(f"agent: {file}")
     if not args.episodes:
         out.result({"agent": str(file), "task": task, "checkpoint": checkpoint.hash}, f"agent written to {file}")

@@ -13,7 +13,7 @@ from sb3_contrib import TQC, TRPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
 from sfvgen_plan.agents.adapters import PredictingAgent
-from sfvgen_plan.agents.algorithms import TrainingSettings
+from sfvgen_plan.agents.algorithms import Learner, TrainingSettings
 from sfvgen_plan.agents.registry import make_agent, settings_of
 from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train
@@ -173,7 +173,7 @@ def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(
     memory = {"dim": 16, "depth": 1, "memory": "lora", "memory_blocks": [0], "memory_rank": 8}
     texts = [text for text, _ in cue_task.SCHEDULE]
     cue = load_checkpoint(make_checkpoint({cue_task.NAME: "instruction"}, 0.2, memory, sub_goals=texts))
-    file = train(tmp_path / "agent", "ppo", cue_task.NAME, cue, TrainingSettings(decisions=8, num_envs=2), FEW["ppo"])
+    file = train(tmp_path / "agent", short("ppo", decisions=8), cue_task.NAME, cue)
     env = ImaginedEnv(cue_task.NAME, cue)
     agents = {memory: make_agent(f"sb3:{file}", cue, settings={"memory": memory}) for memory in (True, False, None)}
     env.reset(seed=0)
@@ -191,7 +191,8 @@ def test_it_plays_cue_with_memory_and_without_and_hears_in_both_worlds_the_same(
     assert torch.equal(told[True], told[None]) and not torch.allclose(told[True], told[False])
 
 
-SHORT = TrainingSettings(decisions=16, num_envs=2, horizon=4)
+def short(algo, **changes):
+    return Learner(algo, TrainingSettings(**{"decisions": 16, "num_envs": 2, "horizon": 4} | changes), FEW[algo])
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
@@ -202,7 +203,7 @@ def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, 
     monkeypatch.setattr(MetaworldEnv, "__init__", lambda *_, **__: pytest.fail("a real environment was made"))
     told = []
     out = train(
-        tmp_path / "deep" / "mine", algorithm, "reach-v3", checkpoint, SHORT, FEW[algorithm],
+        tmp_path / "deep" / "mine", short(algorithm), "reach-v3", checkpoint,
         progress=lambda decisions, numbers: told.append((decisions, numbers)),
     )  # fmt: skip
     model = load_policy(out)
@@ -218,23 +219,23 @@ def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, 
 def test_the_same_seed_trains_the_same_agent(checkpoint, tmp_path):
     parameters = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        file = train(tmp_path / name, "ppo", "reach-v3", checkpoint, SHORT, FEW["ppo"], seed)
+        file = train(tmp_path / name, short("ppo"), "reach-v3", checkpoint, seed)
         parameters.append(torch.cat([p.flatten() for p in load_policy(file).parameters()]))
     assert torch.equal(parameters[0], parameters[1])
     assert not torch.equal(parameters[0], parameters[2])
 
 
 def test_an_agent_that_is_there_stays_and_another_training_is_refused_naming_both(checkpoint, tmp_path):
-    own = (tmp_path, "ppo", "reach-v3", checkpoint, SHORT, FEW["ppo"])
-    before = train(*own).stat().st_mtime_ns
-    assert train(*own).stat().st_mtime_ns == before
-    for message, given in (
-        (r"has an agent with num_envs=2, not num_envs=4; give", (*own[:4], replace(SHORT, num_envs=4), FEW["ppo"])),
-        (r"with algo='ppo',.* not algo='sac'", (tmp_path, "sac", *own[2:])),
-        (r"algo.n_epochs=1, not algo.n_epochs=3", (*own[:5], {**FEW["ppo"], "n_epochs": 3})),
+    own, what = short("ppo"), ("reach-v3", checkpoint)
+    before = train(tmp_path, own, *what).stat().st_mtime_ns
+    assert train(tmp_path, own, *what).stat().st_mtime_ns == before
+    for message, other in (
+        (r"has an agent with num_envs=2, not num_envs=4; give", short("ppo", num_envs=4)),
+        (r"with algo='ppo',.* not algo='sac'", short("sac")),
+        (r"algo.n_epochs=1, not algo.n_epochs=3", replace(own, numbers={**FEW["ppo"], "n_epochs": 3})),
     ):
         with pytest.raises(UserError, match=message):
-            train(*given)
+            train(tmp_path, other, *what)
     (tmp_path / "train.json").write_text("{")
     with pytest.raises(UserError, match=r"without readable train\.json"):
-        train(*own)
+        train(tmp_path, own, *what)
