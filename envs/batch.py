@@ -72,7 +72,9 @@ class Seen:
 
 
 class ImaginedBatch:
-    """One task of a checkpoint, imagined in any number of episodes at once. Holds no episode itself.
+    """One task of a checkpoint, imagined in any number of episodes at once. Holds no episode itself. Raises UserError:
+    a task that is not in the checkpoint, a missing or damaged checkpoint, an unusable device, a number out of range, an
+    unknown mode, ``memory=True`` for a checkpoint without memory layers.
 
     Args:
         task: a task that the checkpoint lists, with or without its family's prefix, such as "metaworld/".
@@ -84,10 +86,6 @@ class ImaginedBatch:
         obs_mode: "pixels", "latent" or "state", see ``sfvgen_plan.envs.observation``.
         exact: compute in float32 even where bfloat16 is faster.
         compiled: compile the step on a GPU; None: do.
-
-    Raises:
-        UserError: a task that is not in the checkpoint, a missing or damaged checkpoint, an unusable device, a number
-            out of range, an unknown mode, ``memory=True`` for a checkpoint without memory layers.
     """
 
     def __init__(

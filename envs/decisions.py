@@ -15,7 +15,8 @@ from sfvgen_plan.errors import UserError
 
 
 class DecisionEnv(gym.Env[np.ndarray, Any]):
-    """A task of a simulator: one decision is one action, and leads to one video frame.
+    """A task of a simulator: one decision is one action, and leads to one video frame. Raises UserError: a number below
+    1.
 
     Observation: (size, size, 3) uint8 RGB; of several cameras the pictures lie one above the other. The same seed gives
     the same episode bit for bit, whatever was played before. Truncates after ``length`` decisions, after which it may
@@ -38,9 +39,6 @@ class DecisionEnv(gym.Env[np.ndarray, Any]):
         max_decisions: decisions until truncation; None: as many as the task has.
         render_mode: "rgb_array" or None.
         pixels: False leaves the observation black and starts no renderer, for agents that only read the state.
-
-    Raises:
-        UserError: a number below 1.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention

@@ -28,7 +28,8 @@ MOST_NUMBERS = 64  # of an observation that is taken for the state
 
 
 class GymEnv(DecisionEnv):
-    """One decision is an action of the environment's own space, held for ``repeat`` of its steps.
+    """One decision is an action of the environment's own space, held for ``repeat`` of its steps. Raises UserError: the
+    environment can't be made, has other actions, or has no such camera; a number below 1.
 
     Observation: what the environment renders, resized. Reward: the sum over the steps. Ends when the environment ends,
     or is cut off by its own limit or after ``max_decisions``. ``info``: ``success`` is the environment's ``is_success``
@@ -39,9 +40,6 @@ class GymEnv(DecisionEnv):
         task: "gym:" and the id, which may begin with the module that registers it.
         size, frames: see ``DecisionEnv``.
         camera: of a MuJoCo environment, by its name; "default" is the environment's own view.
-
-    Raises:
-        UserError: the environment can't be made, has other actions, or has no such camera; a number below 1.
     """
 
     def __init__(self, task: str, size: int = 64, camera: str = CAMERA, **frames: Any) -> None:

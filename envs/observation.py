@@ -22,7 +22,7 @@ LIMIT = 20.0
 
 class Observer:
     """Turns states of a learned simulator into observations. Real episodes are followed by the same simulator, so that
-    what they show, too, contains what went before and what is remembered.
+    what they show, too, contains what went before and what is remembered. Raises UserError: another mode.
 
     - ``pixels``: (size, size, 3) uint8, the newest frame.
     - ``latent``: (C * h * w,) float32 in [-20, 20], the newest frame's standardised latents.
@@ -32,9 +32,6 @@ class Observer:
     Args:
         simulator: encodes, decodes and reads; its precision is the observations'.
         obs_mode: one of ``OBS_MODES``.
-
-    Raises:
-        UserError: another mode.
     """
 
     def __init__(self, simulator: LearnedSimulator, obs_mode: str = "pixels") -> None:

@@ -35,12 +35,9 @@ class EpisodeKey(NamedTuple):
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """Result of one episode. Values are checked when it is made, and texts (of a CSV file) become numbers.
-
-    Raises:
-        ValidationError: a value of another kind, a number that is not finite, too large, or negative where none can be,
-            or values that contradict each other.
-    """
+    """Result of one episode. Values are checked when it is made, and texts (of a CSV file) become numbers. Raises
+    ValidationError: a value of another kind, a number that is not finite, too large, or negative where none can be, or
+    values that contradict each other."""
 
     FORMATS: ClassVar[dict[str, str]] = {"return_": ".4f", "plan_seconds": ".5f"}
     protocol: Text  # id of the protocol it was played under
