@@ -19,37 +19,56 @@ LEAST_SIGMA = 0.05  # to which the cross-entropy method narrows its Gaussian
 
 
 class Futures:
-    """A possible future of each lane: all candidates of a lane meet the same noise, so that their scores can be
-    compared. ``score_of``: task -> its score."""
+    """K possible futures of each lane. All candidates of a lane meet the same noise, so that their scores can be
+    compared.
 
-    def __init__(self, problem: Problem, score_of: Callable[[str], Score]) -> None:
-        self.simulator = problem.simulator
+    Args:
+        problem: the lanes.
+        score_of: task -> its score.
+        count: K.
+        penalty: score that a candidate loses where its futures lie one standard deviation of the latents apart.
+    """
+
+    def __init__(
+        self, problem: Problem, score_of: Callable[[str], Score], count: int = 1, penalty: float = 0.0
+    ) -> None:
+        self.simulator, self._count, self._penalty = problem.simulator, count, penalty
         self.decisions = 0  # imagined so far
         self._lanes = len(problem.tasks)
         self._scores: dict[Score, list[int]] = defaultdict(list)
         for lane, task in enumerate(problem.tasks):
             self._scores[score_of(task)].append(lane)
-        self._state = self.simulator.reseed(problem.state, draw_seeds(problem.keys, Stream.FUTURES, 1).flatten())
+        seeds = draw_seeds(problem.keys, Stream.FUTURES, count).flatten()
+        self._state = self.simulator.reseed(self.simulator.fork(problem.state, count), seeds)
 
     def imagined(self, plans: Tensor) -> Tensor:
         """Scores (E, N) of plans (E, N, H, A)."""
-        spread = plans.flatten(0, 1)
+        samples = plans.shape[1]
+        spread = plans[:, None].expand(-1, self._count, *plans.shape[1:]).flatten(0, 2)
         self.decisions += spread.shape[0] * spread.shape[1]
-        return self._scored(self.simulator.imagine(self.simulator.fork(self._state, plans.shape[1]), spread)[1])
+        _, outcome = self.simulator.imagine(self.simulator.fork(self._state, samples), spread)
+        return self._scored(outcome, samples)
 
     def played(self, policy: Callable[[int, Tensor], Tensor], samples: int, decisions: int) -> tuple[Tensor, Tensor]:
-        """Scores (E, N) of N ``samples`` that choose their G ``decisions`` as they go, and these actions (E, N, G, A);
-        ``policy``: number of the decision, and features (E, N, F) -> actions (E, N, A)."""
+        """Scores (E, N) of N candidates that choose their actions as they go, and these actions (E, N, G, A), means
+        over the futures.
+
+        Args:
+            policy: number of the decision, and features (E, K, N, F) -> actions (E, K, N, A).
+            samples: N.
+            decisions: G.
+        """
+        shape = (self._lanes, self._count, samples)
 
         def choose(g: int, features: Tensor) -> Tensor:
-            return policy(g, features.unflatten(0, (self._lanes, samples))).flatten(0, 1)
+            return policy(g, features.unflatten(0, shape)).flatten(0, 2)
 
         _, outcome, actions = self.simulator.play(self.simulator.fork(self._state, samples), choose, decisions)
         self.decisions += actions.shape[0] * actions.shape[1]
-        return self._scored(outcome), actions.unflatten(0, (self._lanes, samples))
+        return self._scored(outcome, samples), actions.unflatten(0, shape).mean(1)
 
-    def _scored(self, outcome: Outcome) -> Tensor:
-        """Scores (E, N) of an outcome of E x N episodes."""
+    def _scored(self, outcome: Outcome, samples: int) -> Tensor:
+        """Scores (E, N) of an outcome of E x K x N episodes."""
         count = len(outcome.reward)
         scores = torch.empty(self._lanes, count // self._lanes, device=outcome.reward.device)
         for score, lanes in self._scores.items():
@@ -59,7 +78,16 @@ class Futures:
                     f"objective gives scores of shape {tuple(found.shape)} for {count} episodes; give one each"
                 )
             scores[lanes] = found.float().unflatten(0, (self._lanes, -1))[lanes]
-        return scores
+        scores = scores.unflatten(1, (self._count, samples))
+        if self._count == 1:
+            return scores[:, 0]
+        return scores.mean(1) - (self._penalty * self._doubt(outcome, samples) if self._penalty else 0.0)
+
+    def _doubt(self, outcome: Outcome, samples: int) -> Tensor:
+        """(E, N): the standard deviation of the latents across a candidate's futures at its end."""
+        assert outcome.latents is not None, "futures only differ where frames are imagined"
+        last = outcome.latents[:, -1].float().flatten(1)
+        return last.unflatten(0, (self._lanes, self._count, samples)).std(1).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +128,7 @@ class MPPI(Search):
     def plan(self, problem: Problem) -> Plan:
         """The plan found for each lane; it is also what is carried over."""
         own, plan, planned = self.settings, problem.carry, problem.carried
-        futures = Futures(problem, self.score_of)
+        futures = Futures(problem, self.score_of, own.futures, own.penalty)
         follows = torch.arange(own.candidates, device=plan.device) < self._following
         for noise in self._noise(problem).unbind(0):
             guided = follows | ~planned[:, None] if self.prior is not None else follows.expand(len(plan), -1)
@@ -124,9 +152,9 @@ class MPPI(Search):
         """Plays offsets (E, N, H, A), on top of the prior's actions where ``guided`` (E, N)."""
 
         def choose(g: int, features: Tensor) -> Tensor:
-            actions = offsets[:, :, g]
+            actions = offsets[:, None, :, g].expand(*features.shape[:3], -1)
             if self.prior is not None:
-                actions = actions + guided[..., None] * self.prior.act(features)
+                actions = actions + guided[:, None, :, None] * self.prior.act(features)
             return actions.clamp(-1.0, 1.0)
 
         return choose

@@ -81,11 +81,17 @@ class Default(ImaginedSearch):
     sigma: float = setting(0.1, "standard deviation of their noise, in units of the action")
     prior_share: float = setting(1.0, "of the candidates that follow the prior; the others go on with the last plan")
     temperature: float = setting(0.05, "gain in score that makes a candidate weigh e times as much")
+    futures: int = setting(1, "imagined futures of each candidate")
+    penalty: float = setting(0.0, "score lost where futures lie a standard deviation of the latents apart")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("prior_share", self.prior_share, 0, 1)
         check_number("temperature", self.temperature, 0, above=True)
+        check_number("futures", self.futures, 1)
+        check_number("penalty", self.penalty, 0)
+        if self.penalty and self.futures == 1:
+            raise UserError(f"penalty={self.penalty} needs futures that differ; give futures of at least 2")
 
     def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
         from sfvgen_plan.agents.search import MPPI

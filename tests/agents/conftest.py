@@ -33,14 +33,15 @@ class Points:
 
 class PointMass:
     """``Simulator`` of points that move by 0.2 x action. Pixel values of the newest frame are place and goal. With
-    ``noise``, imagined points drift at random; ``goal_error`` (2,) is where the simulator wrongly sees the goal."""
+    ``noise``, imagined points drift at random; with ``fog``, what is seen at x > 0 differs from future to future;
+    ``goal_error`` (2,) is where the simulator wrongly sees the goal."""
 
     action_dim = 2
     device = torch.device("cpu")
 
-    def __init__(self, noise=0.0, goal_error=(0.0, 0.0)):
+    def __init__(self, noise=0.0, goal_error=(0.0, 0.0), fog=False):
         self.noise, self.goal_error = noise, torch.tensor(goal_error)
-        self.denoiser_calls = 0
+        self.fog, self.denoiser_calls = fog, 0
         self.largest_batch = 0
 
     def begin(self, frames, tasks, seeds, texts=()):
@@ -55,22 +56,24 @@ class PointMass:
         self.denoiser_calls += 1
         self.largest_batch = max(self.largest_batch, len(actions))
         drift = torch.zeros(actions.shape)
-        if self.noise:
+        if self.noise or self.fog:
             keys = zip(state.seed.tolist(), state.step.tolist(), strict=True)
             drawn = [np.random.default_rng(key).standard_normal(actions.shape[1:]) for key in keys]
-            drift = self.noise * torch.tensor(np.stack(drawn)).float()
-        places = state.place[:, None] + (STEP * actions.clamp(-1, 1) + drift).cumsum(1)
-        return replace(state, place=places[:, -1], step=state.step + 1), self._outcome(places, state.goal)
+            drift = torch.tensor(np.stack(drawn)).float()
+        places = state.place[:, None] + (STEP * actions.clamp(-1, 1) + self.noise * drift).cumsum(1)
+        outcome = self._outcome(places, state.goal)
+        seen = places + drift * (places[..., :1] > 0) * self.fog
+        return replace(state, place=places[:, -1], step=state.step + 1), replace(outcome, latents=seen)
 
     def play(self, state, policy, decisions):
         actions, outcomes, calls = [], [], self.denoiser_calls
         for g in range(decisions):
             actions.append(policy(g, state.features))
             state, outcome = self.imagine(state, actions[-1][:, None])
-            outcomes.append([outcome.reward, outcome.success, outcome.value, outcome.estimates])
+            outcomes.append([outcome.reward, outcome.success, outcome.value, outcome.estimates, outcome.latents])
         self.denoiser_calls = calls + 1
-        known = (torch.cat(part, 1) for part in zip(*outcomes, strict=True))
-        return state, Outcome(*known), torch.stack(actions, 1)
+        *known, latents = (torch.cat(part, 1) for part in zip(*outcomes, strict=True))
+        return state, Outcome(*known, latents=latents), torch.stack(actions, 1)
 
     def read(self, state):
         return self._outcome(state.place[:, None], state.goal)

@@ -34,7 +34,7 @@ def alone(world, prior, seeds=SEEDS, **options):
     return world.play(PriorAgent(world.PointMass(), prior), seeds, **options)
 
 
-@pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL])
+@pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL, replace(MPPI_SMALL, futures=2, penalty=0.1)])
 def test_search_finds_the_goal_where_random_does_not(world, settings):
     planned = world.successes(world.play(planning(world, settings), SEEDS))
     assert planned == len(SEEDS)
@@ -62,6 +62,17 @@ def test_where_nothing_is_to_be_gained_a_plan_is_the_priors_own(world):
         np.testing.assert_allclose(mine.actions, own.actions, atol=0.03)
 
 
+def test_the_penalty_avoids_what_differs_from_future_to_future(world):
+    """One half of the plane is as good as the other, but in one of them nobody knows what will be seen."""
+
+    def in_the_fog(penalty):
+        agent = planning(world, sigma=1.0, futures=2, penalty=penalty, score=lambda o: 0 * o.value[:, 0])
+        agent.simulator.fog = True
+        return np.mean([episode.places[1:, 0] > 0 for episode in world.play(agent, SEEDS)])
+
+    assert in_the_fog(1.0) < in_the_fog(0.0) - 0.2
+
+
 @pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL])
 def test_an_objective_of_ones_own_leads_elsewhere(world, settings):
     agent = planning(world, settings, score=lambda outcome: outcome.estimates[:, :, 0].mean(1))
@@ -83,6 +94,7 @@ def test_a_search_goes_on_from_the_last_plan_shifted_by_the_decisions_executed(w
 AGENTS = {
     "cem": lambda world: planning(world, CEM_SMALL, 0.05),
     "mppi": lambda world: planning(world, noise=0.05, prior=world.Towards((0.2, 0.0), gain=0.3)),
+    "futures": lambda world: planning(world, noise=0.05, futures=3, penalty=0.5),
     "prior": lambda world: PriorAgent(world.PointMass(), world.Towards()),
     "random": lambda world: RandomAgent(action_dim=2),
 }
@@ -153,7 +165,7 @@ NAN = float("nan")
     ("kind", "settings"),
     [
         *((Cem, {name: 0}) for name in ("horizon", "candidates", "iterations", "sigma", "elites")),
-        (Default, {"prior_share": -1}),
+        *((Default, {name: -1}) for name in ("futures", "penalty", "prior_share")),
         (Cem, {"elites": 33}),
         (Default, {"temperature": NAN}),
     ],
@@ -169,6 +181,7 @@ def test_numbers_that_make_no_sense_are_refused(kind, settings):
     [
         ("prior", {"memory": "yes"}, "memory='yes' is neither true nor false nor null"),
         ("cem", {"memory": True}, "memory=True: .* has no memory layers"),
+        ("default", {"penalty": 0.5}, "penalty=0.5 needs futures that differ; give futures of at least 2"),
         ("default", {"prior": "unet"}, "prior='unet' is unknown; did you mean prior"),
         ("cem", {"objective": "nowhere:score"}, "objective='nowhere:score' can't be imported"),
         ("cem", {"objective": "math:pi"}, "objective='math:pi' is no function"),
