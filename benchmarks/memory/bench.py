@@ -1,6 +1,6 @@
 """Measures subjects on the memory tasks, episode by episode; goes on where it was stopped."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,7 @@ from sfvgen_plan.benchmarks.running.contestant import Entry
 from sfvgen_plan.metrics.encoder import VideoEncoder
 from sfvgen_plan.model.checkpoint import Checkpoint
 
-Work = Callable[[Callable[[str, int], None]], None]
-"""Measures what is missing; it is given what is told the row and the episode of all that has been measured."""
+Work = Iterator[tuple[str, int]]  # measures what is missing, and gives the row and the episode of each
 
 
 class Pace(NamedTuple):
@@ -45,7 +44,7 @@ def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "rev
         rows.claim(subject.row, {**made_with, "sampler_steps": steps, "encoder": encoder.digest, **subject.settings})
     revisit.check_leaves(subjects[0].checkpoint)
 
-    def work(tell: Callable[[str, int], None]) -> None:
+    def work() -> Work:
         lacking = {subject.row: pace.missing(rows, subject.row) for subject in subjects}
         wanted = sorted(set().union(*lacking.values()))
         for start in range(0, len(wanted), pace.lanes):
@@ -60,9 +59,9 @@ def revisits(subjects: Sequence[Subject | Ablated], pace: Pace, part: str = "rev
                 for episode, dream in zip(own, dreams, strict=True):
                     score = revisit.drift_row if long else partial(revisit.revisit_row, encoder=encoder)
                     rows.add(score(subject.row, episode, dream))
-                    tell(subject.row, episode.seed)
+                    yield subject.row, episode.seed
 
-    return work
+    return work()
 
 
 def ablations(taught: Checkpoint, untaught: Checkpoint | None, pace: Pace) -> list[Any]:
@@ -97,7 +96,7 @@ def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> 
         subject.checkpoint.task_index(task)
         rows.claim(row, {"checkpoint": subject.checkpoint.hash})
 
-    def work(tell: Callable[[str, int], None]) -> None:
+    def work() -> Work:
         for row, subject in own.items():
             missing = pace.missing(rows, row)
             if not missing:
@@ -109,6 +108,6 @@ def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> 
             for played in revisit.recordings(checkpoint, task, missing, made, pace.lanes):
                 seed, end = played.job.seed, played.infos[-1]
                 rows.add(PlayedRow(row, seed, float(end["distance"]), bool(end["success"])))
-                tell(row, seed)
+                yield row, seed
 
-    return work
+    return work()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,29 +16,27 @@ if TYPE_CHECKING:
 
 HELP = "measure checkpoints' memories on the memory tasks"
 SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
-SUBJECTS = ("memory",)
 PARTS = ("revisit", "return", "cue", "cost")
 STUDIES = ("drift", "ablation")
 BY_AGENT = ("return", "cue")
-EPISODES = 50
-LANES_ON_GPU = 16
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
+    parser.add_argument("subject", choices=["memory"], help="what to measure")
     text = "of the memory tasks: its folder or name; may be given twice, for two kinds of memory"
     parser.add_argument("--checkpoint", action="append", required=True, metavar="PATH", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     text = f"the only table to make (default: all but {' and '.join(STUDIES)})"
     parser.add_argument("--part", choices=(*PARTS, *STUDIES), help=text)
     parser.add_argument("--no-loop", metavar="PATH", help="for ablation: trained with train.video.learning.loop=false")
-    parser.add_argument("--episodes", type=positive_int, default=EPISODES, help="of each row (default: %(default)s)")
+    parser.add_argument("--episodes", type=positive_int, default=50, help="of each row (default: %(default)s)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="seed of the first episode (default: 0)")
     parser.add_argument("--agent", default="default", help="who plays return and cue (default: %(default)s)")
     parser.add_argument("--label", help="the agent's name in rows (default: with its settings)")
     parser.add_argument("--lanes", type=positive_int, help="episodes side by side (default: 1, on a GPU 16)")
-    text = "goes on there (default: %(default)s)"
-    parser.add_argument("--out", type=Path, default=Path("runs/memory"), metavar="DIR", help=text)
+    parser.add_argument(
+        "--out", type=Path, default="runs/memory", metavar="DIR", help="goes on there (default: %(default)s)"
+    )
     text = "only draw places of the first episode that come back: as shown, imagined with memory, without, and true"
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help=text)
     add_overrides(parser, "agent")
@@ -100,7 +99,7 @@ def run(args: Namespace) -> int:
             picture.save(staged, format="png", optimize=True)
         out.note(f"picture: {args.picture}")
         return 0
-    pace = Pace(args.out, episodes, sampler_steps, args.lanes or (1 if device == "cpu" else LANES_ON_GPU))
+    pace = Pace(args.out, episodes, sampler_steps, args.lanes or (1 if device == "cpu" else 16))
     work = []
     for part in [args.part] if args.part else PARTS:
         if part in BY_AGENT:
@@ -113,13 +112,9 @@ def run(args: Namespace) -> int:
             work.append(revisits(subjects, pace, part))
     try:
         with out.progress("episodes") as bar:
-
-            def tell(row: str, episode: int) -> None:
+            for row, episode in chain.from_iterable(work):
                 bar.describe(f"{row} seed {episode}")
                 bar.advance()
-
-            for measure in work:
-                measure(tell)
         if args.part in (None, "cost"):
             with out.progress("cost"):
                 costs(subjects, args.out)

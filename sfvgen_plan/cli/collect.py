@@ -27,12 +27,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=FIRST_TRAINING_SEED, help=text)
     parser.add_argument("--workers", type=positive_int, help="processes (default: one per core)")
     parser.add_argument("--decisions", type=int, help="per episode, or most of them (default: the simulator's)")
-    for name, kind, meaning in (
-        ("size", int, "of the frames, in pixels"),
-        ("camera", str, "that films"),
-        ("repeat", int, "raw steps per decision"),
-    ):
-        parser.add_argument(f"--{name}", type=kind, help=f"{meaning} (default: the suite's, else the simulator's)")
+    usual = "(default: the suite's, else the simulator's)"
+    parser.add_argument("--size", type=int, help=f"of the frames, in pixels {usual}")
+    parser.add_argument("--camera", help=f"that films {usual}")
+    parser.add_argument("--repeat", type=int, help=f"raw steps per decision {usual}")
 
 
 def run(args: Namespace) -> int:

@@ -7,7 +7,6 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 
 HELP = "score policies in the real and in the learned simulator from the same starts, and compare the scores"
 SETTINGS = "sfvgen_plan.benchmarks.fidelity.policies:Settings"
-EPISODES, MAX_DECISIONS = 5, 50
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -16,10 +15,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument("--task", action="append", help="one task, such as reach-v3; may be given several times")
     text = "a policy, as in eval; several, also with other settings into the same --out (default: eleven)"
     parser.add_argument("--agent", action="append", default=[], help=text)
-    parser.add_argument("--episodes", type=positive_int, default=EPISODES, help=f"per task (default: {EPISODES})")
+    parser.add_argument("--episodes", type=positive_int, default=5, help="per task (default: 5)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the first episode (default: 0)")
-    text = f"limit (default: {MAX_DECISIONS})"
-    parser.add_argument("--max-decisions", type=positive_int, default=MAX_DECISIONS, help=text)
+    parser.add_argument("--max-decisions", type=positive_int, default=50, help="limit (default: 50)")
     add_model_arguments(parser)
     parser.add_argument("--lanes", type=positive_int, help="real episodes side by side (default: as many as fit)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: runs/fidelity-<checkpoint>; goes on there")

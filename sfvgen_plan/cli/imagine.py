@@ -7,17 +7,17 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 
 HELP = "act in the real environment, imagine the same actions open loop, write both as a video"
 SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
-DECISIONS = 35
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--task", required=True, help="a task of the checkpoint, such as reach-v3 or memory/return")
     parser.add_argument("--agent", default="expert", help="who acts in the real environment (default: expert)")
-    parser.add_argument("--decisions", type=positive_int, default=DECISIONS, help=f"how many (default: {DECISIONS})")
+    parser.add_argument("--decisions", type=positive_int, default=35, help="how many (default: 35)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="scene, and random state of the imagination")
     add_model_arguments(parser)
-    out = Path("imagine.mp4")
-    parser.add_argument("--out", type=Path, default=out, metavar="FILE.mp4|.webp", help="default: imagine.mp4")
+    parser.add_argument(
+        "--out", type=Path, default="imagine.mp4", metavar="FILE.mp4|.webp", help="default: %(default)s"
+    )
     add_overrides(parser, "agent")
 
 

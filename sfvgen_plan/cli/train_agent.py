@@ -11,8 +11,6 @@ from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negati
 from sfvgen_plan.errors import need_package
 
 HELP = "train a Stable-Baselines3 agent in imagination, then play it in the real simulator"
-REAL_EPISODES = 20
-REAL_FOLDER = "real"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,8 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--algo", default="ppo", help="ppo or sac (default: ppo)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="new folder (default: runs/<algo>-<task>)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="of the training (default: 0)")
-    text = f"real episodes afterwards, from seed 0 (default: {REAL_EPISODES}; 0: train only)"
-    parser.add_argument("--episodes", type=non_negative_int, default=REAL_EPISODES, help=text)
+    text = "real episodes afterwards, from seed 0 (default: %(default)s; 0: train only)"
+    parser.add_argument("--episodes", type=non_negative_int, default=20, help=text)
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset whose states imagined episodes branch from")
     add_model_arguments(parser)
     add_overrides(parser, "algo")
@@ -72,5 +70,5 @@ def run(args: Namespace) -> int:
     label = f"{args.algo}-{'real' if settings.real else 'imagined'}"
     model = {"checkpoint": args.checkpoint, "device": args.device}
     evaluation = Evaluation.of(Entry.of(f"sb3:{file}", name=label), task=task, episodes=args.episodes, **model)
-    rows = play_and_store(evaluation, Recorder(file.parent / REAL_FOLDER, evaluation.record), out)
+    rows = play_and_store(evaluation, Recorder(file.parent / "real", evaluation.record), out)
     return 1 if all(row.error for row in rows) else 0
