@@ -4,12 +4,10 @@ Outside, an environment has a ``Box`` of any bounds or a ``Discrete`` space. Ins
 made flat, and one of n ``Discrete`` actions is a one-hot vector; whatever vector is played, its largest number counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -33,7 +31,7 @@ class Actions:
             raise UserError(f"action_space={space} has no bounds or no numbers; wrap the environment in one that has")
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any] | None, dim: int) -> Actions:
+    def of(cls, stored: Mapping[str, Any] | None, dim: int) -> Self:
         """From what ``stored`` gave; None is a ``Box`` of ``dim`` numbers in [-1, 1]. Raises KeyError, TypeError,
         ValueError: it is something else."""
         if stored is None:

@@ -1,7 +1,5 @@
 """Protocols: the rules under which rows may be compared, each with an id and a hash of its content."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -10,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -87,7 +85,7 @@ class Protocol:
         first_seed: int | None = None,
         episodes: int | None = None,
         **frames: Any,
-    ) -> Protocol:
+    ) -> Self:
         """The same rules with another limit, other seeds, or other ``frames`` (camera, size, repeat).
 
         Fewer of the same seeds stay under the same id, since every row would be the same; anything else becomes
@@ -107,7 +105,7 @@ class Protocol:
         # Variants that differ in seeds only share an id.
         return dataclasses.replace(changed, id=f"{_VARIANT.sub('', self.id)}~{changed.rules_hash[:8]}")
 
-    def played_in(self, build: str) -> Protocol:
+    def played_in(self, build: str) -> Self:
         """The same rules in a simulator of another ``build`` than the usual, which id and version then name in these
         words, so that its rows are never ranked together with the original's; itself without words."""
         if not build:

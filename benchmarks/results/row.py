@@ -1,9 +1,7 @@
 """The row that is kept of an episode."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -61,7 +59,7 @@ class EpisodeRow:
     run: Text = ""  # id of the run that played it, or empty
 
     @model_validator(mode="after")
-    def _consistent(self) -> EpisodeRow:
+    def _consistent(self) -> Self:
         if self.success_final and not self.success_any:
             raise ValueError("success_final=1 without success_any=1")
         if self.first_success is not None and not 1 <= self.first_success <= max(1, self.decisions):

@@ -5,8 +5,6 @@ twice; one that broke off may be played again, and its new row takes the place o
 itself with full synchronisation, so a process that is killed loses at most the row that it was about to store.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import sqlite3
@@ -14,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
@@ -67,7 +65,7 @@ class Store:
                 self._db.close()
                 raise
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

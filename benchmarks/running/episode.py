@@ -4,13 +4,11 @@ A ``Player`` turns a job into events: ``Awaiting`` an action for a frame, and at
 what goes wrong in an episode; that is a result too.
 """
 
-from __future__ import annotations
-
 import math
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import gymnasium
 import numpy as np
@@ -91,7 +89,7 @@ class Ended:
     bad_input: str = ""
 
     @classmethod
-    def broken(cls, error: Exception, decisions: int, return_: float = 0.0) -> Ended:
+    def broken(cls, error: Exception, decisions: int, return_: float = 0.0) -> Self:
         """An episode that broke off counts as a failure, whatever came before."""
         return cls(
             decisions,

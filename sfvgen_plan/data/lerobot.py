@@ -6,8 +6,6 @@ decision before. Whoever recorded an episode is taken for its expert. LeRobot do
 itself, so all episodes count as cut off.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -92,7 +90,7 @@ class _Recorded:
     actions: Actions
 
     @classmethod
-    def of(cls, folder: Path, camera: str | None) -> _Recorded:
+    def of(cls, folder: Path, camera: str | None) -> Self:
         info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
         features = info["features"]
         cameras = [name for name, about in features.items() if about["dtype"] == "video"]

@@ -1,10 +1,8 @@
 """What training has to know of the simulator that episodes come from. Stored with every dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from sfvgen_plan.errors import UserError
 
@@ -25,7 +23,7 @@ class Source:
         return {**asdict(self), "readouts": list(self.readouts)}
 
     @classmethod
-    def of_collection(cls, settings: Mapping[str, Any], data: str) -> Source:
+    def of_collection(cls, settings: Mapping[str, Any], data: str) -> Self:
         """From the settings that a dataset was collected with. Raises UserError: they don't tell it."""
         try:
             found = settings["source"]

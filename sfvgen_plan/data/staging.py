@@ -1,12 +1,10 @@
 """One finished episode on disk, while its dataset is still being collected."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,7 +41,7 @@ class StagedEpisode:
     terminated: bool = False  # whether the task ended by itself, rather than being cut off
 
     @classmethod
-    def from_frames(cls, frames: np.ndarray, **values: Any) -> StagedEpisode:
+    def from_frames(cls, frames: np.ndarray, **values: Any) -> Self:
         """From frames (T + 1, H, W, 3) uint8 and the other attributes, arrays also as lists."""
         values |= {name: np.array(values[name]) for name in _ARRAYS if name in values}
         return cls(frame_shape=frames.shape, chunks=tuple(compress_frames(frames)), **values)
@@ -57,7 +55,7 @@ class StagedEpisode:
             np.savez(staged, plain=np.array(plain), chunk_sizes=sizes, chunk_bytes=packed, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> StagedEpisode:
+    def load(cls, path: Path) -> Self:
         """Read what ``save`` wrote. Raises UserError: the file is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as file:
