@@ -33,7 +33,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     for marker, reason in OPT_IN.items():
         config.addinivalue_line("markers", f"{marker}: {reason}; skipped unless --run-{marker} or -m {marker}")
-    # Without a graphics library the tests that draw fail one by one, with this same message.
+    # Registers the environments. Without a graphics library tests that draw fail one by one, with this same message.
     with suppress(UserError):
         from sfvgen_plan.envs.rendering import gl_backend
 

@@ -1,15 +1,13 @@
 """What somebody brings who has an environment of their own: it knows nothing of this package. Importing it registers
 ``Dot-v0``, where a dot steps left, stays or steps right, and ``DotBox-v0``, where it is pushed by -2 to 4 pixels."""
 
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 
 WIDTH = 20
 
 
-class DotEnv(gym.Env[np.ndarray, Any]):
+class DotEnv(gym.Env):
     """A dot on a line of ``WIDTH`` pixels, which is over at the left end; at the right end it earns 50."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own convention

@@ -3,10 +3,6 @@
 It is what somebody has to write who brings a simulator: an environment, an expert, and the family that names them.
 """
 
-from __future__ import annotations
-
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 
@@ -19,35 +15,27 @@ READOUTS = ("x", "y", "goal_x", "goal_y", "gap_x", "gap_y", "distance", "action_
 CORNERS = {"toy/left": -0.8, "toy/right": 0.8}
 
 
-class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
+class ToyEnv(gym.Env):
     """The goal's column belongs to the task, its row and the dot's place to the seed."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium's own convention
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        task: str,
-        size: int = 32,
-        camera: str = "top",
-        repeat: int = 1,
-        max_decisions: int = 12,
-        pixels: bool = True,
-    ) -> None:
+    def __init__(self, task, size=32, camera="top", repeat=1, max_decisions=12, pixels=True):
         self.task, self.instruction = task, FAMILY.tasks[task]
         self.size, self.camera, self.repeat = size, camera, repeat
         self.max_decisions, self.pixels = max_decisions, pixels
         self.observation_space = gym.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.place = self.np_random.uniform(-0.8, 0.8, 2)
         self.goal = np.array([CORNERS[self.task], self.np_random.uniform(-0.8, 0.8)])
         self.action, self.time, self.latched = np.zeros(2), 0, False
         return self.render(), self._info(success=False)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action):
         self.action = np.clip(action, -1.0, 1.0)
         self.place = np.clip(self.place + STEP * self.action, -1.0, 1.0)
         self.time += 1
@@ -56,14 +44,14 @@ class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
         reward, over = 3.0 * max(0.0, 1.0 - distance), self.time >= self.max_decisions
         return self.render(), reward, False, over, self._info(distance < NEAR)
 
-    def render(self) -> np.ndarray:
+    def render(self):
         frame = np.full((self.size, self.size, 3), 90, np.uint8)
         for (x, y), colour in ((self.goal, (30, 160, 30)), (self.place, (200, 30, 30))):
             column, row = (int((value + 1) / 2 * (self.size - 5)) for value in (x, y))
             frame[row : row + 5, column : column + 5] = colour
         return frame
 
-    def _info(self, success: bool) -> dict[str, Any]:
+    def _info(self, success):
         gap = self.goal - self.place
         state = np.array([*self.place, *self.goal, *gap, np.linalg.norm(gap), *self.action, self.time / 10])
         seen = {"state": state, "estimates": state.astype(np.float32)}
@@ -73,10 +61,10 @@ class ToyEnv(gym.Env[np.ndarray, np.ndarray]):
 class ToyExpert(Stateless):
     """Goes straight to the goal."""
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task):
         pass
 
-    def act(self, env: ToyEnv) -> np.ndarray:
+    def act(self, env):
         return np.clip((env.goal - env.place) / STEP, -1.0, 1.0).astype(np.float32)
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from sfvgen_plan.agents.planning import PlanningAgent
 from sfvgen_plan.simulation import Outcome, as_long
 
-torch.set_num_threads(1)
 STEP, RADIUS = 0.2, 0.1
 
 

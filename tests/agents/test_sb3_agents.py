@@ -25,7 +25,6 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
-torch.set_num_threads(1)
 BOX = gym.spaces.Box(-1, 1, (4,), np.float32)
 FEW = {
     "ppo": {"n_steps": 4, "batch_size": 8, "n_epochs": 1, "net_arch": [8]},

@@ -68,8 +68,6 @@ def test_a_disturbed_camera_stays_near_its_path():
 def test_episodes_are_shorter_if_asked_and_the_id_takes_each_task_and_a_limit(tmp_path):
     import gymnasium as gym
 
-    import sfvgen_plan.envs  # noqa: F401 - registers the environments
-
     arrays = load_episodes(
         collect(tmp_path / "set", CollectionSettings(("memory/revisit",), 1, decisions=5, **SMALL), 1)
     )

@@ -83,21 +83,16 @@ def nasty():
 
 
 class Tags(HTMLParser):
-    """Collects what a browser would see: elements, attributes, text."""
+    """Collects what a browser would see: elements, attributes, text; ``open``: elements that were not closed."""
 
     def __init__(self, html):
         super().__init__()
-        self.tags = set()
-        self.attributes = set()
-        self.links = []
-        self.text = ""
-        self.open = []
+        self.tags, self.attributes, self.links, self.open, self.text = set(), set(), [], [], ""
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         self.handle_startendtag(tag, attrs)
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
+        self.open += [tag] * (tag not in ("meta", "br"))
 
     def handle_startendtag(self, tag, attrs):
         self.tags.add(tag)

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from sfvgen_plan import cli
 from sfvgen_plan.agents import training
 from sfvgen_plan.benchmarks import protocols
 
-torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("own_folder")
 FEW = ("decisions=8", "num_envs=2", "horizon=4", "sampler_steps=1", "algo.n_steps=4", "algo.batch_size=8")
 FEW_REAL = (*FEW[:3], *FEW[4:], "real=true")

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError

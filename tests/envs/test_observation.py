@@ -6,17 +6,14 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from gymnasium.utils.env_checker import check_env
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs import forks
 from sfvgen_plan.envs.observation import Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
-torch.set_num_threads(1)
 ENVIRONMENTS = ("sfvgen/Imagined-v0", "sfvgen/Metaworld-v0")
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from sfvgen_plan.errors import UserError
 
 pytest.importorskip("gradio")
 from sfvgen_plan.envs.controls import OPEN, directions
 from sfvgen_plan.envs.play import Player, Session, build, listening, shown
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture

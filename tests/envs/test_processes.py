@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
-
 TASKS = {
     "sfvgen/Metaworld-v0": "push-v3",
     "sfvgen/Memory-v0": "memory/return",

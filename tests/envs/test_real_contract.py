@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.errors import UserError
 
 IDS = {
@@ -28,10 +27,12 @@ IDS = {
 }
 COPIED = [task for task in IDS if not task.startswith(("rlbench", "gym"))]
 """The others can't be: they are somebody else's, or another process."""
+AWKWARD = ("door-lock-v3", "drawer-open-v3", "basketball-v3", "peg-insert-side-v3", "coffee-button-v3")
+"""Attributes that alias simulation memory, moved bodies, contact from the start, several objects."""
 
 
 def made(task, **arguments):
-    return gym.make(f"sfvgen/{IDS[task]}-v0", task=task, **{"size": 16, **arguments})
+    return gym.make(f"sfvgen/{IDS.get(task, 'Metaworld')}-v0", task=task, **{"size": 16, **arguments})
 
 
 @pytest.fixture(scope="module", params=IDS)
@@ -105,12 +106,12 @@ def test_bad_arguments_are_refused(task):
 
 def future(env, seed=0):
     """What some decisions lead to, and the episode after this one."""
-    steps = [env.step(action) for action in np.random.default_rng(seed).uniform(-1, 1, (4, 4))]
+    steps = [env.step(action) for action in np.random.default_rng(seed).uniform(-1, 1, (8, 4))]
     told = [(seen.tobytes(), reward, info["state"].tolist()) for seen, reward, *_, info in steps]
     return [*told, env.reset()[1]["state"].tolist()]
 
 
-@pytest.mark.parametrize("env", COPIED, indirect=True)
+@pytest.mark.parametrize("env", [*COPIED, *AWKWARD], indirect=True)
 def test_snapshots_and_copies_go_on_exactly_like_the_original(env):
     real: Any = env.unwrapped
     frame, _ = real.reset(seed=1)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.agents.memory_expert import MemoryExpert
 from sfvgen_plan.envs.memory.parts import COLOURS, nearest
 from sfvgen_plan.envs.memory.return_task import (

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.agents.expert import ExpertAgent
 from sfvgen_plan.envs.memory import revisit_task
 from sfvgen_plan.envs.memory.parts import nearest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.return_task import draw_layout
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv

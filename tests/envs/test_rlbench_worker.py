@@ -26,48 +26,47 @@ def test_the_workers_files_import_nothing_of_this_project_and_old_pythons_read_t
     assert imported <= ALLOWED
 
 
-@pytest.mark.usefixtures("fake_rlbench")
-class TestProtocol:
-    """Calls to a worker without an environment around it."""
+@pytest.fixture
+def start(fake_rlbench):
+    """Starts a worker without an environment around it, which finds modules on ``path``."""
+    started = []
 
-    @pytest.fixture
-    def process(self):
-        process = WorkerProcess(WorkerSettings(), images=False)
-        yield process
+    def start(path):
+        fake_rlbench.setenv("PYTHONPATH", str(path))
+        started.append(WorkerProcess(WorkerSettings(), images=False))
+        return started[-1]
+
+    yield start
+    for process in started:
         process.kill()
 
-    def test_it_greets_before_anything_heavy_is_imported(self, fake_rlbench):
-        fake_rlbench.setenv("PYTHONPATH", "")
-        process = WorkerProcess(WorkerSettings(), images=False)
-        assert process.call("hello", 10)["python"]
-        with pytest.raises(RefusedError) as caught:
-            process.call("packages", 10)
-        assert caught.value.kind == "no_pyrep"
-        process.kill()
 
-    def test_unknown_calls_and_arguments_are_refused_and_it_lives_on(self, process):
-        for name, arguments in (("fly", {}), ("plan", {"height": 3}), ("__init__", {}), ("step", {"action": [0]})):
-            with pytest.raises(RefusedError):
-                process.call(name, 10, **arguments)
-        assert process.call("hello", 10)["python"]
+def test_it_greets_before_anything_heavy_is_imported(start):
+    process = start("")
+    assert process.call("hello", 10)["python"]
+    with pytest.raises(RefusedError) as caught:
+        process.call("packages", 10)
+    assert caught.value.kind == "no_pyrep"
 
-    def test_nothing_of_its_folder_hides_other_modules(self, fake_rlbench, tmp_path):
-        fakes = os.environ["PYTHONPATH"]
-        (tmp_path / "control.py").write_text("mine = True")
-        (tmp_path / "pyrep").mkdir()
-        (tmp_path / "pyrep" / "__init__.py").write_text(
-            f"import control; __path__.append('{fakes}/pyrep'); exec(open('{fakes}/pyrep/__init__.py').read())\n"
-            "__version__ = str(control.mine)"
-        )
-        fake_rlbench.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{fakes}")
-        other = WorkerProcess(WorkerSettings(), images=False)
-        assert other.call("packages", 60)["pyrep"] == "True"  # there is a control.py beside the worker, too
-        other.kill()
 
-    def test_what_it_prints_does_not_disturb_the_protocol(self, fake_rlbench, tmp_path):
-        (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'x' * 100000 + b'\\nlast words\\n')")
-        fake_rlbench.setenv("PYTHONPATH", str(tmp_path))
-        process = WorkerProcess(WorkerSettings(), images=False)
-        assert process.call("hello", 10)["python"]
-        assert process._last_words() == " (last words)"
-        process.kill()
+def test_nothing_of_its_folder_hides_other_modules_and_unknown_calls_are_refused(start, tmp_path):
+    fakes = os.environ["PYTHONPATH"]
+    (tmp_path / "control.py").write_text("mine = True")
+    (tmp_path / "pyrep").mkdir()
+    (tmp_path / "pyrep" / "__init__.py").write_text(
+        f"import control; __path__.append('{fakes}/pyrep'); exec(open('{fakes}/pyrep/__init__.py').read())\n"
+        "__version__ = str(control.mine)"
+    )
+    process = start(f"{tmp_path}{os.pathsep}{fakes}")
+    assert process.call("packages", 60)["pyrep"] == "True"  # there is a control.py beside the worker, too
+    for name, arguments in (("fly", {}), ("plan", {"height": 3}), ("__init__", {}), ("step", {"action": [0]})):
+        with pytest.raises(RefusedError):
+            process.call(name, 10, **arguments)
+    assert process.call("hello", 10)["python"]  # it lives on
+
+
+def test_what_it_prints_does_not_disturb_the_protocol(start, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'x' * 100000 + b'\\nlast words\\n')")
+    process = start(tmp_path)
+    assert process.call("hello", 10)["python"]
+    assert process._last_words() == " (last words)"

@@ -21,7 +21,6 @@ from sfvgen_plan.envs.sb3 import CheckpointVecEnv, ImaginedVecEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 
-torch.set_num_threads(1)
 SCALE = 0.5
 
 

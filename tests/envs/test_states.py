@@ -12,8 +12,6 @@ from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import Checkpoint
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def make(remembering):

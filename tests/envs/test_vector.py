@@ -8,12 +8,10 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-import sfvgen_plan.envs  # noqa: F401 - registers the environments
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 
-torch.set_num_threads(1)
 MODES = list(AutoresetMode)
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 

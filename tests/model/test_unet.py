@@ -33,6 +33,9 @@ def test_every_frame_is_told_the_sum_of_the_actions_since_the_last_clean_frame(t
     sums = call(torch.randn(1, 5, channels, 8, 8), clean, actions, 1 - clean)[0, :, 2 + numbers : 2 + 2 * numbers, 3, 3]
     assert not sums[:2].any()
     torch.testing.assert_close(sums[2:] * SUMMED, actions[0, 2:].cumsum(0))
+    none = torch.zeros(1, 3)
+    dropped = call(torch.randn(1, 3, channels, 8, 8), none, torch.randn(1, 3, numbers), none)
+    assert not dropped.any()  # a dropped action adds nothing
 
 
 def test_every_frame_is_shown_the_last_clean_one(told):
@@ -44,10 +47,3 @@ def test_every_frame_is_shown_the_last_clean_one(told):
         assert shown[0, frame].equal(latents[0, 1])
         assert shown[1, frame].equal(latents[1, 0])
         assert not shown[2, frame].any()
-
-
-def test_a_dropped_action_adds_nothing(told):
-    call, channels, numbers = told
-    none = torch.zeros(1, 3)
-    further = call(torch.randn(1, 3, channels, 8, 8), none, torch.randn(1, 3, numbers), none)
-    assert not further.any()

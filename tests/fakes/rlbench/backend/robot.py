@@ -19,7 +19,6 @@ LINKS = (
     (0.088, 0.0, np.pi / 2),
 )
 FLANGE = 0.21
-MAX_MOVE = 0.12
 
 
 class _Frame:
@@ -35,6 +34,8 @@ class _Frame:
 
 
 class Arm:
+    pace = 0.12
+
     def __init__(self):
         self.q = np.array(HOME)
         self.target = self.q.copy()
@@ -78,7 +79,7 @@ class Arm:
         return [self.q]
 
     def step(self):
-        move = np.clip(self.target - self.q, -MAX_MOVE, MAX_MOVE)
+        move = np.clip(self.target - self.q, -self.pace, self.pace)
         self.q = np.clip(self.q + move, *np.transpose(LIMITS))
 
 
