@@ -31,7 +31,7 @@ class RLBenchEnv(DecisionEnv):
     RLBench runs in a process of its own, started by the first reset. When that process dies or hangs,
     ``SimulatorError`` is raised, and the next reset starts another one.
 
-    ``info``: ``state`` (143,) and ``estimates`` (10,) are those of ``sfvgen_plan.data.rlbench_state``; besides there
+    ``info``: ``state`` (143,) and ``estimates`` (13,) are those of ``sfvgen_plan.data.rlbench_state``; besides there
     are ``instruction`` (RLBench's sentence for this episode) and ``variation``.
 
     Args:
@@ -89,7 +89,7 @@ class RLBenchEnv(DecisionEnv):
 
     @property
     def estimates(self) -> np.ndarray:
-        """True values of ``ESTIMATE_NAMES``: (10,) float32."""
+        """True values of ``ESTIMATE_NAMES``: (13,) float32."""
         return estimates_of(self._state)
 
     @property

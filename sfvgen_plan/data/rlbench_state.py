@@ -11,10 +11,11 @@ STATE_SIZE = 15 + LOW_DIM_SIZE  # tip position and quaternion xyzw (7), gripper 
 
 ESTIMATE_NAMES = (
     "hand_x", "hand_y", "hand_z", "gripper",
-    "x_axis_x", "x_axis_y", "x_axis_z", "y_axis_x", "y_axis_y", "y_axis_z",
+    "x_axis_x", "x_axis_y", "x_axis_z", "y_axis_x", "y_axis_y", "y_axis_z", "object_x", "object_y", "object_z",
 )  # fmt: skip
-"""State read-outs of RLBench tasks: the tip in metres, gripper opening in [0, 1], and the directions of the tip's x and
-y axes in the world. As many as for Metaworld, whose object and goal have no counterpart common to RLBench's tasks."""
+"""State read-outs of RLBench tasks: the tip in metres, gripper opening in [0, 1], the directions of the tip's x and y
+axes in the world, and where the thing is, in metres, that the task's own state names first: the target, the button, the
+drawer."""
 
 LICENCE = (
     "RLBench, Copyright Imperial College London, made available for use under licence from Imperial College London "
@@ -25,7 +26,7 @@ LICENCE = (
 )
 SOURCE = Source(ESTIMATE_NAMES, reward_scale=1.0, raw_steps_per_second=10, licence=LICENCE)
 
-MIRRORED_ESTIMATES = (1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0)
+MIRRORED_ESTIMATES = (1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0)
 """Signs that turn ``ESTIMATE_NAMES`` into those of the scene seen in a mirror at y = 0, whose tip has its y axis turned
 round to stay right-handed."""
 MIRRORED_ACTION = (1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0)
@@ -45,12 +46,12 @@ def pack_state(pose: np.ndarray, opening: np.ndarray | float, joints: np.ndarray
 
 
 def estimates_of(state: np.ndarray) -> np.ndarray:
-    """State (..., STATE_SIZE) -> ``ESTIMATE_NAMES`` (..., 10) float32."""
+    """State (..., STATE_SIZE) -> ``ESTIMATE_NAMES`` (..., 13) float32."""
     x, y, z, w = np.moveaxis(state[..., 3:7], -1, 0)
     first = (1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w))
     second = (2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w))
     turned = np.stack([*first, *second], axis=-1)
-    return np.concatenate([state[..., :3], state[..., 7:8], turned], axis=-1).astype(np.float32)
+    return np.concatenate([state[..., :3], state[..., 7:8], turned, state[..., 15:18]], axis=-1).astype(np.float32)
 
 
 def instruction_of(task: str) -> str:

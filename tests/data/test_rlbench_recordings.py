@@ -139,6 +139,6 @@ def test_the_state_is_padded_cut_and_read_out():
     state = pack_state(pose, np.float64(1.0), np.arange(7.0), np.arange(200.0))
     assert state.shape == (STATE_SIZE,)
     assert state[-1] == 127
-    expected = [0.1, 0.2, 0.3, 1.0, *turn.as_matrix()[:, 0], *turn.as_matrix()[:, 1]]
+    expected = [0.1, 0.2, 0.3, 1.0, *turn.as_matrix()[:, 0], *turn.as_matrix()[:, 1], 0.0, 1.0, 2.0]
     np.testing.assert_allclose(estimates_of(state), expected, rtol=1e-5)
     assert pack_state(pose, np.float64(0), np.zeros(7), np.zeros(0))[15:].tolist() == [0.0] * 128

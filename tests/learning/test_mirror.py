@@ -14,20 +14,20 @@ from sfvgen_plan.learning.mirror import with_mirrored
 MIRROR = np.diag([1.0, -1.0, 1.0])
 
 
-def seen(position, turn):
+def seen(position, turn, thing):
     pose = np.concatenate([position, Rotation.from_matrix(turn).as_quat()])
-    return estimates_of(pack_state(pose, 0.0, np.zeros(7), np.zeros(0)))
+    return estimates_of(pack_state(pose, 0.0, np.zeros(7), thing))
 
 
 def test_an_action_in_the_mirror_leads_to_the_mirrored_pose():
     random = np.random.default_rng(0)
     position, turn, action = random.normal(size=3), Rotation.random(random_state=0).as_matrix(), random.normal(size=7)
 
-    def acted(position, turn, action):
-        return seen(position + action[:3], Rotation.from_rotvec(action[3:6]).as_matrix() @ turn)
+    def acted(position, turn, action, thing):
+        return seen(position + action[:3], Rotation.from_rotvec(action[3:6]).as_matrix() @ turn, thing)
 
-    straight = acted(position, turn, action)
-    mirrored = acted(MIRROR @ position, MIRROR @ turn @ MIRROR, action * MIRRORED_ACTION)
+    straight = acted(position, turn, action, position)
+    mirrored = acted(MIRROR @ position, MIRROR @ turn @ MIRROR, action * MIRRORED_ACTION, MIRROR @ position)
     np.testing.assert_allclose(mirrored, straight * MIRRORED_ESTIMATES, atol=1e-6)
 
 
@@ -44,7 +44,7 @@ def recorded(frames, held_out):
         success=some,
         terminated=flags,
         labelled=flags,
-        estimates=some[:, None].repeat(1, 10),
+        estimates=some[:, None].repeat(1, len(MIRRORED_ESTIMATES)),
         task=whole,
         first=whole,
         last=whole + frames - 1,
