@@ -3,7 +3,7 @@
 Nothing heavy is imported before an agent is made.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from typing import Any
@@ -68,23 +68,18 @@ def agent_settings(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, 
     kind = settings_of(name)
     for text in of_group(overrides, GROUP)[1]:
         raise UserError(f"override {text!r} is no setting of the agent; give {GROUP}.key=value")
-    if issubclass(kind, Outside):
-        settings, defaults = _nested(overrides), {}
+    if issubclass(kind, Outside):  # which names no settings beforehand
+        from omegaconf import OmegaConf
+
+        found: Any = OmegaConf.create({GROUP: {}})
+        for text in overrides:
+            OmegaConf.update(found, *parsed(text))
+        told: Any = OmegaConf.to_container(found)
+        settings, defaults = told[GROUP], {}
     else:
         settings, defaults = asdict(configured(kind, overrides, GROUP)), flat(asdict(kind()))
     changes = [f"+{key}={value}" for key, value in flat(settings).items() if defaults.get(key, ...) != value]
     return settings, name + "".join(changes)
-
-
-def _nested(overrides: Iterable[str]) -> dict[str, Any]:
-    """Settings of an agent from outside, which names none beforehand."""
-    from omegaconf import OmegaConf
-
-    found: Any = OmegaConf.create({GROUP: {}})
-    for text in overrides:
-        OmegaConf.update(found, *parsed(text))
-    settings: Any = OmegaConf.to_container(found)
-    return settings[GROUP]
 
 
 def explain_settings(name: str) -> str:

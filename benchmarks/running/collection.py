@@ -147,7 +147,13 @@ def collect(
                 broke = f"task={row.task!r}: the episode of seed {row.seed} broke off ({row.error})"
                 raise UserError(f"{broke}; {kept(out)}")
             on_episode()
-        _assemble(out, staging, settings)
+        from sfvgen_plan.data.minari_writer import write_dataset
+
+        episodes = (StagedEpisode.load(_staged(staging, *episode)) for episode in settings.plan)
+        write_dataset(staging / "dataset", out.name, episodes, settings.as_dict())
+        (staging / "dataset").replace(out)
+        # The last episode of a process that was left behind may turn up just now; the dataset is complete without it.
+        shutil.rmtree(staging, ignore_errors=True)
     finally:
         if staging.exists() and not _has_episodes(staging):  # files that are none of ours stay
             note.file.unlink(missing_ok=True)
@@ -209,14 +215,3 @@ def _staged(staging: Path, task: str, number: int) -> Path:
 
 def _has_episodes(staging: Path) -> bool:
     return any(staging.glob("*.npz"))
-
-
-def _assemble(out: Path, staging: Path, settings: CollectionSettings) -> None:
-    """Turn the staged episodes into ``out``."""
-    from sfvgen_plan.data.minari_writer import write_dataset
-
-    episodes = (StagedEpisode.load(_staged(staging, task, number)) for task, number in settings.plan)
-    write_dataset(staging / "dataset", out.name, episodes, settings.as_dict())
-    (staging / "dataset").replace(out)
-    # The last episode of a process that was left behind may turn up just now; the dataset is complete without it.
-    shutil.rmtree(staging, ignore_errors=True)

@@ -81,7 +81,15 @@ def parse_arguments(argv: Sequence[str], verbs: Mapping[str, Any]) -> Namespace:
     parser.add_argument("-h", "--help", action=_Help, verb=verb)
     verb.add_arguments(parser)
     add_output_arguments(parser)
-    return _parse_verb(parser, argv[1:], Namespace(verb=first))
+    # Before argparse looks, because it would complain about a missing option that was only mistyped.
+    _refuse_unknown_options(parser, argv[1:])
+    args, rest = parser.parse_known_args(argv[1:], Namespace(verb=first))
+    # argparse fills a positional once, from one place; overrides may stand anywhere among the options.
+    if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
+        raise UserError(f"unexpected argument {rest[0]!r} (see `{parser.prog} --help`)")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
 
 
 def _overview(verbs: Mapping[str, Any]) -> ArgumentParser:
@@ -95,18 +103,6 @@ def _overview(verbs: Mapping[str, Any]) -> ArgumentParser:
     for name, module in verbs.items():
         subparsers.add_parser(name, help=module.HELP)
     return parser
-
-
-def _parse_verb(parser: ArgumentParser, argv: Sequence[str], namespace: Namespace) -> Namespace:
-    # Before argparse looks, because it would complain about a missing option that was only mistyped.
-    _refuse_unknown_options(parser, argv)
-    args, rest = parser.parse_known_args(argv, namespace)
-    # argparse fills a positional once, from one place; overrides may stand anywhere among the options.
-    if rest and (not hasattr(args, "overrides") or any(item.startswith("-") for item in rest)):
-        raise UserError(f"unexpected argument {rest[0]!r} (see `{parser.prog} --help`)")
-    if rest:
-        args.overrides = [*args.overrides, *rest]
-    return args
 
 
 def _refuse_unknown_options(parser: ArgumentParser, argv: Sequence[str]) -> None:
