@@ -78,13 +78,9 @@ class VideoEncoder(ModelMixin, ConfigMixin):
     def frame_features(self, frames: np.ndarray, batch: int = 256) -> np.ndarray:
         """Frames (..., H, W, 3) uint8 -> (..., dim) float32."""
         flat = torch.from_numpy(np.ascontiguousarray(frames.reshape(-1, *frames.shape[-3:])))
-        parts = [self.encode(as_input(part.to(self.device))) for part in flat.split(batch)]
+        inputs = (part.to(self.device).movedim(-1, 1).float() / 127.5 - 1 for part in flat.split(batch))
+        parts = [self.encode(part) for part in inputs]
         return torch.cat(parts).float().cpu().numpy().reshape(*frames.shape[:-3], -1)
-
-
-def as_input(frames: Tensor) -> Tensor:
-    """Frames (B, H, W, 3) uint8 -> (B, 3, H, W) in [-1, 1]."""
-    return frames.movedim(-1, 1).float() / 127.5 - 1
 
 
 def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
