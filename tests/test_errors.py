@@ -18,9 +18,7 @@ def test_near_names_are_offered_and_where_none_is_near_a_few():
     assert text.endswith(", … and 23 more (all: there)?")
     assert "all:" not in str(unknown_name("task", "zzz", MANY))
 
-
-def test_parts_of_names_are_compared():
-    def last(name):
+    def last(name):  # parts of names may be compared
         return name.rpartition("/")[2]
 
     known = ["one/reach", "two/reach", "one/teach", "two/push"]

@@ -30,7 +30,7 @@ def test_files_and_folders_are_replaced_as_a_whole(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "file/inside"])
-def test_what_cannot_be_written_is_told_in_one_line(tmp_path, name):
+def test_what_cannot_be_written_is_told_in_one_line(tmp_path, name, monkeypatch):
     (tmp_path / "file").write_text("a file, no folder")
     with pytest.raises(UserError, match=r"out=.*can't be written to"), atomic(tmp_path / name, "out") as staged:
         staged.write_text("text")
@@ -38,9 +38,6 @@ def test_what_cannot_be_written_is_told_in_one_line(tmp_path, name):
         check_writable(tmp_path / name, "out")
     check_writable(tmp_path / "file", "out"), check_writable(tmp_path / "new" / "folder", "out")
     assert [item.name for item in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_folder_that_is_for_reading_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(UserError, match="Permission denied"):
         check_writable(tmp_path / "file")

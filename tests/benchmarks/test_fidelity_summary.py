@@ -44,9 +44,7 @@ def test_scores_are_compared_on_what_all_have_played():
     assert [item.policy for item in summary.policies] == list(RATES)
     with pytest.raises(ValueError, match="every policy"):
         summarise([*rows_of("a", 0.5)[:3], *rows_of("b", 0.5)[5:7]])
-
-
-def test_planners_are_told_apart():
+    # Planners are told apart.
     cheats = [replace(row, imagined_success=True) for row in rows_of("cheat", 0.1, "planner")]
     summary = summarise(all_rows() + cheats)
     assert summary.agreement["mmrv"].mean > 0.4

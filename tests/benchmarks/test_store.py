@@ -36,17 +36,15 @@ def test_an_episode_counts_once_but_one_that_broke_off_may_be_played_again(tmp_p
         assert store.add([replace(ROW, checkpoint="def"), replace(ROW, protocol_hash="other")]) == 2
 
 
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [(b"protocol,task\n" * 400, "no result store"), (b"", "no result store"), (None, "doesn't exist")],
-)
-def test_files_of_something_else_are_refused(content, named, tmp_path):
+def test_files_of_something_else_are_refused(tmp_path):
     path = tmp_path / "all.sqlite"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError, match="doesn't exist"):
         Store(path)
-    assert content is None or path.read_bytes() == content
+    for content in (b"protocol,task\n" * 400, b""):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="no result store"):
+            Store(path)
+        assert path.read_bytes() == content
 
 
 def test_other_databases_and_versions_are_refused(tmp_path):

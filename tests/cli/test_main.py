@@ -70,9 +70,7 @@ def test_nearest_verb_and_option_are_named_and_values_checked():
     assert "0 is too small" in refusal("play", "--task", "t", "--episodes", "0")
     assert "'x' is not a whole number" in refusal("play", "--task", "t", "--episodes", "x")
     assert "--task" in refusal("play")
-
-
-def test_overrides_stand_anywhere_among_the_options():
+    # Overrides stand anywhere among the options.
     args = parse("play", "a=1", "--task", "t", "b.c=2", "--quiet", "d=3")
     assert (args.verb, args.task, args.quiet, args.json) == ("play", "t", True, False)
     assert args.overrides == ["a=1", "b.c=2", "d=3"]

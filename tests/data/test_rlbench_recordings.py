@@ -95,21 +95,15 @@ def test_advice_that_is_no_solution_is_left_out(tmp_path):
     assert advised.astype(int).tolist() == [*[1, 1, 0], *[1, 1, 1, 0, 1], *[1, 1], *[1, 0, 0, 1]]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_what_there_is_not_and_damaged_files_are_named_and_leave_nothing(recordings, tmp_path):
+    out = tmp_path / "sets" / "set"
+    for arguments, message in (
         ({"tasks": ["close_bax"]}, "did you mean close_box"),
         ({"split": "tset"}, "did you mean test"),
         ({"camera": "wrist"}, "was not recorded for close_box; it has front"),
-    ],
-)
-def test_what_there_is_not_is_named(recordings, tmp_path, arguments, message):
-    with pytest.raises(UserError, match=message):
-        convert([recordings], tmp_path / "set", **arguments)
-
-
-def test_damaged_files_are_named_and_leave_nothing(recordings, tmp_path):
-    out = tmp_path / "sets" / "set"
+    ):
+        with pytest.raises(UserError, match=message):
+            convert([recordings], out, **arguments)
     for file in recordings.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: -2000 if file.name == "close_box_front.mp4" else None])
     with pytest.raises(UserError, match=r"close_box_front\.mp4"):

@@ -108,19 +108,16 @@ def test_a_camera_of_mujoco_shows_something_else():
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 1
 
 
-@pytest.mark.parametrize(
-    ("task", "arguments", "said"),
-    [
+def test_what_cannot_be_made_is_said_in_one_line():
+    for task, arguments, said in (
         ("gym:Pendulam-v1", {}, "task='gym:Pendulam-v1'"),
         ("gym:no_such_module:Dot-v0", {}, "task='gym:no_such_module:Dot-v0'"),
         ("gym:dot_env:Dot-v0", {"camera": "side"}, "camera='side'"),
         ("gym:dot_env:Dot-v0", {"repeat": 0}, "repeat=0"),
-    ],
-)
-def test_what_cannot_be_made_is_said_in_one_line(task, arguments, said):
-    with pytest.raises(UserError, match=said) as caught:
-        made(task, **arguments)
-    assert "\n" not in str(caught.value)
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            made(task, **arguments)
+        assert "\n" not in str(caught.value)
 
 
 def test_actions_that_are_none_are_refused():

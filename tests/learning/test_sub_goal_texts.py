@@ -36,9 +36,7 @@ def test_decisions_know_their_text(dataset):
         told = episodes.sub_goal[episodes.action_start[e] : episodes.action_start[e] + DECISIONS]
         expected = [0] * 8 + [1] * 4 if e % 4 < 2 else [1] * 8 + [0] * 4
         assert told.tolist() == (expected if e < 30 else [-1] * DECISIONS)
-
-
-def test_a_dataset_without_has_none(dataset):
+    # A dataset without has none.
     episodes = load_episodes(dataset, tasks=["push-v3"])
     assert episodes.sub_goals == [] and (episodes.sub_goal == -1).all()
     data = to_training_data(episodes, torch.device("cpu"))

@@ -1,6 +1,5 @@
 """Noise belongs to the episode, not to the batch."""
 
-import pytest
 import torch
 
 from sfvgen_plan.model.noise import bits, normal, uniform
@@ -17,12 +16,8 @@ def test_the_same_seed_gives_the_same_numbers_in_any_batch_and_of_any_length():
     order = torch.tensor([2, 0, 0])
     assert normal(SEEDS[order], ZERO[order] + 5, (3, 4)).equal(together[order])
     assert normal(SEEDS, ZERO, (8,))[:, :3].equal(normal(SEEDS, ZERO, (3,)))
-
-
-@pytest.mark.parametrize("other", [(SEEDS + 1, ZERO, 0), (SEEDS, ZERO + 1, 0), (SEEDS, ZERO, 1)])
-def test_seed_counter_and_stream_each_give_other_numbers(other):
-    seeds, counter, stream = other
-    assert (bits(SEEDS, ZERO, 100) != bits(seeds, counter, 100, stream)).all()
+    for seeds, counter, stream in ((SEEDS + 1, ZERO, 0), (SEEDS, ZERO + 1, 0), (SEEDS, ZERO, 1)):
+        assert (bits(SEEDS, ZERO, 100) != bits(seeds, counter, 100, stream)).all()
 
 
 def test_normal_has_the_moments_of_the_normal_distribution():
