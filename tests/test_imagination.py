@@ -128,10 +128,10 @@ def test_units_are_the_environments(imaginer):
     assert torch.allclose(outcome.estimates, said.estimates * torch.tensor([0.5, 0.1]) + torch.tensor([1.0, 2.0]))
 
 
-@pytest.mark.parametrize("shape", [(COUNT, 4), (COUNT, 0, 4), (COUNT, 2, 3), (1, 2, 4)])
-def test_actions_that_do_not_fit_are_refused(imaginer, shape):
+def test_actions_that_do_not_fit_are_refused(imaginer):
     start = begun(imaginer)
-    with pytest.raises(UserError, match=r"actions of shape .* don't fit; give \(3, G, 4\)"):
-        imaginer.imagine(start, torch.zeros(shape))
+    for shape in ((COUNT, 4), (COUNT, 0, 4), (COUNT, 2, 3), (1, 2, 4)):
+        with pytest.raises(UserError, match=r"actions of shape .* don't fit; give \(3, G, 4\)"):
+            imaginer.imagine(start, torch.zeros(shape))
     with pytest.raises(UserError, match="NaN"):
         imaginer.imagine(start, torch.full((COUNT, 1, 4), torch.nan))

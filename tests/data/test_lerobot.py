@@ -141,19 +141,16 @@ def test_what_was_collected_can_be_trained_on_and_imagined(recorded, tmp_path, m
     assert env.step(env.action_space.sample())[4]["estimates"].shape == (3,)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_what_there_is_not_is_named(recorded, tmp_path):
+    for arguments, message in (
         ({"tasks": ["open a drawr"]}, "did you mean lerobot/open a drawer"),
         ({"split": "val"}, "did you mean train"),
         ({"camera": "left"}, TOP),
         ({"repeat": 9}, "no episodes"),
         ({"size": 0}, "size=0"),
-    ],
-)
-def test_what_there_is_not_is_named(recorded, tmp_path, arguments, message):
-    with pytest.raises(UserError, match=message):
-        convert(recorded, tmp_path / "set", **arguments)
+    ):
+        with pytest.raises(UserError, match=message):
+            convert(recorded, tmp_path / "set", **arguments)
 
 
 def test_damaged_datasets_are_named_and_leave_nothing(tmp_path):
