@@ -65,7 +65,7 @@ def test_the_penalty_avoids_what_differs_from_future_to_future(world):
     def in_the_fog(penalty):
         agent = planning(world, sigma=1.0, futures=2, penalty=penalty, score=lambda o: 0 * o.value[:, 0])
         agent.simulator.fog = True
-        return np.mean([episode.places[1:, 0] > 0 for episode in world.play(agent, SEEDS)])
+        return np.mean([episode.places[1:, 0] > 0 for episode in world.play(agent, SEEDS[:6])])
 
     assert in_the_fog(1.0) < in_the_fog(0.0) - 0.2
 

@@ -89,7 +89,7 @@ def test_a_finished_dataset_is_left_alone(reference):
 
 def test_killed_and_resumed(tmp_path):
     out, staging = tmp_path / "set", tmp_path / "set.partial"
-    arguments = ["--suite", "toy", "--out", str(out), "--workers", "2", "--quiet", "--episodes", "60"]
+    arguments = ["--suite", "toy", "--out", str(out), "--workers", "2", "--quiet", "--episodes", "40"]
     process = subprocess.Popen([sys.executable, "-m", "sfvgen_plan.cli", "collect", *arguments])
     deadline = time.monotonic() + 120
     while len(list(staging.glob("*.npz"))) < 2 and time.monotonic() < deadline:
@@ -99,9 +99,9 @@ def test_killed_and_resumed(tmp_path):
     assert not out.exists()
     assert len(list(staging.glob("*.npz"))) >= 2
     told = []
-    again = settings(episodes=60, decisions=12)
+    again = settings(episodes=40, decisions=12)
     collect(out, again, 1, lambda: told.append(1))
-    assert len(told) == 120
+    assert len(told) == 80
     assert same(out, collect(tmp_path / "whole", again, 1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "whole"]
 

@@ -40,7 +40,7 @@ def env(request, fake_rlbench_for_all):
     """One of each for all contracts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(request.config.rootpath / "tests"))
-        env = made(request.param)
+        env = made(request.param, pixels=request.param not in AWKWARD)
         yield env
     env.close()
     env.close()
@@ -124,7 +124,7 @@ def test_snapshots_and_copies_go_on_exactly_like_the_original(env):
     real.restore(moment)
     assert future(real) == wanted
     copied.unwrapped.restore(start)
-    assert np.array_equal(copied.unwrapped.render(), frame)
+    assert not real.pixels or np.array_equal(copied.unwrapped.render(), frame)
     for wrong, message in ((None, "NoneType"), (replace(start, task="other"), "is of task 'other'")):
         with pytest.raises(UserError, match=message):
             real.restore(wrong)
