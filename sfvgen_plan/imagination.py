@@ -21,8 +21,9 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import noise_levels
-from sfvgen_plan.model.transformer import Condition, VideoTransformer
+from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.replay import Replays
 from sfvgen_plan.simulation import Outcome
 

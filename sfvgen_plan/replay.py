@@ -13,7 +13,7 @@ from torch import Tensor
 from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model.cache import Cache, Window
-from sfvgen_plan.model.transformer import Condition
+from sfvgen_plan.model.condition import Condition
 
 if TYPE_CHECKING:
     from sfvgen_plan.imagination import Imagination, Policy

@@ -25,8 +25,9 @@ from sfvgen_plan.memory.state import Lora
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import target
-from sfvgen_plan.model.transformer import Condition, VideoTransformer
+from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.simulator import LearnedSimulator
 
 LEVEL_STREAM, NOISE_STREAM, SAMPLE_STREAM = 10, 11, 12  # of the random numbers of fast learning

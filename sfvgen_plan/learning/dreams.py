@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.learning.graphs import CapturedFunction
+from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import noise_levels
-from sfvgen_plan.model.transformer import Condition, VideoTransformer
+from sfvgen_plan.model.transformer import VideoTransformer
 
 
 class Dreams:

@@ -13,8 +13,9 @@ from sfvgen_plan.learning.dreams import Dreams
 from sfvgen_plan.learning.rarity import shares
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
+from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import target
-from sfvgen_plan.model.transformer import Condition, Reading, VideoTransformer
+from sfvgen_plan.model.transformer import Reading, VideoTransformer
 
 TURN = 0.5
 """Difference of one number of two successive actions from which on the second is a new direction."""

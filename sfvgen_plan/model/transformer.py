@@ -12,7 +12,6 @@ S tokens a frame, A action numbers, E text features, D state read-outs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -21,7 +20,7 @@ import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.layers import Layer
@@ -30,33 +29,12 @@ from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import TempLora
 from sfvgen_plan.model.block import Block, turns
 from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.condition import WAVES, Condition, noise_features, place_features
 from sfvgen_plan.model.edm import denoised
-
-WAVES = 5
-"""A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
-
-LOWEST_NOISE = 0.01
-"""Noise levels below it are told as this one: a clean frame's."""
+from sfvgen_plan.model.pairs import pairs_mask, pairs_seen
 
 EXACT = ("omega", "theta", "own", "least", "forget", "gain")
 """Parameters of memory layers that are not rounded: phases of addresses grow large."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is known of F frames of B episodes beside their pictures.
-
-    Attributes:
-        actions: (B, F, A) in [-1, 1], what led into each frame.
-        given: (B, F) in {0, 1}: whether the action is known; a video can be imagined from its text alone.
-        place: (B, F, A) the sum of the actions since the episode began, this frame's included if it is known.
-        text: (B, F, E) features of what is to be done by the decision that led into each frame, or (B, 1, E) of all.
-    """
-
-    actions: Tensor
-    given: Tensor
-    place: Tensor
-    text: Tensor
 
 
 class Reading(NamedTuple):
@@ -223,16 +201,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     def prepare(self, frames: int) -> None:
         """Make compiled training passes on so many frames skip the pairs of tokens that don't see each other; on a CUDA
         device."""
-        tokens, window = self.tokens, self.config.window
-
-        def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            gap = query // tokens % frames - key // tokens % frames
-            noisy, other = query >= frames * tokens, key >= frames * tokens
-            of_clean = ~noisy & ~other & (gap >= 0)
-            return (gap <= window) & (of_clean | noisy & ~other & (gap > 0)) | noisy & other & (gap == 0)
-
-        length = 2 * frames * tokens
-        self._sparse[frames] = create_block_mask(sees, None, None, length, length, self.embed.weight.device.type)
+        device = self.embed.weight.device
+        self._sparse[frames] = pairs_seen(frames, self.tokens, self.config.window, device)
 
     def empty(self, episodes: int) -> Cache:
         """No frame yet, for so many episodes."""
@@ -359,10 +329,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 
     def _condition(self, noise: Tensor, clean: Tensor, known: Condition) -> Tensor:
         """(B, F, c) from noise levels, clean flags (B, F) and what is known."""
-        level = (noise.float().clamp_min(LOWEST_NOISE).log() / 4)[..., None]
-        waves = level * torch.exp2(torch.arange(8, device=level.device) * 0.5)
         given = known.given.float()[..., None]
-        told = self.noise_in(self._typed(torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1)))
+        told = self.noise_in(self._typed(noise_features(noise, clean)))
         told = told + self.action_in(self._typed(torch.cat([known.actions * given, given], -1)))
         place = place_features(known.place[..., : self.config.summed])
         told = told + self.place_in(self._typed(place))
@@ -409,19 +377,3 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two layers."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
-
-
-def place_features(place: Tensor) -> Tensor:
-    """(..., M) -> (..., M * 11): a tenth of it, and its sines and cosines."""
-    place = place.float()[..., None]
-    waves = place * torch.exp2(torch.arange(WAVES, device=place.device) - 2.0)
-    return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)
-
-
-def pairs_mask(frames: int, tokens: int, window: int, device: torch.device) -> Tensor:
-    """(2 F S, 2 F S) of ``VideoTransformer.training_pass``: clean copies first, noisy ones behind."""
-    at = torch.arange(frames, device=device)
-    gap = at[:, None] - at
-    clean = torch.cat([(gap >= 0) & (gap <= window), torch.zeros_like(gap, dtype=torch.bool)], 1)
-    noisy = torch.cat([(gap > 0) & (gap <= window), gap == 0], 1)
-    return torch.cat([clean, noisy]).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)

@@ -9,7 +9,8 @@ from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import StageSettings, VideoSettings
 from sfvgen_plan.learning.trainer import fit
 from sfvgen_plan.learning.video import VideoObjective, VideoStage, place_of
-from sfvgen_plan.model.transformer import Condition, VideoTransformer
+from sfvgen_plan.model.condition import Condition
+from sfvgen_plan.model.transformer import VideoTransformer
 
 EPISODES, DECISIONS, FRAMES = 20, 9, 6
 
