@@ -20,11 +20,8 @@ from sfvgen_plan.envs.memory.scene import SIDE, add_shape, add_side_camera
 NAME = "memory/cue"
 INSTRUCTION = "go to the far corner, come back, then go to the block of the colour that the lamp had"
 
-BLOCKS = ("red", "green", "blue", "yellow")
-"""Colours of the four blocks, of which the lamp has one."""
-
-LIT = 6
-"""Decisions at the beginning in which the lamp has its colour."""
+BLOCKS = ("red", "green", "blue", "yellow")  # colours of the four blocks, of which the lamp has one
+LIT = 6  # decisions at the beginning in which the lamp has its colour
 
 SCHEDULE: Schedule = (
     ("look at the lamp", LIT),
@@ -34,21 +31,18 @@ SCHEDULE: Schedule = (
 )
 """Of every episode."""
 
-DECISIONS = sum(decisions for _, decisions in SCHEDULE)
-"""60."""
+DECISIONS = sum(decisions for _, decisions in SCHEDULE)  # 60
 
 SUCCESS_DISTANCE = 0.05
 """Metres, to the side, from the right block within which the hand has to be at the end; blocks stand ``SEPARATION``
 apart, so nobody is near two of them."""
 
 SEPARATION = 0.15
-LOW, HIGH = (-0.2, 0.48), (0.22, 0.7)
-"""Corners of the area in which blocks stand, x and y in metres."""
+LOW, HIGH = (-0.2, 0.48), (0.22, 0.7)  # corners of the area in which blocks stand, x and y in metres
 
 HOME = (-0.05, 0.52, 0.2)
 FAR_CORNER = (-0.4, 0.8, 0.2)
-ABOVE = 0.14
-"""Height at which the hand is to be above a block, metres."""
+ABOVE = 0.14  # height at which the hand is to be above a block, metres
 
 LAMP, LAMP_RADIUS = (0.14, 0.82, 0.07), 0.07
 _BLOCK = 0.03

@@ -12,8 +12,7 @@ from sfvgen_plan.envs.memory.return_task import MemoryReturnEnv
 from sfvgen_plan.envs.memory.revisit_task import MemoryRevisitEnv
 
 KINDS: dict[str, type[MemoryEnv]] = {kind.name: kind for kind in (MemoryReturnEnv, MemoryRevisitEnv, MemoryCueEnv)}
-TASKS = {task: kind.instruction for task, kind in KINDS.items()}
-"""Task name -> instruction."""
+TASKS = {task: kind.instruction for task, kind in KINDS.items()}  # task name -> instruction
 
 LONGEST = 200
 """Most decisions of an episode; its layout says how many it has (return 60 to 150, revisit 40 to 200, cue 60)."""

@@ -63,11 +63,7 @@ class LaidOutEnv(DecisionEnv):
 
     @property
     def layout(self) -> Any:
-        """What the episode is.
-
-        Raises:
-            UserError: there is none yet.
-        """
+        """What the episode is. Raises UserError: there is none yet."""
         if self._layout is None:
             raise UserError("there is no episode yet; call reset first")
         return self._layout

@@ -23,20 +23,11 @@ INSTRUCTION = "move the objects away, then put each of them back where it was"
 
 SHAPES = ("cube", "puck")
 MAX_OBJECTS = 3
-OBJECT_SIZE, MASS = 0.05, 0.2
-"""Width and height of every object, metres; kilogrammes."""
-
-SUCCESS_DISTANCE = 0.05
-"""Metres from its earlier place within which an object counts as put back."""
-
-AWAY_DISTANCE = 0.17
-"""Metres from an object's place to the place it is to be moved to."""
-
-MOVED_DISTANCE = 0.10
-"""Metres in the direction asked for at which an object counts as moved."""
-
-SEPARATION = 0.12
-"""Least distance in metres between any two places of a layout: room for open fingers around an object."""
+OBJECT_SIZE, MASS = 0.05, 0.2  # width and height of every object, metres; kilogrammes
+SUCCESS_DISTANCE = 0.05  # metres from its earlier place within which an object counts as put back
+AWAY_DISTANCE = 0.17  # metres from an object's place to the place it is to be moved to
+MOVED_DISTANCE = 0.10  # metres in the direction asked for at which an object counts as moved
+SEPARATION = 0.12  # least distance in metres between any two places of a layout: room for open fingers around an object
 
 DECISIONS_PER_SUB_GOAL: dict[int, int] = {1: 30, 2: 30, 3: 25}
 """By number of objects: episodes of 60, 120 and 150 decisions."""

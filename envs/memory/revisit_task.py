@@ -29,28 +29,21 @@ SHAPES: dict[str, tuple[str, tuple[float, float, float], float]] = {
     "post": ("cylinder", (0.015, 0.07, 0.07), 0.07),
 }
 """MuJoCo's primitive, its size, and the height of its centre, metres."""
-COLOURS: dict[str, tuple[float, float, float]] = {**parts.COLOURS, "white": (0.95, 0.95, 0.95)}
-"""RGB in [0, 1]."""
+COLOURS: dict[str, tuple[float, float, float]] = {**parts.COLOURS, "white": (0.95, 0.95, 0.95)}  # RGB in [0, 1]
 
 CAMERA = "carried"
 """Sits before the hand on the mocap body, which follows the actions exactly; the hand trails behind, so the pictures of
 its own cameras (gripperPOV) are not quite the same on the way back."""
 _CAMERA_OFFSET, _CAMERA_TILT = np.array([0.0, 0.1, 0.0]), np.deg2rad(40.0)
 
-OBJECTS = 12
-"""In every scene; no two are of the same shape and colour."""
-
-EXCURSIONS = (2, 5)
-"""Fewest and most ways out and back of an episode."""
-
-WAY_OUT = (10, 20)
-"""Fewest and most decisions of a way out: episodes have 40 to 200 decisions."""
+OBJECTS = 12  # in every scene; no two are of the same shape and colour
+EXCURSIONS = (2, 5)  # fewest and most ways out and back of an episode
+WAY_OUT = (10, 20)  # fewest and most decisions of a way out: episodes have 40 to 200 decisions
 
 FARTHEST_AT_LEAST = 0.4
 """Metres between the start and the turning point: what lay before the camera has left the picture."""
 
-RETAKE = 0.4
-"""Chance that a way out is one that was taken before."""
+RETAKE = 0.4  # chance that a way out is one that was taken before
 
 DIRECTIONS: dict[str, tuple[float, float]] = {
     "to the right": (1.0, 0.0),
@@ -63,22 +56,15 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
 COME_BACK = "come back the same way"
 """The sub-goal of every way back; those of a way out are its legs, such as "look to the left"."""
 
-START = (0.0, 0.5)
-"""Where the camera's carrier is at reset, x and y in metres."""
+START = (0.0, 0.5)  # where the camera's carrier is at reset, x and y in metres
 
 HOME = (*START, 0.3)
-SUCCESS_DISTANCE = 0.05
-"""Metres from the end of the path within which the hand has come back."""
-
-LOW, HIGH = np.array([-0.48, 0.42]), np.array([0.48, 0.62])
-"""Corners of the area that it stays in."""
-
-_LEGS = 2
-"""Of a way out."""
+SUCCESS_DISTANCE = 0.05  # metres from the end of the path within which the hand has come back
+LOW, HIGH = np.array([-0.48, 0.42]), np.array([0.48, 0.62])  # corners of the area that it stays in
+_LEGS = 2  # of a way out
 
 _OBJECTS_LOW, _OBJECTS_HIGH = np.array([-0.68, 0.66]), np.array([0.68, 0.98])
-_CELLS = (8, 2)
-"""Columns and rows of the grid in that area, which keeps objects apart."""
+_CELLS = (8, 2)  # columns and rows of the grid in that area, which keeps objects apart
 
 _SAME_PLACE = 1e-6
 _DRAWS = 10_000

@@ -15,15 +15,11 @@ import numpy as np
 from sfvgen_plan.envs.metaworld.snapshots import physics_of, set_physics
 from sfvgen_plan.envs.rendering import import_mujoco
 
-PHYSICS_STEPS = 5
-"""Of 2.5 ms, in a raw step: Metaworld's frame skip."""
-
-METRES_PER_ACTION = 0.01
-"""The mocap body's displacement in a raw step at action 1."""
+PHYSICS_STEPS = 5  # of 2.5 ms, in a raw step: Metaworld's frame skip
+METRES_PER_ACTION = 0.01  # the mocap body's displacement in a raw step at action 1
 
 HAND_LOW = np.array([-0.5, 0.40, 0.05])
-HAND_HIGH = np.array([0.5, 1.0, 0.5])
-"""Where the mocap body may go, metres: Metaworld's bounds."""
+HAND_HIGH = np.array([0.5, 1.0, 0.5])  # where the mocap body may go, metres: Metaworld's bounds
 
 SIDE = "side"
 """A camera that sees the workspace and little else, both fingers beside each other: an object is 9 to 13 of 128 pixels
@@ -36,8 +32,7 @@ _FULL_GAP = 0.1
 _WELD = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0])
 _BASE_MODEL = "sawyer_reach_v3.xml"
 
-Edit = Callable[[Any], None]
-"""Adds to a ``mujoco.MjSpec``."""
+Edit = Callable[[Any], None]  # adds to a mujoco.MjSpec
 
 
 class SawyerScene:

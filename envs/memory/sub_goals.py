@@ -10,8 +10,7 @@ from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import unknown_name
 
 RLBENCH_RETURN = f"rlbench/{return_task.NAME.split('/')[1]}"
-TASKS = (return_task.NAME, revisit_task.NAME, cue_task.NAME, RLBENCH_RETURN)
-"""Tasks that have sub-goals."""
+TASKS = (return_task.NAME, revisit_task.NAME, cue_task.NAME, RLBENCH_RETURN)  # tasks that have sub-goals
 
 ALWAYS: dict[str, Schedule] = {cue_task.NAME: cue_task.SCHEDULE}
 """Those of them whose sub-goals are the same in every episode, so that imagined episodes are told them, too."""

@@ -5,16 +5,11 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 
-MAX_DISPLACEMENT = 0.05
-"""Metres that the tip moves along an axis at 1."""
-MAX_TURN = 0.25
-"""Radians that the tip turns about an axis at 1."""
+MAX_DISPLACEMENT = 0.05  # metres that the tip moves along an axis at 1
+MAX_TURN = 0.25  # radians that the tip turns about an axis at 1
 WORKSPACE_LOW = np.array([-0.275, -0.655, 0.752])
-WORKSPACE_HIGH = np.array([0.775, 0.655, 1.752])
-"""RLBench's workspace in metres."""
-
-BOX = gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
-"""Displacement dx dy dz, rotation vector, gripper (above 0 opens)."""
+WORKSPACE_HIGH = np.array([0.775, 0.655, 1.752])  # RLBench's workspace in metres
+BOX = gym.spaces.Box(-1.0, 1.0, (7,), np.float32)  # displacement dx dy dz, rotation vector, gripper (above 0 opens)
 
 
 def command(action: np.ndarray, tip: np.ndarray) -> list[float]:

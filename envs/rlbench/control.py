@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 
 ITERATIONS = 20
 DAMPING = 4.5e-5
-ROTATION_WEIGHT = 0.3
-"""Metres that one radian counts for."""
-MAX_JOINT_MOVE = 0.25
-"""Radians per iteration."""
-CLOSE_ENOUGH = (3e-4, 3e-3)
-"""Metres and radians at which the iteration stops."""
+ROTATION_WEIGHT = 0.3  # metres that one radian counts for
+MAX_JOINT_MOVE = 0.25  # radians per iteration
+CLOSE_ENOUGH = (3e-4, 3e-3)  # metres and radians at which the iteration stops
 LIMIT_STOP, LIMIT_EDGE = 0.01, 0.005
 """Radians: a joint this close to its limit moves no further towards it; no solution comes closer than the edge."""
 AVOID_WITHIN, AVOID_GAIN, AVOID_DAMPING = 0.5, 0.5, 1e-5
@@ -30,8 +27,7 @@ AVOID_WITHIN, AVOID_GAIN, AVOID_DAMPING = 0.5, 0.5, 1e-5
 REACHED, STALLED, MAX_SIMULATION_STEPS = 0.01, 0.001, 25
 """The arm has arrived when every joint is this near its target (rad), is stuck when none moves this much in a step."""
 
-FINGER_SPEED = 0.05
-"""Metres per second at which closed fingers keep closing, limited by the motors' force."""
+FINGER_SPEED = 0.05  # metres per second at which closed fingers keep closing, limited by the motors' force
 
 
 class Solution(NamedTuple):

@@ -17,12 +17,10 @@ from sfvgen_plan.envs.rlbench.settings import (
 )
 from sfvgen_plan.errors import SimulatorError, UserError
 
-ABORTED = 134
-"""Exit code of a process that aborted, as Qt does when it finds no display."""
+ABORTED = 134  # exit code of a process that aborted, as Qt does when it finds no display
 
 PROBE, SIZE = "reach_target", 64
-RESTS_WITHIN = 0.05
-"""Metres within which a cube of 5 cm comes to rest on the table, 0.75 m above the floor."""
+RESTS_WITHIN = 0.05  # metres within which a cube of 5 cm comes to rest on the table, 0.75 m above the floor
 
 _UNPACK = f"unpack CoppeliaSim 4.1 again, whose {{}} must lie in the folder {ROOT_VARIABLE}"
 _ELSEWHERE = f"set {PYTHON_VARIABLE} to the Python of the environment that has RLBench"

@@ -16,8 +16,7 @@ from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, W
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.errors import SimulatorError, UserError, unknown_name
 
-DRAWN_VARIATIONS = 5
-"""A seed draws one of a task's first so many variations, which are those with recorded episodes."""
+DRAWN_VARIATIONS = 5  # a seed draws one of a task's first so many variations, which are those with recorded episodes
 
 
 class RLBenchEnv(DecisionEnv):
@@ -121,12 +120,8 @@ class RLBenchEnv(DecisionEnv):
 
     def _build(self, scene: int, options: dict[str, Any]) -> None:
         """Have the worker make the scene, starting it if it does not run. The seed draws one of the first five
-        variations, unless ``options`` has a "variation".
-
-        Raises:
-            UserError: the simulator can't be started as things are; no such variation.
-            SimulatorError: it died, hung, or could not build the scene.
-        """
+        variations, unless ``options`` has a "variation". Raises UserError: the simulator can't be started as things
+        are; no such variation; SimulatorError: it died, hung, or could not build the scene."""
         process = self._running(self._fresh)
         variation = options.get("variation")
         if variation is None:

@@ -33,16 +33,12 @@ tv_on unplug_charger water_plants weighing_scales wipe_desk
 FORK_ONLY = ("slide_block_to_color_target", "place_wine_at_rack_location", "sweep_to_dustpan_of_size")
 """Tasks of the 18-task leaderboards that only the fork behind them has, not upstream RLBench."""
 
-TASKS = frozenset((*_UPSTREAM.split(), *FORK_ONLY))
-"""All of upstream's tasks and those of the fork, without prefix."""
+TASKS = frozenset((*_UPSTREAM.split(), *FORK_ONLY))  # all of upstream's tasks and those of the fork, without prefix
 
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
 
-MADE = ("return",)
-"""Tasks that this package makes at run time, on RLBench's bare table; see ``return_env``."""
-
-NEEDS_FRESH_PROCESS = ("pour_from_cup_to_cup",)
-"""Tasks that only a simulator just started resets to the same scene."""
+MADE = ("return",)  # tasks that this package makes at run time, on RLBench's bare table; see return_env
+NEEDS_FRESH_PROCESS = ("pour_from_cup_to_cup",)  # tasks that only a simulator just started resets to the same scene
 
 BUILD_VARIABLE = "SFVGEN_RLBENCH_BUILD"
 """Names a simulator that is not the official binary, in words that results carry."""

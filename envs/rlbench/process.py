@@ -68,13 +68,9 @@ class WorkerProcess:
         return self._end.alive
 
     def call(self, name: str, seconds: float, **arguments: Any) -> dict[str, Any]:
-        """Have the worker do ``name`` and return what it answers; ``frames`` are the newest ones then.
-
-        Raises:
-            RefusedError: it could not; it may be called again.
-            SimulatorDiedError: it ended meanwhile.
-            SimulatorError: it took longer than ``seconds``, and was killed.
-        """
+        """Have the worker do ``name`` and return what it answers; ``frames`` are the newest ones then. Raises
+        RefusedError: it could not, and may be called again; SimulatorDiedError: it ended meanwhile; SimulatorError: it
+        took longer than ``seconds``, and was killed."""
         answer: dict[str, Any] | None = None
         try:
             self._pipe.send_bytes(json.dumps({"call": name, **arguments}).encode())

@@ -60,11 +60,7 @@ class RLBenchReturnEnv(LaidOutEnv, RLBenchEnv):
         return self._low_dim.reshape(-1, 7)[:, :3].copy()
 
     def demonstrate(self, seed: int) -> Any:
-        """RLBench's planner knows nothing of this task.
-
-        Raises:
-            UserError: always.
-        """
+        """RLBench's planner knows nothing of this task. Raises UserError: always."""
         raise UserError(f"task={NAME!r} has no demonstrations by RLBench; use another task")
 
     def _build(self, scene: int, options: dict[str, Any]) -> None:

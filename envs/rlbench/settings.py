@@ -36,11 +36,7 @@ class WorkerSettings:
 
     @property
     def interpreter(self) -> str:
-        """The interpreter's path.
-
-        Raises:
-            UserError: there is no such program.
-        """
+        """The interpreter's path. Raises UserError: there is no such program."""
         chosen = self.python or os.environ.get(PYTHON_VARIABLE) or sys.executable
         found = shutil.which(chosen)
         if found is None:
@@ -67,11 +63,8 @@ class WorkerSettings:
         return variables
 
     def check(self, images: bool) -> None:
-        """Look for what a launch needs, without starting anything.
-
-        Raises:
-            UserError: the first thing that is missing, and its remedy.
-        """
+        """Look for what a launch needs, without starting anything. Raises UserError: the first thing that is missing,
+        and its remedy."""
         _ = self.interpreter
         check_root()
         if images:
@@ -86,11 +79,7 @@ def _runtime_folder() -> str:
 
 
 def check_root() -> Path:
-    """CoppeliaSim's folder.
-
-    Raises:
-        UserError: the variable is not set, or what it names has no CoppeliaSim.
-    """
+    """CoppeliaSim's folder. Raises UserError: the variable is not set, or what it names has no CoppeliaSim."""
     root = os.environ.get(ROOT_VARIABLE)
     if not root:
         raise UserError(f"{ROOT_VARIABLE} is not set; set it to the folder of CoppeliaSim 4.1")
@@ -100,11 +89,7 @@ def check_root() -> Path:
 
 
 def check_display() -> str:
-    """The X display that images need.
-
-    Raises:
-        UserError: none is named.
-    """
+    """The X display that images need. Raises UserError: none is named."""
     display = os.environ.get("DISPLAY")
     if not display:
         raise UserError("DISPLAY is not set, and RLBench needs an X server for images; put `xvfb-run -a` in front")

@@ -24,8 +24,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-CALLS = ("packages", "launch", "reset", "step", "demonstrate", "drop", "plan")
-"""Of ``inside.Simulation``."""
+CALLS = ("packages", "launch", "reset", "step", "demonstrate", "drop", "plan")  # of inside.Simulation
 
 
 class Refusal(Exception):

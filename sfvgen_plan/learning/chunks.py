@@ -46,11 +46,8 @@ class ChunkStage:
     name = "video"
 
     def __init__(self, data: TrainingData, objective: ChunkObjective, text: Tensor, settings: ChunkSettings) -> None:
-        """``text`` (texts, L, E): features of the data's texts, in the order that ``data.text`` counts in.
-
-        Raises:
-            UserError: a window is longer than all episodes.
-        """
+        """``text`` (texts, L, E): features of the data's texts, in the order that ``data.text`` counts in. Raises
+        UserError: a window is longer than all episodes."""
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
         number = torch.arange(len(data.task), device=data.task.device)
         self.starts = {n: data.indices(~data.held_out & (number + n - 1 <= data.last)) for n in settings.lengths}

@@ -10,16 +10,12 @@ from torch import Tensor
 
 from sfvgen_plan.data.episodes import KINDS, EpisodeArrays
 
-HELD_OUT_EVERY = 20
-"""Every so many-th episode of a task is kept for validation."""
+HELD_OUT_EVERY = 20  # every so many-th episode of a task is kept for validation
 _STRIDE = 7  # has no divisor in common with it, so that every place has its turn
 
-BY_EXPERT = KINDS[:2]
-"""Kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided."""
-BEST = 0.1
-"""Share of the episodes of a task without advice or success that is imitated."""
-TOLD = 0.9
-"""Share of frames whose text is that of the sub-goal, if there is one, instead of the task's instruction."""
+BY_EXPERT = KINDS[:2]  # kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided
+BEST = 0.1  # share of the episodes of a task without advice or success that is imitated
+TOLD = 0.9  # share of frames whose text is that of the sub-goal, if there is one, instead of the task's instruction
 
 
 @dataclass

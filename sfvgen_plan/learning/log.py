@@ -9,16 +9,12 @@ from pathlib import Path
 
 from sfvgen_plan.errors import need_package
 
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Told of (stage, step, steps, numbers)."""
+Progress = Callable[[str, int, int, dict[str, float]], None]  # told of (stage, step, steps, numbers)
 
 
 class Log:
-    """Writes ``folder``/log.jsonl, and TensorBoard's files in ``folder``/tensorboard where they are wanted.
-
-    Raises:
-        UserError: TensorBoard is wanted, but not installed.
-    """
+    """Writes ``folder``/log.jsonl, and TensorBoard's files in ``folder``/tensorboard where they are wanted. Raises
+    UserError: TensorBoard is wanted, but not installed."""
 
     def __init__(self, folder: Path, tensorboard: bool = False, on_progress: Progress | None = None) -> None:
         self.file, self.on_progress, self.writer = folder / "log.jsonl", on_progress, None

@@ -16,10 +16,8 @@ def with_mirrored(data: TrainingData) -> TrainingData:
     """``data`` (F frames, without latents) followed by its mirror image, 2F frames. Episodes that are held out stay so
     on both sides.
 
-    RLBench's front camera stands in the plane y = 0, where the arm's base is, too, and looks along it.
-
-    Raises:
-        UserError: the data is not of RLBench, whose scenes and actions can be mirrored.
+    RLBench's front camera stands in the plane y = 0, where the arm's base is, too, and looks along it. Raises
+    UserError: the data is not of RLBench, whose scenes and actions can be mirrored.
     """
     if data.action.shape[1] != len(MIRRORED_ACTION):
         raise UserError(

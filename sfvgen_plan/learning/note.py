@@ -27,11 +27,7 @@ class RunNote:
     state: Mapping[str, Any]
 
     def check(self) -> None:
-        """Refuse to go on with the state of something else.
-
-        Raises:
-            UserError: the run in the folder is another one.
-        """
+        """Refuse to go on with the state of something else. Raises UserError: the run in the folder is another one."""
         if self.file.exists():
             check_same(f"out={str(self.out)!r} holds a run", json.loads(self.file.read_text()), self.state)
 

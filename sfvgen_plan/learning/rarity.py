@@ -8,8 +8,7 @@ from torch import Tensor
 from sfvgen_plan.learning.data import TrainingData
 
 BITS = 10
-SHARES, MOST = 4, 16
-"""Shares of a common window, and the most that any window gets."""
+SHARES, MOST = 4, 16  # shares of a common window, and the most that any window gets
 
 
 def shares(data: TrainingData, frames: int, exponent: float) -> Tensor:

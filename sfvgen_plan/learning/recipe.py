@@ -256,11 +256,8 @@ def blank(kind: Any) -> dict[str, Any]:
 
 
 def filled(kind: type[Made], values: Mapping[str, Any], place: str) -> Made:
-    """A dataclass from nested values, such as ``blank`` gives.
-
-    Raises:
-        UserError: a number that makes no sense, with its dotted name, which begins with ``place``.
-    """
+    """A dataclass from nested values, such as ``blank`` gives. Raises UserError: a number that makes no sense, with its
+    dotted name, which begins with ``place``."""
     hints = get_type_hints(kind)
     given = {
         name: filled(hints[name], value, f"{place}.{name}") if is_dataclass(hints[name]) else value

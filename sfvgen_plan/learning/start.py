@@ -27,11 +27,8 @@ logger = logging.getLogger(__name__)
 
 
 def checked_start(config: Mapping[str, Any], recipe: Recipe, device: torch.device) -> Checkpoint | None:
-    """The checkpoint of the settings, whose weights all stages go on from.
-
-    Raises:
-        UserError: it can't be started from, or not with these settings.
-    """
+    """The checkpoint of the settings, whose weights all stages go on from. Raises UserError: it can't be started from,
+    or not with these settings."""
     folder = config["checkpoint"]
     if folder is None:
         return None
@@ -60,11 +57,8 @@ def first_pipeline(
     recipe: Recipe, card: CheckpointCard, readouts: int, seed: int, start: Checkpoint | None
 ) -> SlowFastVGenPipeline:
     """The recipe's networks, untrained but for the text encoder; or those of ``start``, whose text encoder stays if it
-    knows all texts; or ModelScope's, if the recipe has a ``base``.
-
-    Raises:
-        UserError: ModelScope's networks can't be loaded; ``start`` is for other frames, actions or read-outs.
-    """
+    knows all texts; or ModelScope's, if the recipe has a ``base``. Raises UserError: ModelScope's networks can't be
+    loaded; ``start`` is for other frames, actions or read-outs."""
     if recipe.base is not None:
         return _modelscope_pipeline(recipe.base, card.action_dim)
     texts = [*card.tasks.values(), *card.sub_goals]

@@ -124,11 +124,7 @@ class Training:
 
 
 def checked_speedups(chosen: Mapping[str, Any]) -> dict[str, Speedup]:
-    """The ``speedups`` of the configuration.
-
-    Raises:
-        UserError: a value is none of ``Speedup``.
-    """
+    """The ``speedups`` of the configuration. Raises UserError: a value is none of ``Speedup``."""
     for stage, value in chosen.items():
         if value not in get_args(Speedup):
             raise UserError(f"speedups.{stage}={value!r} is unknown; choose {', '.join(get_args(Speedup))}")

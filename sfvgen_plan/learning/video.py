@@ -17,8 +17,7 @@ from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import target
 from sfvgen_plan.model.transformer import Reading, VideoTransformer
 
-TURN = 0.5
-"""Difference of one number of two successive actions from which on the second is a new direction."""
+TURN = 0.5  # difference of one number of two successive actions from which on the second is a new direction
 
 
 class VideoObjective(nn.Module):
@@ -161,11 +160,8 @@ class VideoStage:
         self, data: TrainingData, objective: VideoObjective, text: Tensor, settings: VideoSettings, fast: bool = False
     ) -> None:
         """``text`` (texts, E): features of the data's texts, in the order that ``data.text`` counts in; ``fast``: leave
-        out pairs of tokens that don't see each other, and compile and capture the dreams, on a CUDA device.
-
-        Raises:
-            UserError: no episode has two frames.
-        """
+        out pairs of tokens that don't see each other, and compile and capture the dreams, on a CUDA device. Raises
+        UserError: no episode has two frames."""
         assert data.latents is not None
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
         if fast:

@@ -25,11 +25,8 @@ WEIGHTS_FILE, SUMS_FILE = "adapter_model.safetensors", "sums.safetensors"
 
 
 def save_adapter(memory: Memory | None, network: VideoTransformer, folder: Path, episode: int = 0) -> None:
-    """Write what one episode has learnt; files of the same names are replaced.
-
-    Raises:
-        UserError: the episodes have no Temp-LoRA, or the folder can't be written to.
-    """
+    """Write what one episode has learnt; files of the same names are replaced. Raises UserError: the episodes have no
+    Temp-LoRA, or the folder can't be written to."""
     from peft import LoraConfig
 
     if not isinstance(memory, Lora):
@@ -52,11 +49,8 @@ def save_adapter(memory: Memory | None, network: VideoTransformer, folder: Path,
 
 
 def load_adapter(folder: Path, network: VideoTransformer) -> Lora:
-    """What ``save_adapter`` wrote, as the memory of one episode on the network's device.
-
-    Raises:
-        UserError: no such adapter, a damaged one, or one of another network.
-    """
+    """What ``save_adapter`` wrote, as the memory of one episode on the network's device. Raises UserError: no such
+    adapter, a damaged one, or one of another network."""
     fast = []
     try:
         weights, sums = load_file(folder / WEIGHTS_FILE), load_file(folder / SUMS_FILE)

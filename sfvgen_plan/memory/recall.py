@@ -9,14 +9,9 @@ from torch import Tensor, nn
 from sfvgen_plan.memory.layers import Address, unit
 from sfvgen_plan.memory.state import Bank
 
-ROOM = 80
-"""C, frames: as many as 4 MB hold of an episode in three layers of half precision."""
-
-ALIKE = 0.9
-"""Mean cosine of two frames' keys from which on both show one place."""
-
-NEVER = 2**62
-"""Number of a frame that is not there."""
+ROOM = 80  # C, frames: as many as 4 MB hold of an episode in three layers of half precision
+ALIKE = 0.9  # mean cosine of two frames' keys from which on both show one place
+NEVER = 2**62  # number of a frame that is not there
 
 
 class Recall(nn.Module):

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from sfvgen_plan.memory.layers import Address
 from sfvgen_plan.memory.state import Lora
 
-CHUNK = 8
-"""Decisions after which fast learning takes its steps: what is read changes then."""
+CHUNK = 8  # decisions after which fast learning takes its steps: what is read changes then
 
 
 class TempLora(nn.Module):

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-WAVES = 5
-"""A place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action."""
-
-LOWEST_NOISE = 0.01
-"""Noise levels below it are told as this one: a clean frame's."""
+WAVES = 5  # a place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action
+LOWEST_NOISE = 0.01  # noise levels below it are told as this one: a clean frame's
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,8 @@ from sfvgen_plan.errors import UserError
 
 
 def corrupt(scheduler: Any, latents: Tensor, noise: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
-    """Noise clean latents (B, T, C, h, w) at timesteps (B,); also the target of the network's output.
-
-    Raises:
-        UserError: the scheduler predicts something else.
-    """
+    """Noise clean latents (B, T, C, h, w) at timesteps (B,); also the target of the network's output. Raises UserError:
+    the scheduler predicts something else."""
     kind = scheduler.config.prediction_type
     if kind not in ("epsilon", "v_prediction"):
         raise UserError(f"scheduler prediction_type={kind!r} is not supported; use 'epsilon' or 'v_prediction'")

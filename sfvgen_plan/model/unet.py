@@ -14,8 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 # diffusers looks ModelMixin up here to load a VideoUNet
 __all__ = ["ModelMixin", "VideoUNet", "short_attention"]
 
-SUMMED = 4.0
-"""Sums of actions are divided by this: about unit variance over a usual chunk of 8 decisions."""
+SUMMED = 4.0  # sums of actions are divided by this: about unit variance over a usual chunk of 8 decisions
 
 
 class _StreamGroupNorm(nn.GroupNorm):
