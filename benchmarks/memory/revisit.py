@@ -19,8 +19,7 @@ from sfvgen_plan.benchmarks.running.episode import Job, Recording
 from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.memory.family import OWN_CAMERA
-from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, draw_layout
-from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
+from sfvgen_plan.envs.memory.revisit_task import CAMERA, NAME, layout_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.metrics import psnr, scene_cuts
@@ -85,7 +84,7 @@ def true_episodes(checkpoint: Checkpoint, seeds: Sequence[int], away: int, lanes
     found = {}
     for played in recordings(checkpoint, NAME, seeds, Entry.of("expert").made(), min(cpu_cores(), lanes)):
         seed = played.job.seed
-        layout = draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * checkpoint.repeat)
+        layout = layout_of(seed, checkpoint.repeat)
         first_visits, pairs = layout.first_visits, layout.revisits(away)
         seen = int((first_visits >= 0).argmax()) - 1  # then the path turns back
         pairs = pairs[pairs[:, 1] > seen]

@@ -115,6 +115,11 @@ class RevisitLayout:
         return pairs[pairs[:, 1] - pairs[:, 0] >= away]
 
 
+def layout_of(seed: int, repeat: int) -> RevisitLayout:
+    """The episode that an environment of ``repeat`` raw steps per decision plays when it is reset with ``seed``."""
+    return draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * repeat)
+
+
 def draw_layout(generator: np.random.Generator, step: float) -> RevisitLayout:
     """A random episode.
 
@@ -192,7 +197,7 @@ class MemoryRevisitEnv(MemoryEnv):
         return path
 
     def _lay_out(self, seed: int) -> RevisitLayout:
-        return draw_layout(np.random.default_rng(seed), METRES_PER_ACTION * self.repeat)
+        return layout_of(seed, self.repeat)
 
     @staticmethod
     def _furnish(spec: Any) -> None:

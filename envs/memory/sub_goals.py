@@ -6,7 +6,6 @@ import numpy as np
 
 from sfvgen_plan.envs.memory import cue_task, return_task, revisit_task
 from sfvgen_plan.envs.memory.parts import Schedule
-from sfvgen_plan.envs.memory.scene import METRES_PER_ACTION
 from sfvgen_plan.errors import unknown_name
 
 RLBENCH_RETURN = f"rlbench/{return_task.NAME.split('/')[1]}"
@@ -31,10 +30,9 @@ def sub_goals_of(task: str, seed: int, repeat: int = 5) -> Schedule:
         raise unknown_name("task", task, TASKS)
     if task in ALWAYS:
         return ALWAYS[task]
-    generator = np.random.default_rng(seed)
     if task == revisit_task.NAME:
-        return revisit_task.draw_layout(generator, METRES_PER_ACTION * repeat).schedule
+        return revisit_task.layout_of(seed, repeat).schedule
     workspace = return_task.WORKSPACE
     if task == RLBENCH_RETURN:
         from sfvgen_plan.envs.rlbench.return_env import WORKSPACE as workspace
-    return return_task.draw_layout(generator, workspace).schedule
+    return return_task.draw_layout(np.random.default_rng(seed), workspace).schedule

@@ -27,10 +27,10 @@ class StagedEpisode:
     seed: int  # of the scene and of the behaviour's noise
     frame_shape: tuple[int, ...]  # (T + 1, H, W, 3)
     chunks: tuple[bytes, ...]  # the frames, as compress_frames gives them
-    state: np.ndarray  # (T + 1, 39) float64
-    estimates: np.ndarray  # (T + 1, 10) float32
-    actions: np.ndarray  # (T, 4) float32, executed
-    # (T + 1, 4) float32, what the expert would have done at each state; NaN where none was asked
+    state: np.ndarray  # (T + 1, S) float64
+    estimates: np.ndarray  # (T + 1, D) float32
+    actions: np.ndarray  # (T, A) float32, executed
+    # (T + 1, A) float32, what the expert would have done at each state; NaN where none was asked
     expert_actions: np.ndarray
     rewards: np.ndarray  # (T,) float64
     success: np.ndarray  # (T + 1,) bool; the first is False
