@@ -2,7 +2,9 @@
 
 A world model needs to see what goes wrong as well as what goes right, and a prior needs the expert's advice off its own
 path; so every episode records the expert's action at every state, whoever acts. Grasps that miss by a little are what
-priors of few demonstrations do, and noise hardly ever: a model that has not seen them imagines that they succeed.
+priors of few demonstrations do, and noise hardly ever: a model that has not seen them imagines that they succeed. And
+now and then the disturbed hand rests: whoever sees an expert rest only where nothing is left to do learns that a hand
+that rests goes on resting.
 """
 
 import zlib
@@ -30,6 +32,8 @@ MAX_OBJECT_PULL = 0.8
 _PULL_RANGE = 0.1
 ERROR_METRES = (0.03, 0.03, 0.01)
 CHANGE_OF_MIND = 1 / 12
+PAUSE, LONGEST_PAUSE = 1 / 20, 8  # probability that a pause begins, and decisions that it lasts at most
+PAUSE_NOISE = 0.1
 RIGHT = 1 / 3
 
 
@@ -40,9 +44,9 @@ def kind_of(seed: int) -> str:
 
 class Behaviour:
     """Acts in one training episode; everything random in it, its kind too, follows from ``task`` and ``seed``. A
-    high-noise one turns random at a decision drawn from the whole of it. ``mislead``: the expert's action if it
-    believed the state to be off by an error (S,); without it, or without a ``layout``, low noise stands in for misled
-    episodes, and without that random motion is pulled nowhere."""
+    noisy one ``pauses``; a high-noise one turns random at a decision drawn from the whole of it. ``mislead``: the
+    expert's action if it believed the state to be off by an error (S,); without it, or without a ``layout``, low noise
+    stands in for misled episodes, and without that random motion is pulled nowhere."""
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Behaviour:
         layout: StateLayout | None = None,
         mislead: Callable[[np.ndarray], np.ndarray] | None = None,
         action_dim: int = 4,
+        pauses: bool = True,
     ) -> None:
         kind = kind_of(seed)
         self.kind = NOISE_LOW if kind == MISLED and (mislead is None or layout is None) else kind
@@ -63,6 +68,8 @@ class Behaviour:
             assert mislead is not None and layout is not None
             self._misled = Misled(self._random, layout, mislead)
         self._decision = 0
+        self._pause, self._rest = PAUSE * pauses, 0  # decisions of a pause that are left
+        self._motion = slice(None) if layout is None else slice(3)  # numbers that move the hand; fingers hold on
 
     def act(self, state: np.ndarray, expert_action: np.ndarray, share: np.ndarray | float = 1.0) -> np.ndarray:
         """State and the expert's action there (A,) -> action to execute (A,) float32 in [-1, 1]; ``share`` (A,): of
@@ -72,8 +79,15 @@ class Behaviour:
             return self._wandering.act(state)
         if self._misled is not None:
             return self._misled.act(state)
-        noise = share * _NOISE[self.kind] * self._random.standard_normal(len(expert_action))
-        return np.clip(expert_action + noise, -1.0, 1.0).astype(np.float32)
+        action, noise = expert_action, _NOISE[self.kind]
+        if noise and not self._rest and self._random.random() < self._pause:
+            self._rest = int(self._random.integers(1, LONGEST_PAUSE + 1))
+        if self._rest:
+            self._rest, noise = self._rest - 1, PAUSE_NOISE
+            action = expert_action.copy()
+            action[self._motion] = 0.0
+        noisy = action + share * noise * self._random.standard_normal(len(action))
+        return np.clip(noisy, -1.0, 1.0).astype(np.float32)
 
 
 class Scripted(Stateless):
@@ -81,7 +95,8 @@ class Scripted(Stateless):
     nothing but the environment and the seed.
 
     An expert may have ``act_misled(env, error)``; ``begin(env)``, which resets the environment to a ``scene`` that it
-    can solve; ``noise_share(env)``, see ``Behaviour.act``; and ``lost``, whether it has come to its end in vain.
+    can solve; ``noise_share(env)``, see ``Behaviour.act``: it follows a path, and gives up points that a pause keeps it
+    from; and ``lost``, whether it has come to its end in vain.
     """
 
     acts_on_env = True
@@ -101,7 +116,8 @@ class Scripted(Stateless):
         act_misled = getattr(self._expert, "act_misled", None)
         mislead = partial(act_misled, real) if act_misled else None
         length = getattr(real, "length", real.max_decisions)
-        self._behaviour = Behaviour(real.task, self._seed, length, family.layout, mislead, family.action_dim)
+        pauses = not hasattr(self._expert, "noise_share")
+        self._behaviour = Behaviour(real.task, self._seed, length, family.layout, mislead, family.action_dim, pauses)
         self.kind = self._behaviour.kind
         return started
 

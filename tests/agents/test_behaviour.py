@@ -41,7 +41,11 @@ def test_shares_of_the_kinds():
 
 def test_clean_is_the_expert_and_noise_is_around_it():
     assert np.array_equal(actions_of("clean"), np.tile(EXPERT, (40, 1)))
-    deviations = actions_of("noise0.3", 400)[:, :2] - EXPERT[:2]
+    actions = actions_of("noise0.3", 2000)
+    resting = np.abs(actions[:, :3]).max(1) < 0.45  # the expert's third number is 1
+    assert 0.1 < resting.mean() < 0.25
+    assert actions[resting, 3].mean() < -0.9  # the fingers hold on
+    deviations = actions[~resting, :2] - EXPERT[:2]
     assert np.abs(deviations.mean()) < 0.05
     assert 0.2 < deviations.std() < 0.35
     # An expert says how much of the noise a number bears.
