@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -20,12 +20,13 @@ from torch import Tensor
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.model import noise
-from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.attention import Cache, Window
 from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import noise_levels
 from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.replay import Replays
 from sfvgen_plan.simulation import Outcome
+from sfvgen_plan.values import Value
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ Policy = Callable[[int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Imagination:
+class Imagination(Value):
     """N imagined episodes; a value, whose every tensor leads with N.
 
     Attributes:
@@ -69,27 +70,6 @@ class Imagination:
         """What the episodes have learnt; None for a network without memory layers."""
         return self.cache.memory
 
-    def select(self, index: Tensor) -> Imagination:
-        """The episodes named by ``index`` (M,) int64, in that order; forks share their random state."""
-        return Imagination(self.cache.select(index), *(getattr(self, name)[index] for name in _TENSORS))
-
-    def replaced(self, index: Tensor, part: Imagination) -> Imagination:
-        """The same episodes, but those that ``index`` names are the ones of ``part``."""
-        rest = (getattr(self, name).index_copy(0, index, getattr(part, name)) for name in _TENSORS)
-        return Imagination(self.cache.replaced(index, part.cache), *rest)
-
-    def reseeded(self, seed: Tensor) -> Imagination:
-        """The same episodes with other possible futures, of seeds (N,)."""
-        return replace(self, seed=seed)
-
-    @classmethod
-    def join(cls, parts: Sequence[Imagination]) -> Imagination:
-        """The episodes of all parts, in that order."""
-        if len(parts) == 1:
-            return parts[0]
-        rest = (torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS)
-        return cls(Cache.join([part.cache for part in parts]), *rest)
-
     def tensors(self) -> dict[str, Tensor]:
         """All that it is made of, by name."""
         own = {name: getattr(self, name) for name in _TENSORS} | {name: getattr(self.cache, name) for name in _CACHED}
@@ -105,10 +85,6 @@ class Imagination:
         keys, values, index = (tensors[name] for name in _CACHED)
         cache = Cache(keys, values, index, int(index.min()), int(index.max()), Memory.of_tensors(tensors))
         return cls(cache, *(tensors[name] for name in _TENSORS))
-
-    def to(self, device: torch.device | str) -> Imagination:
-        """On another device."""
-        return self.of_tensors({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
 
 _TENSORS = tuple(field.name for field in fields(Imagination) if field.name != "cache")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import CHUNK
-from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.attention import Cache, Window
 from sfvgen_plan.model.condition import Condition
 
 if TYPE_CHECKING:

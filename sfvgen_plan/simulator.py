@@ -156,7 +156,7 @@ class LearnedSimulator(Imaginer):
 
     def reseed(self, state: Imagination, seeds: Sequence[int] | Tensor) -> Imagination:
         """The same episodes with other possible futures."""
-        return state.reseeded(as_long(seeds, self.device))
+        return replace(state, seed=as_long(seeds, self.device))
 
     def encode(self, frames: np.ndarray) -> Tensor:
         """Frames (..., H, W, 3) uint8 -> standardised latents (..., C, h, w)."""

@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_pla
     assert all(torch.equal(a, b) for a, b in zip(numbers(start), before, strict=True))
     alone = imaginer.imagine(start.select(torch.tensor([1])), held[1:2])[1]
     assert torch.allclose(alone.latents, outcome.latents[1:2], atol=1e-5)
-    other = imaginer.imagine(start.reseeded(start.seed + 1), held)[1]
+    other = imaginer.imagine(replace(start, seed=start.seed + 1), held)[1]
     assert not torch.allclose(other.latents, outcome.latents) and same(after, again)
     # Real frames take the place of imagined ones.
     shown = imaginer.observe_latents(start, outcome.latents, held)

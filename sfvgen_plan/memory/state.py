@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from sfvgen_plan.values import Value
+
 
 @dataclass(frozen=True)
-class Memory:
-    """What N episodes remember in L memory layers: tensors that lead with (N, L). A value but for ``copy_``."""
+class Memory(Value):
+    """What N episodes remember in L memory layers: tensors that lead with (N, L)."""
 
     def layers(self) -> list[Self]:
         """Those of one layer each."""
-        parts = (part.split(1, 1) for part in self._parts())
+        parts = (getattr(self, field.name).split(1, 1) for field in fields(self))
         return [type(self)(*layer) for layer in zip(*parts, strict=True)]
 
-    @classmethod
-    def of_layers(cls, layers: Sequence[Memory]) -> Memory:
+    @staticmethod
+    def of_layers(layers: Sequence[Memory]) -> Memory:
         """The same, of several layers."""
-        return layers[0]._each(lambda *parts: torch.cat(parts, 1), *layers[1:])
-
-    def select(self, index: Tensor) -> Self:
-        """The episodes named by ``index``."""
-        return self._each(lambda part: part[index])
-
-    def replaced(self, index: Tensor, part: Self) -> Self:
-        """The same, but the episodes that ``index`` names are those of ``part``."""
-        return self._each(lambda old, new: old.index_copy(0, index, new), part)
-
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """The episodes of all parts, in that order."""
-        return parts[0]._each(lambda *several: torch.cat(several), *parts[1:])
-
-    def where(self, chosen: Tensor, other: Self) -> Self:
-        """This one in the episodes that are ``chosen`` (N,), the other one elsewhere."""
-        return self._each(lambda x, y: torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x, y), other)
-
-    def clone(self) -> Self:
-        """The same in tensors of its own."""
-        return self._each(torch.clone)
-
-    def copy_(self, other: Memory) -> None:
-        """Overwrite it with another of the same sizes: for CUDA graphs, which work in place."""
-        self._each(Tensor.copy_, other)
+        return layers[0].each(lambda *parts: torch.cat(parts, 1), *layers[1:])
 
     def tensors(self) -> dict[str, Tensor]:
         """Its tensors by name."""
@@ -61,14 +38,6 @@ class Memory:
             if names[0] in tensors:
                 return kind(*(tensors[name] for name in names))
         return None
-
-    def _each(self, work: Callable[..., Tensor], *others: Memory) -> Self:
-        """Of what ``work`` makes of every tensor, and those of the same name of others."""
-        parts = zip(self._parts(), *(other._parts() for other in others), strict=True)
-        return type(self)(*(work(*of) for of in parts))
-
-    def _parts(self) -> list[Tensor]:
-        return [getattr(self, field.name) for field in fields(self)]
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,7 @@ from sfvgen_plan.memory.layers import Layer
 from sfvgen_plan.memory.recall import Recall
 from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import TempLora
-from sfvgen_plan.model.block import Block, turns
-from sfvgen_plan.model.cache import Cache, Window
+from sfvgen_plan.model.attention import Block, Cache, Window, turns
 from sfvgen_plan.model.condition import WAVES, Condition, noise_features, place_features
 from sfvgen_plan.model.edm import denoised
 from sfvgen_plan.model.pairs import pairs_mask, pairs_seen
@@ -178,7 +177,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         twice = Condition(actions, given, place, torch.cat([text[:, 1:], text[:, -1:], text], 1))
         condition = self._condition(levels, shown, twice)
         number = torch.arange(frames, device=clean.device).repeat(2)
-        turn = turns(number[None], self._turned)
+        turn = turns(number[None], self.config.dim // self.config.heads // 2)
         sparse = self._sparse.get(frames) if torch.compiler.is_compiling() else None
         mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, clean.device)
         written = torch.ones_like(clean_noise) if real is None else real
@@ -314,11 +313,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         assert memory is not None
         return memory
 
-    @property
-    def _turned(self) -> int:
-        """Numbers of a head that are turned in pairs: half of them."""
-        return self.config.dim // self.config.heads // 2
-
     def _typed(self, numbers: Tensor) -> Tensor:
         """In the precision of the weights; autocast may lower it further."""
         return numbers.to(self.embed.weight.dtype)
@@ -348,21 +342,17 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         """The blocks' output; what memory layers are asked is written if it is told whether it is ``imagined``."""
         slot = window.slot(frame)
         moved = self._address(known, slot.number[:, None])
-        turn = turns(slot.number[:, None], self._turned)
+
+        def remember(layer: int, asking: Tensor) -> Tensor:
+            number, memory = self.memory_blocks[layer], self._memory(layer)
+            read = memory.read(window.memory[number], asking, moved)
+            if imagined is not None:
+                window.memory[number] = memory.write(window.memory[number], asking, moved, imagined)
+            return read
+
         for layer, block in enumerate(self._blocks):
-
-            def attend(query: Tensor, key: Tensor, value: Tensor, layer: int = layer) -> Tensor:
-                key, value = window.write(layer, slot, key, value)
-                return F.scaled_dot_product_attention(query.to(key.dtype), key, value, slot.seen)
-
-            def remember(asking: Tensor, layer: int = layer) -> Tensor:
-                number, memory = self.memory_blocks[layer], self._memory(layer)
-                read = memory.read(window.memory[number], asking, moved)
-                if imagined is not None:
-                    window.memory[number] = memory.write(window.memory[number], asking, moved, imagined)
-                return read
-
-            tokens = block(tokens, condition, turn, attend, None if block.memory is None else remember)
+            recalled = None if block.memory is None else partial(remember, layer)
+            tokens = block(tokens, condition, slot.turn, partial(window.attend, layer, slot), recalled)
         return tokens
 
     def _address(self, known: Condition, number: Tensor) -> Tensor:
