@@ -1,13 +1,15 @@
 """Things of other kinds made to fit as agents: policies with ``predict``, callables, scripts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.agents.base import Agent, Stateless, kind_of
+from sfvgen_plan.agents.base import Agent, PlanCost, Stateless, kind_of
+from sfvgen_plan.agents.lanes import FollowingAgent, Lane
 from sfvgen_plan.errors import UserError
 
 
@@ -83,3 +85,35 @@ def as_agent(thing: Any) -> Agent:
     raise UserError(
         f"agent of type {type(thing).__name__} cannot be played; give reset/act/stats, predict, or a callable"
     )
+
+
+class LanesOfAgents(FollowingAgent):
+    """A ``BatchAgent`` that gives every lane an ``Agent`` of its own, anything that ``as_agent`` takes of what
+    ``factory`` makes, which is asked again once all the decisions that it returned last have been executed. Answers of
+    other than ``action_dim`` numbers are refused; errors call the agent by its ``name``."""
+
+    def __init__(self, factory: Callable[[], Any], action_dim: int = 4, name: str | None = None) -> None:
+        super().__init__(None)
+        self.factory, self.action_dim, self.name = factory, action_dim, name
+        self._agents: dict[int, Agent] = {}
+
+    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Start new episodes in ``lanes``; what was left of their plans is dropped."""
+        super().reset(lanes, tasks, seeds)
+        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
+            if lane not in self._agents:
+                self._agents[lane] = as_agent(self.factory())
+            self.lane(lane).kept = self._agents[lane]
+            self._agents[lane].reset(task, int(seed))
+
+    def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
+        for lane, frame in zip(lanes, state, strict=True):
+            if not lane.pending:
+                who = self.name or type(lane.kept).__name__
+                lane.pending.extend(check_actions(lane.kept.act(frame), self.action_dim, who))
+        return np.stack([lane.pending.popleft() for lane in lanes])
+
+    def stats(self, lane: int) -> PlanCost:
+        """The agent's own count; its time is taken here if it keeps none."""
+        cost: PlanCost = self._agents[lane].stats()
+        return cost if cost.plan_seconds else replace(cost, plan_seconds=super().stats(lane).plan_seconds)

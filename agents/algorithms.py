@@ -7,36 +7,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from sfvgen_plan.errors import UserError, check_number, unknown_name
-from sfvgen_plan.settings import configured, explained, setting
+from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.settings import Settings, configured, explained, setting
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(Settings):
     """How an agent is trained, its algorithm's own numbers apart. Raises UserError: numbers that make no sense."""
 
     real: bool = setting(False, "learn in the real simulator instead, to compare with")
     obs_mode: str = setting("state", "what the agent sees: pixels, latent or state")
-    num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones at most one a core")
-    decisions: int = setting(200_000, "taken in all, rounded up to what the algorithm collects at a time")
-    horizon: int = setting(50, "decisions until an episode is cut off and begins anew")
+    num_envs: int = setting(32, "episodes side by side: imagined in one batch, real ones at most one a core", 1)
+    decisions: int = setting(200_000, "taken in all, rounded up to what the algorithm collects at a time", 1)
+    horizon: int = setting(50, "decisions until an episode is cut off and begins anew", 1)
     sampler_steps: int = setting(1, "denoising steps of an imagined decision")
     memory: bool | None = setting(None, "remember what an episode showed; null: if the checkpoint has memory layers")
-    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the largest is 1")
+    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the largest is 1", 0, above=True)
     policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "horizon", "decisions"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is too small; give at least 1")
-        if self.reward_scale is not None:
-            check_number("reward_scale", self.reward_scale, 0, above=True)
+        super().__post_init__()
         if self.real and self.sampler_steps != 1:
             raise UserError(f"sampler_steps={self.sampler_steps} has no meaning with real=True; leave it at 1")
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(Settings):
     """Proximal policy optimisation; the names are Stable-Baselines3's."""
 
     learning_rate: float = setting(0.0003, "of Adam")
@@ -51,7 +47,7 @@ class PPO:
 
 
 @dataclass(frozen=True)
-class SAC:
+class SAC(Settings):
     """Soft actor-critic; the names are Stable-Baselines3's."""
 
     learning_rate: float = setting(0.0003, "of Adam")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sfvgen_plan.errors import UserError
+from sfvgen_plan.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +115,8 @@ class Stateless:
 
 
 @dataclass(frozen=True)
-class AgentSettings:
-    """Settings of an agent of the registry: its fields, each made by ``sfvgen_plan.settings.setting``."""
+class AgentSettings(Settings):
+    """Settings of an agent of the registry."""
 
     order: ClassVar[int] = 1000  # where it stands in tables, from weak to strong
     # it says what a figure means (no skill, no planning, the scripted solution) and gets no rank

@@ -1,4 +1,5 @@
-"""Episodes played side by side, each in a lane, and the imagined state in which an agent follows each of them.
+"""Episodes played side by side, each in a lane, and the imagined state in which an agent follows each of them; agents
+that imagine nothing.
 
 Agents that follow none need no torch, so it is imported only where there is a simulator.
 """
@@ -8,20 +9,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sfvgen_plan.agents.adapters import as_agent, check_actions
-from sfvgen_plan.agents.base import Agent, PlanCost
+from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.sub_goals import SubGoals, checked
-from sfvgen_plan.envs.family import scene_of
+from sfvgen_plan.envs.family import family_of, scene_of
 from sfvgen_plan.envs.memory.parts import Schedule, text_at
 from sfvgen_plan.errors import UserError
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.noise import Key
+    from sfvgen_plan.simulation import Prior
 
 
 @dataclass(eq=False)
@@ -170,33 +171,29 @@ class FollowingAgent:
         return self.simulator.join([lane.state for lane in lanes]) if lanes else None
 
 
-class LanesOfAgents(FollowingAgent):
-    """A ``BatchAgent`` that gives every lane an ``Agent`` of its own, anything that ``as_agent`` takes of what
-    ``factory`` makes, which is asked again once all the decisions that it returned last have been executed. Answers of
-    other than ``action_dim`` numbers are refused; errors call the agent by its ``name``."""
+class PriorAgent(FollowingAgent):
+    """Plays the prior's action for what the real frames so far show."""
 
-    def __init__(self, factory: Callable[[], Any], action_dim: int = 4, name: str | None = None) -> None:
-        super().__init__(None)
-        self.factory, self.action_dim, self.name = factory, action_dim, name
-        self._agents: dict[int, Agent] = {}
-
-    def reset(self, lanes: Sequence[int], tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Start new episodes in ``lanes``; what was left of their plans is dropped."""
-        super().reset(lanes, tasks, seeds)
-        for lane, task, seed in zip(lanes, tasks, seeds, strict=True):
-            if lane not in self._agents:
-                self._agents[lane] = as_agent(self.factory())
-            self.lane(lane).kept = self._agents[lane]
-            self._agents[lane].reset(task, int(seed))
+    def __init__(self, simulator: Any, prior: Prior, *, seed: int = 0, sub_goals: SubGoals | None = None) -> None:
+        super().__init__(simulator, seed, sub_goals)
+        self.prior = prior
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        for lane, frame in zip(lanes, state, strict=True):
-            if not lane.pending:
-                who = self.name or type(lane.kept).__name__
-                lane.pending.extend(check_actions(lane.kept.act(frame), self.action_dim, who))
-        return np.stack([lane.pending.popleft() for lane in lanes])
+        return self.prior.act(state.features).detach().float().clamp(-1.0, 1.0).cpu().numpy()
 
-    def stats(self, lane: int) -> PlanCost:
-        """The agent's own count; its time is taken here if it keeps none."""
-        cost: PlanCost = self._agents[lane].stats()
-        return cost if cost.plan_seconds else replace(cost, plan_seconds=super().stats(lane).plan_seconds)
+
+class RandomAgent(FollowingAgent):
+    """Plays actions drawn uniformly from [-1, 1]. They depend only on the agent's ``seed`` and the episode's.
+    ``action_dim``: numbers in an action; None for those of the task's simulator."""
+
+    def __init__(self, action_dim: int | None = None, seed: int = 0) -> None:
+        super().__init__(None, seed)
+        self.action_dim = action_dim
+
+    def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
+        return np.stack([self._drawn(lane) for lane in lanes])
+
+    def _drawn(self, lane: Lane) -> np.ndarray:
+        """The episode's next action (A,)."""
+        lane.kept = lane.kept or np.random.default_rng([self.seed, lane.seed])
+        return lane.kept.uniform(-1.0, 1.0, self.action_dim or family_of(lane.task).action_dim).astype(np.float32)

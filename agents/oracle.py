@@ -92,8 +92,8 @@ class OracleAgent:
     """Plans on the true state and the true reward (an ``EnvAgent``), with a search without a prior. Plans on an
     environment of its own and never touches the real one."""
 
-    def __init__(self, planner: Planner, seed: int = 0) -> None:
-        self._planning = PlanningAgent(None, planner, seed=seed)
+    def __init__(self, planner: Planner, horizon: int, seed: int = 0) -> None:
+        self._planning = PlanningAgent(None, planner, horizon, seed=seed)
 
     def reset(self, task: str, seed: int) -> None:
         self._planning.reset([0], [task], [seed])

@@ -1,8 +1,8 @@
 """The agent that plans: it follows its episodes in imagination, asks a planner, and plays its answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,35 +43,28 @@ def shift(plan: Tensor, decisions: int = 1) -> Tensor:
     return torch.cat([plan[..., decisions:, :], plan[..., -1:, :].expand_as(plan[..., :decisions, :])], dim=-2)
 
 
-class Planner(Protocol):
-    """Plans E independent problems at once."""
-
-    @property
-    def horizon(self) -> int:
-        """Decisions H of a plan."""
-
-    def plan(self, problem: Problem) -> Plan:
-        """What to do in each lane."""
+Planner = Callable[[Problem], Plan]
+"""Plans E independent problems at once."""
 
 
 class PlanningAgent(FollowingAgent):
-    """Plays lanes by planning (a ``BatchAgent``). ``replan_every``: decisions of a plan that are executed before the
-    next plan; 1 uses all feedback there is. ``sub_goals``: what each decision is for; None: what the tasks'
-    instructions say."""
+    """Plays lanes by planning ``horizon`` decisions (a ``BatchAgent``). ``replan_every``: those of them that are
+    executed before the next plan; 1 uses all feedback there is. ``sub_goals``: see ``FollowingAgent``."""
 
     def __init__(
         self,
         simulator: Any,
         planner: Planner,
+        horizon: int,
         replan_every: int = 1,
         *,
         seed: int = 0,
         sub_goals: SubGoals | None = None,
     ) -> None:
-        if not 1 <= replan_every <= planner.horizon:
-            raise UserError(f"replan_every={replan_every} must be between 1 and horizon={planner.horizon}")
+        if not 1 <= replan_every <= horizon:
+            raise UserError(f"replan_every={replan_every} must be between 1 and horizon={horizon}")
         super().__init__(simulator, seed, sub_goals)
-        self.planner, self.replan_every = planner, replan_every
+        self.planner, self.horizon, self.replan_every = planner, horizon, replan_every
 
     @torch.no_grad()
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
@@ -84,9 +77,9 @@ class PlanningAgent(FollowingAgent):
     def _plan(self, lanes: Sequence[Lane], state: Any) -> None:
         """Fill ``pending`` of each lane from a new plan. A denoiser pass counts for every lane in it, as if each were
         alone."""
-        shape, calls = (self.planner.horizon, self.simulator.action_dim), self._calls()
+        shape, calls = (self.horizon, self.simulator.action_dim), getattr(self.simulator, "denoiser_calls", 0)
         carry = np.stack([np.zeros(shape, np.float32) if lane.kept is None else lane.kept for lane in lanes])
-        plan = self.planner.plan(
+        plan = self.planner(
             Problem(
                 simulator=self.simulator,
                 state=state,
@@ -96,12 +89,10 @@ class PlanningAgent(FollowingAgent):
                 carried=torch.tensor([lane.kept is not None for lane in lanes], device=self.simulator.device),
             )
         )
+        calls = getattr(self.simulator, "denoiser_calls", 0) - calls
         actions = plan.actions[:, : self.replan_every].float().cpu().numpy()
         left = None if plan.carry is None else shift(plan.carry, self.replan_every).float().cpu().numpy()
         for place, lane in enumerate(lanes):
             lane.pending.extend(actions[place])
             lane.kept = None if left is None else left[place]
-            lane.charge(0.0, self._calls() - calls, plan.imagined // len(lanes))
-
-    def _calls(self) -> int:
-        return getattr(self.simulator, "denoiser_calls", 0)
+            lane.charge(0.0, calls, plan.imagined // len(lanes))

@@ -11,8 +11,8 @@ from typing import Any
 from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
 from sfvgen_plan.agents.players import agent_names, players
 from sfvgen_plan.agents.players.outside import Outside, outside
-from sfvgen_plan.agents.players.policy import PREFIX as POLICY_PREFIX
-from sfvgen_plan.agents.players.policy import policy
+from sfvgen_plan.agents.players.simple import PREFIX as POLICY_PREFIX
+from sfvgen_plan.agents.players.simple import policy
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.nested import flat
 from sfvgen_plan.settings import configured, explained, of_group, parsed

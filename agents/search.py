@@ -1,17 +1,17 @@
-"""Searches for plans: model predictive path integral control around a prior, and the cross-entropy method."""
+"""Planners: model predictive path integral control around a prior, the cross-entropy method, and videos that are
+followed. Their settings are in ``agents.players.planners``."""
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from sfvgen_plan.agents.noise import Stream, draw_seeds, smooth_noise
-from sfvgen_plan.agents.objective import Score, TaskObjective
+from sfvgen_plan.agents.objective import Score
 from sfvgen_plan.agents.planning import Plan, Problem
-from sfvgen_plan.agents.players.planners import Default, Narrowing
+from sfvgen_plan.agents.players.planners import Default, Narrowing, Search, Video
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome, Prior
 
@@ -90,89 +90,69 @@ class Futures:
         return last.unflatten(0, (self._lanes, self._count, samples)).std(1).mean(-1)
 
 
-@dataclass(frozen=True)
-class Search:
-    """What both searches have in common: settings of ``agents.players``, and what is to be achieved in a task."""
-
-    settings: Any
-    score_of: Callable[[str], Score] = field(default_factory=TaskObjective)
-
-    @property
-    def horizon(self) -> int:
-        return self.settings.horizon
-
-    def _noise(self, problem: Problem) -> Tensor:
-        """(iterations, E, N, H, A) unit normal, interpolated between every second decision, as hands move; the first
-        candidate has none."""
-        noise = smooth_noise(
-            problem.keys, Stream.CANDIDATES, rounds=self.settings.iterations, samples=self.settings.candidates,
-            horizon=self.horizon, action_dim=problem.simulator.action_dim, knots=1 + (self.horizon + 1) // 2,
-            device=problem.carry.device,
-        ).movedim(1, 0)  # fmt: skip
-        noise[:, :, 0] = 0.0
-        return noise
-
-
-@dataclass(frozen=True)
-class MPPI(Search):
-    """Model predictive path integral control: the mean of candidates, weighted by the exponential of their scores.
+def mppi(own: Default, score_of: Callable[[str], Score], prior: Prior | None, problem: Problem) -> Plan:
+    """Model predictive path integral control: the mean of candidates, weighted by the exponential of their scores. The
+    plan found for each lane is also what is carried over.
 
     Some candidates play what the prior says of the frames that they imagine, others go on with the last plan, which
     begins at zero, all with noise. Where no candidate is better than another, their mean is the prior's own action: it
     takes a gain to leave it.
     """
-
-    settings: Default
-    prior: Prior | None = None
-
-    def plan(self, problem: Problem) -> Plan:
-        """The plan found for each lane; it is also what is carried over."""
-        own, plan, planned = self.settings, problem.carry, problem.carried
-        futures = Futures(problem, self.score_of, own.futures, own.penalty)
-        follows = torch.arange(own.candidates, device=plan.device) < self._following
-        for noise in self._noise(problem).unbind(0):
-            guided = follows | ~planned[:, None] if self.prior is not None else follows.expand(len(plan), -1)
-            offsets = own.sigma * noise + (~guided)[..., None, None] * plan[:, None]
-            scores, actions = futures.played(self._policy(offsets, guided), own.candidates, own.horizon)
-            weights = torch.softmax(scores / own.temperature, dim=1)
-            plan, planned = (weights[..., None, None] * actions).sum(1), torch.ones_like(planned)
-        return Plan(plan, plan, futures.decisions)
-
-    @property
-    def _following(self) -> int:
-        """Candidates that follow the prior."""
-        return 0 if self.prior is None else round(self.settings.prior_share * self.settings.candidates)
-
-    def _noise(self, problem: Problem) -> Tensor:
-        noise = super()._noise(problem)
-        noise[:, :, self._following : self._following + 1] = 0.0  # the last plan as it is
-        return noise
-
-    def _policy(self, offsets: Tensor, guided: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """Plays offsets (E, N, H, A), on top of the prior's actions where ``guided`` (E, N)."""
-
-        def choose(g: int, features: Tensor) -> Tensor:
-            actions = offsets[:, None, :, g].expand(*features.shape[:3], -1)
-            if self.prior is not None:
-                actions = actions + guided[:, None, :, None] * self.prior.act(features)
-            return actions.clamp(-1.0, 1.0)
-
-        return choose
+    plan, planned = problem.carry, problem.carried
+    futures = Futures(problem, score_of, own.futures, own.penalty)
+    following = 0 if prior is None else round(own.prior_share * own.candidates)
+    follows = torch.arange(own.candidates, device=plan.device) < following
+    drawn = _noise(own, problem)
+    drawn[:, :, following : following + 1] = 0.0  # the last plan as it is
+    for noise in drawn.unbind(0):
+        guided = follows | ~planned[:, None] if prior is not None else follows.expand(len(plan), -1)
+        offsets = own.sigma * noise + (~guided)[..., None, None] * plan[:, None]
+        policy = partial(_guided, prior, guided, offsets)
+        scores, actions = futures.played(policy, own.candidates, own.horizon)
+        weights = torch.softmax(scores / own.temperature, dim=1)
+        plan, planned = (weights[..., None, None] * actions).sum(1), torch.ones_like(planned)
+    return Plan(plan, plan, futures.decisions)
 
 
-@dataclass(frozen=True)
-class CEM(Search):
-    """The cross-entropy method: narrow a Gaussian over plans, which begins at the last one, to its best samples."""
+def _guided(prior: Prior | None, guided: Tensor, offsets: Tensor, g: int, features: Tensor) -> Tensor:
+    """Offsets (E, N, H, A) at decision ``g``, on top of the prior's actions where ``guided`` (E, N)."""
+    actions = offsets[:, None, :, g].expand(*features.shape[:3], -1)
+    if prior is not None:
+        actions = actions + guided[:, None, :, None] * prior.act(features)
+    return actions.clamp(-1.0, 1.0)
 
-    settings: Narrowing
 
-    def plan(self, problem: Problem) -> Plan:
-        """The mean of the last Gaussian for each lane; it is also what is carried over."""
-        futures, mean = Futures(problem, self.score_of), problem.carry
-        sigma = torch.full_like(mean, self.settings.sigma)
-        for noise in self._noise(problem).unbind(0):
-            plans = (mean[:, None] + sigma[:, None] * noise).clamp(-1.0, 1.0)
-            best = futures.imagined(plans).topk(self.settings.elites, dim=1).indices
-            elites = plans.gather(1, best[..., None, None].expand(-1, -1, *plans.shape[2:]))
-            mean, sigma = elites.mean(1), elites.std(1, correction=0).clamp_min(LEAST_SIGMA)
-        return Plan(mean, mean, futures.decisions)
+def cem(own: Narrowing, score_of: Callable[[str], Score], problem: Problem) -> Plan:
+    """The cross-entropy method: narrow a Gaussian over plans, which begins at the last one, to its best samples. The
+    mean of the last Gaussian is also what is carried over."""
+    futures, mean = Futures(problem, score_of), problem.carry
+    sigma = torch.full_like(mean, own.sigma)
+    for noise in _noise(own, problem).unbind(0):
+        plans = (mean[:, None] + sigma[:, None] * noise).clamp(-1.0, 1.0)
+        best = futures.imagined(plans).topk(own.elites, dim=1).indices
+        elites = plans.gather(1, best[..., None, None].expand(-1, -1, *plans.shape[2:]))
+        mean, sigma = elites.mean(1), elites.std(1, correction=0).clamp_min(LEAST_SIGMA)
+    return Plan(mean, mean, futures.decisions)
+
+
+def _noise(own: Search, problem: Problem) -> Tensor:
+    """(iterations, E, N, H, A) unit normal, interpolated between every second decision, as hands move; the first
+    candidate has none."""
+    noise = smooth_noise(
+        problem.keys, Stream.CANDIDATES, rounds=own.iterations, samples=own.candidates, horizon=own.horizon,
+        action_dim=problem.simulator.action_dim, knots=1 + (own.horizon + 1) // 2, device=problem.carry.device,
+    ).movedim(1, 0)  # fmt: skip
+    noise[:, :, 0] = 0.0
+    return noise
+
+
+def followed_video(own: Video, problem: Problem) -> Plan:
+    """Video planning: imagine each lane's sub-goal being reached, and do what would lead along the video. Of several
+    videos the one is followed whose end the heads value most."""
+    simulator, videos = problem.simulator, own.videos
+    seeds = draw_seeds(problem.keys, Stream.FUTURES, videos).flatten()
+    ends, _, actions = simulator.video(simulator.reseed(simulator.fork(problem.state, videos), seeds), own.horizon)
+    if videos > 1:
+        value = simulator.read(ends).value.view(-1, videos)
+        actions = actions[value.argmax(1) + videos * torch.arange(len(value), device=value.device)]
+    return Plan(actions, carry=None, imagined=len(problem.tasks) * videos * own.horizon)

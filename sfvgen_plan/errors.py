@@ -24,7 +24,7 @@ class SimulatorError(RuntimeError):
     """A simulator failed in a way that no input explains. Its environment starts it again at the next reset."""
 
 
-def check_number(name: str, value: float, least: float, most: float = inf, *, above: bool = False) -> None:
+def check_number(name: str, value: float, least: float, most: float = inf, above: bool = False) -> None:
     """UserError for what is no finite number, or not between ``least`` and ``most``; ``above``: nor ``least``."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
     if not number or value < least or value > most or (above and value == least):

@@ -5,12 +5,13 @@ Settings are made here, at the edge; everything below takes plain values.
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sfvgen_plan.errors import UserError, reason, unknown_name
+from sfvgen_plan.errors import UserError, check_number, reason, unknown_name
 from sfvgen_plan.nested import flat
 
 Made = TypeVar("Made")
@@ -20,9 +21,20 @@ MOST = 30  # settings that are listed in full for a key that is like none of the
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", tuple: "a list"}
 
 
-def setting(default: Any, text: str) -> Any:
-    """A field of a dataclass of settings: its default, and what it means in one line."""
-    return field(default=default, metadata={"text": text})
+def setting(default: Any, text: str, least: float | None = None, most: float = inf, above: bool = False) -> Any:
+    """A field of ``Settings``: its default, what it means in one line, and of a number the bounds of
+    ``check_number``."""
+    return field(default=default, metadata={"text": text, "bounds": least is not None and (least, most, above)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings, each made by ``setting``. Raises UserError: a number that is out of its bounds."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if (bounds := item.metadata.get("bounds")) and (value := getattr(self, item.name)) is not None:
+                check_number(item.name, value, *bounds)
 
 
 def explained(kind: type, prefix: str = "") -> list[str]:

@@ -23,8 +23,7 @@ class Outside(AgentSettings):
 
     def build(self, given: Given) -> BatchAgent | EnvAgent:
         """The agent. Raises UserError: its factory raises an exception, or makes no agent."""
-        from sfvgen_plan.agents.adapters import as_agent
-        from sfvgen_plan.agents.lanes import LanesOfAgents
+        from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent
 
         first = self._made(given)
         kind = kind_of(first)

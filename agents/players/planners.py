@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.base import AgentSettings, Given
 from sfvgen_plan.agents.players import player
 from sfvgen_plan.agents.players.simple import REMEMBERS
-from sfvgen_plan.errors import UserError, check_number
+from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
     from sfvgen_plan.agents.objective import Score
+    from sfvgen_plan.agents.planning import Planner
 
 NO_PRIOR, RULE = "none", "rule"
 
@@ -22,16 +24,11 @@ NO_PRIOR, RULE = "none", "rule"
 class Search(AgentSettings):
     """Settings of a search for actions."""
 
-    horizon: int = setting(6, "decisions of a plan")
-    candidates: int = setting(64, "plans scored in an iteration")
-    iterations: int = setting(2, "rounds of candidates")
-    sigma: float = setting(0.6, "standard deviation of the first candidates, in units of the action")
+    horizon: int = setting(6, "decisions of a plan", 1)
+    candidates: int = setting(64, "plans scored in an iteration", 2)
+    iterations: int = setting(2, "rounds of candidates", 1)
+    sigma: float = setting(0.6, "standard deviation of the first candidates, in units of the action", 0, above=True)
     objective: str | None = setting(None, "module:function that scores an Outcome; null = reward, success and value")
-
-    def __post_init__(self) -> None:
-        for name, least in (("horizon", 1), ("candidates", 2), ("iterations", 1)):
-            check_number(name, getattr(self, name), least)
-        check_number("sigma", self.sigma, 0, above=True)
 
     def scoring(self, **weights: float) -> Callable[[str], Score]:
         """Task -> the objective that is set, or what the task asks for with these weights. Raises UserError: it can't
@@ -60,11 +57,11 @@ class ImaginedSearch(Search):
         from sfvgen_plan.agents.sub_goals import rule_of
 
         checkpoint, simulator = given.simulator(self.memory, self.sampler_steps)
-        planner = self.planner(checkpoint, self.scoring(reward_scale=checkpoint.card.reward_scale))
-        sub_goals = rule_of(checkpoint)
-        return PlanningAgent(simulator, planner, self.replan_every, seed=given.seed, sub_goals=sub_goals)
+        plan = self.planner(checkpoint, self.scoring(reward_scale=checkpoint.card.reward_scale))
+        own: Any = {"seed": given.seed, "sub_goals": rule_of(checkpoint)}
+        return PlanningAgent(simulator, plan, self.horizon, self.replan_every, **own)
 
-    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
+    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Planner:
         """The search in a checkpoint."""
         raise NotImplementedError
 
@@ -75,28 +72,26 @@ class Default(ImaginedSearch):
     """Model predictive path integral control in the learned simulator, around the prior."""
 
     prior: str = setting("prior", "prior, prior10 (10 expert episodes per task), or none")
-    horizon: int = setting(5, "decisions of a plan")
-    candidates: int = setting(32, "plans scored in an iteration")
-    iterations: int = setting(1, "rounds of candidates")
-    sigma: float = setting(0.1, "standard deviation of their noise, in units of the action")
-    prior_share: float = setting(1.0, "of the candidates that follow the prior; the others go on with the last plan")
-    temperature: float = setting(0.05, "gain in score that makes a candidate weigh e times as much")
-    futures: int = setting(1, "imagined futures of each candidate")
-    penalty: float = setting(0.0, "score lost where futures lie a standard deviation of the latents apart")
+    horizon: int = setting(5, "decisions of a plan", 1)
+    candidates: int = setting(32, "plans scored in an iteration", 2)
+    iterations: int = setting(1, "rounds of candidates", 1)
+    sigma: float = setting(0.1, "standard deviation of their noise, in units of the action", 0, above=True)
+    prior_share: float = setting(
+        1.0, "of the candidates that follow the prior; the others go on with the last plan", 0, 1
+    )
+    temperature: float = setting(0.05, "gain in score that makes a candidate weigh e times as much", 0, above=True)
+    futures: int = setting(1, "imagined futures of each candidate", 1)
+    penalty: float = setting(0.0, "score lost where futures lie a standard deviation of the latents apart", 0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("prior_share", self.prior_share, 0, 1)
-        check_number("temperature", self.temperature, 0, above=True)
-        check_number("futures", self.futures, 1)
-        check_number("penalty", self.penalty, 0)
         if self.penalty and self.futures == 1:
             raise UserError(f"penalty={self.penalty} needs futures that differ; give futures of at least 2")
 
-    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
-        from sfvgen_plan.agents.search import MPPI
+    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Planner:
+        from sfvgen_plan.agents.search import mppi
 
-        return MPPI(self, score_of, None if self.prior == NO_PRIOR else checkpoint.prior(self.prior))
+        return partial(mppi, self, score_of, None if self.prior == NO_PRIOR else checkpoint.prior(self.prior))
 
 
 @dataclass(frozen=True)
@@ -116,12 +111,12 @@ class Narrowing(Search):
 class Cem(ImaginedSearch, Narrowing):
     """The cross-entropy method in the learned simulator, without a prior: the textbook's planner."""
 
-    candidates: int = setting(32, "plans scored in an iteration")
+    candidates: int = setting(32, "plans scored in an iteration", 2)
 
-    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Any:
-        from sfvgen_plan.agents.search import CEM
+    def planner(self, checkpoint: Any, score_of: Callable[[str], Score]) -> Planner:
+        from sfvgen_plan.agents.search import cem
 
-        return CEM(self, score_of)
+        return partial(cem, self, score_of)
 
 
 @player("oracle", order=60, control=True, needs_checkpoint=False, acts_on_env=True, needs="true_simulator")
@@ -129,14 +124,14 @@ class Cem(ImaginedSearch, Narrowing):
 class Oracle(Narrowing):
     """The cross-entropy method in the true simulator, with the true reward: a bound for planners."""
 
-    sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action")
+    sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action", 0, above=True)
 
     def build(self, given: Given) -> Any:
         from sfvgen_plan.agents.oracle import OracleAgent
-        from sfvgen_plan.agents.search import CEM
+        from sfvgen_plan.agents.search import cem
 
         # Counting the reward traps drawer-open in front of the handle.
-        return OracleAgent(CEM(self, self.scoring(reward_weight=0.0)), given.seed)
+        return OracleAgent(partial(cem, self, self.scoring(reward_weight=0.0)), self.horizon, given.seed)
 
 
 @player("video", order=110)
@@ -145,25 +140,24 @@ class Video(AgentSettings):
     """Video planning: imagine the sub-goal being reached, then do what leads along the video (the paper, 3.4)."""
 
     sampler_steps: int = setting(1, "denoising steps of a frame")
-    horizon: int = setting(8, "frames of a video, one a decision")
-    videos: int = setting(1, "imagined for a plan; the one whose end is valued most is followed")
+    horizon: int = setting(8, "frames of a video, one a decision", 1)
+    videos: int = setting(1, "imagined for a plan; the one whose end is valued most is followed", 1)
     replan_every: int = setting(5, "decisions executed of each video")
     memory: bool | None = setting(None, REMEMBERS)
     sub_goals: str = setting(RULE, "rule: those of the memory tasks, else the instruction; or module:factory")
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "videos"):
-            check_number(name, getattr(self, name), 1)
+        super().__post_init__()
         if self.sub_goals != RULE and ":" not in self.sub_goals:
             raise UserError(f"sub_goals={self.sub_goals!r} is unknown; give rule, or module:factory of your own")
 
     def build(self, given: Given) -> Any:
         from sfvgen_plan.agents.planning import PlanningAgent
         from sfvgen_plan.agents.players.outside import imported
+        from sfvgen_plan.agents.search import followed_video
         from sfvgen_plan.agents.sub_goals import RuleSubGoals
-        from sfvgen_plan.agents.video import VideoPlanner
 
         split = RuleSubGoals if self.sub_goals == RULE else imported(self.sub_goals, "sub_goals")
         checkpoint, simulator = given.simulator(self.memory, self.sampler_steps)
-        planner = VideoPlanner(self.horizon, self.videos)
-        return PlanningAgent(simulator, planner, self.replan_every, seed=given.seed, sub_goals=split(checkpoint))
+        own: Any = {"seed": given.seed, "sub_goals": split(checkpoint)}
+        return PlanningAgent(simulator, partial(followed_video, self), self.horizon, self.replan_every, **own)

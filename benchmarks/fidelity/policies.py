@@ -6,25 +6,17 @@ from dataclasses import dataclass, replace
 from sfvgen_plan.benchmarks.protocols import Protocol, chosen
 from sfvgen_plan.benchmarks.running.contestant import Entry
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.settings import setting
+from sfvgen_plan.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class Settings:
+class FidelitySettings(Settings):
     """How policies are played and judged."""
 
-    threshold: float = setting(0.5, "success probability above which an imagined decision succeeds")
-    sampler_steps: int = setting(1, "denoising steps of an imagined decision")
-    noise: float = setting(0.0, "deviation of Gaussian noise on the agents' actions")
-    random: float = setting(0.0, "probability of a random action instead of the agents'")
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.threshold < 1.0:
-            raise UserError(f"threshold={self.threshold} is out of range; give a probability between 0 and 1")
-        if not 0.0 <= self.noise < float("inf"):
-            raise UserError(f"noise={self.noise} must be at least 0 and finite")
-        if not 0.0 <= self.random <= 1.0:
-            raise UserError(f"random={self.random} is no probability; give 0 to 1")
+    threshold: float = setting(0.5, "success probability above which an imagined decision succeeds", 0, 0.99, above=True)
+    sampler_steps: int = setting(1, "denoising steps of an imagined decision", 1)
+    noise: float = setting(0.0, "deviation of Gaussian noise on the agents' actions", 0)
+    random: float = setting(0.0, "probability of a random action instead of the agents'", 0, 1)
 
 
 def standard_policies() -> list[Entry]:
@@ -45,7 +37,7 @@ def standard_policies() -> list[Entry]:
     ]
 
 
-def named_policies(agents: Sequence[str], overrides: Sequence[str], settings: Settings) -> list[Entry]:
+def named_policies(agents: Sequence[str], overrides: Sequence[str], settings: FidelitySettings) -> list[Entry]:
     """The agents, each with the same settings and disturbance; without any, the standard ones. Raises UserError: see
     ``Entry``; settings without an agent, an agent twice, or one that needs the real environment."""
     if not agents:

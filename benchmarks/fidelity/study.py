@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.benchmarks.fidelity.compare import FidelityRow, compare, rows_in
-from sfvgen_plan.benchmarks.fidelity.policies import Settings
+from sfvgen_plan.benchmarks.fidelity.policies import FidelitySettings
 from sfvgen_plan.benchmarks.fidelity.report import page, scatter, summarise
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results.files import Rows, write_text
@@ -23,7 +23,7 @@ def study(
     protocol: Protocol,
     checkpoint: Checkpoint,
     policies: Sequence[Entry],
-    settings: Settings,
+    settings: FidelitySettings,
     folder: Path | None = None,
     lanes: int | None = None,
 ) -> None:

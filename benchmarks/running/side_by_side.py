@@ -8,14 +8,14 @@ import numpy as np
 
 from sfvgen_plan.benchmarks.running.episode import Recording
 from sfvgen_plan.envs.family import scene_of
-from sfvgen_plan.settings import setting
+from sfvgen_plan.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class Settings:
+class Imagining(Settings):
     """How episodes are imagined."""
 
-    sampler_steps: int = setting(1, "denoising steps of a decision")
+    sampler_steps: int = setting(1, "denoising steps of a decision", 1)
 
 
 SPAN = 8  # decisions whose quality is told together

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sfvgen_plan.benchmarks.running.contestant import Entry
 
 HELP = "measure checkpoints' memories on the memory tasks"
-SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
+SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Imagining"
 PARTS = ("revisit", "return", "cue", "cost")
 STUDIES = ("drift", "ablation")
 BY_AGENT = ("return", "cue")
@@ -46,7 +46,7 @@ def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, rang
     """Folders of the checkpoints and of that for ``no_loop``, the agent, sampler steps, episodes. Imports no torch, so
     that bad options are told at once. Raises UserError: options that don't fit."""
     from sfvgen_plan.benchmarks.running.contestant import Entry
-    from sfvgen_plan.benchmarks.running.side_by_side import Settings
+    from sfvgen_plan.benchmarks.running.side_by_side import Imagining
     from sfvgen_plan.catalogue import check_covers, find_checkpoint
     from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
     from sfvgen_plan.settings import configured, of_group
@@ -56,7 +56,7 @@ def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, rang
     if untaught and args.part != "ablation":
         raise UserError(f"no-loop={args.no_loop!r} is for --part ablation; add that, or leave it out")
     agent, own = of_group(args.overrides, "agent")
-    sampler_steps, entry = configured(Settings, own).sampler_steps, Entry.of(args.agent, agent, args.label)
+    sampler_steps, entry = configured(Imagining, own).sampler_steps, Entry.of(args.agent, agent, args.label)
     if agent and args.part not in (None, *BY_AGENT):
         raise UserError(f"override {agent[0]!r} is a setting of the agent; leave --part {args.part} out")
     episodes = range(args.seed, args.seed + args.episodes)

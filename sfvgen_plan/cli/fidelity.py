@@ -6,7 +6,7 @@ from pathlib import Path
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 
 HELP = "score policies in the real and in the learned simulator from the same starts, and compare the scores"
-SETTINGS = "sfvgen_plan.benchmarks.fidelity.policies:Settings"
+SETTINGS = "sfvgen_plan.benchmarks.fidelity.policies:FidelitySettings"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Play what is missing and report, also of what there is after Ctrl-C."""
-    from sfvgen_plan.benchmarks.fidelity.policies import Settings, named_policies, rules
+    from sfvgen_plan.benchmarks.fidelity.policies import FidelitySettings, named_policies, rules
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
     from sfvgen_plan.devices import resolve_device
@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.settings import configured, of_group
 
     agent, own = of_group(args.overrides, "agent")
-    settings = configured(Settings, own)
+    settings = configured(FidelitySettings, own)
     policies = named_policies(args.agent, agent, settings)
     protocol = rules(args.suite, args.task or (), args.max_decisions, args.seed, args.episodes, args.checkpoint)
     check_covers(args.checkpoint, protocol.tasks, protocol)

@@ -6,7 +6,7 @@ from pathlib import Path
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 
 HELP = "act in the real environment, imagine the same actions open loop, write both as a video"
-SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Settings"
+SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Imagining"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     agent, own = of_group(args.overrides, "agent")
-    settings = configured(side_by_side.Settings, own)
+    settings = configured(side_by_side.Imagining, own)
     evaluation = Evaluation.of(Entry.of(args.agent, agent), task=args.task, episodes=1, seed=args.seed)
     (task,) = evaluation.tasks
     check_video_path(args.out, "out")

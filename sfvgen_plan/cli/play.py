@@ -7,21 +7,21 @@ from threading import Event
 
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError, need_package
-from sfvgen_plan.settings import configured, setting
+from sfvgen_plan.settings import Settings, configured, setting
 
 HELP = (
     "step a task of Metaworld or gym:ID by hand in the browser, real and imagined frames side by side; Ctrl-C ends it"
 )
 
-SETTINGS = f"{__name__}:Settings"
+SETTINGS = f"{__name__}:PlaySettings"
 HOST = "127.0.0.1"  # only this machine: whoever opens the page moves the one game behind it
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlaySettings(Settings):
     """How the game is imagined."""
 
-    sampler_steps: int = setting(1, "denoising steps of a decision")
+    sampler_steps: int = setting(1, "denoising steps of a decision", 1)
     memory: bool | None = setting(None, "whether episodes remember; null: where the checkpoint has memory layers")
 
 
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import family_of
 
-    settings = asdict(configured(Settings, args.overrides))
+    settings = asdict(configured(PlaySettings, args.overrides))
     family = family_of(args.task)
     task = family.canonical(args.task)
     if not family.controls:

@@ -21,7 +21,7 @@ import numpy as np
 
 from sfvgen_plan.cameras import cameras_of
 from sfvgen_plan.data.minari_writer import write_dataset
-from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, estimates_of, instruction_of, pack_state
+from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX, estimates_of, pack_state
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.errors import UserError, unknown_name
@@ -170,7 +170,7 @@ def _episodes(recording: _Recording) -> Iterator[StagedEpisode]:
         yield StagedEpisode.from_frames(
             np.stack(pictures),
             task=TASK_PREFIX + recording.task,
-            instruction=instruction_of(recording.task),
+            instruction=recording.task.replace("_", " "),
             description=json.loads(str(arrays["descriptions"][number]))[0],
             kind=str(arrays["kind"][number]),
             seed=int(arrays["seed"][number]),

@@ -52,8 +52,3 @@ def estimates_of(state: np.ndarray) -> np.ndarray:
     second = (2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w))
     turned = np.stack([*first, *second], axis=-1)
     return np.concatenate([state[..., :3], state[..., 7:8], turned, state[..., 15:18]], axis=-1).astype(np.float32)
-
-
-def instruction_of(task: str) -> str:
-    """The task's name in words: RLBench's own sentences change with the variation."""
-    return task.removeprefix(TASK_PREFIX).replace("_", " ")

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.adapters import as_agent, check_actions
+from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, check_actions
 from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, kind_of
 from sfvgen_plan.agents.expert import ExpertAgent
-from sfvgen_plan.agents.lanes import LanesOfAgents
-from sfvgen_plan.agents.reactive import RandomAgent
+from sfvgen_plan.agents.lanes import RandomAgent
 from sfvgen_plan.errors import UserError
 
 FRAME = np.zeros((4, 4, 3), np.uint8)

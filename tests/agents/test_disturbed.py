@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.agents.disturbed import DisturbedAgent
-from sfvgen_plan.agents.reactive import RandomAgent
+from sfvgen_plan.agents.lanes import RandomAgent
 from sfvgen_plan.errors import UserError
 
 FRAMES = np.zeros((3, 8, 8, 3), np.uint8)

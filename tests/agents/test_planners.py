@@ -1,19 +1,20 @@
 """Planners by behaviour, on a point that must reach its goal."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from sfvgen_plan.agents.base import BatchAgent
+from sfvgen_plan.agents.lanes import PriorAgent, RandomAgent
 from sfvgen_plan.agents.noise import Stream, smooth_noise
 from sfvgen_plan.agents.objective import Objective
 from sfvgen_plan.agents.planning import PlanningAgent, shift
 from sfvgen_plan.agents.players.planners import Cem, Default
-from sfvgen_plan.agents.reactive import PriorAgent, RandomAgent
 from sfvgen_plan.agents.registry import make_agent
-from sfvgen_plan.agents.search import CEM, MPPI
+from sfvgen_plan.agents.search import cem, mppi
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 
@@ -26,8 +27,9 @@ MPPI_SMALL = Default(horizon=5, candidates=32, iterations=3, sigma=0.5, prior_sh
 def planning(world, settings=MPPI_SMALL, noise=0.0, score=SCORE, prior=None, agent=None, **changes):
     """The agent that searches with these settings; ``agent``: its own."""
     settings = replace(settings, **changes)
-    kind, guide = (CEM, ()) if isinstance(settings, Cem) else (MPPI, (prior,))
-    return PlanningAgent(world.PointMass(noise), kind(settings, lambda task: score, *guide), **agent or {})
+    kind, guide = (cem, ()) if isinstance(settings, Cem) else (mppi, (prior,))
+    plan = partial(kind, settings, lambda task: score, *guide)
+    return PlanningAgent(world.PointMass(noise), plan, settings.horizon, **agent or {})
 
 
 def alone(world, prior, seeds=SEEDS, **options):

@@ -61,8 +61,8 @@ def test_every_agent_is_explained_made_from_its_settings_and_plays(name, checkpo
 def test_adding_an_agent_is_one_file(tmp_path, monkeypatch):
     (tmp_path / "held.py").write_text(
         "from dataclasses import dataclass\nimport numpy as np\n"
-        "from sfvgen_plan.agents.adapters import CallableAgent\nfrom sfvgen_plan.agents.base import AgentSettings\n"
-        "from sfvgen_plan.agents.lanes import LanesOfAgents\nfrom sfvgen_plan.agents.players import player\n"
+        "from sfvgen_plan.agents.adapters import CallableAgent, LanesOfAgents\n"
+        "from sfvgen_plan.agents.base import AgentSettings\nfrom sfvgen_plan.agents.players import player\n"
         "from sfvgen_plan.settings import setting\n"
         "@player('held', needs_checkpoint=False)\n@dataclass(frozen=True)\nclass Held(AgentSettings):\n"
         "  'The same action for ever.'\n  push: float = setting(0.5, 'every number')\n"
@@ -98,7 +98,7 @@ def test_an_agent_is_named_after_what_differs_from_its_defaults():
 )
 def test_settings_reach_the_agent_and_bad_ones_are_refused(settings, message, checkpoint):
     agent = make_agent("default", checkpoint, settings={"horizon": 3, "sigma": 0.25, "replan_every": 2})
-    assert (agent.planner.horizon, agent.planner.settings.sigma, agent.replan_every) == (3, 0.25, 2)
+    assert (agent.horizon, agent.planner.args[0].sigma, agent.replan_every) == (3, 0.25, 2)
     with pytest.raises(UserError, match=message):
         make_agent("default", checkpoint, settings=settings)
 

@@ -49,7 +49,7 @@ def test_the_standard_policies_are_of_different_kinds_and_names():
 
 
 def test_imagined_episodes_end_with_success_and_leave_the_others_alone(tiny_checkpoint):
-    from sfvgen_plan.agents.reactive import RandomAgent
+    from sfvgen_plan.agents.lanes import RandomAgent
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(tiny_checkpoint)
