@@ -13,7 +13,7 @@ from sfvgen_plan.settings import Settings, setting
 class FidelitySettings(Settings):
     """How policies are played and judged."""
 
-    threshold: float = setting(0.5, "success probability above which an imagined decision succeeds", 0, 0.99, above=True)
+    threshold: float = setting(0.5, "probability above which an imagined decision is a success", 0, 0.99, above=True)
     sampler_steps: int = setting(1, "denoising steps of an imagined decision", 1)
     noise: float = setting(0.0, "deviation of Gaussian noise on the agents' actions", 0)
     random: float = setting(0.0, "probability of a random action instead of the agents'", 0, 1)

@@ -113,7 +113,7 @@ LATER = {
     f"{LEARN} reward_scale=nan": "reward_scale=nan",
     f"{LEARN} real=true sampler_steps=2": "sampler_steps=2 has no meaning",
     f"{LEARN} obs_mode=states": "obs_mode='states'",
-    f"{LEARN} decisions=0": "decisions=0 is too small",
+    f"{LEARN} decisions=0": "decisions=0 must be at least 1",
     f"{LEARN} decisions=8 num_envs=2 horizon=4 sampler_steps=1 algo.n_steps=0": "algo='ppo' refuses its settings",
     f"{IMPROVE} --algo sac": "algo='sac' learns one task in imagination",
     f"{IMPROVE} algo.gamma=0.9": "override 'algo.gamma=0.9' needs an algorithm",
