@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from sfvgen_plan.errors import UserError
@@ -140,18 +139,12 @@ class Given:
     seed: int = 0  # of the agent's own random numbers
     action_dim: int = 4  # A of the environment
 
-    def load(self) -> Checkpoint:
-        """The checkpoint. Raises UserError: it can't be loaded."""
-        if self.checkpoint is not None and not isinstance(self.checkpoint, (str, Path)):
-            return self.checkpoint
-        from sfvgen_plan.model.checkpoint import load_checkpoint
-
-        return load_checkpoint(self.checkpoint, self.device)
-
     def simulator(self, memory: bool | None, sampler_steps: int = 1) -> tuple[Checkpoint, LearnedSimulator]:
         """The checkpoint, and the simulator in which an agent follows its episodes. Raises UserError: a number that
         makes no sense, a memory that the checkpoint lacks, or one that can't be loaded."""
         if memory not in (None, True, False):
             raise UserError(f"memory={memory!r} is neither true nor false nor null; give one of these")
-        checkpoint = self.load()
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(self.checkpoint, self.device)
         return checkpoint, checkpoint.simulator(sampler_steps, memory, compiled=True)

@@ -53,8 +53,7 @@ def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) 
         task = family.canonical(task)
         checkpoint.task_index(task)
         observer = Observer(checkpoint.simulator(memory=settings.memory), settings.obs_mode)
-        frames = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-        make = partial(family.make, task, **frames, max_decisions=settings.horizon)
+        make = partial(family.make, task, **checkpoint.frames, max_decisions=settings.horizon)
         processes = SubprocVecEnv([make] * min(settings.num_envs, cpu_cores()), start_method="spawn")
         return CheckpointVecEnv(processes, task, observer, scale)
     vector = ImaginedVectorEnv(

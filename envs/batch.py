@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from sfvgen_plan.envs.checks import check_at_least_one
-from sfvgen_plan.envs.loading import load_on
-from sfvgen_plan.envs.observation import Observer
+from sfvgen_plan.envs.observation import Observer, load_on
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.model.checkpoint import Checkpoint

@@ -1,23 +1,40 @@
 """What an agent sees of a task, imagined or real: the frame, its latents, or what the heads read out of it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 
+from sfvgen_plan.devices import resolve_device
+from sfvgen_plan.envs.forks import wake_torch
 from sfvgen_plan.envs.memory.parts import text_at
 from sfvgen_plan.envs.memory.sub_goals import ALWAYS
 from sfvgen_plan.envs.real import OBS_MODES
-from sfvgen_plan.errors import unknown_name
+from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.imagination import Imagination
-from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.model.checkpoint import Checkpoint, load_checkpoint
 from sfvgen_plan.simulation import Outcome
 from sfvgen_plan.simulator import LearnedSimulator
 
 LIMIT = 20.0
 """Bound of standardised numbers. Real frames stay far below; what lies beyond is clipped."""
+
+
+def load_on(checkpoint: str | Path | Checkpoint | None, device: str = "auto") -> Checkpoint:
+    """The checkpoint, loaded on ``device``; one that is loaded already stays where it is. Raises UserError: an unusable
+    device, one other than the loaded checkpoint's, a missing or damaged checkpoint, a GPU in a process forked from one
+    with torch."""
+    chosen = resolve_device(device)
+    wake_torch(chosen)
+    if not isinstance(checkpoint, Checkpoint):
+        return load_checkpoint(checkpoint, chosen)
+    there = checkpoint.pipeline.device
+    if device != "auto" and torch.empty(0, device=chosen).device != torch.empty(0, device=there).device:
+        raise UserError(f"device={device!r}, but the checkpoint was loaded on '{there}'; leave device='auto'")
+    return checkpoint
 
 
 class Observer:

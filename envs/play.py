@@ -41,8 +41,7 @@ class Session:
         self.task = family.canonical(task)
         self.imagined = ImaginedEnv(self.task, checkpoint, max_decisions=ENDLESS, **settings)
         loaded = self.imagined.checkpoint
-        frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
-        self.real: Any = family.make(self.task, **frames, max_decisions=ENDLESS).unwrapped
+        self.real: Any = family.make(self.task, **loaded.frames, max_decisions=ENDLESS).unwrapped
         self.actions = Actions(self.real.action_space)
         try:
             self.real.reset(seed=seed)

@@ -42,9 +42,7 @@ def make_real(
         raise unknown_name("obs_mode", obs_mode, OBS_MODES)
     if not arguments.get("pixels", True):
         raise UserError(f"pixels=False leaves nothing to compute obs_mode={obs_mode!r} from; leave pixels out")
-    from sfvgen_plan.envs.loading import load_on
-    from sfvgen_plan.envs.observation import CheckpointObservation
+    from sfvgen_plan.envs.observation import CheckpointObservation, load_on
 
     loaded = load_on(checkpoint, device)
-    frames = {"size": loaded.size, "camera": loaded.camera, "repeat": loaded.repeat}
-    return CheckpointObservation(make(task, **{**frames, **arguments}), loaded, obs_mode, exact)
+    return CheckpointObservation(make(task, **{**loaded.frames, **arguments}), loaded, obs_mode, exact)

@@ -1,5 +1,7 @@
 """Frames of several cameras: "front+wrist" names them, and their square pictures lie one above the other."""
 
+from typing import Any
+
 import numpy as np
 
 SEPARATOR = "+"
@@ -8,6 +10,11 @@ SEPARATOR = "+"
 def cameras_of(camera: str) -> list[str]:
     """Names of the cameras that a frame shows, from the top."""
     return camera.split(SEPARATOR)
+
+
+def frames_of(made: Any) -> dict[str, Any]:
+    """How frames are made, as environments take it: ``size``, ``camera`` and ``repeat`` of anything that has them."""
+    return {name: getattr(made, name) for name in ("size", "camera", "repeat")}
 
 
 def frame_shape(size: int, camera: str) -> tuple[int, int, int]:

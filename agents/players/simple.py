@@ -73,6 +73,7 @@ class Policy(AgentSettings):
     def build(self, given: Given) -> Any:
         """The agent. Raises UserError: see ``agents.sb3``."""
         from sfvgen_plan.agents.sb3 import PolicyAgent, load_policy, sees_pixels
+        from sfvgen_plan.model.checkpoint import load_checkpoint
 
         model = load_policy(given.name)
         pixels = sees_pixels(model)
@@ -80,7 +81,8 @@ class Policy(AgentSettings):
             raise UserError(
                 f"agent.memory={self.memory!r}: agent={given.name!r} takes true or false, unless it sees pixels"
             )
-        return PolicyAgent(model, None if pixels else given.load(), given.action_dim, given.name, self.memory)
+        seen_through = None if pixels else load_checkpoint(given.checkpoint, given.device)
+        return PolicyAgent(model, seen_through, given.action_dim, given.name, self.memory)
 
 
 def policy(name: str) -> type[Policy]:

@@ -1,18 +1,36 @@
-"""Who stands where: the agents under each protocol, in order of their success."""
+"""Who stands where: the agents under each protocol, in order of their success; as tables for a terminal, and as one
+HTML file that needs nothing else: no script, no font, no picture from elsewhere.
+
+Names of agents, tasks, protocols and devices come from stores that anybody may have written: the template escapes all
+of them, and the page's content security policy forbids scripts and requests besides.
+"""
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from sfvgen_plan.agents.registry import controls
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
+from sfvgen_plan.benchmarks.report.markdown import percentage, rendered
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
+from sfvgen_plan.benchmarks.statistics import wilson
+from sfvgen_plan.console import table
 from sfvgen_plan.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COLOURS = 8  # colours of the page, --c0 to --c7; more lines than that can't be told apart
+PROFILE_POINTS = 50
+WIDTH, HEIGHT = 640, 330
+LEFT, RIGHT, UPPER, LOWER = 46, 616, 12, 286  # size of a chart, and edges of the area within its axes, in SVG units
 
 
 @dataclass(frozen=True)
@@ -108,3 +126,57 @@ def task_order(protocol: str, rows: Iterable[EpisodeRow]) -> list[str]:
     base = protocol.partition("~")[0]
     known = list(load_protocol(base).tasks) if base in protocol_names() else []
     return known + sorted({row.task for row in rows} - set(known))
+
+
+def terminal(boards: Sequence[Board]) -> RenderableType:
+    """All boards, one table each."""
+    from rich.console import Group
+    from rich.text import Text
+
+    header = ("#", "agent", "n", "any-time %", "final %", "s/plan", "err")
+    parts: list[RenderableType] = []
+    for board in boards:
+        lines = []
+        for own in board.standings:
+            place, name = str(own.rank or "–"), " · ".join(filter(None, (own.name, own.remark)))
+            found, seconds = own.summary, [f"{value:.3f}" for value in sorted(own.summary.by_device.values())]
+            success = percentage(found.success_any), f"{100 * found.success_final.mean:.0f}"
+            pace = "–".join(dict.fromkeys((seconds[0], seconds[-1])))
+            lines.append((place, name, found.episodes, *success, pace, found.errors))
+        parts += [table(board.title, header, lines), Text(board.caveat + "\n", style="dim")]
+    return Group(*parts)
+
+
+def report(boards: Sequence[Board], when: str = "") -> str:
+    """The whole page; ``when`` says when the rows were read."""
+    style = (resources.files(__package__) / "report.css").read_text()
+    sections = [(board, _profiles(board)) for board in boards]
+    area = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "x": _x, "y": _y}
+    return rendered("report/report.html.jinja", style=style, when=when, sections=sections, **area)
+
+
+def _profiles(board: Board) -> dict[str, Any] | None:
+    """Share of the episodes solved within so many decisions, of the first agents that have played every task."""
+    complete = [own for own in board.standings if len(own.summary.by_task) == len(board.tasks)]
+    steps = sorted({round(board.limit * n / PROFILE_POINTS) for n in range(PROFILE_POINTS + 1)})
+    lines = []
+    for own in complete[:COLOURS]:
+        solved = [row.first_success or row.decisions for row in own.summary.rows if row.success_any]
+        shares = [wilson(sum(at <= step for at in solved), own.summary.episodes) for step in steps]
+        middle, low, high = (
+            [f"{_x(step / board.limit)},{_y(getattr(share, end))}" for step, share in zip(steps, shares, strict=True)]
+            for end in ("mean", "low", "high")
+        )
+        lines.append({"name": own.name, "points": middle, "band": high + low[::-1]})
+    every = next(s for power in range(9) for s in (10**power, 2 * 10**power, 5 * 10**power) if s >= board.limit / 5)
+    ticks = [(value / board.limit, f"{value}") for value in range(0, board.limit + 1, every)]
+    more = f" The first {COLOURS} of {len(complete)} agents." if len(complete) > COLOURS else ""
+    return {"lines": lines, "ticks": ticks, "more": more} if lines else None
+
+
+def _x(share: float) -> float:
+    return round(LEFT + share * (RIGHT - LEFT), 1)
+
+
+def _y(share: float) -> float:
+    return round(LOWER - share * (LOWER - UPPER), 1)

@@ -7,10 +7,14 @@ itself with full synchronisation, so a process that is killed loses at most the 
 
 import csv
 import json
+import platform
 import sqlite3
+import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -28,6 +32,9 @@ STORE, EXPORT = "results.sqlite", "episodes.csv"
 
 APPLICATION_ID, VERSION = 0x5F6E0001, 3
 """Header fields that tell a result store from other SQLite files, and from those of other versions."""
+
+PACKAGES = ("sfvgen-plan", "metaworld", "mujoco", "gymnasium", "torch", "diffusers", "numpy")
+"""Whose versions are kept with a run."""
 
 BUSY_SECONDS = 60.0  # how long to wait for other processes that write
 _COLUMNS = ", ".join(f'"{column}"' for column in COLUMNS)
@@ -219,3 +226,32 @@ def _files_of(folder: Path) -> list[Path]:
 
 def _of_run(folder: Path) -> list[Path]:
     return [folder / name for name in (STORE, EXPORT) if (folder / name).exists()][:1]
+
+
+def now() -> str:
+    """The time in UTC, for records."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def provenance() -> dict[str, Any]:
+    """JSON values for the record of a run: ``versions``, ``git_commit`` (None outside a checkout), ``started``."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {"versions": versions, "git_commit": git_commit(), "started": now()}
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout that this code runs from, with "+changes" if tracked files differ from it."""
+    file = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(file.parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    with suppress(OSError, subprocess.SubprocessError):
+        # A site-packages inside somebody else's repository is not a checkout of ours.
+        git("ls-files", "--error-unmatch", file.name)
+        return git("rev-parse", "HEAD") + "+changes" * bool(git("status", "--porcelain", "--untracked-files=no"))
+    return None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from sfvgen_plan.benchmarks.report.markdown import percentage, readable
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.statistics import Estimate, wilson
+from sfvgen_plan.console import table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 OVERALL = "all tasks"
 
@@ -92,3 +97,29 @@ class Summary:
             "return": self.return_,
             "devices": self.by_device,
         }
+
+    def table(self, tasks: Sequence[str]) -> Table:
+        """For a terminal: a line for each of the tasks and one for all."""
+        lines = [
+            (own.task, own.episodes, percentage(own.success_any), percentage(own.success_final), f"{own.return_:.1f}",
+             f"{own.plan_seconds:.3f}", own.errors)
+            for own in self.in_order(tasks)
+        ]  # fmt: skip
+        header = ("task", "n", "any-time %", "final %", "return", "s/plan", "err")
+        made = table(f"{self.agent} · protocol {self.rows[0].protocol}", header, lines)
+        if len(lines) > 1:
+            made.rows[-2].end_section = True
+        return made
+
+    def verdict(self) -> str:
+        """What the rows say, in a sentence."""
+        rate = self.success_any
+        solved = f"{self.agent} solved {100 * rate.mean:.0f} % of {self.episodes} episode{'s' * (self.episodes > 1)}"
+        interval = f"95 % interval {100 * rate.low:.0f} to {100 * rate.high:.0f} %"
+        broke = f"; {self.errors} broke off" if self.errors else ""
+        seconds = self.plan_seconds
+        pace = f"{readable(seconds)} s" if seconds >= 0.1 else f"{max(1, 1000 * seconds):.0f} ms"
+        asked = f"{self.denoiser_calls:.0f} calls of the denoiser for {self.imagined_decisions:.0f} imagined decisions"
+        costs = f"{pace} and {asked}" if self.imagined_decisions else f"{pace} and imagined nothing"
+        devices = "".join(f", on {device}" for device in self.by_device if device)
+        return f"{solved} ({interval}{broke}); a decision took {costs}{devices}."

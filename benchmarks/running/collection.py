@@ -19,6 +19,7 @@ from sfvgen_plan.benchmarks.protocols import Protocol, protocol_of
 from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
 from sfvgen_plan.benchmarks.running.episode import Job, Recording
 from sfvgen_plan.benchmarks.running.play import play
+from sfvgen_plan.cameras import frames_of
 from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.data.staging import StagedEpisode
@@ -82,9 +83,8 @@ class CollectionSettings:
     @property
     def rules(self) -> Protocol:
         """When episodes are over, and what their frames are."""
-        frames = {"size": self.size, "camera": self.camera, "repeat": self.repeat}
         linger = self.decisions if self.family.linger is None else self.family.linger
-        return replace(protocol_of(self.family), **frames, max_decisions=self.decisions, linger=linger)  # type: ignore[arg-type]
+        return replace(protocol_of(self.family), **frames_of(self), max_decisions=self.decisions, linger=linger)
 
     def contestant(self) -> Contestant:
         """Who plays. Raises UserError: an unknown agent, or a checkpoint that doesn't cover the tasks."""

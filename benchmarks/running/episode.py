@@ -17,6 +17,7 @@ from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.expert import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
+from sfvgen_plan.cameras import frames_of
 from sfvgen_plan.data.episodes import OWN
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import SimulatorError, UserError
@@ -224,7 +225,6 @@ class Player:
         if self._env is None or self._built != (task, pixels):
             self.close()
             protocol, self._built = self._protocol, (task, pixels)
-            frames = {"size": protocol.size, "camera": protocol.camera, "repeat": protocol.repeat}
-            limit = protocol.max_decisions
-            self._env = family_of(task).make(task, **frames, max_decisions=limit, pixels=pixels)
+            own = {**frames_of(protocol), "max_decisions": protocol.max_decisions, "pixels": pixels}
+            self._env = family_of(task).make(task, **own)
         return self._env

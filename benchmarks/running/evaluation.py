@@ -13,13 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.base import Given
 from sfvgen_plan.agents.registry import check_plays, needs_checkpoint
 from sfvgen_plan.benchmarks.protocols import Protocol, chosen
-from sfvgen_plan.benchmarks.report.tables import eval_table, verdict
 from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
-from sfvgen_plan.benchmarks.results.provenance import provenance
-from sfvgen_plan.benchmarks.results.store import Recorder
+from sfvgen_plan.benchmarks.results.store import Recorder, provenance
 from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
 from sfvgen_plan.benchmarks.running.episode import Job, Recording
@@ -111,8 +108,7 @@ class Evaluation:
     def recording(self, checkpoint: Checkpoint, decisions: int) -> Recording:
         """The first episode, in frames of the checkpoint, which the agent is given, of so many decisions whether solved
         or not. Raises UserError: what broke the episode off."""
-        own: Any = {"size": checkpoint.size, "camera": checkpoint.camera, "repeat": checkpoint.repeat}
-        protocol = replace(self.protocol, max_decisions=decisions, linger=decisions, **own)
+        protocol = replace(self.protocol, max_decisions=decisions, linger=decisions, **checkpoint.frames)
         contestant = replace(self, protocol=protocol, checkpoint=checkpoint).contestant()
         job = Job(self.tasks[0], protocol.first_seed, record=True)
         (played,) = play(protocol, [job], contestant)
@@ -124,7 +120,9 @@ class Evaluation:
 def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:
     """Load a checkpoint, unless it is loaded, and make sure that it was trained for these tasks and frames. Raises
     UserError: it can't be loaded or was trained for something else."""
-    checkpoint = Given(checkpoint=given, device=device).load()
+    from sfvgen_plan.model.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(given, device)
     checkpoint.check_fits(
         map(scene_of, tasks), protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter"
     )
@@ -181,33 +179,34 @@ def play_and_store(
         finished = True
     finally:
         rows = list(recorder.played(jobs, rules).values())
-        _show(out, evaluation, rows, recorder, finished)
+        summary = Summary(rows) if rows else None
+        _show(out, evaluation, summary, recorder, finished)
         if video and filmed:
             _film(out, video, [filmed[task] for task in evaluation.tasks if task in filmed], contestant)
-        if rows:
-            out.conclude(verdict(rows))
+        if summary:
+            out.conclude(summary.verdict())
     return rows
 
 
-def _show(out: Output, evaluation: Evaluation, rows: Sequence[EpisodeRow], recorder: Recorder, finished: bool) -> None:
+def _show(out: Output, evaluation: Evaluation, summary: Summary | None, recorder: Recorder, finished: bool) -> None:
     """Close the recorder, and show its rows, if there are any: a table, or JSON."""
     try:
         file = recorder.close()
     except (OSError, UserError) as error:
         file = recorder.path
         logger.warning("the CSV could not be written (%s); the rows are in %s", error, file)
-    if not rows:
+    if summary is None:
         return
     data: dict[str, Any] = {
-        "protocol": evaluation.protocol.id, "protocol_hash": evaluation.protocol.rules_hash, "agent": rows[0].agent,
-        "checkpoint": rows[0].checkpoint, "finished": finished, "folder": str(recorder.path.parent),
+        "protocol": evaluation.protocol.id, "protocol_hash": evaluation.protocol.rules_hash, "agent": summary.agent,
+        "checkpoint": summary.checkpoint, "finished": finished, "folder": str(recorder.path.parent),
         "store": str(recorder.path),
-        "summaries": [summary.to_dict() for summary in Summary(rows).in_order(evaluation.tasks)],
-        "episodes": [row.values() for row in rows],
+        "summaries": [own.to_dict() for own in summary.in_order(evaluation.tasks)],
+        "episodes": [row.values() for row in summary.rows],
     }  # fmt: skip
-    out.result(data, eval_table(rows, evaluation.tasks))
+    out.result(data, summary.table(evaluation.tasks))
     out.note(f"rows: {file}")
-    if any(row.error for row in rows):
+    if summary.errors:
         out.note(f"errors: {recorder.errors}")
 
 

@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     with out.progress("loading"):
-        from sfvgen_plan.benchmarks.fidelity.study import study
+        from sfvgen_plan.benchmarks.fidelity.compare import study
         from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
 
         checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))

@@ -18,13 +18,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Show the rankings of all protocols, or of the one asked for, and write what was asked for."""
-    from sfvgen_plan.benchmarks.report.page import report
-    from sfvgen_plan.benchmarks.report.standings import boards
-    from sfvgen_plan.benchmarks.report.tables import terminal
+    from sfvgen_plan.benchmarks.report.standings import boards, report, terminal
     from sfvgen_plan.benchmarks.results.files import write_text
-    from sfvgen_plan.benchmarks.results.provenance import now
     from sfvgen_plan.benchmarks.results.row import settled
-    from sfvgen_plan.benchmarks.results.store import read
+    from sfvgen_plan.benchmarks.results.store import now, read
     from sfvgen_plan.console import Output
 
     out = Output.of(args)

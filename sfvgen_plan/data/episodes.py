@@ -11,9 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sfvgen_plan.data.chunks import chunk_offsets, decompress_chunk
 from sfvgen_plan.data.minari_writer import DATA_FILE, METADATA_FILE
 from sfvgen_plan.data.sources import Source
+from sfvgen_plan.data.staging import chunk_offsets, decompress_chunk
 from sfvgen_plan.errors import UserError, unknown_name
 
 KINDS = ("clean", "noise0.3", "noise0.7", "random", "misled")

@@ -13,8 +13,7 @@ import numpy as np
 from minari import __version__ as minari_version
 from minari.serialization import serialize_space
 
-from sfvgen_plan.data.chunks import COMPRESSION_LEVEL, chunk_offsets, chunk_shape
-from sfvgen_plan.data.staging import StagedEpisode
+from sfvgen_plan.data.staging import COMPRESSION_LEVEL, StagedEpisode, chunk_offsets, chunk_shape
 from sfvgen_plan.io import atomic
 from sfvgen_plan.registration import register_envs
 

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.cameras import frame_shape
+from sfvgen_plan.cameras import frame_shape, frames_of
 from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint, some
 from sfvgen_plan.errors import UserError, reason, unknown_name
-from sfvgen_plan.model.card import model_card
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
+from sfvgen_plan.nested import flat
 
 if TYPE_CHECKING:
     from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
@@ -99,14 +99,19 @@ class Checkpoint:
         return self.card.camera
 
     @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        """(H, W, 3) of its frames."""
-        return self.card.frame_shape
-
-    @property
     def repeat(self) -> int:
         """Raw simulator steps per decision."""
         return self.card.repeat
+
+    @property
+    def frames(self) -> dict[str, Any]:
+        """How its frames were made: size, camera and repeat, as environments take them."""
+        return frames_of(self.card)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of its frames."""
+        return self.card.frame_shape
 
     @cached_property
     def actions(self) -> Actions:
@@ -156,9 +161,8 @@ class Checkpoint:
         """
         for task in tasks:
             self.task_index(task)
-        for name in ("size", "camera", "repeat"):
-            own, other = getattr(self, name), getattr(frames, name)
-            if own != other:
+        for name, other in frames_of(frames).items():
+            if (own := self.frames[name]) != other:
                 raise UserError(
                     f"checkpoint={str(self.path)!r} was trained with {name}={own!r}, but {named} has {name}={other!r}; "
                     f"{remedy}"
@@ -213,16 +217,22 @@ def save_checkpoint(
             config.write_text(json.dumps(told, indent=2) + "\n")
     save_file({task: s.contiguous() for task, s in starts.items()}, path / STARTS_FILE)
     (path / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
-    (path / "README.md").write_text(model_card(card))
+    from jinja2 import Environment
+
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    readme = environment.from_string(Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8"))
+    (path / "README.md").write_text(readme.render(card=card, record=card.training, flat=flat), encoding="utf-8")
 
 
-def load_checkpoint(path: str | Path | None = None, device: str | torch.device = "cpu") -> Checkpoint:
-    """Load a checkpoint, given by its folder or by its name in the package; None is the bundled one. Never runs code
-    from it.
+def load_checkpoint(path: str | Path | Checkpoint | None = None, device: str | torch.device = "cpu") -> Checkpoint:
+    """Load a checkpoint, given by its folder or by its name in the package; None is the bundled one, and one that is
+    loaded already stays as it is. Never runs code from it.
 
     Raises:
         UserError: the folder or a file in it is missing or damaged.
     """
+    if path is not None and not isinstance(path, (str, Path)):
+        return path
     folder = find_checkpoint(path)
     hide_progress_bars()
     try:

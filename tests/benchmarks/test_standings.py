@@ -11,9 +11,7 @@ from stored_rows import PROTOCOL, rows_of
 
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.benchmarks.report.markdown import markdown
-from sfvgen_plan.benchmarks.report.page import LOWER, UPPER, report
-from sfvgen_plan.benchmarks.report.standings import boards
-from sfvgen_plan.benchmarks.report.tables import eval_table, terminal, verdict
+from sfvgen_plan.benchmarks.report.standings import LOWER, UPPER, boards, report, terminal
 from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.statistics import wilson
 from sfvgen_plan.errors import UserError
@@ -121,7 +119,7 @@ def test_html_in_names_is_shown_not_run(nasty):
 
 def test_tables_fit_a_terminal_of_eighty_columns():
     rows = rows_of("default+acceptance.patience=0+sampler_steps=2", 10, plan_seconds=2.5, return_=321.5)
-    tables = shown(terminal([board(rows, rows_of("random", 1))])), shown(eval_table(rows, PROTOCOL.tasks))
+    tables = shown(terminal([board(rows, rows_of("random", 1))])), shown(Summary(rows).table(PROTOCOL.tasks))
     for text in tables:
         assert "…" not in text
         assert "100 [96, 100]" in text
@@ -138,8 +136,11 @@ def test_a_sentence_says_it_all():
     ):
         rows = rows_of("default", 0, PROTOCOL.tasks[:1], decisions=10, **changes)
         said = "default solved 0 % of 10 episodes (95 % interval 0 to 28 %); a decision took "
-        assert verdict(rows) == said + costs
-        assert verdict([*rows[1:], replace(rows[0], error="Boom")]) == said.replace("%);", "%; 1 broke off);") + costs
+        assert Summary(rows).verdict() == said + costs
+        assert (
+            Summary([*rows[1:], replace(rows[0], error="Boom")]).verdict()
+            == said.replace("%);", "%; 1 broke off);") + costs
+        )
 
 
 def test_variants_have_the_tasks_of_their_protocol():

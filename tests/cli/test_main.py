@@ -13,7 +13,7 @@ import pytest
 from sfvgen_plan import cli
 from sfvgen_plan.agents.players import agent_names
 from sfvgen_plan.arguments import add_overrides, positive_int
-from sfvgen_plan.cli.parser import parse_arguments
+from sfvgen_plan.cli import parse_arguments
 from sfvgen_plan.errors import UserError
 
 HEAVY = ("numpy", "torch", "mujoco", "metaworld", "hydra", "diffusers", "transformers", "gymnasium", "rich")

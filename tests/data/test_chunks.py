@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sfvgen_plan.data.chunks import chunk_offsets, chunk_shape, compress_frames, decompress_chunk
+from sfvgen_plan.data.staging import chunk_offsets, chunk_shape, compress_frames, decompress_chunk
 
 SHAPES = [(1, 8, 8, 3), (7, 20, 12, 3), (41, 128, 16, 3), (64, 8, 8, 3), (65, 9, 8, 3), (130, 5, 8, 3)]
 
