@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sfvgen_plan.simulator import LearnedSimulator
 
 
+REMEMBERS = "remember what the episode showed; null = if the checkpoint has memory layers"
+"""What the setting ``memory`` of agents means."""
+
+
 @dataclass(frozen=True)
 class PlanCost:
     """What the decisions of one episode have cost so far.

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.agents.base import Stateless
-from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+from sfvgen_plan.envs.rlbench.family import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.errors import SimulatorError
 
 SLOW_WHILE_CLOSED = {"rlbench/open_drawer": 0.5}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sfvgen_plan.agents.base import BatchAgent as BatchAgent
     from sfvgen_plan.agents.base import EnvAgent as EnvAgent
     from sfvgen_plan.agents.base import PlanCost as PlanCost
-    from sfvgen_plan.agents.players import agent_names as agent_names
+    from sfvgen_plan.agents.registry import agent_names as agent_names
     from sfvgen_plan.agents.registry import make_agent as make_agent
     from sfvgen_plan.envs.family import Family as Family
     from sfvgen_plan.envs.family import register_family as register_family
@@ -61,7 +61,7 @@ _LAZY = {
     "Outcome": "simulation",
     "PlanCost": "agents.base",
     "Simulator": "simulation",
-    "agent_names": "agents.players",
+    "agent_names": "agents.registry",
     "make_agent": "agents.registry",
     "register_family": "envs.family",
 }

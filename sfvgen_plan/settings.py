@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sfvgen_plan.errors import UserError, check_number, reason, unknown_name
+from sfvgen_plan.errors import UserError, check_numbers, reason, unknown_name
 from sfvgen_plan.nested import flat
 
 Made = TypeVar("Made")
@@ -32,9 +32,8 @@ class Settings:
     """Settings, each made by ``setting``. Raises UserError: a number that is out of its bounds."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if (bounds := item.metadata.get("bounds")) and (value := getattr(self, item.name)) is not None:
-                check_number(item.name, value, *bounds)
+        bounded = [(item.name, item.metadata["bounds"]) for item in fields(self) if item.metadata.get("bounds")]
+        check_numbers([(name, value, *own) for name, own in bounded if (value := getattr(self, name)) is not None])
 
 
 def explained(kind: type, prefix: str = "") -> list[str]:
@@ -54,7 +53,7 @@ def configured(kind: type[Made], changes: Sequence[str] | Mapping[str, Any] = ()
         >>> configured(Settings, ["agent.horizon=6"], "agent").horizon
         6
     """
-    defaults = asdict(kind())  # type: ignore[call-overload]
+    defaults = {item.name: item.default for item in fields(kind)}  # type: ignore[arg-type]
     prefix = f"{group}." if group else ""
     if isinstance(changes, Mapping):
         given = [(f"{prefix}{key}", value, f"{prefix}{key}={value!r}") for key, value in changes.items()]

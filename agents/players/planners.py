@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.base import AgentSettings, Given
-from sfvgen_plan.agents.players import player
-from sfvgen_plan.agents.players.simple import REMEMBERS
+from sfvgen_plan.agents.base import REMEMBERS, AgentSettings, Given
+from sfvgen_plan.agents.registry import player
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
@@ -34,7 +33,7 @@ class Search(AgentSettings):
         """Task -> the objective that is set, or what the task asks for with these weights. Raises UserError: it can't
         be imported, or is no function."""
         from sfvgen_plan.agents.objective import Objective, TaskObjective
-        from sfvgen_plan.agents.players.outside import imported
+        from sfvgen_plan.agents.outside import imported
 
         if self.objective is None:
             return TaskObjective(Objective(**weights))
@@ -152,8 +151,8 @@ class Video(AgentSettings):
             raise UserError(f"sub_goals={self.sub_goals!r} is unknown; give rule, or module:factory of your own")
 
     def build(self, given: Given) -> Any:
+        from sfvgen_plan.agents.outside import imported
         from sfvgen_plan.agents.planning import PlanningAgent
-        from sfvgen_plan.agents.players.outside import imported
         from sfvgen_plan.agents.search import followed_video
         from sfvgen_plan.agents.sub_goals import RuleSubGoals
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from sfvgen_plan.cameras import cameras_of
 from sfvgen_plan.data.rlbench_state import SOURCE, estimates_of, pack_state
 from sfvgen_plan.envs.decisions import DecisionEnv
-from sfvgen_plan.envs.rlbench.actions import BOX, command
 from sfvgen_plan.envs.rlbench.diagnosis import explain_launch
-from sfvgen_plan.envs.rlbench.family import CAMERAS, FAMILY, MADE, NEEDS_FRESH_PROCESS
+from sfvgen_plan.envs.rlbench.family import CAMERAS, FAMILY, MADE, MAX_DISPLACEMENT, MAX_TURN, NEEDS_FRESH_PROCESS
 from sfvgen_plan.envs.rlbench.process import RefusedError, SimulatorDiedError, WorkerProcess
 from sfvgen_plan.envs.rlbench.settings import WorkerSettings
 from sfvgen_plan.errors import SimulatorError, UserError, unknown_name
+
+WORKSPACE_LOW = np.array([-0.275, -0.655, 0.752])
+WORKSPACE_HIGH = np.array([0.775, 0.655, 1.752])  # RLBench's workspace in metres
+BOX = gym.spaces.Box(-1.0, 1.0, (7,), np.float32)  # displacement dx dy dz, rotation vector, gripper (above 0 opens)
 
 DRAWN_VARIATIONS = 5  # a seed draws one of a task's first so many variations, which are those with recorded episodes
 
@@ -198,3 +202,17 @@ class RLBenchEnv(DecisionEnv):
             self._pictures = np.frombuffer(self._process.frames, np.uint8).reshape(self._pictures.shape)
         self._low_dim = np.array(answer["low_dim"])
         self._state = pack_state(np.array(answer["pose"]), answer["open"], np.array(answer["joints"]), self._low_dim)
+
+
+def command(action: np.ndarray, tip: np.ndarray) -> list[float]:
+    """What the worker is sent for an action (7,) in [-1, 1] with the tip at (3,) metres: displacement (3,) in metres,
+    cut at the workspace's border, unit quaternion xyzw (4,), gripper (1 opens)."""
+    values = action.astype(np.float64)
+    target = tip + MAX_DISPLACEMENT * values[:3]
+    # A tip that is outside already may stay there, but goes no further.
+    inside = np.clip(target, np.minimum(WORKSPACE_LOW, tip), np.maximum(WORKSPACE_HIGH, tip))
+    turn = MAX_TURN * values[3:6]
+    angle = float(np.linalg.norm(turn))
+    # sin(angle / 2) / angle, which is 1 / 2 at 0.
+    quaternion = np.append(0.5 * np.sinc(angle / (2 * np.pi)) * turn, np.cos(angle / 2))
+    return [float(number) for number in (*(inside - tip), *quaternion, values[6] > 0)]

@@ -8,7 +8,6 @@ from sfvgen_plan.cameras import SEPARATOR
 from sfvgen_plan.data.rlbench_state import SOURCE, TASK_PREFIX
 from sfvgen_plan.envs.family import Family
 from sfvgen_plan.envs.memory import return_task
-from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT
 
 _UPSTREAM = """
 basketball_in_hoop beat_the_buzz block_pyramid change_channel change_clock close_box close_door close_drawer
@@ -35,6 +34,8 @@ FORK_ONLY = ("slide_block_to_color_target", "place_wine_at_rack_location", "swee
 
 TASKS = frozenset((*_UPSTREAM.split(), *FORK_ONLY))  # all of upstream's tasks and those of the fork, without prefix
 
+MAX_DISPLACEMENT = 0.05  # metres that the tip moves along an axis at 1
+MAX_TURN = 0.25  # radians that the tip turns about an axis at 1
 CAMERAS = ("left_shoulder", "right_shoulder", "overhead", "wrist", "front")
 
 MADE = ("return",)  # tasks that this package makes at run time, on RLBench's bare table; see return_env

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from sfvgen_plan.agents.players import agent_names
+from sfvgen_plan.agents.registry import agent_names
 from sfvgen_plan.arguments import add_model_arguments, add_overrides, non_negative_int, positive_int
 from sfvgen_plan.errors import UserError
 

@@ -1,14 +1,10 @@
-"""What is known of frames beside their pictures, and its features."""
+"""What is known of frames beside their pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-
-WAVES = 5  # a place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action
-LOWEST_NOISE = 0.01  # noise levels below it are told as this one: a clean frame's
 
 
 @dataclass(frozen=True)
@@ -26,17 +22,3 @@ class Condition:
     given: Tensor
     place: Tensor
     text: Tensor
-
-
-def noise_features(noise: Tensor, clean: Tensor) -> Tensor:
-    """Noise levels and clean flags (...) -> (..., 17): sines and cosines of the level's logarithm, and the flag."""
-    level = (noise.float().clamp_min(LOWEST_NOISE).log() / 4)[..., None]
-    waves = level * torch.exp2(torch.arange(8, device=level.device) * 0.5)
-    return torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1)
-
-
-def place_features(place: Tensor) -> Tensor:
-    """(..., M) -> (..., M * 11): a tenth of it, and its sines and cosines."""
-    place = place.float()[..., None]
-    waves = place * torch.exp2(torch.arange(WAVES, device=place.device) - 2.0)
-    return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)

@@ -28,9 +28,12 @@ from sfvgen_plan.memory.recall import Recall
 from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import TempLora
 from sfvgen_plan.model.attention import Block, Cache, Window, turns
-from sfvgen_plan.model.condition import WAVES, Condition, noise_features, place_features
+from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.edm import denoised
 from sfvgen_plan.model.pairs import pairs_mask, pairs_seen
+
+WAVES = 5  # a place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action
+LOWEST_NOISE = 0.01  # noise levels below it are told as this one: a clean frame's
 
 EXACT = ("omega", "theta", "own", "least", "forget", "gain")
 """Parameters of memory layers that are not rounded: phases of addresses grow large."""
@@ -367,3 +370,17 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two layers."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def noise_features(noise: Tensor, clean: Tensor) -> Tensor:
+    """Noise levels and clean flags (...) -> (..., 17): sines and cosines of the level's logarithm, and the flag."""
+    level = (noise.float().clamp_min(LOWEST_NOISE).log() / 4)[..., None]
+    waves = level * torch.exp2(torch.arange(8, device=level.device) * 0.5)
+    return torch.cat([waves.sin(), waves.cos(), clean.float()[..., None]], -1)
+
+
+def place_features(place: Tensor) -> Tensor:
+    """(..., M) -> (..., M * 11): a tenth of it, and its sines and cosines."""
+    place = place.float()[..., None]
+    waves = place * torch.exp2(torch.arange(WAVES, device=place.device) - 2.0)
+    return torch.cat([place * 0.1, waves.sin(), waves.cos()], -1).flatten(-2)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.agents.players import agent_names
+from sfvgen_plan.agents.registry import agent_names
 from sfvgen_plan.arguments import add_overrides, positive_int
 from sfvgen_plan.cli import parse_arguments
 from sfvgen_plan.errors import UserError

@@ -1,4 +1,5 @@
-"""``--agent module:factory``: an agent of the user's own."""
+"""Agents from outside of the registry: ``module:factory``, one of the user's own, and ``sb3:path.zip``, a policy of
+Stable-Baselines3."""
 
 import sys
 import traceback
@@ -9,8 +10,11 @@ from inspect import Parameter, isclass, isfunction, signature
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given, kind_of
+from sfvgen_plan.agents.base import REMEMBERS, AgentSettings, BatchAgent, EnvAgent, Given, kind_of
 from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.settings import setting
+
+PREFIX = "sb3:"
 
 
 @dataclass(frozen=True)
@@ -113,3 +117,33 @@ def _told(error: Exception) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     # Those of a missing module or of its syntax come from Python's own importer, and say where in their message.
     return text if last.filename.startswith("<") else f"{text}, {last.filename} line {last.lineno}"
+
+
+@dataclass(frozen=True)
+class Policy(AgentSettings):
+    """A policy that an algorithm of Stable-Baselines3 or sb3-contrib saved, without exploration."""
+
+    needs_checkpoint: ClassVar[bool] = False
+
+    memory: bool | None = setting(None, REMEMBERS)
+
+    def build(self, given: Given) -> Any:
+        """The agent. Raises UserError: see ``agents.sb3``."""
+        from sfvgen_plan.agents.sb3 import PolicyAgent, load_policy, sees_pixels
+        from sfvgen_plan.model.checkpoint import load_checkpoint
+
+        model = load_policy(given.name)
+        pixels = sees_pixels(model)
+        if self.memory not in (None, True, False) or (pixels and self.memory is not None):
+            raise UserError(
+                f"agent.memory={self.memory!r}: agent={given.name!r} takes true or false, unless it sees pixels"
+            )
+        seen_through = None if pixels else load_checkpoint(given.checkpoint, given.device)
+        return PolicyAgent(model, seen_through, given.action_dim, given.name, self.memory)
+
+
+def policy(name: str) -> type[Policy]:
+    """What is known of a policy before it is loaded. Raises UserError: there is no such file."""
+    if not Path(name.removeprefix(PREFIX)).is_file():
+        raise UserError(f"agent={name!r} names no file; give {PREFIX}path.zip")
+    return Policy
