@@ -13,8 +13,8 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
 if TYPE_CHECKING:
-    from sfvgen_plan.agents.objective import Score
     from sfvgen_plan.agents.planning import Planner
+    from sfvgen_plan.agents.search import Score
 
 NO_PRIOR, RULE = "none", "rule"
 
@@ -32,8 +32,8 @@ class Search(AgentSettings):
     def scoring(self, **weights: float) -> Callable[[str], Score]:
         """Task -> the objective that is set, or what the task asks for with these weights. Raises UserError: it can't
         be imported, or is no function."""
-        from sfvgen_plan.agents.objective import Objective, TaskObjective
         from sfvgen_plan.agents.outside import imported
+        from sfvgen_plan.agents.search import Objective, TaskObjective
 
         if self.objective is None:
             return TaskObjective(Objective(**weights))

@@ -26,7 +26,7 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
 
     from sfvgen_plan.learning.trainer import training_precision
     from sfvgen_plan.learning.video import VideoObjective
-    from sfvgen_plan.model.pairs import pairs_mask
+    from sfvgen_plan.model.attention import pairs_mask
 
     device = network.embed.weight.device
     objective = VideoObjective(type(network).from_config(network.config).to(device).train(), stage.learning)

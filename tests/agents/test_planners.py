@@ -10,11 +10,10 @@ import torch
 from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.agents.lanes import PriorAgent, RandomAgent
 from sfvgen_plan.agents.noise import Stream, smooth_noise
-from sfvgen_plan.agents.objective import Objective
 from sfvgen_plan.agents.planning import PlanningAgent, shift
 from sfvgen_plan.agents.players.planners import Cem, Default
 from sfvgen_plan.agents.registry import make_agent
-from sfvgen_plan.agents.search import cem, mppi
+from sfvgen_plan.agents.search import Objective, cem, mppi
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.simulation import Outcome
 

@@ -18,8 +18,8 @@ from sfvgen_plan.agents.rlbench_demos import (
 )
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.envs.rlbench.actions import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
+from sfvgen_plan.envs.rlbench.family import MAX_DISPLACEMENT, MAX_TURN
 from sfvgen_plan.errors import SimulatorError
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.agents.objective import TaskObjective
 from sfvgen_plan.agents.oracle import TrueSimulator
 from sfvgen_plan.agents.registry import make_agent
+from sfvgen_plan.agents.search import TaskObjective
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.envs.family import family_of, scene_of
 from sfvgen_plan.envs.goals import GOALS, HOLD, GoalEnv
