@@ -33,11 +33,11 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
     The same seed gives the same start frame and the same noise. Seeds go through the checkpoint's start frames in turn.
 
     Args:
-        task, checkpoint, settings: see ``sfvgen_plan.envs.batch.ImaginedBatch``.
+        task, checkpoint, settings: see ``sfvgen_plan.envs.vector.ImaginedVectorEnv``.
         render_mode: "rgb_array" or None.
 
     Raises:
-        UserError: what ``ImaginedBatch`` refuses.
+        UserError: what ``ImaginedVectorEnv`` refuses.
     """
 
     metadata = ImaginedVectorEnv.metadata
@@ -54,7 +54,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
         self.render_mode = render_mode
         self.observation_space, self.action_space = vector.single_observation_space, vector.single_action_space
         self.checkpoint, self.simulator = vector.checkpoint, vector.simulator
-        self.task, self.instruction = vector.task, vector.batch.instruction
+        self.task, self.instruction = vector.task, vector.instruction
 
     @property
     def state(self) -> Imagination:
@@ -103,7 +103,7 @@ class ImaginedEnv(gym.Env[np.ndarray, np.ndarray]):
             UserError: wrong shape, a number that is not finite, or none of the discrete actions.
             gymnasium.error.ResetNeeded: no episode was started.
         """
-        held = checked_actions(action, self._vector.batch.actions)
+        held = checked_actions(action, self._vector.actions)
         observations, rewards, terminations, truncations, infos = self._vector.moved(held[None])
         observation, info = _single(observations, infos)
         return observation, float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info

@@ -1,4 +1,5 @@
-"""Snapshots of imagined episodes, counters and random states included, in memory or in one safetensors file."""
+"""Imagined episodes side by side as values, and snapshots of them, counters and random states included, in memory or in
+one safetensors file."""
 
 from __future__ import annotations
 
@@ -13,14 +14,64 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from sfvgen_plan.envs.batch import Episodes
 from sfvgen_plan.envs.checks import check_at_least_one
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.io import atomic
+from sfvgen_plan.simulation import as_long
 
 _COUNTERS = ("decisions", "latched", "over", "ended")
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """N imagined episodes under way; never changed in place."""
+
+    imagination: Imagination  # the learned simulator's state
+    decisions: np.ndarray  # (N,) taken since the start
+    latched: np.ndarray  # (N,) bool, solved at any decision so far
+    over: np.ndarray  # (N,) bool, the task has ended by itself
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    def select(self, index: np.ndarray) -> Episodes:
+        """The episodes named by ``index``, in that order."""
+        counters = (self.decisions[index], self.latched[index], self.over[index])
+        return Episodes(self.imagination.select(self._where(index)), *counters)
+
+    def replaced(self, index: np.ndarray, part: Episodes) -> Episodes:
+        """The same episodes, but those that ``index`` names, in rising order, are the ones of ``part``."""
+        if len(index) == len(self):
+            return part
+        decisions, latched, over = self.decisions.copy(), self.latched.copy(), self.over.copy()
+        decisions[index], latched[index], over[index] = part.decisions, part.latched, part.over
+        return Episodes(self.imagination.replaced(self._where(index), part.imagination), decisions, latched, over)
+
+    def to(self, device: torch.device) -> Episodes:
+        """On another device."""
+        return replace(self, imagination=self.imagination.to(device))
+
+    def _where(self, index: np.ndarray) -> Tensor:
+        return as_long(index.tolist(), self.imagination.seed.device)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What N environments return: observations (N, ...), rewards (N,) float64, and an array (N, ...) per info key."""
+
+    observation: np.ndarray
+    reward: np.ndarray
+    info: dict[str, np.ndarray]
+
+    def put(self, index: np.ndarray, part: Seen) -> None:
+        """Overwrite the environments named by ``index`` with those of ``part``."""
+        self.observation[index] = part.observation
+        self.reward[index] = part.reward
+        for key, values in part.info.items():
+            self.info[key][index] = values
 
 
 @dataclass(frozen=True)

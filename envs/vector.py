@@ -9,15 +9,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sfvgen_plan.envs.batch import LARGEST_SCENE, Episodes, ImaginedBatch, Seen
 from sfvgen_plan.envs.checks import check_at_least_one, checked_actions, checked_frames, checked_seed
-from sfvgen_plan.envs.states import ImaginedState
+from sfvgen_plan.envs.observation import Observer, load_on
+from sfvgen_plan.envs.states import Episodes, ImaginedState, Seen
 from sfvgen_plan.errors import UserError, unknown_name
 from sfvgen_plan.model.checkpoint import Checkpoint
+from sfvgen_plan.simulation import Outcome, as_long
+
+LARGEST_SCENE = 2**63
 
 
 class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -28,13 +32,22 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     Args:
         num_envs: N, at least 1.
-        task, checkpoint, settings: see ``sfvgen_plan.envs.batch.ImaginedBatch``.
+        task: a task that the checkpoint lists, with or without its family's prefix, such as "metaworld/".
+        checkpoint: folder, name in the package, or a loaded checkpoint; None is the bundled one.
         autoreset_mode: of ``gymnasium.vector.AutoresetMode``: NEXT_STEP, SAME_STEP or DISABLED, or its value.
         render_mode: "rgb_array" or None.
         max_episode_steps: Gymnasium's own limit, beside ``max_decisions``.
+        memory: episodes remember what they show; None: where the checkpoint has memory layers.
+        sampler_steps: denoising steps per decision.
+        max_decisions: decisions until truncation, the horizon.
+        device: a torch device; "auto" is the GPU if there is one. A loaded checkpoint stays where it is.
+        obs_mode: "pixels", "latent" or "state", see ``sfvgen_plan.envs.observation``.
+        exact: compute in float32 even where bfloat16 is faster.
+        compiled: compile the step on a GPU; None: do.
 
     Raises:
-        UserError: a number below 1, an unknown autoreset mode, what ``ImaginedBatch`` refuses.
+        UserError: a task that is not in the checkpoint, a missing or damaged checkpoint, an unusable device, a number
+            below 1, an unknown mode, ``memory=True`` for a checkpoint without memory layers.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 16}  # noqa: RUF012 - Gymnasium's own convention
@@ -47,21 +60,39 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = "rgb_array",
         max_episode_steps: int | None = None,
-        **settings: Any,
+        *,
+        memory: bool | None = None,
+        sampler_steps: int = 1,
+        max_decisions: int = 100,
+        device: str = "auto",
+        obs_mode: str = "pixels",
+        exact: bool = False,
+        compiled: bool | None = None,
     ) -> None:
         limit = {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
-        check_at_least_one(num_envs=num_envs, **limit)
+        check_at_least_one(num_envs=num_envs, **limit, max_decisions=max_decisions, sampler_steps=sampler_steps)
+        for name, given in (("memory", memory), ("compiled", compiled)):
+            if given is not None and not isinstance(given, bool):
+                raise UserError(f"{name}={given!r} is neither True nor False; give one of them, or leave it out")
+        if not isinstance(task, str):
+            raise UserError(f"task={task!r} is no name; give one that the checkpoint lists")
         self.autoreset_mode = _mode(autoreset_mode)
-        self.batch = ImaginedBatch(task, checkpoint, **settings)
-        self.batch.max_decisions = min([self.batch.max_decisions, *limit.values()])
+        self.checkpoint = load_on(checkpoint, device)
+        card = self.checkpoint.card
+        self.task = task if task in card.tasks else task.rpartition("/")[2]
+        self.checkpoint.task_index(self.task)
+        self.instruction = card.tasks[self.task]
+        self.simulator = self.checkpoint.simulator(sampler_steps, memory, exact, compiled=compiled is not False)
+        self.max_decisions = min([max_decisions, *limit.values()])
+        self.observer = Observer(self.simulator, obs_mode)
+        self.actions = self.checkpoint.actions
         self.num_envs, self.render_mode = num_envs, render_mode
-        own = {"render_fps": self.batch.render_fps, "autoreset_mode": self.autoreset_mode}
-        self.metadata = {**self.metadata, **own}
-        self.single_observation_space = self.batch.observation_space
-        self.single_action_space = self.batch.action_space
+        fps = max(1, card.raw_steps_per_second // card.repeat)
+        self.metadata = {**self.metadata, "render_fps": fps, "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space = self.observer.space
+        self.single_action_space = self.actions.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.checkpoint, self.simulator, self.task = self.batch.checkpoint, self.batch.simulator, self.batch.task
         self.generators: list[np.random.Generator | None] = [None] * num_envs
         self._seeds: list[int] = [-1] * num_envs
         self._episodes: Episodes | None = None
@@ -115,10 +146,10 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seeds = self._checked_seeds(seed)
         if self._episodes is None and not mask.all():
             raise gym.error.ResetNeeded("no episode yet; call reset without reset_mask first")
-        begun, seen = self.batch.begin([self._scene(n, seeds[n]) for n in index.tolist()], frames)
+        begun, seen = self._begun([self._scene(n, seeds[n]) for n in index.tolist()], frames)
         self._episodes = begun if self._episodes is None else self._episodes.replaced(index, begun)
         self._ended[mask] = False
-        observation = seen.observation if mask.all() else self.batch.look(self._episodes).observation
+        observation = seen.observation if mask.all() else self._look(self._episodes).observation
         return self._shown(observation), _masked(seen.info, mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -134,7 +165,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 'call reset(options={"reset_mask": ...}) first'
             )
         resetting = self._ended & (self.autoreset_mode is AutoresetMode.NEXT_STEP)
-        return self.moved(checked_actions(actions, self.batch.actions, self.num_envs, resetting), resetting)
+        return self.moved(checked_actions(actions, self.actions, self.num_envs, resetting), resetting)
 
     def moved(
         self, actions: np.ndarray, resetting: np.ndarray | None = None
@@ -145,12 +176,12 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if resetting.all():
             episodes, seen = self._begin(resetting)
         else:
-            episodes, seen = self.batch.advance(episodes, actions)
+            episodes, seen = self._advanced(episodes, actions)
             if resetting.any():
                 episodes = self._put(episodes, seen, resetting)
         rewards = np.where(resetting, 0.0, seen.reward)
         terminations = ~resetting & episodes.over
-        truncations = ~resetting & (episodes.decisions >= self.batch.max_decisions)
+        truncations = ~resetting & (episodes.decisions >= self.max_decisions)
         over = terminations | truncations
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and over.any():
@@ -164,15 +195,13 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """The current frames (size, size, 3) uint8; None without a render mode."""
         if self.render_mode != "rgb_array":
             return None
-        pixels = self.batch.observer.obs_mode == "pixels"  # which are not decoded again
-        return tuple(self._observation.copy() if pixels else self.batch.frames(self.episodes))
+        pixels = self.observer.obs_mode == "pixels"  # which are not decoded again
+        return tuple(self._observation.copy() if pixels else self.observer.frames(self.episodes.imagination))
 
     def get_state(self) -> ImaginedState:
         """The exact current moment of all episodes, random states included; steps don't change it."""
         states = tuple(copy.deepcopy(generator.bit_generator.state) for generator in self.np_random)
-        return ImaginedState(
-            self.checkpoint.hash, self.task, self.batch.decisive, self.episodes, self._ended.copy(), states
-        )
+        return ImaginedState(self.checkpoint.hash, self.task, self._decisive, self.episodes, self._ended.copy(), states)
 
     def set_state(self, state: ImaginedState | str | Path) -> tuple[np.ndarray, dict[str, Any]]:
         """Return to a state, or to the one in a file; what follows is the same bit for bit.
@@ -185,12 +214,12 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 number of episodes, or a damaged file.
         """
         state = ImaginedState.given(state)
-        state.check_fits(self.checkpoint.hash, self.task, self.batch.decisive, self.num_envs)
+        state.check_fits(self.checkpoint.hash, self.task, self._decisive, self.num_envs)
         self._episodes, self._ended = state.episodes.to(self.simulator.device), state.ended.copy()
         for n, saved in enumerate(state.generators):
             generator = self.generators[n] = np.random.Generator(np.random.PCG64())
             generator.bit_generator.state = copy.deepcopy(dict(saved))
-        seen = self.batch.look(self._episodes)
+        seen = self._look(self._episodes)
         return self._shown(seen.observation), _masked(seen.info, np.ones(self.num_envs, np.bool_))
 
     def fork(self, n: int) -> list[ImaginedVectorEnv]:
@@ -208,6 +237,60 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             fork.generators, fork._seeds = list(self.generators), list(self._seeds)
             fork.set_state(state)
         return forks
+
+    @property
+    def _decisive(self) -> dict[str, Any]:
+        """Settings that the future of its episodes depends on."""
+        own = self.simulator
+        return {"sampler_steps": int(own.sampler_steps), "exact": bool(own.exact), "memory": bool(own.memory)}
+
+    def _begun(self, scenes: Sequence[int], frames: np.ndarray | None = None) -> tuple[Episodes, Seen]:
+        """Start an episode for every scene number, from the checkpoint's start frames, which the numbers go through in
+        turn, or from frames (N, P, size, size, 3) uint8. Raises UserError: neither the checkpoint nor ``frames`` has a
+        start frame."""
+        tasks = [self.task] * len(scenes)
+        texts = self.observer.texts(tasks, [0 if frames is None else frames.shape[1] - 1] * len(scenes))
+        if frames is None:
+            starts = self.checkpoint.starts.get(self.task)
+            if starts is None or not len(starts):
+                raise UserError(
+                    f"task={self.task!r} has no start frame in the checkpoint {self.checkpoint.path}; "
+                    'give reset(options={"frames": ...})'
+                )
+            index = as_long([scene % len(starts) for scene in scenes], starts.device)
+            state = self.simulator.begin_latents(starts[index][:, None], tasks, scenes, texts)
+        else:
+            state = self.simulator.begin(frames, tasks, scenes, texts)
+        episodes = Episodes(state, np.zeros(len(scenes), np.int64), *np.zeros((2, len(scenes)), np.bool_))
+        return episodes, self._look(episodes)
+
+    def _advanced(self, episodes: Episodes, actions: np.ndarray) -> tuple[Episodes, Seen]:
+        """Every episode after its action (N, A) in [-1, 1], as ``checked_actions`` gives them: one pass for all."""
+        told = self.observer.told(episodes.imagination)
+        state, outcome = self.simulator.imagine(told, torch.as_tensor(actions, dtype=torch.float32)[:, None])
+        return self._told(Episodes(state, episodes.decisions + 1, episodes.latched, episodes.over), outcome)
+
+    def _look(self, episodes: Episodes) -> Seen:
+        """The newest moment again."""
+        return self._told(episodes, self.simulator.read(episodes.imagination))[1]
+
+    def _told(self, episodes: Episodes, outcome: Outcome) -> tuple[Episodes, Seen]:
+        """Before the first decision nothing counts as success, or as an end."""
+        observation, told = self.observer.seen(episodes.imagination, outcome)
+        success = (told["success"] > 0.5) & (episodes.decisions > 0)
+        latched, over = episodes.latched | success, episodes.over
+        if "termination" in told:
+            over = (told["termination"] > 0.5) & (episodes.decisions > 0)
+        info: dict[str, np.ndarray] = {
+            "success": success,
+            "success_latched": latched.copy(),
+            "is_success": latched.copy(),  # as Stable-Baselines3 calls it
+            "success_probability": told["success"],
+            "estimates": told["estimates"],
+            "value": told["value"],
+        }
+        after = Episodes(episodes.imagination, episodes.decisions, latched, over)
+        return after, Seen(observation, told["reward"], info)
 
     def _shown(self, observation: np.ndarray) -> np.ndarray:
         """The observation, kept for ``render``."""
@@ -229,7 +312,7 @@ class ImaginedVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _begin(self, mask: np.ndarray) -> tuple[Episodes, Seen]:
         """The next episode of each environment in ``mask``."""
-        return self.batch.begin([self._scene(n, None) for n in np.flatnonzero(mask).tolist()])
+        return self._begun([self._scene(n, None) for n in np.flatnonzero(mask).tolist()])
 
     def _put(self, episodes: Episodes, seen: Seen, mask: np.ndarray) -> Episodes:
         """``episodes``, with new ones in ``mask``; what is seen of them replaces what was in ``seen``."""
