@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_plan.agents.lanes import FollowingAgent, Lane
+from sfvgen_plan.agents.lanes import FollowingAgent, Lane, SubGoals
 from sfvgen_plan.agents.noise import Key
-from sfvgen_plan.agents.sub_goals import SubGoals
 from sfvgen_plan.errors import UserError
 
 

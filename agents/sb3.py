@@ -12,9 +12,8 @@ import numpy as np
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import PredictingAgent
-from sfvgen_plan.agents.lanes import FollowingAgent, Lane
+from sfvgen_plan.agents.lanes import FollowingAgent, Lane, rule_of
 from sfvgen_plan.agents.outside import PREFIX
-from sfvgen_plan.agents.sub_goals import rule_of
 from sfvgen_plan.envs.memory.sub_goals import ALWAYS
 from sfvgen_plan.envs.observation import Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES

@@ -52,8 +52,8 @@ class ImaginedSearch(Search):
     memory: bool | None = setting(None, REMEMBERS)
 
     def build(self, given: Given) -> Any:
+        from sfvgen_plan.agents.lanes import rule_of
         from sfvgen_plan.agents.planning import PlanningAgent
-        from sfvgen_plan.agents.sub_goals import rule_of
 
         checkpoint, simulator = given.simulator(self.memory, self.sampler_steps)
         plan = self.planner(checkpoint, self.scoring(reward_scale=checkpoint.card.reward_scale))
@@ -151,10 +151,10 @@ class Video(AgentSettings):
             raise UserError(f"sub_goals={self.sub_goals!r} is unknown; give rule, or module:factory of your own")
 
     def build(self, given: Given) -> Any:
+        from sfvgen_plan.agents.lanes import RuleSubGoals
         from sfvgen_plan.agents.outside import imported
         from sfvgen_plan.agents.planning import PlanningAgent
         from sfvgen_plan.agents.search import followed_video
-        from sfvgen_plan.agents.sub_goals import RuleSubGoals
 
         split = RuleSubGoals if self.sub_goals == RULE else imported(self.sub_goals, "sub_goals")
         checkpoint, simulator = given.simulator(self.memory, self.sampler_steps)

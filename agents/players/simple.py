@@ -29,8 +29,7 @@ class Prior(AgentSettings):
     memory: bool | None = setting(None, REMEMBERS)
 
     def build(self, given: Given) -> Any:
-        from sfvgen_plan.agents.lanes import PriorAgent
-        from sfvgen_plan.agents.sub_goals import rule_of
+        from sfvgen_plan.agents.lanes import PriorAgent, rule_of
 
         checkpoint, simulator = given.simulator(self.memory)
         prior = checkpoint.prior(self.network)

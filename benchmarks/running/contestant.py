@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Contestant:
     """Who plays, and how the rows name it: an ``agent`` that decides here, for all slots at once, or ``env_agent``,
-    which makes those that decide beside each environment; the checkpoint ``loaded`` here, if there is one; the
-    ``device`` that the agent computes on, as rows name it."""
+    which makes those that decide beside each environment; the checkpoint ``loaded`` here, if there is one, and the
+    hash of it, ``checkpoint``; the ``device`` that the agent computes on, as rows name it."""
 
     name: str
     agent: BatchAgent | None = None
@@ -29,11 +29,7 @@ class Contestant:
     loaded: Checkpoint | None = None
     device: str = ""
     on_cpu: bool = True
-
-    @property
-    def checkpoint(self) -> str:
-        """Hash of the checkpoint; empty without one."""
-        return self.loaded.hash if self.loaded is not None else ""
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,4 +82,5 @@ class Entry:
 
             agent = DisturbedAgent(agent, self.noise, self.random)
         loaded: Any = checkpoint if hasattr(checkpoint, "hash") else None
-        return Contestant(self.name, agent, None, loaded, device_name(device), device == "cpu")
+        name = loaded.hash if loaded is not None else ""
+        return Contestant(self.name, agent, None, loaded, device_name(device), device == "cpu", name)

@@ -106,7 +106,7 @@ class Checkpoint:
     @property
     def frames(self) -> dict[str, Any]:
         """How its frames were made: size, camera and repeat, as environments take them."""
-        return frames_of(self.card)
+        return {"size": self.card.size, "camera": self.card.camera, "repeat": self.card.repeat}
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
