@@ -77,10 +77,10 @@ def check_plays(name: str, tasks: Sequence[str]) -> None:
 
     needs = settings_of(name).needs
     for task in tasks if needs else ():
-        if not getattr(family_of(task), needs):
+        if not getattr(family := family_of(task), needs):
             raise UserError(
-                f"agent={name!r} can't play {task!r}, as {family_of(task).title} has no {needs.replace('_', ' ')}; "
-                "give --agent expert, or one that plans in a checkpoint"
+                f"agent={name!r} can't play {task!r}, as {family.title} has no {needs.replace('_', ' ')}; "
+                f"give --agent {'expert' if family.expert else 'random'}, or one that plans in a checkpoint"
             )
 
 

@@ -44,7 +44,7 @@ class Prior10(Prior):
     network: ClassVar[str] = "prior10"
 
 
-@player("expert", order=70, control=True, needs_checkpoint=False, acts_on_env=True)
+@player("expert", order=70, control=True, needs_checkpoint=False, acts_on_env=True, needs="expert")
 @dataclass(frozen=True)
 class Expert(AgentSettings):
     """The simulator's own expert: it reads the true state."""

@@ -122,8 +122,8 @@ class _Help(Action):
         from sfvgen_plan.settings import explained
 
         own: Any = resolve(named) if named else None
-        agents = getattr(args, "agent", [])
-        about = map(explain_settings, [agents] if isinstance(agents, str) else agents)
+        agents = getattr(args, "agent", None)
+        about = map(explain_settings, [agents] if isinstance(agents, str) else agents or ())
         return "\n".join([*(["settings", *explained(own)] if own else []), *about])
 
 

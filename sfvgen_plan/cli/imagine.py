@@ -11,7 +11,8 @@ SETTINGS = "sfvgen_plan.benchmarks.running.side_by_side:Imagining"
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--task", required=True, help="a task of the checkpoint, such as reach-v3 or memory/return")
-    parser.add_argument("--agent", default="expert", help="who acts in the real environment (default: expert)")
+    text = "who acts in the real environment (default: expert, or random where there is none)"
+    parser.add_argument("--agent", help=text)
     parser.add_argument("--decisions", type=positive_int, default=35, help="how many (default: 35)")
     parser.add_argument("--seed", type=non_negative_int, default=0, help="scene, and random state of the imagination")
     add_model_arguments(parser)
@@ -29,13 +30,15 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output, table
     from sfvgen_plan.devices import resolve_device
+    from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
     from sfvgen_plan.video import check_video_path, write_video
 
     out = Output.of(args)
     agent, own = of_group(args.overrides, "agent")
     settings = configured(side_by_side.Imagining, own)
-    evaluation = Evaluation.of(Entry.of(args.agent, agent), task=args.task, episodes=1, seed=args.seed)
+    who = args.agent or ("expert" if family_of(args.task).expert else "random")
+    evaluation = Evaluation.of(Entry.of(who, agent), task=args.task, episodes=1, seed=args.seed)
     (task,) = evaluation.tasks
     check_video_path(args.out, "out")
     check_covers(args.checkpoint, [task])

@@ -114,6 +114,8 @@ def test_unknown_agents_and_tasks_of_other_simulators_are_refused():
     missing = "can't play 'rlbench/reach_target', as RLBench has no true simulator; give --agent expert"
     with pytest.raises(UserError, match=missing):
         check_plays("oracle", ["rlbench/reach_target"])
+    with pytest.raises(UserError, match=r"can't play 'goals/lift', as .* has no expert; give --agent random"):
+        check_plays("expert", ["goals/lift"])
     for name, message in (("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be")):
         with pytest.raises(UserError, match=message):
             make_agent(name)
