@@ -159,6 +159,11 @@ class StageBars:
         self._bar = self._open.enter_context(self._out.progress(stage, total=steps))
 
 
+def counted(number: int, what: str) -> str:
+    """Such as "1 task" or "5 tasks"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A table for ``Output.result``, numbers to the right. Cells are shown as they are: names may come from anywhere,
     and brackets in them are no markup."""

@@ -127,6 +127,11 @@ def test_agents_play_in_the_frames_of_the_checkpoint(trained, capsys):
         assert [row["error"] for row in told["episodes"]] == [""] * 2
         protocols.add(told["protocol"])
     assert len(protocols) == 1 and f"{task}~" in protocols.pop()
+    seen = said(capsys, "imagine", "--task", task, "--checkpoint", str(folder), "--decisions", "3")  # at random
+    assert seen["spans"][0]["first_decision"] == 1 and Path(seen["video"]).is_file()
+    few = ("--task", task, "--checkpoint", str(folder), "--episodes", "2", "--max-decisions", "3")
+    told = said(capsys, "fidelity", *few, "--agent", "random", "--agent", "prior", "--out", f"{folder}-fidelity")
+    assert [policy["real_reward"] != 0 for policy in told["policies"]] == [True, True]
 
 
 def test_gradients_pass_the_choice_of_an_action(trained, checkpoint):

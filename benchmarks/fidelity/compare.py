@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 FILE = "fidelity.csv"
 BLOCKS = {"cpu": 8, "other": 64}  # episodes that are imagined side by side and stored together
+ENDED = 0.5  # probability above which an imagined episode has ended by itself, as in the imagined environment
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def compare(
 def imagine(
     policy: Contestant, starts: Sequence[Recording], simulator: LearnedSimulator, limit: int, threshold: float
 ) -> list[dict[str, Any]]:
-    """What a row has of imagination, for each recording: the policy acts on imagined frames from its start to success
-    or the limit, side by side. Start frames have been through the autoencoder, too, so all that it sees is what the
-    model sees."""
+    """What a row has of imagination, for each recording: the policy acts on imagined frames from its start to success,
+    the task's own end or the limit, side by side. Start frames have been through the autoencoder, too, so all that it
+    sees is what the model sees."""
     agent = policy.agent
     assert agent is not None, "a policy sees frames"
     tasks, seeds = [start.job.task for start in starts], [start.job.seed for start in starts]
@@ -114,7 +115,10 @@ def imagine(
         for lane, reward, chance in zip(lanes.tolist(), outcome.reward[:, 0].tolist(), success.tolist(), strict=True):
             rewards[lane].append(reward)
             chances[lane].append(chance)
-        going = np.flatnonzero(success <= threshold)
+        over = success > threshold
+        if outcome.termination is not None:
+            over |= outcome.termination[:, 0].double().cpu().numpy() > ENDED
+        going = np.flatnonzero(~over)
         if len(going) < len(lanes):
             lanes, state = lanes[going], simulator.select(state, going.tolist())
         if not len(lanes):
@@ -191,5 +195,5 @@ def report(out: Output, rows: Rows[FidelityRow], record: dict[str, Any]) -> None
     text = page(found, record)
     write_text(folder / "fidelity.md", text)
     write_text(folder / "scatter.svg", scatter(found))
-    out.result({**record, **asdict(found), "folder": str(folder)}, Markdown(text))
+    out.result({**record, **asdict(found), "folder": str(folder)}, Markdown(text.rpartition("![")[0]))
     out.note(f"rows, page and picture: {folder}")

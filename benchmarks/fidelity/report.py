@@ -18,18 +18,21 @@ Agreement = dict[str, Estimate | None]  # of each of statistics.MEASURES; None w
 
 @dataclass(frozen=True)
 class PolicyScore:
-    """Success of a policy in both simulators."""
+    """Success of a policy in both simulators, and its mean reward of a decision."""
 
     policy: str
     kind: str
     real: Estimate
     imagined: Estimate
+    real_reward: float
+    imagined_reward: float
 
 
 @dataclass(frozen=True)
 class Fidelity:
     """What is reported. Scores are compared over the (task, seed) that every policy has played to the end;
-    ``broken_policies`` have none; ``bias`` is the mean of imagined - real success."""
+    ``broken_policies`` have none; ``agreement`` is that of success, with planners and without, and that of rewards;
+    ``bias`` is the mean of imagined - real success."""
 
     episodes_per_policy: int
     tasks: list[str]
@@ -38,6 +41,7 @@ class Fidelity:
     policies: list[PolicyScore]
     agreement: Agreement
     agreement_without_planners: Agreement
+    agreement_of_rewards: Agreement
     bias: float
 
 
@@ -50,9 +54,9 @@ def summarise(rows: Sequence[FidelityRow], resamples: int = RESAMPLES) -> Fideli
     shared = sorted(set.intersection(*(set(found) for found in of.values()))) if of else []
     if not shared:
         raise ValueError("no episode was played by every policy")
-    real, imagined = (
-        np.array([[getattr(found[key], f"{where}_success") for key in shared] for found in of.values()], float)
-        for where in ("real", "imagined")
+    real, imagined, earned, promised = (
+        np.array([[getattr(found[key], name) for key in shared] for found in of.values()], float)
+        for name in ("real_success", "imagined_success", "real_reward", "imagined_reward")
     )
     kinds = [found[shared[0]].kind for found in of.values()]
     own = [place for place, kind in enumerate(kinds) if kind != "planner"]
@@ -63,13 +67,25 @@ def summarise(rows: Sequence[FidelityRow], resamples: int = RESAMPLES) -> Fideli
         errors=sum(bool(row.error) for row in rows),
         broken_policies=list(dict.fromkeys(row.policy for row in rows if row.policy not in of)),
         policies=[
-            PolicyScore(name, kind, *(wilson(int(won.sum()), len(won)) for won in (real[place], imagined[place])))
+            PolicyScore(
+                name,
+                kind,
+                _share(real[place]),
+                _share(imagined[place]),
+                float(earned[place].mean()),
+                float(promised[place].mean()),
+            )
             for place, (name, kind) in enumerate(zip(of, kinds, strict=True))
         ],
         agreement=agreement(imagined, real, tasks, resamples),
         agreement_without_planners=agreement(imagined[own], real[own], tasks, resamples) if own else {},
+        agreement_of_rewards=agreement(promised, earned, tasks, resamples),
         bias=float((imagined - real).mean()),
     )
+
+
+def _share(won: np.ndarray) -> Estimate:
+    return wilson(int(won.sum()), len(won))
 
 
 def page(found: Fidelity, record: Mapping[str, Any]) -> str:

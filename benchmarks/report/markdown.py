@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sfvgen_plan.benchmarks.statistics import Estimate
+from sfvgen_plan.console import counted
 
 ESCAPES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"} | {mark: f"\\{mark}" for mark in "\\`*_[]#"}
 
@@ -20,7 +21,13 @@ def rendered(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"markdown": markdown, "plain": plain, "span": span, "readable": readable}
+    environment.globals |= {
+        "markdown": markdown,
+        "plain": plain,
+        "span": span,
+        "readable": readable,
+        "counted": counted,
+    }
     environment.filters["percentage"] = percentage
     return environment.get_template(template).render(**values)
 

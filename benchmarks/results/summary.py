@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sfvgen_plan.benchmarks.report.markdown import percentage, readable
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.statistics import Estimate, wilson
-from sfvgen_plan.console import table
+from sfvgen_plan.console import counted, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -112,14 +112,16 @@ class Summary:
         return made
 
     def verdict(self) -> str:
-        """What the rows say, in a sentence."""
+        """What the rows say, in a sentence; where nothing was solved, as in tasks that know no success, with the
+        return."""
         rate = self.success_any
-        solved = f"{self.agent} solved {100 * rate.mean:.0f} % of {self.episodes} episode{'s' * (self.episodes > 1)}"
+        solved = f"{self.agent} solved {100 * rate.mean:.0f} % of {counted(self.episodes, 'episode')}"
         interval = f"95 % interval {100 * rate.low:.0f} to {100 * rate.high:.0f} %"
         broke = f"; {self.errors} broke off" if self.errors else ""
+        earned = "" if rate.mean else f" and earned {readable(self.return_)} an episode"
         seconds = self.plan_seconds
         pace = f"{readable(seconds)} s" if seconds >= 0.1 else f"{max(1, 1000 * seconds):.0f} ms"
         asked = f"{self.denoiser_calls:.0f} calls of the denoiser for {self.imagined_decisions:.0f} imagined decisions"
         costs = f"{pace} and {asked}" if self.imagined_decisions else f"{pace} and imagined nothing"
         devices = "".join(f", on {device}" for device in self.by_device if device)
-        return f"{solved} ({interval}{broke}); a decision took {costs}{devices}."
+        return f"{solved} ({interval}{broke}){earned}; a decision took {costs}{devices}."

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sfvgen_plan.arguments import CheckpointAction, positive_int
-from sfvgen_plan.console import Output
+from sfvgen_plan.console import Output, counted
 from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
 
@@ -104,4 +104,5 @@ def report(folder: Path, tasks: tuple[str, ...], out: Output) -> None:
     names = list(tasks or metadata["collection"]["tasks"])
     episodes, decisions = metadata["total_episodes"], metadata["total_steps"]
     data = {"out": str(folder), "tasks": names, "episodes": episodes, "decisions": decisions}
-    out.result(data, f"{episodes} episodes of {len(names)} tasks, {decisions} decisions: {folder}")
+    parts = counted(episodes, "episode"), counted(len(names), "task"), counted(decisions, "decision")
+    out.result(data, "{} of {}, {}: {}".format(*parts, folder))

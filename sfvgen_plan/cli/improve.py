@@ -87,7 +87,8 @@ def show(out: Output, rows: Iterable[RoundRow], folder: Path, last: Path) -> Non
         lines.append((row.round, row.real_episodes, row.real_decisions, *(f"{number:.2f}" for number in numbers)))
     columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
     out.result({"checkpoint": str(last), "rounds": [vars(row) for row in rows]}, table(None, columns, lines))
-    out.note(f"rows: {folder / 'improve.csv'}; last checkpoint, to be scored by sfvgen-plan eval: {last}")
+    out.note(f"rows: {folder / 'improve.csv'}")
+    out.note(f"last checkpoint, to be scored by sfvgen-plan eval: {last}")
 
 
 def chosen_agent(

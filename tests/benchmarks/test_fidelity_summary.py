@@ -36,6 +36,15 @@ def test_a_simulator_that_is_right_gets_full_marks_and_one_that_ignores_the_poli
     assert summary.agreement["mmrv"].mean > 0.4
 
 
+def test_where_nobody_succeeds_rewards_are_compared():
+    failed = [replace(row, real_success=False, imagined_success=False) for row in all_rows()]
+    summary = summarise([replace(row, real_reward=2 * (r := RATES[row.policy]), imagined_reward=r) for row in failed])
+    assert summary.agreement["pearson"] is None
+    assert summary.agreement_of_rewards["pearson"].mean == pytest.approx(1.0)
+    assert "| imagined rewards | 1.000 [" in page(summary, MADE_WITH)
+    assert "| d | policy | 0 [0, 16] | 0 [0, 16] | 1.8 | 0.9 |" in page(summary, MADE_WITH)
+
+
 def test_scores_are_compared_on_what_all_have_played():
     rows = [row for row in all_rows() if row.policy != "a" or row.seed < 4]
     rows += [replace(rows_of("a", 0.0)[9], error="Boom")]
@@ -70,4 +79,4 @@ def test_the_page_of_results_shows_agreement(tmp_path):
     shown = block("results", tmp_path)
     assert "20 start frames, 2 tasks" in shown
     assert "| imagined | 1.000 [" in shown
-    assert "| c | policy | 60 [39, 78] | 60 [39, 78] |" in shown
+    assert "| c | policy | 60 [39, 78] | 60 [39, 78] | 0.5 | 0.25 |" in shown

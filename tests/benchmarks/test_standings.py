@@ -135,12 +135,13 @@ def test_a_sentence_says_it_all():
         (idle, "4 ms and imagined nothing."),
     ):
         rows = rows_of("default", 0, PROTOCOL.tasks[:1], decisions=10, **changes)
-        said = "default solved 0 % of 10 episodes (95 % interval 0 to 28 %); a decision took "
+        said = "default solved 0 % of 10 episodes (95 % interval 0 to 28 %) and earned 40 an episode; a decision took "
         assert Summary(rows).verdict() == said + costs
-        assert (
-            Summary([*rows[1:], replace(rows[0], error="Boom")]).verdict()
-            == said.replace("%);", "%; 1 broke off);") + costs
-        )
+        broken = Summary([*rows[1:], replace(rows[0], error="Boom")]).verdict()
+        assert broken == said.replace("%) and", "%; 1 broke off) and") + costs
+        solved = replace(rows[0], success_any=True, success_final=True, first_success=3)
+        said = "default solved 10 % of 10 episodes (95 % interval 2 to 40 %); a decision took "
+        assert Summary([*rows[1:], solved]).verdict() == said + costs
 
 
 def test_variants_have_the_tasks_of_their_protocol():
