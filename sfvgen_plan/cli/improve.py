@@ -88,7 +88,7 @@ def show(out: Output, rows: Iterable[RoundRow], folder: Path, last: Path) -> Non
     columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
     out.result({"checkpoint": str(last), "rounds": [vars(row) for row in rows]}, table(None, columns, lines))
     out.note(f"rows: {folder / 'improve.csv'}")
-    out.note(f"last checkpoint, to be scored by sfvgen-plan eval: {last}")
+    out.note(f"last checkpoint, for eval: {last}")
 
 
 def chosen_agent(
