@@ -14,5 +14,6 @@ autodoc_member_order = "bysource"
 napoleon_use_ivar = True
 maximum_signature_line_length = 80
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = f"{project} {release}"
 html_copy_source = html_show_copyright = False

@@ -58,8 +58,10 @@ class Family:
         action_dim: numbers in an action, each in [-1, 1].
         displacement: metres that the hand is to move along an axis where one of an action's first three numbers is 1;
             0 where actions are no displacements.
-        camera, size, repeat, decisions: of training episodes unless something else is asked for: camera, side of the
-            frames in pixels, raw steps per decision, and decisions per episode (at most, where a task ends by itself).
+        camera: of training episodes unless something else is asked for, as the next three.
+        size: side of the frames in pixels.
+        repeat: raw steps per decision.
+        decisions: of an episode (at most, where a task ends by itself).
         linger: decisions that such an episode goes on after its first success; None: to its end.
         layout: of the state; None where it has no object and goal.
         expert: ``expert(task)`` makes an ``EnvAgent`` that solves the task.

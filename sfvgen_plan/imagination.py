@@ -50,7 +50,8 @@ class Imagination(Value):
         place: (N, A) the sum of the actions since the episode began.
         text: (N, E) features of the instruction.
         task: (N,) int64 index into the checkpoint's tasks.
-        seed, step: (N,) int64 random state: which stream of noise, and how many frames were shown or made.
+        seed: (N,) int64, which stream of noise: with ``step`` the random state.
+        step: (N,) int64, how many frames were shown or made.
     """
 
     cache: Cache

@@ -95,7 +95,7 @@ class Checkpoint:
 
     @property
     def camera(self) -> str:
-        """Camera that the frames come from, or several: "front+wrist"."""
+        """Camera that the frames come from, or several, as in "front+wrist"."""
         return self.card.camera
 
     @property
