@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import REMEMBERS, AgentSettings, BatchAgent, EnvAgent, Given, kind_of
-from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.errors import UserError, need_package, unknown_name
 from sfvgen_plan.settings import setting
 
 PREFIX = "sb3:"
@@ -121,29 +121,55 @@ def _told(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Policy(AgentSettings):
-    """A policy that an algorithm of Stable-Baselines3 or sb3-contrib saved, without exploration."""
-
-    needs_checkpoint: ClassVar[bool] = False
+    """A policy of Stable-Baselines3 or sb3-contrib, without exploration, that sees frames through a checkpoint."""
 
     memory: bool | None = setting(None, REMEMBERS)
 
     def build(self, given: Given) -> Any:
         """The agent. Raises UserError: see ``agents.sb3``."""
-        from sfvgen_plan.agents.sb3 import PolicyAgent, load_policy, sees_pixels
+        from sfvgen_plan.agents.sb3 import PolicyAgent, load_policy
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        model = load_policy(given.name)
-        pixels = sees_pixels(model)
-        if self.memory not in (None, True, False) or (pixels and self.memory is not None):
-            raise UserError(
-                f"agent.memory={self.memory!r}: agent={given.name!r} takes true or false, unless it sees pixels"
-            )
-        seen_through = None if pixels else load_checkpoint(given.checkpoint, given.device)
-        return PolicyAgent(model, seen_through, given.action_dim, given.name, self.memory)
+        if self.memory not in (None, True, False):
+            raise UserError(f"agent.memory={self.memory!r}: agent={given.name!r} takes true or false")
+        seen_through = load_checkpoint(given.checkpoint, given.device)
+        return PolicyAgent(load_policy(given.name), seen_through, given.action_dim, given.name, self.memory)
 
 
-def policy(name: str) -> type[Policy]:
-    """What is known of a policy before it is loaded. Raises UserError: there is no such file."""
+@dataclass(frozen=True)
+class PolicyOfPixels(AgentSettings):
+    """A policy that sees the frames themselves."""
+
+    needs_checkpoint: ClassVar[bool] = False
+
+    def build(self, given: Given) -> Any:
+        """The agent. Raises UserError: see ``agents.sb3``."""
+        from sfvgen_plan.agents.sb3 import PolicyAgent, load_policy
+
+        return PolicyAgent(load_policy(given.name), None, given.action_dim, given.name)
+
+
+@dataclass(frozen=True)
+class PolicyBeside(AgentSettings):
+    """A policy that was trained on the environment's own observations."""
+
+    needs_checkpoint: ClassVar[bool] = False
+    acts_on_env: ClassVar[bool] = True
+    needs: ClassVar[str] = "own_observations"
+
+    def build(self, given: Given) -> Any:
+        """The agent. Raises UserError: see ``agents.sb3``."""
+        from sfvgen_plan.agents.sb3 import OwnObservations, load_policy
+
+        return OwnObservations(load_policy(given.name), given.name)
+
+
+def policy(name: str) -> type[AgentSettings]:
+    """What is known of a policy before it plays. Raises UserError: there is no such file, or it holds no policy."""
     if not Path(name.removeprefix(PREFIX)).is_file():
         raise UserError(f"agent={name!r} names no file; give {PREFIX}path.zip")
-    return Policy
+    need_package("stable_baselines3", "sb3")
+    from sfvgen_plan.agents.sb3 import load_policy, sees_own, sees_pixels
+
+    model = load_policy(name)
+    return PolicyOfPixels if sees_pixels(model) else PolicyBeside if sees_own(model) else Policy

@@ -57,8 +57,7 @@ def settings_of(name: str) -> type[AgentSettings]:
 
 def needs_checkpoint(name: str) -> bool:
     """Whether the agent needs a checkpoint; of an ``sb3:`` agent its file tells. Others from outside need none."""
-    needs = settings_of(name).needs_checkpoint
-    return import_module("sfvgen_plan.agents.sb3").needs_checkpoint(name) if name.startswith(POLICY_PREFIX) else needs
+    return settings_of(name).needs_checkpoint
 
 
 def table_order() -> list[str]:

@@ -1,4 +1,5 @@
-"""Stable-Baselines3 policies from zip files as agents: they act on real frames, seen in the mode they were trained in.
+"""Stable-Baselines3 policies from zip files as agents: they act on real frames, seen in the mode they were trained in,
+or on what their own environment observes.
 
 A zip holds pickled objects: open only files that you trust.
 """
@@ -12,10 +13,11 @@ import numpy as np
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.adapters import PredictingAgent
+from sfvgen_plan.agents.base import Stateless
 from sfvgen_plan.agents.lanes import FollowingAgent, Lane, rule_of
 from sfvgen_plan.agents.outside import PREFIX
 from sfvgen_plan.envs.memory.sub_goals import ALWAYS
-from sfvgen_plan.envs.observation import Observer, observation_space
+from sfvgen_plan.envs.observation import LIMIT, Observer, observation_space
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.model.checkpoint import Checkpoint
@@ -54,6 +56,13 @@ def sees_pixels(model: Any) -> bool:
     """Whether a model was trained on frames; any other sees them through a checkpoint."""
     space = model.observation_space
     return isinstance(space, gym.spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8
+
+
+def sees_own(model: Any) -> bool:
+    """Whether a model was trained on numbers of its environment's own; those of a checkpoint have bounds of theirs."""
+    space = model.observation_space
+    bounded = isinstance(space, gym.spaces.Box) and (space.low == -LIMIT).all() and (space.high == LIMIT).all()
+    return not sees_pixels(model) and not bounded
 
 
 def obs_mode_of(model: Any, checkpoint: Checkpoint, named: str) -> str:
@@ -129,6 +138,21 @@ class PolicyAgent(FollowingAgent):
         return frames
 
 
-def needs_checkpoint(name: str) -> bool:
-    """Whether the model that ``sb3:path.zip`` names sees frames through a checkpoint."""
-    return not sees_pixels(load_policy(name))
+class OwnObservations(Stateless):
+    """Plays a Stable-Baselines3 model on the environment's own observations, without exploration (an ``EnvAgent``)."""
+
+    def __init__(self, model: Any, named: str = "model") -> None:
+        self.model, self.named, self._policy = model, named, PredictingAgent(model)
+
+    def reset(self, task: str, seed: int) -> None:
+        self._policy.reset(task, seed)
+
+    def act(self, env: Any) -> np.ndarray:
+        """The action (A,) in [-1, 1]. Raises UserError: other observations or actions than the model's."""
+        spaces = self.model.observation_space, self.model.action_space
+        if not spaces[0].contains(env.observation) or spaces[1] != env.action_space:
+            raise UserError(
+                f"agent={self.named!r} was trained for observations {spaces[0]} and actions {spaces[1]}, which are not "
+                f"those of task={env.task!r} ({env.action_space}); train it there"
+            )
+        return Actions(env.action_space).inside(self._policy.act(env.observation))

@@ -73,6 +73,7 @@ class Family:
             detail, and False for what it can do without).
         drawing: ``drawing()`` raises a ``UserError`` where frames can't be drawn in this process.
         fixed_repeat: whether ``repeat`` has no other value.
+        own_observations: whether the environment has what its simulator observes, as ``observation``.
         scenes: task -> the task of another family in whose scene it is played, which is what a checkpoint knows of it.
         objective: ``objective(task)`` gives the function that scores an ``Outcome`` for planners; where there is none
             they add up reward, success and value.
@@ -101,6 +102,7 @@ class Family:
     examine: Entry = ""
     drawing: Entry = ""
     fixed_repeat: bool = False
+    own_observations: bool = False
     scenes: Mapping[str, str] = field(default_factory=dict)
     objective: Entry = ""
 

@@ -158,6 +158,7 @@ def family_for(task: str) -> Family:
             decisions=limit or DECISIONS,
             controls="sfvgen_plan.envs.controls:of_actions",
             play="sfvgen_plan.agents.behaviour:Wandering",
+            own_observations=True,
         )
     finally:
         env.close()

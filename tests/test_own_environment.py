@@ -157,6 +157,25 @@ def test_scripts_and_planners_play_episodes_to_learn_from(trained):
             assert (episodes.actions == (space.inside(2) if space.discrete else space.inside([4.0]))).all()
 
 
+def test_policies_that_were_trained_on_the_environment_itself_play_without_a_checkpoint(trained, capsys):
+    from stable_baselines3 import PPO
+
+    task, _, folder = trained
+    own, out, agent = gym.make(task.removeprefix("gym:")), f"{folder}-beside", f"sb3:{folder}-own.zip"
+    model = PPO("MlpPolicy", own, device="cpu")
+    model.save(f"{folder}-own.zip")
+    words = ("--agent", agent, "--episodes", "2")
+    assert main(["collect", "--task", task, *words, "--decisions", "3", "--workers", "1", "--out", out]) == 0
+    episodes = load_episodes(Path(out))
+    seen = episodes.estimates[episodes.episode_start].astype(np.float64)
+    acted = [Actions(own.action_space).inside(model.predict(one, deterministic=True)[0]) for one in seen]
+    np.testing.assert_allclose(episodes.actions[episodes.action_start], acted, atol=1e-5)
+    other = NUMBERS if task == DISCRETE else DISCRETE
+    for elsewhere, said in ((other, f"not those of task='{other}'"), ("reach-v3", "Metaworld has no own observations")):
+        assert main(["eval", "--task", elsewhere, *words, "--lanes", "1"]) == 2
+        assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("real", ["false", "true"])
 def test_agents_of_stable_baselines_learn_with_the_environments_own_actions(trained, capsys, real, monkeypatch):
     task, _, folder = trained

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.registry import needs_checkpoint
+from sfvgen_plan.agents.registry import check_plays, needs_checkpoint
 from sfvgen_plan.benchmarks.protocols import Protocol, protocol_of
 from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
 from sfvgen_plan.benchmarks.running.episode import Job, Recording
@@ -87,7 +87,9 @@ class CollectionSettings:
         return replace(protocol_of(self.family), **frames_of(self), max_decisions=self.decisions, linger=linger)
 
     def contestant(self) -> Contestant:
-        """Who plays. Raises UserError: an unknown agent, or a checkpoint that doesn't cover the tasks."""
+        """Who plays. Raises UserError: an unknown agent, one that can't play the tasks, or a checkpoint that doesn't
+        cover them."""
+        check_plays(self.agent, self.tasks)
         if needs_checkpoint(self.agent):
             check_covers(self.checkpoint, self.tasks)
         return Entry(self.agent, name=self.agent).made(self.checkpoint, action_dim=self.family.action_dim)

@@ -136,7 +136,7 @@ def test_the_agent_sees_what_the_environment_shows(saved, small_checkpoint, obs_
         ({"action_space": gym.spaces.Box(-1, 1, (6,), np.float32)}, r"Box\(-1.0, 1.0, \(6,\).*Box\(-1.0, 1.0, \(4,\)"),
         ({"action_space": gym.spaces.Box(-2, 2, (4,), np.float32)}, r"Box\(-2.0, 2.0.*Box\(-1.0, 1.0"),
         ({"algorithm": DQN, "action_space": gym.spaces.Discrete(3)}, r"Discrete\(3\).*Box"),
-        ({"observation_space": gym.spaces.Box(-1, 1, (7,), np.float32)}, r"\(7,\).*state \(12,\)"),
+        ({"observation_space": gym.spaces.Box(-20, 20, (7,), np.float32)}, r"\(7,\).*state \(12,\)"),
         ({"checkpoint": "0123456789ab"}, r"in checkpoint 0123456789ab, not in \w{12}"),
     ],
 )

@@ -27,5 +27,7 @@ def test_the_commands_run(tmp_path, monkeypatch):
         given = [word for word in words if not word.startswith("train")]
         assert main([verb, *given, *SMALLER[verb]]) == 0, line
     script, twin = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    compile(script, "script", "exec")
+    Path("script.py").write_text(script)
+    words = shlex.split(re.findall(r"# sfvgen-plan (.*)", script)[0])
+    assert main([*words, *SMALLER["collect"]]) == 0
     exec(twin, {})
