@@ -1,6 +1,8 @@
 """``sfvgen-plan eval`` as a user meets it."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -81,6 +83,16 @@ def test_a_video_shows_the_first_episode_and_what_was_imagined_of_it(agent, widt
     assert len(frames) == read_rows(Path("run/episodes.csv"), EpisodeRow)[0].decisions + REST
     assert frames[0].shape == (416, width, 3)
     assert [path.name for path in Path().glob("*.mp4")] == ["seen.mp4"]
+
+
+@pytest.mark.slow
+def test_the_demo_shows_imagination_at_work(capsys):
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
+    assert cli.main(shlex.split(re.findall(r"/sfvgen-plan (eval .*)", makefile)[0])) == 0
+    told = capsys.readouterr()
+    assert "video: demo.mp4" in told.err
+    assert next(iter(imageio.get_reader("demo.mp4").iter_data())).shape == (416, 768, 3)
+    assert re.search(r"solved 100 % of 1 episode .* [1-9]\d* calls of the denoiser", " ".join(told.out.split()))
 
 
 def test_an_agent_of_ones_own_plays_by_module_and_name_and_resuming_plays_only_what_is_missing(said):

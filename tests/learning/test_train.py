@@ -177,3 +177,20 @@ def test_two_processes_train_one_model(small_dataset, tmp_path):
     assert load_checkpoint(tmp_path / "whole").card.training["processes"] == 2
     launch(tmp_path / "parts", 3)
     assert launch(tmp_path / "parts", 4) == whole
+
+
+@pytest.mark.slow
+def test_training_takes_what_the_data_needs(write_small_dataset, tmp_path):
+    """Some copies of the frames, not a hundred: measured against a data set of next to nothing."""
+    code = (
+        "import resource, sys; from sfvgen_plan.cli import main; assert main(sys.argv[1:]) == 0; "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peak, frames = [], []
+    for episodes in (2, 400):
+        data = write_small_dataset(tmp_path / f"{episodes}", episodes)
+        command = [sys.executable, "-c", code, "train", "--data", str(data), "--out", f"{data}-out", "train=tiny"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peak.append(1024 * int(done.stdout.split()[-1]))
+        frames.append(load_episodes(data).frames.nbytes)
+    assert peak[1] - peak[0] < 20 * (frames[1] - frames[0])
