@@ -1,5 +1,6 @@
 """Every command that the README and the pages beside it show exists, with the options and settings that they give."""
 
+import os
 import re
 import shlex
 from importlib.util import find_spec
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan.agents.registry import agent_settings
-from sfvgen_plan.cli import VERBS, import_module, parse_arguments
+from sfvgen_plan.cli import VERBS, import_module, main, parse_arguments
 from sfvgen_plan.settings import compose, of_group
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,24 @@ def commands():
             )
         for found in dict.fromkeys(COMMAND.findall(text)):
             yield str(path.relative_to(ROOT)), found.strip()
+
+
+@pytest.mark.slow
+def test_examples_of_verbs_end_within_a_minute_of_two_cores(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"^\| `([\w-]+)` \|.*`sfvgen-plan (.*)` \|$", (ROOT / "docs" / "tour.md").read_text(), re.M)
+    assert {verb for verb, _ in shown} == {*VERBS}
+    for verb, line in shown:
+        if verb not in (
+            "play",
+            "improve",
+            "bench",
+            "train",
+            "train-agent",
+        ):  # which waits for a person, and what is slow
+            before = sum(os.times()[:4])
+            assert main(shlex.split(line)) == 0
+            assert sum(os.times()[:4]) - before < 120, line
 
 
 @pytest.fixture

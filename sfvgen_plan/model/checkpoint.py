@@ -105,7 +105,7 @@ class Checkpoint:
 
     @property
     def frames(self) -> dict[str, Any]:
-        """How its frames were made: size, camera and repeat, as environments take them."""
+        """Size, camera and repeat of its frames, as environments take them."""
         return {"size": self.card.size, "camera": self.card.camera, "repeat": self.card.repeat}
 
     @property

@@ -1,5 +1,6 @@
 """Any environment of Gymnasium as a task: spaces, frames, steps that are held, ends, and what is refused."""
 
+import re
 from importlib.util import find_spec
 
 import gymnasium as gym
@@ -79,6 +80,14 @@ def test_an_environment_is_a_task_with_its_own_actions(task, space):
     assert frame.shape == (32, 32, 3) and frame.std() > 0
     assert len(info["estimates"]) == len(family.source.readouts)
     env.close()
+
+
+@BOX2D
+def test_arguments_are_given_where_a_module_registers_it(tmp_path, monkeypatch, request):
+    page = (request.config.rootpath / "docs" / "own_environment.md").read_text()
+    (tmp_path / "racing.py").write_text("import gymnasium as gym\n" + re.findall(r"`(gym\.register\(.*?\))`", page)[0])
+    monkeypatch.chdir(tmp_path)
+    assert made("gym:racing:Racing-v0", pixels=False).action_space == gym.spaces.Discrete(5)
 
 
 def test_a_decision_is_held_and_its_rewards_are_summed_up_to_the_end():
