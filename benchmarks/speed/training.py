@@ -52,7 +52,7 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
     optimizer.zero_grad()
     counts = counter.get_flop_counts()["Global"]
     attention = sum(count for operation, count in counts.items() if "scaled_dot_product" in str(operation))
-    pairs = pairs_mask(stage.learning.frames, 1, network.config.window, device).float().mean().item()
+    pairs = pairs_mask(stage.learning.frames, 1, network.config.window, 0, device).float().mean().item()
     operations = sum(counts.values()) - (1 - pairs) * attention
     if device.type == "cuda":
         objective.network.prepare(stage.learning.frames)

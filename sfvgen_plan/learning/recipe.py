@@ -84,6 +84,8 @@ class VideoSettings:
 
     Attributes:
         frames: T, of a training window. An episode that fits in is always taken from its beginning.
+        before: the first of them are an earlier part of the episode, every second time its beginning, which the others
+            don't see, but remember: what is to be remembered for long is learnt without all that lies between.
         context_noise: largest noise level of clean frames; levels are ``context_noise`` times a squared uniform number.
         log_mean, log_std: of ln sigma of the frames to be denoised (EDM). Sampling in one or two steps begins at high
             noise, and memory is asked for only where noise hides the frame.
@@ -114,6 +116,7 @@ class VideoSettings:
     """
 
     frames: int = 16
+    before: int = 0
     context_noise: float = 0.5
     log_mean: float = 2.0
     log_std: float = 1.6
@@ -143,6 +146,13 @@ class VideoSettings:
         check_number("frames", self.frames, 2)
         check_number("shown", self.shown, 1)
         check_number("alone", self.alone, 0)
+        check_number("before", self.before, 0)
+        if self.before > self.frames - 2:
+            raise UserError(
+                f"before={self.before} leaves no window of frames={self.frames}; give at most {self.frames - 2}"
+            )
+        if self.before and self.dream:
+            raise UserError(f"dream={self.dream} can't be had with before={self.before}; set one of them to 0")
         drops = ("drop_action", "drop_text", "dream")
         for name in (*drops, "rarity", "success_rarity", "gamma", "expectile", "success_share", "steady"):
             check_number(name, getattr(self, name), 0, 1)

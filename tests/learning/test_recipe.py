@@ -8,7 +8,7 @@ import pytest
 import sfvgen_plan.configs
 from sfvgen_plan import cli
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.recipe import Recipe, StageSettings, VideoSettings, filled
+from sfvgen_plan.learning.recipe import Recipe, StageSettings, VideoSettings, VideoSettings, filled
 from sfvgen_plan.settings import compose
 
 RECIPES = sorted(path.stem for path in (Path(sfvgen_plan.configs.__path__[0]) / "train").glob("*.yaml"))
@@ -65,3 +65,9 @@ def test_numbers_that_make_no_sense(wrong):
     values["video"]["fit"][name] = float(value) if "." in value or value in ("inf", "nan") else int(value)
     with pytest.raises(UserError, match=rf"^train\.video\.fit\.{wrong} must be "):
         filled(Recipe, values, "train")
+
+
+@pytest.mark.parametrize("wrong", [{"before": 15}, {"before": 8, "dream": 0.5}, {"before": -1}], ids=str)
+def test_an_earlier_part_leaves_a_window_and_is_not_dreamt(wrong):
+    with pytest.raises(UserError, match=f"{next(reversed(wrong))}={next(reversed(wrong.values()))} .*"):
+        VideoSettings(**wrong)
