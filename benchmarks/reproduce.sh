@@ -4,7 +4,7 @@
 #   sh benchmarks/reproduce.sh [step ...]     steps: data train agents few open_loop speed tables (default: all)
 #   sh benchmarks/reproduce.sh fidelity trained_agents trained_really
 #   sh benchmarks/reproduce.sh memory_data memory_train memory_rows memory_ablation
-#   sh benchmarks/reproduce.sh from_ten from_nothing sac_rounds improve_rows own
+#   sh benchmarks/reproduce.sh fifty_round from_ten from_nothing sac_rounds improve_rows own
 #   RLBENCH_DATA="DIR DIR" sh benchmarks/reproduce.sh rlbench_data rlbench_train rlbench_open_loop
 #
 # RLBENCH_DATA names folders, with blanks between, of recorded RLBench episodes (<task>.npz, <task>_front.mp4,
@@ -84,6 +84,26 @@ trained_really() { # the same tasks and algorithm in the real simulator, with as
     done
 }
 
+fifty_round() { # the bundled checkpoint goes on with hard tasks, then with its planner's own play; the planner and its prior after that
+    hard=
+    for task in handle-pull-side assembly soccer pick-out-of-hole push-back reach box-close shelf-place dial-turn hand-insert pick-place; do
+        hard="$hard --task $task-v3"
+    done
+    sfvgen-plan collect --suite metaworld-50 --episodes 25 --seed 150200 --out "$WORK/fifty-all"
+    sfvgen-plan collect $hard --episodes 150 --seed 150000 --out "$WORK/fifty-hard"
+    python -c 'import sys, pathlib, sfvgen_plan.data.joined as joined, sfvgen_plan.benchmarks.protocols as protocols
+out, *parts = map(pathlib.Path, sys.argv[1:])
+joined.join_datasets(out, parts, protocols.load_protocol("metaworld-50").tasks)' "$WORK/fifty-more" "$WORK/fifty-all" "$WORK/fifty-hard"
+    sfvgen-plan improve --suite metaworld-50 --checkpoint metaworld50 --data "$WORK/fifty-more" --out "$WORK/fifty-round" rounds=1 \
+        episodes=10 imagined=1 steps=3000 autoencoder_steps=0 advice=true train.autoencoder.fit.steps=0 train.video.fit.steps=4000 \
+        train.video.fit.warmup=200 train.video.fit.learning_rate=4e-4 train.video.learning.dream_from=0
+    for agent in improved:default improved-prior:prior; do
+        sfvgen-plan eval --suite metaworld-50 --agent "${agent#*:}" --label "${agent%:*}" --episodes 10 \
+            --checkpoint "$WORK/fifty-round/1/checkpoint" --out "$WORK/${agent%:*}"
+        python -m sfvgen_plan.benchmarks.results merge "$WORK/${agent%:*}" --into benchmarks/rows/metaworld-50.csv
+    done
+}
+
 from_ten() { # ten expert episodes a task, then 198 own ones: the prior before, the planner after
     sfvgen-plan collect --suite metaworld-10 --episodes 40 --decisions 40 --out "$WORK/ten-data"
     sfvgen-plan improve --suite metaworld-10 --data "$WORK/ten-data" --label "metaworld-10 from ten" --out "$WORK/from-ten" \
@@ -112,7 +132,7 @@ sac_rounds() { # SAC in imagination, while the model learns from its play
 }
 
 improve_rows() {
-    awk 'NR == 1 || FNR > 1' "$WORK"/from-ten/improve.csv "$WORK"/from-nothing/improve.csv \
+    awk 'NR == 1 || FNR > 1' "$WORK"/fifty-round/improve.csv "$WORK"/from-ten/improve.csv "$WORK"/from-nothing/improve.csv \
         "$WORK"/sac-rounds-*/improve.csv > benchmarks/rows/improve.csv
 }
 
@@ -142,12 +162,13 @@ memory_data() {
     sfvgen-plan collect --suite memory --episodes 600 --out "$WORK/memory-data"
 }
 
-memory_train() { # what sub-goals mean, in short windows and from frames alone; then the two kinds of memory
-    sfvgen-plan train --data "$WORK/memory-data" --checkpoint metaworld50 --out "$WORK/memory-first" train=default \
-        train.autoencoder.fit.steps=600 train.video.fit.steps=1500 train.video.learning.dream_from=900 train.video.learning.alone=8
+memory_train() { # sub-goals, and what to keep of an earlier part, in short windows; then whole episodes; two kinds of memory
     for kind in lora recall; do
-        sfvgen-plan train --data "$WORK/memory-data" --checkpoint "$WORK/memory-first" --out "$WORK/memory-$kind" train=memory \
-            train.model.transformer.memory=$kind train.autoencoder.fit.steps=0 train.video.learning.dream_from=600
+        sfvgen-plan train --data "$WORK/memory-data" --checkpoint metaworld50 --out "$WORK/memory-first-$kind" train=memory \
+            train.model.transformer.memory=$kind train.autoencoder.fit.steps=600 train.video.fit.steps=6000 train.video.fit.batch=160 \
+            train.video.learning.frames=24 train.video.learning.before=8 train.video.learning.dream=0 train.video.learning.alone=4
+        sfvgen-plan train --data "$WORK/memory-data" --checkpoint "$WORK/memory-first-$kind" --out "$WORK/memory-$kind" train=memory \
+            train.model.transformer.memory=$kind train.autoencoder.fit.steps=0 train.video.fit.steps=2500 train.video.learning.dream_from=600
     done
 }
 

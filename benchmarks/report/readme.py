@@ -32,7 +32,7 @@ from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
 PAGES = (Path("README.md"), Path("docs/results.md"))
-PAIRS = (("default", "prior"),)  # agents whose difference is reported: with planning, and without
+PAIRS = (("default", "prior"), ("improved", "improved-prior"))  # whose difference is told: with planning, and without
 HEADLINES = ("default", "prior", "random")  # agents that are named at the beginning, whatever their settings
 
 SHORT_LIMIT = 200

@@ -8,7 +8,7 @@ import pytest
 import sfvgen_plan.configs
 from sfvgen_plan import cli
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.recipe import Recipe, StageSettings, VideoSettings, VideoSettings, filled
+from sfvgen_plan.learning.recipe import Recipe, StageSettings, VideoSettings, filled
 from sfvgen_plan.settings import compose
 
 RECIPES = sorted(path.stem for path in (Path(sfvgen_plan.configs.__path__[0]) / "train").glob("*.yaml"))
