@@ -85,23 +85,22 @@ trained_really() { # the same tasks and algorithm in the real simulator, with as
 }
 
 fifty_round() { # the bundled checkpoint goes on with hard tasks, then with its planner's own play; the planner and its prior after that
-    hard=
-    for task in handle-pull-side assembly soccer pick-out-of-hole push-back reach box-close shelf-place dial-turn hand-insert pick-place; do
-        hard="$hard --task $task-v3"
-    done
     sfvgen-plan collect --suite metaworld-50 --episodes 25 --seed 150200 --out "$WORK/fifty-all"
-    sfvgen-plan collect $hard --episodes 150 --seed 150000 --out "$WORK/fifty-hard"
+    sfvgen-plan collect --episodes 150 --seed 150000 --out "$WORK/fifty-hard" \
+        --task handle-pull-side-v3 --task assembly-v3 --task soccer-v3 --task pick-out-of-hole-v3 \
+        --task push-back-v3 --task reach-v3 --task box-close-v3 --task shelf-place-v3 \
+        --task dial-turn-v3 --task hand-insert-v3 --task pick-place-v3
     python -c 'import sys, pathlib, sfvgen_plan.data.joined as joined, sfvgen_plan.benchmarks.protocols as protocols
 out, *parts = map(pathlib.Path, sys.argv[1:])
 joined.join_datasets(out, parts, protocols.load_protocol("metaworld-50").tasks)' "$WORK/fifty-more" "$WORK/fifty-all" "$WORK/fifty-hard"
     sfvgen-plan improve --suite metaworld-50 --checkpoint metaworld50 --data "$WORK/fifty-more" --out "$WORK/fifty-round" rounds=1 \
         episodes=10 imagined=1 steps=3000 autoencoder_steps=0 advice=true train.autoencoder.fit.steps=0 train.video.fit.steps=4000 \
         train.video.fit.warmup=200 train.video.fit.learning_rate=4e-4 train.video.learning.dream_from=0
-    for agent in improved:default improved-prior:prior; do
-        sfvgen-plan eval --suite metaworld-50 --agent "${agent#*:}" --label "${agent%:*}" --episodes 10 \
-            --checkpoint "$WORK/fifty-round/1/checkpoint" --out "$WORK/${agent%:*}"
-        python -m sfvgen_plan.benchmarks.results merge "$WORK/${agent%:*}" --into benchmarks/rows/metaworld-50.csv
-    done
+    sfvgen-plan eval --suite metaworld-50 --agent default --label improved --episodes 10 \
+        --checkpoint "$WORK/fifty-round/1/checkpoint" --out "$WORK/improved"
+    sfvgen-plan eval --suite metaworld-50 --agent prior --label improved-prior --episodes 10 \
+        --checkpoint "$WORK/fifty-round/1/checkpoint" --out "$WORK/improved-prior"
+    python -m sfvgen_plan.benchmarks.results merge "$WORK/improved" "$WORK/improved-prior" --into benchmarks/rows/metaworld-50.csv
 }
 
 from_ten() { # ten expert episodes a task, then 198 own ones: the prior before, the planner after
