@@ -81,8 +81,8 @@ class RoundSettings:
 
 @dataclass(frozen=True)
 class RoundRow:
-    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and
-    imagined."""
+    """The agent of a round: what its model had learnt from, and how it did in this round's episodes, real and imagined:
+    success, and the reward of a decision."""
 
     suite: str
     round: int
@@ -90,6 +90,8 @@ class RoundRow:
     real_decisions: int
     success_real: float
     success_imagined: float
+    reward_real: float
+    reward_imagined: float
 
 
 @dataclass
@@ -179,7 +181,7 @@ class Rounds:
         """The row of the round."""
         from sfvgen_plan.benchmarks.fidelity.compare import imagine
 
-        starts, solved = first_frames(played)
+        starts, solved, earned = first_frames(played)
         starts = [start for start in starts if start.job.seed < self._seed(number) + self.settings.imagined]
         simulator, found = checkpoint.simulator(), []
         with self.out.progress(f"round {number}: imagine", total=len(starts)) as bar:
@@ -189,13 +191,14 @@ class Rounds:
                 bar.advance(len(block))
         before = self._of(number - 1) / "data"
         known = read_metadata(before) if before.exists() else {}
-        imagined = np.mean([one["imagined_success"] for one in found])
+        imagined, hoped = (float(np.mean([one[f"imagined_{what}"] for one in found])) for what in ("success", "reward"))
         row = RoundRow(
             self.suite, number, known.get("total_episodes", 0), known.get("total_steps", 0), float(solved.mean()),
-            float(imagined),
+            imagined, float(earned.mean()), hoped,
         )  # fmt: skip
         self.rows().add(row)
-        self.out.note(f"round {number}: success real {row.success_real:.2f}, imagined {row.success_imagined:.2f}")
+        told = f"success real {row.success_real:.2f}, imagined {row.success_imagined:.2f}"
+        self.out.note(f"round {number}: {told}; reward real {row.reward_real:.3g}, imagined {row.reward_imagined:.3g}")
 
     def _trained(self, number: int, start: Path | None, changes: Sequence[str]) -> Path:
         """The checkpoint trained on all episodes up to this round."""
@@ -219,13 +222,14 @@ class Rounds:
         return partial.rename(done)
 
 
-def first_frames(played: Path) -> tuple[list[Recording], np.ndarray]:
-    """The beginning of each episode of a dataset, and which of them succeeded, (E,) bool."""
-    starts, solved = [], []
+def first_frames(played: Path) -> tuple[list[Recording], np.ndarray, np.ndarray]:
+    """The beginning of each episode of a dataset, which of them succeeded, (E,) bool, and their mean rewards (E,)."""
+    starts, solved, earned = [], [], []
     with h5py.File(played / DATA_FILE, "r") as file:
         for episode in (file[f"episode_{number}"] for number in range(len(file))):
             job = Job(str(episode.attrs["task"]), int(episode.attrs["seed"]))
             frames = episode["observations/pixels"][:1]
             starts.append(Recording(job, frames, np.zeros(1, bool), np.zeros((0, 0), np.float32)))
             solved.append(bool(episode["infos/success"][()].any()))
-    return starts, np.array(solved)
+            earned.append(float(episode["rewards"][()].mean()))
+    return starts, np.array(solved), np.array(earned)

@@ -84,8 +84,10 @@ def show(out: Output, rows: Iterable[RoundRow], folder: Path, last: Path) -> Non
     lines = []
     for row in rows:
         numbers = (row.success_real, row.success_imagined, row.success_imagined - row.success_real)
-        lines.append((row.round, row.real_episodes, row.real_decisions, *(f"{number:.2f}" for number in numbers)))
-    columns = ("round", "learnt from", "decisions", "success", "imagined", "gap")
+        rewards = (f"{row.reward_real:.3g}", f"{row.reward_imagined:.3g}")
+        told = (*(f"{number:.2f}" for number in numbers), *rewards)
+        lines.append((row.round, row.real_episodes, row.real_decisions, *told))
+    columns = ("round", "learnt from", "decisions", "success", "imagined", "gap", "reward", "imagined")
     out.result({"checkpoint": str(last), "rounds": [vars(row) for row in rows]}, table(None, columns, lines))
     out.note(f"rows: {folder / 'improve.csv'}")
     out.note(f"last checkpoint, for eval: {last}")

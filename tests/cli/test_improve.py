@@ -38,9 +38,10 @@ def whole(toy, tmp_path_factory):
 
 def test_from_random_play_every_round_has_a_row_and_learns_from_all_before(whole):
     lines = [line.split(",") for line in (whole / "improve.csv").read_text().splitlines()]
-    assert lines[0] == ["suite", "round", "real_episodes", "real_decisions", "success_real", "success_imagined"]
+    assert lines[0] == ["suite", "round", "real_episodes", "real_decisions", "success_real", "success_imagined",
+                        "reward_real", "reward_imagined"]  # fmt: skip
     assert [line[:3] for line in lines[1:]] == [["toy", "1", "4"], ["toy", "2", "8"]]
-    assert all(0 <= float(share) <= 1 for line in lines[1:] for share in line[4:])
+    assert all(0 <= float(share) <= 1 for line in lines[1:] for share in line[4:6])
     last = load_episodes(whole / "2" / "data")
     assert len(last) == 12 and last.tasks == ["toy/left", "toy/right"]
     assert sorted(last.kind) == ["own"] * 8 + ["random"] * 4
@@ -48,6 +49,8 @@ def test_from_random_play_every_round_has_a_row_and_learns_from_all_before(whole
     played = load_episodes(whole / "1" / "played")
     solved = [played.success[s : s + n].any() for s, n in zip(played.action_start, played.lengths, strict=True)]
     assert float(lines[1][4]) == np.mean(solved)
+    earned = [played.reward[s : s + n].mean() for s, n in zip(played.action_start, played.lengths, strict=True)]
+    assert float(lines[1][6]) == pytest.approx(np.mean(earned))
     record = load_checkpoint(whole / "2" / "checkpoint").card.training
     assert record["started from"]["checkpoint"] == load_checkpoint(whole / "1" / "checkpoint").hash
 
