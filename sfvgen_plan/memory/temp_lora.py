@@ -86,8 +86,12 @@ class TempLora(nn.Module):
                 shrink, added = self._descent(torch.stack(grams, 1), torch.stack(crosses, 1))
                 for chunk in range(chunks - 1):
                     states.append(states[-1] + shrink[:, chunk] @ states[-1] + added[:, chunk])
-        of_frame = torch.stack(states, 1).repeat_interleave(CHUNK, 1)[:, :frames]
-        return self._read(found, torch.cat([of_frame, of_frame], 1))
+        # All that a chunk's frames ask, clean and noisy, is answered at once: (B, chunks, H, 2 CHUNK S, r).
+        asked = F.pad(self._low(found).unflatten(1, (2, frames)), (0, 0) * 3 + (0, chunks * CHUNK - frames))
+        asked = asked.unflatten(2, (chunks, CHUNK)).permute(0, 2, 4, 1, 3, 5, 6)
+        heard = asked.flatten(3, 5) @ torch.stack(states, 1).to(asked.dtype)
+        heard = heard.unflatten(3, asked.shape[3:6]).permute(0, 3, 1, 4, 5, 2, 6).flatten(2, 3)[:, :, :frames]
+        return self._answer(found, heard.flatten(1, 2))
 
     def write(self, memory: Lora, tokens: Tensor, place: Tensor, imagined: Tensor) -> Lora:
         """See ``Layer``: the memory with the frame among its sums; what is read stays until ``learn``."""
@@ -107,20 +111,19 @@ class TempLora(nn.Module):
 
     def read(self, memory: Lora, tokens: Tensor, place: Tensor) -> Tensor:
         """What frames (N, F, S, D) read."""
-        fast = memory.fast[..., : self.size].expand(-1, tokens.shape[1], -1, -1, -1)
-        return self._read(self.address(tokens, place, asking=True), fast)
+        found = self.address(tokens, place, asking=True)
+        low = self._low(found)
+        return self._answer(found, (low @ memory.fast[..., : self.size].to(low.dtype)).transpose(2, 3))
 
     def _low(self, found: Tensor) -> Tensor:
         """φ = A u, gated by whose tokens a head learns: (B, F, S, K) -> (B, F, H, S, r)."""
         low = (found @ self.down.t().to(found.dtype)).unflatten(-1, (self.heads, self.rank))
         return (low * self.own.sigmoid()[..., None].to(low.dtype)).transpose(2, 3)
 
-    def _read(self, found: Tensor, fast: Tensor) -> Tensor:
-        """found (B, F, S, K), fast (B, F, H, r, v) -> (B, F, S, D)."""
-        low = self._low(found)
-        recalled = (low @ fast.to(low.dtype)).transpose(2, 3)
+    def _answer(self, found: Tensor, recalled: Tensor) -> Tensor:
+        """found (B, F, S, K), and what the heads recall there (B, F, S, H, v) -> (B, F, S, D)."""
         if self.adapted is not None:
-            gate = self.own.sigmoid()[..., None].to(low.dtype)
+            gate = self.own.sigmoid()[..., None].to(recalled.dtype)
             recalled = recalled + gate * self.adapted(found).unflatten(-1, (self.heads, self.size))
         return self.out(self.slow(found) + recalled.flatten(-2))
 
