@@ -119,7 +119,10 @@ class Stateless:
 
 @dataclass(frozen=True)
 class AgentSettings(Settings):
-    """Settings of an agent of the registry."""
+    """Settings of an agent. A class with a ``name`` is in the registry: ``class Mine(AgentSettings, name="mine",
+    order=40)``; the other keywords are those of its attributes below that are not as usual."""
+
+    known: ClassVar[dict[str, type[AgentSettings]]] = {}
 
     order: ClassVar[int] = 1000  # where it stands in tables, from weak to strong
     # it says what a figure means (no skill, no planning, the scripted solution) and gets no rank
@@ -127,6 +130,13 @@ class AgentSettings(Settings):
     needs_checkpoint: ClassVar[bool] = True  # it plays with what a checkpoint has learned, and only its tasks
     acts_on_env: ClassVar[bool] = False  # it is an EnvAgent
     needs: ClassVar[str] = ""  # attribute of envs.family.Family without which it can't play a simulator's tasks
+
+    def __init_subclass__(cls, name: str = "", **facts: Any) -> None:
+        super().__init_subclass__()
+        for fact, value in facts.items():
+            setattr(cls, fact, value)
+        if name:
+            cls.known[name] = cls
 
     def build(self, given: Given) -> Any:
         """The agent: a ``BatchAgent``, or an ``EnvAgent``. Raises UserError: it can't be made from this."""

@@ -1,4 +1,5 @@
-"""How training episodes are played: the expert alone, disturbed or misled, and smooth random motion.
+"""Experts, agents that solve a task because they see the simulator's true state; and how training episodes are played:
+by the expert alone, disturbed or misled, and with smooth random motion.
 
 A world model needs to see what goes wrong as well as what goes right, and a prior needs the expert's advice off its own
 path; so every episode records the expert's action at every state, whoever acts. Grasps that miss by a little are what
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from sfvgen_plan.actions import Actions
-from sfvgen_plan.agents.base import Stateless
-from sfvgen_plan.agents.expert import expert_of
+from sfvgen_plan.agents.base import EnvAgent, Stateless
 from sfvgen_plan.data.episodes import KINDS
-from sfvgen_plan.envs.family import StateLayout, family_of
+from sfvgen_plan.envs.family import StateLayout, family_of, resolve
+from sfvgen_plan.errors import UserError
 
 CLEAN, NOISE_LOW, NOISE_HIGH, RANDOM, MISLED = KINDS
 _NOISE = {CLEAN: 0.0, NOISE_LOW: 0.3, NOISE_HIGH: 0.7}
@@ -35,6 +36,31 @@ CHANGE_OF_MIND = 1 / 12
 PAUSE, LONGEST_PAUSE = 1 / 20, 8  # probability that a pause begins, and decisions that it lasts at most
 PAUSE_NOISE = 0.1
 RIGHT = 1 / 3
+
+
+class ExpertAgent(Stateless):
+    """The expert of whatever task is played (an ``EnvAgent``), made by the task's family."""
+
+    def __init__(self) -> None:
+        self._expert: EnvAgent | None = None
+
+    def reset(self, task: str, seed: int) -> None:
+        """A new episode. Raises UserError: unknown task, or one without an expert."""
+        self._expert = expert_of(task)
+        self._expert.reset(task, seed)
+
+    def act(self, env: Any) -> np.ndarray:
+        assert self._expert is not None, "call reset first"
+        return self._expert.act(env)
+
+
+def expert_of(task: str) -> EnvAgent:
+    """A new expert for a task. Raises UserError: unknown task, or one without an expert."""
+    family = family_of(task)
+    if not family.expert:
+        raise UserError(f"task={task!r}: {family.title} has no expert; choose another agent")
+    expert: EnvAgent = resolve(family.expert)(task)
+    return expert
 
 
 def kind_of(seed: int) -> str:

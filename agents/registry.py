@@ -4,10 +4,10 @@ Nothing heavy is imported before an agent is made.
 """
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 from sfvgen_plan.agents import players
 from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
@@ -19,28 +19,12 @@ from sfvgen_plan.settings import configured, explained, of_group, parsed
 
 GROUP = "agent"  # what stands before a setting of an agent on a command line
 
-Settings = TypeVar("Settings", bound=AgentSettings)
-
-_known: dict[str, type[AgentSettings]] = {}
-
-
-def player(name: str, **facts: Any) -> Callable[[type[Settings]], type[Settings]]:
-    """Registers an agent under its name, with what is known of it: the attributes of ``AgentSettings``."""
-
-    def register(kind: type[Settings]) -> type[Settings]:
-        for fact, value in facts.items():
-            setattr(kind, fact, value)
-        _known[name] = kind
-        return kind
-
-    return register
-
 
 def agent_names() -> list[str]:
     """Names of the agents in the registry."""
     for module in pkgutil.iter_modules(players.__path__):
         import_module(f"{players.__name__}.{module.name}")
-    return sorted(_known)
+    return sorted(AgentSettings.known)
 
 
 def settings_of(name: str) -> type[AgentSettings]:
@@ -52,7 +36,7 @@ def settings_of(name: str) -> type[AgentSettings]:
         return outside(name)
     if name not in (known := agent_names()):
         raise unknown_name("agent", name, known)
-    return _known[name]
+    return AgentSettings.known[name]
 
 
 def needs_checkpoint(name: str) -> bool:

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecMonitor
 from sfvgen_plan.agents.algorithms import Learner, TrainingSettings
 from sfvgen_plan.agents.sb3 import ORIGIN
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.envs.observation import Observer

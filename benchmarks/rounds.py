@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from sfvgen_plan.agents.expert import expert_of
+from sfvgen_plan.agents.behaviour import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.benchmarks.results.files import Rows
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
@@ -24,14 +24,11 @@ from sfvgen_plan.benchmarks.running.contestant import Contestant
 from sfvgen_plan.benchmarks.running.episode import Job, Recording
 from sfvgen_plan.benchmarks.running.play import default_lanes
 from sfvgen_plan.console import Output, StageBars
-from sfvgen_plan.data.episodes import OWN, read_metadata
-from sfvgen_plan.data.joined import join_datasets
+from sfvgen_plan.data.episodes import OWN, join_datasets, read_metadata
 from sfvgen_plan.data.minari_writer import DATA_FILE
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
-from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.note import RunNote
-from sfvgen_plan.nested import flat
-from sfvgen_plan.settings import changed, setting
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
+from sfvgen_plan.nested import RunNote, flat
+from sfvgen_plan.settings import Settings, changed, setting
 
 if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint
@@ -46,25 +43,21 @@ BLOCK = 64  # episodes that are imagined side by side
 
 
 @dataclass(frozen=True)
-class RoundSettings:
+class RoundSettings(Settings):
     """What the rounds are like."""
 
-    rounds: int = setting(5, "of play and training")
-    episodes: int = setting(40, "real ones of each task in a round")
-    imagined: int = setting(20, "of them imagined as well, from the same first frames")
-    noise: float = setting(0.1, "deviation of Gaussian noise on the actions played")
-    seed: int = setting(2 * FIRST_TRAINING_SEED, "of the first real episode; those below 100000 are for evaluation")
-    demonstrations: int | None = setting(None, "of --data, so many clean episodes of each task; null: all of it")
+    rounds: int = setting(5, "of play and training", 1)
+    episodes: int = setting(40, "real ones of each task in a round", 1)
+    imagined: int = setting(20, "of them imagined as well, from the same first frames", 1)
+    noise: float = setting(0.1, "deviation of Gaussian noise on the actions played", 0)
+    seed: int = setting(
+        2 * FIRST_TRAINING_SEED, "of the first real episode; those below 100000 are for evaluation", FIRST_TRAINING_SEED
+    )
+    demonstrations: int | None = setting(None, "of --data, so many clean episodes of each task; null: all of it", 1)
     steps: int = setting(1000, "of the video transformer in a round; the first training has its recipe's")
     autoencoder_steps: int = setting(300, "likewise")
     advice: bool = setting(False, "record what the task's expert would do in every state met, for the prior (DAgger)")
     rarity: float = setting(0.5, "how much more often thinly covered states are drawn: 0 not at all, 1 evenly")
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "episodes", "imagined", "seed", "demonstrations"):
-            least = FIRST_TRAINING_SEED if name == "seed" else 1
-            if (value := getattr(self, name)) is not None and value < least:
-                raise UserError(f"{name}={value} is too small; give at least {least}")
 
     @property
     def going_on(self) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.cameras import frame_shape
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.checks import check_at_least_one, checked_actions
 from sfvgen_plan.errors import UserError
 

@@ -22,7 +22,7 @@ from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.attention import Cache, Window
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import noise_levels
+from sfvgen_plan.model.noise import noise_levels
 from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.replay import Replays
 from sfvgen_plan.simulation import Outcome

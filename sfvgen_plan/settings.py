@@ -27,9 +27,15 @@ def setting(default: Any, text: str, least: float | None = None, most: float = i
     return field(default=default, metadata={"text": text, "bounds": least is not None and (least, most, above)})
 
 
+def bounded(default: Any, least: float, most: float = inf, above: bool = False) -> Any:
+    """A number of ``Settings`` that its class explains; ``...``: it has no default."""
+    own: dict[str, Any] = {} if default is ... else {"default": default}
+    return field(**own, metadata={"bounds": (least, most, above)})
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Settings, each made by ``setting``. Raises UserError: a number that is out of its bounds."""
+    """Settings, whose fields ``setting`` or ``bounded`` make. Raises UserError: a number that is out of its bounds."""
 
     def __post_init__(self) -> None:
         bounded = [(item.name, item.metadata["bounds"]) for item in fields(self) if item.metadata.get("bounds")]

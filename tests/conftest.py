@@ -120,7 +120,7 @@ def modelscope(tmp_path_factory):
     from diffusers import AutoencoderKL, DDIMScheduler, TextToVideoSDPipeline, UNet3DConditionModel
     from transformers import CLIPTokenizer
 
-    from sfvgen_plan.model.text import tiny_text_encoder, tiny_tokenizer
+    from sfvgen_plan.model.build import tiny_text_encoder, tiny_tokenizer
 
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("modelscope")

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.base import REMEMBERS, AgentSettings, Given
-from sfvgen_plan.agents.registry import player
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.settings import setting
 
@@ -65,9 +64,8 @@ class ImaginedSearch(Search):
         raise NotImplementedError
 
 
-@player("default", order=50)
 @dataclass(frozen=True)
-class Default(ImaginedSearch):
+class Default(ImaginedSearch, name="default", order=50):
     """Model predictive path integral control in the learned simulator, around the prior."""
 
     prior: str = setting("prior", "prior, prior10 (10 expert episodes per task), or none")
@@ -105,9 +103,8 @@ class Narrowing(Search):
             raise UserError(f"elites={self.elites} must be between 1 and candidates={self.candidates}")
 
 
-@player("cem", order=30)
 @dataclass(frozen=True)
-class Cem(ImaginedSearch, Narrowing):
+class Cem(ImaginedSearch, Narrowing, name="cem", order=30):
     """The cross-entropy method in the learned simulator, without a prior: the textbook's planner."""
 
     candidates: int = setting(32, "plans scored in an iteration", 2)
@@ -118,9 +115,10 @@ class Cem(ImaginedSearch, Narrowing):
         return partial(cem, self, score_of)
 
 
-@player("oracle", order=60, control=True, needs_checkpoint=False, acts_on_env=True, needs="true_simulator")
 @dataclass(frozen=True)
-class Oracle(Narrowing):
+class Oracle(
+    Narrowing, name="oracle", order=60, control=True, needs_checkpoint=False, acts_on_env=True, needs="true_simulator"
+):
     """The cross-entropy method in the true simulator, with the true reward: a bound for planners."""
 
     sigma: float = setting(1.0, "standard deviation of the first candidates, in units of the action", 0, above=True)
@@ -133,9 +131,8 @@ class Oracle(Narrowing):
         return OracleAgent(partial(cem, self, self.scoring(reward_weight=0.0)), self.horizon, given.seed)
 
 
-@player("video", order=110)
 @dataclass(frozen=True)
-class Video(AgentSettings):
+class Video(AgentSettings, name="video", order=110):
     """Video planning: imagine the sub-goal being reached, then do what leads along the video (the paper, 3.4)."""
 
     sampler_steps: int = setting(1, "denoising steps of a frame")

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sfvgen_plan.agents.base import REMEMBERS, AgentSettings, Given
-from sfvgen_plan.agents.registry import player
 from sfvgen_plan.settings import setting
 
 
-@player("random", order=10, control=True, needs_checkpoint=False)
 @dataclass(frozen=True)
-class Random(AgentSettings):
+class Random(AgentSettings, name="random", order=10, control=True, needs_checkpoint=False):
     """Uniformly random actions."""
 
     def build(self, given: Given) -> Any:
@@ -19,9 +17,8 @@ class Random(AgentSettings):
         return RandomAgent(seed=given.seed)
 
 
-@player("prior", order=20, control=True)
 @dataclass(frozen=True)
-class Prior(AgentSettings):
+class Prior(AgentSettings, name="prior", order=20, control=True):
     """The behaviour-cloned prior alone."""
 
     network: ClassVar[str] = "prior"
@@ -36,20 +33,20 @@ class Prior(AgentSettings):
         return PriorAgent(simulator, prior, seed=given.seed, sub_goals=rule_of(checkpoint))
 
 
-@player("prior10", order=80)
 @dataclass(frozen=True)
-class Prior10(Prior):
+class Prior10(Prior, name="prior10", order=80):
     """The prior of 10 expert episodes per task alone."""
 
     network: ClassVar[str] = "prior10"
 
 
-@player("expert", order=70, control=True, needs_checkpoint=False, acts_on_env=True, needs="expert")
 @dataclass(frozen=True)
-class Expert(AgentSettings):
+class Expert(
+    AgentSettings, name="expert", order=70, control=True, needs_checkpoint=False, acts_on_env=True, needs="expert"
+):
     """The simulator's own expert: it reads the true state."""
 
     def build(self, given: Given) -> Any:
-        from sfvgen_plan.agents.expert import ExpertAgent
+        from sfvgen_plan.agents.behaviour import ExpertAgent
 
         return ExpertAgent()

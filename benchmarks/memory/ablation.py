@@ -26,7 +26,7 @@ from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import target
+from sfvgen_plan.model.noise import target
 from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.simulator import LearnedSimulator
 

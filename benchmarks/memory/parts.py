@@ -99,6 +99,7 @@ def rows_in(folder: Path, part: str) -> Rows[Any]:
     return Rows(folder / f"memory_{part}.csv", kind, key)
 
 
+DECISIONS = 32  # of the video whose cost is measured
 NO_MEMORY = "no_memory"
 KINDS = {"recall": "recall", "lora": "temp_lora"}  # names of rows by the memory of a checkpoint's transformer
 ROWS = (*KINDS.values(), NO_MEMORY)  # in the order of the tables; stored rows of other names are history

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sfvgen_plan.benchmarks.memory.cost import DECISIONS
-from sfvgen_plan.benchmarks.memory.parts import ABLATION, NO_MEMORY, PARTS, ROWS, CostRow, rows_in
+from sfvgen_plan.benchmarks.memory.parts import ABLATION, DECISIONS, NO_MEMORY, PARTS, ROWS, CostRow, rows_in
 from sfvgen_plan.benchmarks.report.markdown import span
 from sfvgen_plan.benchmarks.results.summary import grouped
 from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson

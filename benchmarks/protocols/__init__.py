@@ -13,7 +13,7 @@ from typing import Any, Self
 import yaml
 
 from sfvgen_plan.catalogue import find_checkpoint, frames_of
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.family import Family, canonical, families, family_of
 from sfvgen_plan.errors import UserError, unknown_name
 

@@ -21,13 +21,12 @@ from sfvgen_plan.benchmarks.running.episode import Job, Recording
 from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.cameras import frames_of
 from sfvgen_plan.catalogue import check_covers
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import Family, canonical, family_of
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.note import RunNote
-from sfvgen_plan.nested import check_same
+from sfvgen_plan.nested import RunNote, check_same
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"

@@ -15,7 +15,7 @@ import numpy as np
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.expert import expert_of
+from sfvgen_plan.agents.behaviour import expert_of
 from sfvgen_plan.benchmarks.protocols import Protocol
 from sfvgen_plan.cameras import frames_of
 from sfvgen_plan.data.episodes import OWN

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.memory.env import MemoryEnv, nearness
 from sfvgen_plan.envs.memory.parts import COLOURS, Schedule, Thing, nearest
 from sfvgen_plan.envs.memory.scene import SIDE, add_shape, add_side_camera

@@ -48,7 +48,7 @@ def _checked(args: Namespace) -> tuple[list[Path], Path | None, Entry, int, rang
     from sfvgen_plan.benchmarks.running.contestant import Entry
     from sfvgen_plan.benchmarks.running.side_by_side import Imagining
     from sfvgen_plan.catalogue import check_covers, find_checkpoint
-    from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+    from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
     from sfvgen_plan.settings import configured, of_group
 
     folders = [find_checkpoint(name, "checkpoint") for name in args.checkpoint]
@@ -82,8 +82,7 @@ def run(args: Namespace) -> int:
 
     out = Output.of(args)
     with out.progress("loading"):
-        from sfvgen_plan.benchmarks.memory.bench import Pace, ablations, played, revisits
-        from sfvgen_plan.benchmarks.memory.cost import costs
+        from sfvgen_plan.benchmarks.memory.bench import Pace, ablations, costs, played, revisits
         from sfvgen_plan.benchmarks.memory.parts import subjects_of
         from sfvgen_plan.benchmarks.memory.revisit import drawn
         from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables

@@ -6,7 +6,7 @@ from typing import Any
 
 from sfvgen_plan.arguments import CheckpointAction, positive_int
 from sfvgen_plan.console import Output, counted
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.errors import UserError
 
 HELP = "play training episodes with scripted experts, disturbed experts and at random, into a Minari dataset"

@@ -1,7 +1,10 @@
-"""Reads a dataset of episodes into flat arrays, the form that training samples from."""
+"""Reads a dataset of episodes into flat arrays, the form that training samples from; and makes of several datasets one
+that has links to their episodes, which an agent learns from as it goes on playing."""
 
 import json
+import os
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,16 +14,19 @@ from typing import Any
 import h5py
 import numpy as np
 
-from sfvgen_plan.data.minari_writer import DATA_FILE, METADATA_FILE
+from sfvgen_plan.data.minari_writer import COLLECTION_KEY, DATA_FILE, METADATA_FILE
 from sfvgen_plan.data.sources import Source
 from sfvgen_plan.data.staging import chunk_offsets, decompress_chunk
 from sfvgen_plan.errors import UserError, unknown_name
+from sfvgen_plan.io import atomic
 
 KINDS = ("clean", "noise0.3", "noise0.7", "random", "misled")
 """How an episode was played: by the expert, by the expert with noise (0.7: random after a while), at random, by the
 expert with a wrong idea of where things are."""
 
 OWN = "own"  # the kind of an episode that an agent played by itself, without an expert's advice
+
+SAME = ("size", "camera", "repeat", "source")  # of how episodes were made; the same in datasets that are joined
 
 
 @dataclass(frozen=True)
@@ -184,3 +190,42 @@ def _read_sub_goals(chosen: Sequence[h5py.Group]) -> tuple[list[str], np.ndarray
     # The last row, which -1 finds, stands for no text.
     parts = [np.array([*(place[text] for text in texts), -1], np.int64)[index] for texts, index in told]
     return known, np.concatenate(parts)
+
+
+def join_datasets(out: Path, parts: Sequence[Path], tasks: Sequence[str], demonstrations: int | None = None) -> None:
+    """Make the folder ``out``, as a whole or not at all, a dataset of the parts' episodes of these tasks, in their
+    order; of the first part only so many ``demonstrations``, clean episodes of each task, unless None. They stay where
+    they are, and must. Raises UserError: a part is no dataset, or its frames were made differently."""
+    metadata = [read_metadata(part) for part in parts]
+    first = metadata[0]
+    for part, other in zip(parts, metadata, strict=True):
+        for name in SAME:
+            if (found := other[COLLECTION_KEY].get(name)) != (wanted := first[COLLECTION_KEY].get(name)):
+                raise UserError(f"data={str(part)!r} has {name}={found!r}, not {wanted!r} as {str(parts[0])!r}")
+    count = steps = 0
+    with atomic(out, "out") as staged:
+        staged.mkdir()
+        with h5py.File(staged / DATA_FILE, "w") as file:
+            for part in parts:
+                few = demonstrations if part is parts[0] else None
+                path = os.path.relpath((part / DATA_FILE).resolve(), out.resolve())
+                for name, decisions in _episodes(part, tasks, few):
+                    file[f"episode_{count}"] = h5py.ExternalLink(path, name)
+                    count, steps = count + 1, steps + decisions
+        told = {**first, "total_episodes": count, "total_steps": steps}
+        (staged / METADATA_FILE).write_text(json.dumps(told), encoding="utf-8")
+
+
+def _episodes(part: Path, tasks: Sequence[str], demonstrations: int | None) -> list[tuple[str, int]]:
+    """Names and decisions of the episodes that are wanted."""
+    wanted: list[tuple[str, int]] = []
+    seen: Counter[str] = Counter()
+    with h5py.File(part / DATA_FILE, "r") as file:
+        for name in (f"episode_{number}" for number in range(len(file))):
+            about = file[name].attrs
+            if about["task"] not in tasks:
+                continue
+            seen[about["task"]] += about["kind"] == "clean"
+            if demonstrations is None or (about["kind"] == "clean" and seen[about["task"]] <= demonstrations):
+                wanted.append((name, int(about["total_steps"])))
+    return wanted

@@ -1,10 +1,13 @@
-"""What training has to know of the simulator that episodes come from. Stored with every dataset."""
+"""What training has to know of the simulator that episodes come from, stored with every dataset; and which seeds are
+for training: those of evaluation never appear in training data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from sfvgen_plan.errors import UserError
+
+FIRST_TRAINING_SEED = 100_000  # training episodes have this seed or a higher one, evaluation episodes a lower one
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,13 @@ class Source:
             return cls(**{**found, "readouts": tuple(found["readouts"])})
         except (KeyError, TypeError) as error:
             raise UserError(f"data={data!r} does not tell its simulator ({error}); collect it again") from error
+
+
+def check_training_seeds(seeds: Iterable[int], data: str) -> None:
+    """Refuse episodes of evaluation among training data. Raises UserError: a seed is too low."""
+    lowest = min(int(seed) for seed in seeds)
+    if lowest < FIRST_TRAINING_SEED:
+        raise UserError(
+            f"data={data!r} has an episode of seed={lowest}, which is kept for evaluation; training data starts at "
+            f"seed={FIRST_TRAINING_SEED}: collect it with --seed {FIRST_TRAINING_SEED} or higher"
+        )

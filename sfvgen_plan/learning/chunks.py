@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.recipe import ChunkSettings
-from sfvgen_plan.model import diffusion
+from sfvgen_plan.model.noise import corrupt
 from sfvgen_plan.model.unet import VideoUNet, short_attention
 
 
@@ -32,7 +32,7 @@ class ChunkObjective(nn.Module):
         text: Tensor,
     ) -> dict[str, Tensor]:
         """latents, noise (B, T, C, h, w); timestep (B,); clean, given (B, T); actions (B, T, A); text (B, L, E)."""
-        noisy, target = diffusion.corrupt(self.scheduler, latents, noise, timestep)
+        noisy, target = corrupt(self.scheduler, latents, noise, timestep)
         shown = torch.where(clean[..., None, None, None] > 0, latents, noisy)
         with short_attention(latents.device):
             output = self.unet.denoise(shown, clean, actions, given, timestep, text).float()

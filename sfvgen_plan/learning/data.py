@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sfvgen_plan.data.episodes import KINDS, EpisodeArrays
+from sfvgen_plan.data.rlbench_state import MIRRORED_ACTION, MIRRORED_ESTIMATES
+from sfvgen_plan.errors import UserError
 
 HELD_OUT_EVERY = 20  # every so many-th episode of a task is kept for validation
 _STRIDE = 7  # has no divisor in common with it, so that every place has its turn
@@ -16,6 +19,8 @@ _STRIDE = 7  # has no divisor in common with it, so that every place has its tur
 BY_EXPERT = KINDS[:2]  # kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided
 BEST = 0.1  # share of the episodes of a task without advice or success that is imitated
 TOLD = 0.9  # share of frames whose text is that of the sub-goal, if there is one, instead of the task's instruction
+
+STARTS_PER_TASK = 40
 
 
 @dataclass
@@ -186,3 +191,47 @@ def spread(candidates: Tensor, count: int) -> Tensor:
     """At most ``count`` of the candidates, evenly spaced."""
     last = len(candidates) - 1
     return candidates[torch.linspace(0, last, min(count, last + 1), device=candidates.device).long()]
+
+
+def start_frames(data: TrainingData, tasks: Sequence[str]) -> dict[str, Tensor]:
+    """Latents (n, C, h, w) of real start frames of every task."""
+    starts = {}
+    assert data.latents is not None
+    number = torch.arange(len(data.task), device=data.task.device)
+    for index, task in enumerate(tasks):
+        first = number[(number == data.first) & (data.task == index) & ~data.held_out]
+        starts[task] = data.latents[first[:STARTS_PER_TASK]]
+    return starts
+
+
+def with_mirrored(data: TrainingData) -> TrainingData:
+    """``data`` (F frames, without latents) followed by its mirror image, 2F frames: twice the data where the camera
+    looks along a plane of symmetry. Episodes that are held out stay so on both sides.
+
+    RLBench's front camera stands in the plane y = 0, where the arm's base is, too, and looks along it. Raises
+    UserError: the data is not of RLBench, whose scenes and actions can be mirrored.
+    """
+    if data.action.shape[1] != len(MIRRORED_ACTION):
+        raise UserError(
+            f"train.mirror=true is for actions of {len(MIRRORED_ACTION)} numbers before RLBench's front camera, and "
+            f"the data's have {data.action.shape[1]}; leave it at false"
+        )
+    count = len(data.frames)
+    changed = {
+        "frames": data.frames.flip(2),
+        "action": _signed(data.action, MIRRORED_ACTION),
+        "expert": _signed(data.expert, MIRRORED_ACTION),
+        "estimates": _signed(data.estimates, MIRRORED_ESTIMATES),
+        "first": data.first + count,
+        "last": data.last + count,
+    }
+    both = {}
+    for field in fields(data):
+        values = getattr(data, field.name)
+        if values is not None:
+            both[field.name] = torch.cat([values, changed.get(field.name, values)])
+    return replace(data, **both)
+
+
+def _signed(values: Tensor, signs: tuple[float, ...]) -> Tensor:
+    return values * values.new_tensor(signs)

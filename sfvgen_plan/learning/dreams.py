@@ -14,10 +14,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sfvgen_plan.learning.graphs import CapturedFunction
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import noise_levels
+from sfvgen_plan.model.noise import noise_levels
 from sfvgen_plan.model.transformer import VideoTransformer
+from sfvgen_plan.replay import CapturedFunction
 
 
 class Dreams:

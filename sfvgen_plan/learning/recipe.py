@@ -9,13 +9,13 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from sfvgen_plan.errors import UserError, check_number
-from sfvgen_plan.settings import REQUIRED
+from sfvgen_plan.settings import REQUIRED, Settings, bounded
 
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class StageSettings:
+class StageSettings(Settings):
     """Hyperparameters of one stage.
 
     Attributes:
@@ -29,23 +29,14 @@ class StageSettings:
         UserError: a number that makes no sense. The message begins with the setting's name.
     """
 
-    steps: int
-    batch: int
-    learning_rate: float
-    warmup: int = 200
-    weight_decay: float = 0.01
-    ema: float = 0.998
-    clip: float = 1.0
+    steps: int = bounded(..., 0)
+    batch: int = bounded(..., 1)
+    learning_rate: float = bounded(..., 0, above=True)
+    warmup: int = bounded(200, 0)
+    weight_decay: float = bounded(0.01, 0)
+    ema: float = bounded(0.998, 0, 1)
+    clip: float = bounded(1.0, 0, above=True)
     constant: bool = False
-
-    def __post_init__(self) -> None:
-        check_number("steps", self.steps, 0)
-        check_number("batch", self.batch, 1)
-        check_number("learning_rate", self.learning_rate, 0, above=True)
-        check_number("warmup", self.warmup, 0)
-        check_number("weight_decay", self.weight_decay, 0)
-        check_number("ema", self.ema, 0, 1)
-        check_number("clip", self.clip, 0, above=True)
 
     def rate(self, step: int) -> float:
         """Factor on the learning rate at a step."""
@@ -58,7 +49,7 @@ class StageSettings:
 
 
 @dataclass(frozen=True)
-class AutoencoderLoss:
+class AutoencoderLoss(Settings):
     """Weights of the autoencoder's losses beside the plain error of pixels.
 
     Attributes:
@@ -68,18 +59,14 @@ class AutoencoderLoss:
         kl: of the KL divergence per latent number.
     """
 
-    foreground: float = 4.0
-    large: float = 10.0
-    readout: float = 1.0
-    kl: float = 1.0e-4
-
-    def __post_init__(self) -> None:
-        for name, weight in asdict(self).items():
-            check_number(name, weight, 0)
+    foreground: float = bounded(4.0, 0)
+    large: float = bounded(10.0, 0)
+    readout: float = bounded(1.0, 0)
+    kl: float = bounded(1.0e-4, 0)
 
 
 @dataclass(frozen=True)
-class VideoSettings:
+class VideoSettings(Settings):
     """How the video transformer is trained.
 
     Attributes:
@@ -115,54 +102,45 @@ class VideoSettings:
         UserError: a number that makes no sense. The message begins with the setting's name.
     """
 
-    frames: int = 16
-    before: int = 0
-    context_noise: float = 0.5
+    frames: int = bounded(16, 2)
+    before: int = bounded(0, 0)
+    context_noise: float = bounded(0.5, 0)
     log_mean: float = 2.0
     log_std: float = 1.6
-    drop_action: float = 0.05
-    drop_text: float = 0.1
-    dream: float = 0.5
-    dream_from: int = 2000
-    shown: int = 4
-    alone: int = 0
+    drop_action: float = bounded(0.05, 0, 1)
+    drop_text: float = bounded(0.1, 0, 1)
+    dream: float = bounded(0.5, 0, 1)
+    dream_from: int = bounded(2000, 0)
+    shown: int = bounded(4, 1)
+    alone: int = bounded(0, 0)
     loop: bool = True
-    rarity: float = 0.0
-    success_rarity: float = 0.0
-    gamma: float = 0.95
-    expectile: float = 0.8
-    success_share: float = 0.5
-    steady: float = 0.1
-    estimates: float = 0.5
-    reward: float = 1.0
-    success: float = 0.1
-    termination: float = 0.1
-    value: float = 1.0
-    prior: float = 1.0
-    inverse: float = 0.1
-    beginning: float = 2.0
+    rarity: float = bounded(0.0, 0, 1)
+    success_rarity: float = bounded(0.0, 0, 1)
+    gamma: float = bounded(0.95, 0, 1)
+    expectile: float = bounded(0.8, 0, 1)
+    success_share: float = bounded(0.5, 0, 1)
+    steady: float = bounded(0.1, 0, 1)
+    estimates: float = bounded(0.5, 0)
+    reward: float = bounded(1.0, 0)
+    success: float = bounded(0.1, 0)
+    termination: float = bounded(0.1, 0)
+    value: float = bounded(1.0, 0)
+    prior: float = bounded(1.0, 0)
+    inverse: float = bounded(0.1, 0)
+    beginning: float = bounded(2.0, 0)
 
     def __post_init__(self) -> None:
-        check_number("frames", self.frames, 2)
-        check_number("shown", self.shown, 1)
-        check_number("alone", self.alone, 0)
-        check_number("before", self.before, 0)
+        super().__post_init__()
         if self.before > self.frames - 2:
             raise UserError(
                 f"before={self.before} leaves no window of frames={self.frames}; give at most {self.frames - 2}"
             )
         if self.before and self.dream:
             raise UserError(f"dream={self.dream} can't be had with before={self.before}; set one of them to 0")
-        drops = ("drop_action", "drop_text", "dream")
-        for name in (*drops, "rarity", "success_rarity", "gamma", "expectile", "success_share", "steady"):
-            check_number(name, getattr(self, name), 0, 1)
-        heads = ("estimates", "reward", "success", "termination", "value", "prior", "inverse", "beginning")
-        for name in ("context_noise", "dream_from", *heads):
-            check_number(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
-class ChunkSettings:
+class ChunkSettings(Settings):
     """How ModelScope's UNet is trained.
 
     Attributes:
@@ -172,16 +150,14 @@ class ChunkSettings:
     """
 
     lengths: Sequence[int] = (9, 17, 32)
-    longest_context: int = 16
-    drop_action: float = 0.05
-    drop_text: float = 0.1
+    longest_context: int = bounded(16, 1)
+    drop_action: float = bounded(0.05, 0, 1)
+    drop_text: float = bounded(0.1, 0, 1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for length in self.lengths:
             check_number("lengths", length, 2, 32)
-        check_number("longest_context", self.longest_context, 1)
-        check_number("drop_action", self.drop_action, 0, 1)
-        check_number("drop_text", self.drop_text, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,17 @@ import torch
 from accelerate import Accelerator
 
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.data.seeds import check_training_seeds
+from sfvgen_plan.data.sources import check_training_seeds
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.autoencoder import AutoencoderStage, estimate_scale, set_latent_scale
 from sfvgen_plan.learning.chunks import ChunkObjective, ChunkStage
-from sfvgen_plan.learning.data import to_training_data
-from sfvgen_plan.learning.latents import encoded, start_frames
-from sfvgen_plan.learning.log import Log, Progress
-from sfvgen_plan.learning.mirror import with_mirrored
-from sfvgen_plan.learning.note import RunNote
+from sfvgen_plan.learning.data import start_frames, to_training_data, with_mirrored
 from sfvgen_plan.learning.recipe import Recipe, StageSettings, filled
-from sfvgen_plan.learning.record import has_split, new_card, run_state
-from sfvgen_plan.learning.start import checked_start, first_pipeline
-from sfvgen_plan.learning.trainer import Speedup, Stage, fit
+from sfvgen_plan.learning.start import checked_start, first_pipeline, has_split, new_card, run_state
+from sfvgen_plan.learning.trainer import Log, Progress, Speedup, Stage, fit, training_precision
 from sfvgen_plan.learning.video import VideoObjective, VideoStage
 from sfvgen_plan.model.checkpoint import save_checkpoint
+from sfvgen_plan.nested import RunNote
 
 
 class Training:
@@ -76,7 +72,9 @@ class Training:
         if self.recipe.base is None:
             self._fit_autoencoder()
         self.pipeline.to(self.device)
-        self.data.latents = encoded(self.pipeline, self.data)
+        with training_precision(self.device):
+            parts = [self.pipeline.encode(part).half() for part in self.data.frames.split(4096)]
+        self.data.latents = torch.cat(parts)
         self._fit(self._video_stage(), self.recipe.video.fit)
         record = self.card.training
         record["seconds"]["this run"] = round(time.monotonic() - started, 1)

@@ -14,7 +14,7 @@ from sfvgen_plan.learning.rarity import shares
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import target
+from sfvgen_plan.model.noise import target
 from sfvgen_plan.model.transformer import Reading, VideoTransformer, following
 
 LED, ENDS = 1, 5  # among a frame's labels: whether something led to it, whether the data ends there

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, UNet3DConditionModel
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from sfvgen_plan.cameras import pictures
-from sfvgen_plan.model import diffusion
-from sfvgen_plan.model.noise import normal
-from sfvgen_plan.model.text import encode_text
+from sfvgen_plan.model.noise import normal, sample
 from sfvgen_plan.model.transformer import VideoTransformer
 from sfvgen_plan.model.unet import VideoUNet
 
@@ -65,7 +64,6 @@ class SlowFastVGenPipeline(DiffusionPipeline):
             options: passed on to every component's ``from_pretrained`` (``dtype``, ``cache_dir``, …).
         """
         from diffusers import DDIMScheduler
-        from transformers import CLIPTextModel, CLIPTokenizer
 
         unet = UNet3DConditionModel.from_pretrained(path, subfolder="unet", **options)
         hub = {k: v for k, v in options.items() if k != "dtype"}
@@ -152,7 +150,7 @@ class SlowFastVGenPipeline(DiffusionPipeline):
             frames = torch.cat([context, latents], dim=1)
             return self.unet.denoise(frames, clean, padded, given, timestep, text)[:, past:]
 
-        return diffusion.sample(self.scheduler, network, noise, steps)
+        return sample(self.scheduler, network, noise, steps)
 
     def __call__(
         self,
@@ -192,3 +190,10 @@ def apart(images: Tensor, count: int) -> Tensor:
 def stacked(images: Tensor, count: int) -> Tensor:
     """(B K, C, H, W) -> (B, C, K H, W): the reverse of ``apart``."""
     return images.unflatten(0, (-1, count)).movedim(1, 2).flatten(2, 3)
+
+
+def encode_text(tokenizer: CLIPTokenizer, encoder: CLIPTextModel, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Token features (B, L, E), padded to the longest, and pooled features (B, E)."""
+    tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(encoder.device)
+    output = encoder(tokens.input_ids, attention_mask=tokens.attention_mask)
+    return output.last_hidden_state * tokens.attention_mask[..., None], output.pooler_output

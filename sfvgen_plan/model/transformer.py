@@ -29,7 +29,7 @@ from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import TempLora
 from sfvgen_plan.model.attention import Block, Cache, Window, pairs_mask, pairs_seen, turns
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import denoised
+from sfvgen_plan.model.noise import denoised
 
 WAVES = 5  # a place is told as waves of 1/4, 1/2, 1, 2 and 4 radians for each full action
 LOWEST_NOISE = 0.01  # noise levels below it are told as this one: a clean frame's

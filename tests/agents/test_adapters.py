@@ -5,7 +5,7 @@ import pytest
 
 from sfvgen_plan.agents.adapters import LanesOfAgents, as_agent, check_actions
 from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, kind_of
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.behaviour import ExpertAgent
 from sfvgen_plan.agents.lanes import RandomAgent
 from sfvgen_plan.errors import UserError
 

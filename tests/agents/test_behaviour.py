@@ -10,7 +10,7 @@ from sfvgen_plan.benchmarks.running.collection import CollectionSettings
 from sfvgen_plan.benchmarks.running.episode import Job
 from sfvgen_plan.benchmarks.running.play import play
 from sfvgen_plan.data.episodes import KINDS
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.metaworld.family import FAMILY
 from sfvgen_plan.envs.sawyer import LAYOUT
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.behaviour import ExpertAgent
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.errors import UserError

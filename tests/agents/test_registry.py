@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents import players, registry
-from sfvgen_plan.agents.base import kind_of
+from sfvgen_plan.agents import players
+from sfvgen_plan.agents.base import AgentSettings, kind_of
 from sfvgen_plan.agents.registry import (
     agent_names,
     agent_settings,
@@ -62,16 +62,16 @@ def test_adding_an_agent_is_one_file(tmp_path, monkeypatch):
     (tmp_path / "held.py").write_text(
         "from dataclasses import dataclass\nimport numpy as np\n"
         "from sfvgen_plan.agents.adapters import CallableAgent, LanesOfAgents\n"
-        "from sfvgen_plan.agents.base import AgentSettings\nfrom sfvgen_plan.agents.registry import player\n"
+        "from sfvgen_plan.agents.base import AgentSettings\n"
         "from sfvgen_plan.settings import setting\n"
-        "@player('held', needs_checkpoint=False)\n@dataclass(frozen=True)\nclass Held(AgentSettings):\n"
+        "@dataclass(frozen=True)\nclass Held(AgentSettings, name='held', needs_checkpoint=False):\n"
         "  'The same action for ever.'\n  push: float = setting(0.5, 'every number')\n"
         "  def build(self, given):\n"
         "    action = np.full(given.action_dim, self.push)\n"
         "    return LanesOfAgents(lambda: CallableAgent(lambda frame: action), given.action_dim)\n"
     )
     monkeypatch.setattr(players, "__path__", [*players.__path__, str(tmp_path)])
-    monkeypatch.setattr(registry, "_known", dict(registry._known))
+    monkeypatch.setattr(AgentSettings, "known", dict(AgentSettings.known))
     assert "held" in agent_names() and "held" in table_order()
     assert explain_settings("held").splitlines()[1:] == ["agent.push=0.5  every number"]
     agent = make_agent("held", settings=agent_settings("held", ["agent.push=1"])[0], action_dim=2)

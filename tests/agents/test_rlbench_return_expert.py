@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.behaviour import ExpertAgent
 from sfvgen_plan.agents.rlbench_return_expert import downwards
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
 

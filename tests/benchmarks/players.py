@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.behaviour import ExpertAgent
 from sfvgen_plan.errors import UserError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from players import Dancing, Dying, Refusing, Stumbling, Unhurried
 
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.behaviour import ExpertAgent
 from sfvgen_plan.benchmarks.protocols import load_protocol
 from sfvgen_plan.benchmarks.running.contestant import Contestant
 from sfvgen_plan.benchmarks.running.episode import Job, Player

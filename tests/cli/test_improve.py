@@ -10,7 +10,7 @@ from sfvgen_plan.benchmarks import rounds
 from sfvgen_plan.benchmarks.running import collection
 from sfvgen_plan.console import StageBars
 from sfvgen_plan.data.episodes import load_episodes
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.usefixtures("toy")

@@ -65,7 +65,7 @@ def test_info_tells_the_true_values_for_as_long_as_is_asked(env):
 
 def test_success_is_latched():
     env = MetaworldEnv("drawer-close-v3", pixels=False)
-    from sfvgen_plan.agents.expert import ExpertAgent
+    from sfvgen_plan.agents.behaviour import ExpertAgent
 
     expert = ExpertAgent()
     expert.reset("drawer-close-v3", 0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.expert import ExpertAgent
+from sfvgen_plan.agents.behaviour import ExpertAgent
 from sfvgen_plan.envs.memory import revisit_task
 from sfvgen_plan.envs.memory.parts import nearest
 from sfvgen_plan.envs.memory.revisit_task import FARTHEST_AT_LEAST, HIGH, LOW, MemoryRevisitEnv, draw_layout

@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecCheckNan, VecMonitor
 
-from sfvgen_plan.data.seeds import FIRST_TRAINING_SEED
+from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.sb3 import CheckpointVecEnv, ImaginedVecEnv

@@ -9,8 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.data.rlbench_state import MIRRORED_ACTION, MIRRORED_ESTIMATES, estimates_of, pack_state
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.data import TrainingData
-from sfvgen_plan.learning.mirror import with_mirrored
+from sfvgen_plan.learning.data import TrainingData, with_mirrored
 
 MIRROR = np.diag([1.0, -1.0, 1.0])
 

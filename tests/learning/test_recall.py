@@ -7,7 +7,7 @@ from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.video import VideoObjective, VideoStage
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import denoised
+from sfvgen_plan.model.noise import denoised
 from sfvgen_plan.model.transformer import VideoTransformer
 
 EPISODES, FRAMES, WINDOW, REACH = 300, 40, 4, 8

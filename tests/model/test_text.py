@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sfvgen_plan.model.text import encode_text, fit_text_encoder, tiny_text_encoder, tiny_tokenizer
+from sfvgen_plan.model.build import encode_text, fit_text_encoder, tiny_text_encoder, tiny_tokenizer
 
 TEXTS = ["reach the red goal position", "push the puck to the goal", "open a drawer", "close the drawer"]
 

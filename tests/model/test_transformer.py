@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sfvgen_plan.model.condition import Condition
-from sfvgen_plan.model.edm import denoised, noise_levels, target
+from sfvgen_plan.model.noise import denoised, noise_levels, target
 from sfvgen_plan.model.transformer import VideoTransformer
 
 FRAMES, WINDOW = 18, 4  # longer than two chunks of the memory
