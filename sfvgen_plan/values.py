@@ -1,7 +1,5 @@
 """Values of N episodes: frozen dataclasses whose tensors, and those of the values within them, all lead with N."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Configs and their overrides."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pytest

@@ -1,7 +1,5 @@
 """Files of rows: CSV, a dataclass to a line, and rows of one kind of which the newest of a key counts."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

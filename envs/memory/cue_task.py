@@ -5,8 +5,6 @@ The lamp is grey by then, and no sub-goal names the colour: whoever goes to the 
 Without memory one in four is right by chance.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

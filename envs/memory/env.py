@@ -1,7 +1,5 @@
 """What the memory tasks share: episodes that are laid out on the Sawyer table."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from functools import partial
 from typing import Any

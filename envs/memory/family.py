@@ -1,7 +1,5 @@
 """The memory tasks, and the family that they are (no simulator is imported here)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sfvgen_plan.envs import sawyer

@@ -1,8 +1,6 @@
 """What the memory tasks are made of: coloured things, language actions with their decisions, and episodes that are
 laid out by the seed."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ One to three objects are moved from random places, and then have to be put back 
 earlier places: whoever puts an object back has to remember the frames that showed it there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ A camera leaves a place and comes back by the reversed actions, several times, s
 way out. What lies there is drawn at random: whoever predicts the frames of the way back has to remember.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any

@@ -3,8 +3,6 @@
 The model is Metaworld's, edited in memory; nothing of Metaworld but its assets is used.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the parts of an episode are called. The texts alone: no place, no path, no simulator."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from sfvgen_plan.envs.memory import cue_task, return_task, revisit_task

@@ -1,7 +1,5 @@
 """What is missing when RLBench does not start, or does not do what it should, in one line with the remedy."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Generator
 

@@ -1,7 +1,5 @@
 """RLBench tasks, seen through a camera and acted on once per decision."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

@@ -1,7 +1,5 @@
 """RLBench's tasks, and the family that they are (no simulator is imported here)."""
 
-from __future__ import annotations
-
 import os
 
 from sfvgen_plan.cameras import SEPARATOR

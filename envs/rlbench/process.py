@@ -1,7 +1,5 @@
 """The owner's side of the worker process: starts it, calls it, and makes sure that it ends."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

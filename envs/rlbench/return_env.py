@@ -1,7 +1,5 @@
 """``rlbench/return``: ``memory/return`` on RLBench's table, with shapes that are created at run time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

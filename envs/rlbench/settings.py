@@ -1,7 +1,5 @@
 """Where RLBench is on this machine, and how long to wait for it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Stage 1: the frame autoencoder."""
 
-from __future__ import annotations
-
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn

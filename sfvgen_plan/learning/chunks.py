@@ -1,7 +1,5 @@
 """Slow learning of ModelScope's UNet: masked conditional video diffusion on windows of latents (the paper's eq. 2)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

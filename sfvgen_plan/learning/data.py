@@ -1,7 +1,5 @@
 """Training data on the training device: frames, latents and labels in flat tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 

@@ -4,8 +4,6 @@ Whoever is only shown true frames drifts away on its own ones. On a GPU a dream 
 bfloat16, compiled and replayed as one CUDA graph, so that it costs less than the training step that it is for.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Where the data is thin: windows of states that it has little of are drawn more often."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,8 +1,6 @@
 """What a recipe of ``sfvgen-plan train`` can say, and what holds where it says nothing. Imports no torch, so that a bad
 number is refused at once."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass

@@ -1,8 +1,6 @@
 """What a training run begins with: its networks, new ones, a checkpoint's, or ModelScope's; its card and record; and
 what tells it from other runs."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Slow learning from a dataset to a checkpoint folder: scales, autoencoder, latents, video."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping, Sequence

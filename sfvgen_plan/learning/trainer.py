@@ -1,7 +1,5 @@
 """One training loop for every stage: accelerate, EMA, bf16, exact resume; and the log of how a run goes."""
 
-from __future__ import annotations
-
 import json
 import logging
 import time

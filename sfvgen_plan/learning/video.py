@@ -1,7 +1,5 @@
 """Slow learning of Φ: the video transformer and all its heads in one step, on real windows and on its own dreams."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

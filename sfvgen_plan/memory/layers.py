@@ -12,8 +12,6 @@ H heads of rank r that store values of v numbers. Where a frame was is (..., M +
 the binary logarithm of 1 + frames since the episode began.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Recall: attention to frames that left the window. Shapes: see ``memory.layers``; C frames that there is room for."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

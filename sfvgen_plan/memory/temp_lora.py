@@ -1,7 +1,5 @@
 """The Temp-LoRA that is taught to learn: fast weights of an episode, of fixed size. Shapes: see ``memory.layers``."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,8 +1,6 @@
 """A fresh, untrained pipeline of any size: what training starts from, and what tests use. Its text encoder is a CLIP
 small enough to ship: ModelScope's classes, trained to tell the instructions apart."""
 
-from __future__ import annotations
-
 import json
 import re
 import tempfile

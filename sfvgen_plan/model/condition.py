@@ -1,7 +1,5 @@
 """What is known of frames beside their pictures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

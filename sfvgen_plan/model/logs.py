@@ -1,7 +1,5 @@
 """What the libraries log while something is loaded."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

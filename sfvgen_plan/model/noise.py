@@ -1,8 +1,6 @@
 """Noise: drawn so that it depends on the episode alone, whatever batch that is in; preconditioning and noise levels of
 EDM (Karras et al. 2022), on data of unit variance; and diffusers' schedulers of discrete timesteps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

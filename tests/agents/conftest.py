@@ -1,7 +1,5 @@
 """A world small enough to know the answer: a point on a plane that must reach its goal."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

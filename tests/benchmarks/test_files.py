@@ -1,7 +1,5 @@
 """Rows of one kind in a file: on disk at once, read again, never mixed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pytest

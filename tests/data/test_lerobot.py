@@ -1,7 +1,5 @@
 """LeRobot datasets of both layouts become the same episodes, and what is made of them can be trained on."""
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 from typing import Any

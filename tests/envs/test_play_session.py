@@ -1,7 +1,5 @@
 """The game, and what its page is told."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """What other libraries, and the rest of this one, expect of every real environment."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import warnings

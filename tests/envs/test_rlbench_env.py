@@ -1,7 +1,5 @@
 """RLBench behind the common interface, played against the stand-in."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """``rlbench/return``, played against the stand-in."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
