@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from sfvgen_plan.envs.checks import checked_actions
+from sfvgen_plan.envs.decisions import checked_actions
 from sfvgen_plan.envs.states import ImaginedState
 from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.imagination import Imagination

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sfvgen_plan.envs.checks import check_at_least_one
+from sfvgen_plan.envs.decisions import check_at_least_one
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.io import atomic

@@ -14,7 +14,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from sfvgen_plan.envs.checks import check_at_least_one, checked_actions, checked_frames, checked_seed
+from sfvgen_plan.envs.decisions import check_at_least_one, checked_actions, checked_frames, checked_seed
 from sfvgen_plan.envs.observation import Observer, load_on
 from sfvgen_plan.envs.states import Episodes, ImaginedState, Seen
 from sfvgen_plan.errors import UserError, unknown_name
