@@ -66,19 +66,17 @@ def mean(values: Sequence[float], resamples: int = RESAMPLES) -> Estimate:
 
 
 def paired_difference(
-    first: Mapping[tuple[str, Hashable], float],
-    second: Mapping[tuple[str, Hashable], float],
-    resamples: int = RESAMPLES,
+    first: Mapping[tuple[str, Hashable], float], second: Mapping[tuple[str, Hashable], float]
 ) -> Estimate:
     """Mean of ``first`` - ``second`` over the (task, seed) pairs that both have, with its bootstrap interval. Raises
     ValueError: no pair in common."""
     shared = sorted(first.keys() & second.keys(), key=repr)
     if not shared:
         raise ValueError("the two agents have no episode in common")
-    return _stratified_mean([first[key] - second[key] for key in shared], [task for task, _ in shared], resamples)
+    return _stratified_mean([first[key] - second[key] for key in shared], [task for task, _ in shared])
 
 
-def _stratified_mean(values: Sequence[float], strata: Sequence[Hashable], resamples: int) -> Estimate:
+def _stratified_mean(values: Sequence[float], strata: Sequence[Hashable], resamples: int = RESAMPLES) -> Estimate:
     array = np.asarray(values, float)
     low, high = bootstrap(strata, lambda weights: weights @ array / len(array), resamples)
     return Estimate(float(array.mean()), low, high, len(array))

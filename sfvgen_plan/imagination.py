@@ -187,11 +187,6 @@ class Imaginer:
         return self._outcome(state.latents[:, None], state.features[:, None])
 
     @torch.no_grad()
-    def prior(self, state: Imagination, few: bool = False) -> Tensor:
-        """Actions (N, A) in [-1, 1] that the policy prior proposes; ``few``: the one of ten demonstrations a task."""
-        return self.network.propose(state.features, few).clamp(-1, 1)
-
-    @torch.no_grad()
     def dreamt(self, state: Imagination, frames: int) -> tuple[Imagination, Tensor, Tensor]:
         """Videos of what the episodes' texts alone ask for: the episodes at their ends, the frames (N, G, C, h, w), and
         the actions (N, G, A) that lead along them, by inverse dynamics."""
@@ -219,7 +214,7 @@ class Imaginer:
             cache, place, frames, features = replay.run(state, policy, decisions, given, tokens)
         else:
             place, frames, features = state.place, [], []
-            flag, window = place.new_full((len(state), 1), given), network.room(state.cache)
+            flag, window = place.new_full((len(state), 1), given), Window(state.cache, network.tokens)
             for g in range(decisions):
                 action = policy(g, features[-1][:, 0] if features else state.features)
                 place = place + given * action

@@ -13,6 +13,7 @@ from sfvgen_plan.io import atomic, check_writable
 BAR_HEIGHT = 32  # pixels of a caption bar; a multiple of 16, which video codecs like
 SUFFIXES = (".mp4", ".webp")
 FRAMES_PER_SECOND = 8  # half of real time at 5 raw steps of 1/80 s per frame: slow enough to follow
+QUALITY = 8  # of 10
 
 
 def enlarge(frame: np.ndarray, side: int = 384) -> np.ndarray:
@@ -42,23 +43,18 @@ def check_video_path(path: Path, argument: str = "video") -> None:
     check_writable(path, argument)
 
 
-def write_video(
-    path: Path, frames: Iterable[np.ndarray], frames_per_second: int = FRAMES_PER_SECOND, quality: int = 8
-) -> None:
+def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
     """Write frames (H, W, 3) uint8 of one size, as H.264, or as WebP where ``path`` ends so; it appears when it is
-    complete. ``quality`` up to 10."""
+    complete."""
     with atomic(path, "video") as staged:
-        if path.suffix.lower() == ".webp":
-            _write_webp(staged, frames, frames_per_second, quality)
-        else:
-            _write_mp4(staged, frames, frames_per_second, quality)
+        (_write_webp if path.suffix.lower() == ".webp" else _write_mp4)(staged, frames)
 
 
-def _write_mp4(path: Path, frames: Iterable[np.ndarray], frames_per_second: int, quality: int) -> None:
+def _write_mp4(path: Path, frames: Iterable[np.ndarray]) -> None:
     import imageio.v2 as imageio
 
     # imageio would resize frames to multiples of 16; the codec itself only needs even sides.
-    writer: Any = imageio.get_writer(path, fps=frames_per_second, macro_block_size=2, quality=quality)
+    writer: Any = imageio.get_writer(path, fps=FRAMES_PER_SECOND, macro_block_size=2, quality=QUALITY)
     try:  # As a context manager it would stay open after an error.
         for frame in frames:
             writer.append_data(frame)
@@ -66,10 +62,10 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], frames_per_second: int,
         writer.close()
 
 
-def _write_webp(path: Path, frames: Iterable[np.ndarray], frames_per_second: int, quality: int) -> None:
+def _write_webp(path: Path, frames: Iterable[np.ndarray]) -> None:
     from PIL import Image
 
     first, *others = map(Image.fromarray, frames)
-    moving: Any = {"save_all": True, "append_images": others, "duration": 1000 // frames_per_second, "loop": 0}
+    moving: Any = {"save_all": True, "append_images": others, "duration": 1000 // FRAMES_PER_SECOND, "loop": 0}
     # Pages should load fast, and half of the codec's scale, which goes up to 100, looks as good.
-    first.save(path, "webp", **moving, quality=6 * quality, method=4)
+    first.save(path, "webp", **moving, quality=6 * QUALITY, method=4)

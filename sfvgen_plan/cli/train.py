@@ -8,7 +8,6 @@ from sfvgen_plan.arguments import add_overrides
 from sfvgen_plan.catalogue import find_checkpoint
 from sfvgen_plan.console import Output, StageBars
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.recipe import Recipe, filled
 from sfvgen_plan.settings import compose
 
 HELP = "train a checkpoint on a dataset: autoencoder, then video with all heads"
@@ -36,6 +35,8 @@ def explain(args: Namespace) -> str:
 
 def run(args: Namespace) -> int:
     """Train all stages and write the checkpoint."""
+    from sfvgen_plan.learning.recipe import Recipe, filled
+
     config = compose("train", args.overrides)
     config |= {key: value for key in ("data", "out", "checkpoint") if (value := getattr(args, key))}
     filled(Recipe, config["train"], "train")  # a bad number is told before torch is imported

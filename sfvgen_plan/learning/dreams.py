@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from sfvgen_plan.model.attention import Window
 from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.noise import noise_levels
 from sfvgen_plan.model.transformer import VideoTransformer
@@ -57,7 +58,7 @@ class Dreams:
         # A copy is in bfloat16 throughout.
         with nullcontext() if network is self.network else torch.autocast(truth.device.type, enabled=False):
             level = network.config.context_noise
-            window = network.room(network.empty(len(truth)))
+            window = Window(network.empty(len(truth)), network.tokens)
             told = torch.full_like(given[:, :1], level)
             frames = []
             for t in range(truth.shape[1]):

@@ -222,10 +222,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         memory = Memory.of_layers(layers) if layers else None
         return Cache(keys, values, torch.zeros(episodes, dtype=torch.int64, device=device), 0, 0, memory)
 
-    def room(self, cache: Cache) -> Window:
-        """Room to work on new frames behind those of the cache."""
-        return Window(cache, self.tokens)
-
     def look(
         self,
         window: Window,

@@ -9,6 +9,7 @@ from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import StageSettings, VideoSettings
 from sfvgen_plan.learning.trainer import fit
 from sfvgen_plan.learning.video import VideoObjective, VideoStage, place_of
+from sfvgen_plan.model.attention import Window
 from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.transformer import VideoTransformer
 
@@ -195,7 +196,7 @@ def test_frames_are_also_read_as_an_episodes_first_ones_are_in_imagination() -> 
     nothing = torch.zeros(32, 1, 2)
     with torch.no_grad():
         read = stage.objective._first(made["shown"], made["shown_noise"], made["text"], alone)[:, 1]
-        room = network.room(network.empty(32))
+        room = Window(network.empty(32), network.tokens)
         known = Condition(nothing, nothing[..., 0], nothing, text)
         looked = network.features(network.look(room, 0, shown, noise, known, torch.zeros(32, 1, dtype=torch.bool)))
         assert torch.allclose(read, looked[:, 0], atol=1e-4)

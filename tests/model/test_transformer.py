@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sfvgen_plan.model.attention import Window
 from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.noise import denoised, noise_levels, target
 from sfvgen_plan.model.transformer import VideoTransformer
@@ -66,7 +67,7 @@ def test_cached_equals_uncached_however_frames_come(network, steps):
     output, features = network.training_pass(clean, noise, noisy, level, told)
     cache, at = network.empty(2), 0
     for count in steps:
-        window = network.room(cache)
+        window = Window(cache, network.tokens)
         for g in range(count):
             one = slice(at + g, at + g + 1)
             made = network.denoise(window, g, noisy[:, one], level[:, one], part(told, one))
@@ -126,7 +127,7 @@ def test_episodes_of_different_age_share_a_batch(network):
         for t in range(first, first + count):
             now = part(told, slice(t, t + 1))
             chosen = Condition(*(x[index] for x in (now.actions, now.given, now.place, now.text)))
-            window = network.room(cache)
+            window = Window(cache, network.tokens)
             features = network.look(window, 0, clean[index, t : t + 1], noise[: len(index)], chosen, real(len(index)))
             cache = window.cache(1)
         return cache, features
@@ -161,7 +162,7 @@ def test_target_and_denoised_are_inverse_and_noise_levels_fall_from_highest_to_l
 def test_gradients_flow_from_a_sampled_frame_to_the_action(network):
     told = known(1)
     actions = told.actions.clone().requires_grad_()
-    window = network.room(network.empty(2))
+    window = Window(network.empty(2), network.tokens)
     asked = Condition(actions, told.given, actions, told.text)
     frame = network.sample(window, 0, torch.randn(2, 1, 8, 12), asked, [5.0])
     frame.square().sum().backward()
