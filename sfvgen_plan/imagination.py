@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.state import Memory
+from sfvgen_plan.memory.layers import Memory
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.attention import Cache, Window
 from sfvgen_plan.model.condition import Condition

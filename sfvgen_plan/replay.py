@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from sfvgen_plan.memory.state import Memory
+from sfvgen_plan.memory.layers import Memory
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model.attention import Cache, Window
 from sfvgen_plan.model.condition import Condition

@@ -21,7 +21,7 @@ from sfvgen_plan.benchmarks.memory.revisit import TrueEpisode, imagine, revisit_
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.imagination import Imagination
 from sfvgen_plan.learning.recipe import VideoSettings
-from sfvgen_plan.memory.state import Lora
+from sfvgen_plan.memory.layers import Lora
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.model import noise
 from sfvgen_plan.model.checkpoint import Checkpoint

@@ -78,7 +78,7 @@ class Entry:
                 f"agent={self.agent!r} makes an agent that acts on the environment; give its factory acts_on_env = True"
             )
         if self.noise or self.random:
-            from sfvgen_plan.agents.disturbed import DisturbedAgent
+            from sfvgen_plan.agents.adapters import DisturbedAgent
 
             agent = DisturbedAgent(agent, self.noise, self.random)
         loaded: Any = checkpoint if hasattr(checkpoint, "hash") else None

@@ -7,8 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
-from sfvgen_plan.learning.dreams import Dreams
-from sfvgen_plan.learning.rarity import shares
+from sfvgen_plan.learning.dreams import Dreams, shares
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.condition import Condition

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sfvgen_plan.errors import UserError, reason
-from sfvgen_plan.memory.state import Lora, Memory
+from sfvgen_plan.memory.layers import Lora, Memory
 from sfvgen_plan.memory.temp_lora import TempLora
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfvgen_plan.memory.layers import Address, unit
-from sfvgen_plan.memory.state import Bank
+from sfvgen_plan.memory.layers import Address, Bank, unit
 
 ROOM = 80  # C, frames: as many as 4 MB hold of an episode in three layers of half precision
 ALIKE = 0.9  # mean cosine of two frames' keys from which on both show one place

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfvgen_plan.memory.layers import Address
-from sfvgen_plan.memory.state import Lora
+from sfvgen_plan.memory.layers import Address, Lora
 
 CHUNK = 8  # decisions after which fast learning takes its steps: what is read changes then
 

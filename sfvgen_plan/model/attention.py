@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-from sfvgen_plan.memory.layers import Layer
-from sfvgen_plan.memory.state import Memory
+from sfvgen_plan.memory.layers import Layer, Memory
 from sfvgen_plan.memory.temp_lora import CHUNK
 from sfvgen_plan.values import Value
 

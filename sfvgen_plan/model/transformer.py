@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.memory.layers import Layer
+from sfvgen_plan.memory.layers import Layer, Memory
 from sfvgen_plan.memory.recall import Recall
-from sfvgen_plan.memory.state import Memory
 from sfvgen_plan.memory.temp_lora import TempLora
 from sfvgen_plan.model.attention import Block, Cache, Window, pairs_mask, pairs_seen, turns
 from sfvgen_plan.model.condition import Condition

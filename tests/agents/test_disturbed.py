@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.disturbed import DisturbedAgent
+from sfvgen_plan.agents.adapters import DisturbedAgent
 from sfvgen_plan.agents.lanes import RandomAgent
 from sfvgen_plan.errors import UserError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfvgen_plan.agents.disturbed import DisturbedAgent
+from sfvgen_plan.agents.adapters import DisturbedAgent
 from sfvgen_plan.agents.lanes import FollowingAgent
 from sfvgen_plan.agents.noise import Stream, draw_seeds
 from sfvgen_plan.agents.registry import make_agent

@@ -8,7 +8,7 @@ import torch
 
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.learning.data import held_out_episodes, pick, to_training_data, worth_imitating
-from sfvgen_plan.learning.rarity import shares
+from sfvgen_plan.learning.dreams import shares
 
 CPU = torch.device("cpu")
 
