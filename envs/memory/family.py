@@ -27,7 +27,7 @@ FAMILY = Family(
     camera=OWN_CAMERA,
     repeat=5,
     decisions=LONGEST,
-    expert="sfvgen_plan.agents.memory_expert:MemoryExpert",
+    expert="sfvgen_plan.agents.sawyer_experts:MemoryExpert",
     examine="sfvgen_plan.envs.rendering:examine",
     drawing="sfvgen_plan.envs.rendering:gl_backend",
 )

@@ -60,7 +60,7 @@ FAMILY = Family(
     decisions=50,
     linger=0,
     fixed_repeat=True,
-    expert="sfvgen_plan.agents.rlbench_return_expert:rlbench_expert",
+    expert="sfvgen_plan.agents.rlbench_experts:rlbench_expert",
     unplayed=tuple(TASK_PREFIX + task for task in MADE),
     examine="sfvgen_plan.envs.rlbench.diagnosis:examine",
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from sfvgen_plan.agents.rlbench_demos import (
+from sfvgen_plan.agents.rlbench_experts import (
     LEAST_NOISE,
     DemoFollower,
     DemonstratedExpert,

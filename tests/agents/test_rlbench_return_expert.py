@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.agents.behaviour import ExpertAgent
-from sfvgen_plan.agents.rlbench_return_expert import downwards
+from sfvgen_plan.agents.rlbench_experts import downwards
 from sfvgen_plan.envs.rlbench.return_env import RLBenchReturnEnv
 
 

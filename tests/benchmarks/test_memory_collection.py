@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.agents.sawyer_experts import MemoryExpert
 from sfvgen_plan.benchmarks.running.collection import CollectionSettings, collect
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.memory.family import OWN_CAMERA, TASKS, memory_env

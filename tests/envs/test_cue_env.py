@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.memory_expert import MemoryExpert, towards
+from sfvgen_plan.agents.sawyer_experts import MemoryExpert, towards
 from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
 from sfvgen_plan.envs.memory import cue_task
 from sfvgen_plan.envs.memory.cue_task import ABOVE, MemoryCueEnv, draw_layout

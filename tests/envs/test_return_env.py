@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sfvgen_plan.agents.memory_expert import MemoryExpert
+from sfvgen_plan.agents.sawyer_experts import MemoryExpert
 from sfvgen_plan.envs.memory.parts import COLOURS, nearest
 from sfvgen_plan.envs.memory.return_task import (
     AWAY_DISTANCE,
