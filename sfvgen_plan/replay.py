@@ -29,7 +29,6 @@ PATIENCE = 8  # calls of one size before it is captured, which takes about as lo
 KEPT = 6  # sizes that are kept at once
 SHARE = 8  # a graph may keep so large a part of the device's memory: one of 8
 
-
 Result = TypeVar("Result")
 
 

@@ -17,8 +17,7 @@ _STRIDE = 7  # has no divisor in common with it, so that every place has its tur
 BY_EXPERT = KINDS[:2]  # kinds of episodes in which nobody but the expert, perhaps disturbed a little, decided
 BEST = 0.1  # share of the episodes of a task without advice or success that is imitated
 TOLD = 0.9  # share of frames whose text is that of the sub-goal, if there is one, instead of the task's instruction
-
-STARTS_PER_TASK = 40
+STARTS_PER_TASK = 40  # real start frames that a checkpoint keeps of a task
 
 
 @dataclass
