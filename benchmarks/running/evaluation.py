@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.registry import check_plays, needs_checkpoint
 from sfvgen_plan.benchmarks.protocols import Protocol, chosen
-from sfvgen_plan.benchmarks.results import EpisodeKey, EpisodeRow
+from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Recorder, provenance
 from sfvgen_plan.benchmarks.results.summary import Summary
 from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry

@@ -13,7 +13,7 @@ import numpy as np
 
 from sfvgen_plan.agents.base import PlanCost, tell
 from sfvgen_plan.benchmarks.protocols import Protocol
-from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.running.contestant import Contestant
 from sfvgen_plan.benchmarks.running.episode import Awaiting, Ended, Job, Player, Recording
 from sfvgen_plan.devices import cpu_cores

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.results import EpisodeRow
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Store
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"

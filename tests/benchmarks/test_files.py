@@ -9,10 +9,10 @@ import pytest
 from stored_rows import BROKEN, COMMITTED, ROW, seeds, store_with
 
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.results import EpisodeRow, files
+from sfvgen_plan.benchmarks.results import files
 from sfvgen_plan.benchmarks.results.__main__ import main, merge
 from sfvgen_plan.benchmarks.results.files import Rows
-from sfvgen_plan.benchmarks.results.row import COLUMNS, settled
+from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeRow, settled
 from sfvgen_plan.benchmarks.results.store import read
 from sfvgen_plan.errors import UserError
 

@@ -6,8 +6,8 @@ import pytest
 from stored_rows import COMMITTED, ROW
 
 from sfvgen_plan.benchmarks.report.readme import block, main
-from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import write_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.errors import UserError
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from sfvgen_plan import cli
 from sfvgen_plan.benchmarks.protocols import load_protocol
-from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import read_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Recorder, Store
 from sfvgen_plan.benchmarks.running.side_by_side import REST
 from sfvgen_plan.errors import UserError

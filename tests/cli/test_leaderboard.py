@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfvgen_plan import cli
-from sfvgen_plan.benchmarks.results import EpisodeRow
 from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
+from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Store
 
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "rows"
