@@ -9,7 +9,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import TrainingData, pick
 from sfvgen_plan.learning.recipe import ChunkSettings
 from sfvgen_plan.model.noise import corrupt
-from sfvgen_plan.model.unet import VideoUNet, short_attention
+from sfvgen_plan.model.unet import VideoUNet
 
 
 class ChunkObjective(nn.Module):
@@ -32,8 +32,7 @@ class ChunkObjective(nn.Module):
         """latents, noise (B, T, C, h, w); timestep (B,); clean, given (B, T); actions (B, T, A); text (B, L, E)."""
         noisy, target = corrupt(self.scheduler, latents, noise, timestep)
         shown = torch.where(clean[..., None, None, None] > 0, latents, noisy)
-        with short_attention(latents.device):
-            output = self.unet.denoise(shown, clean, actions, given, timestep, text).float()
+        output = self.unet.denoise(shown, clean, actions, given, timestep, text).float()
         error = (output - target).square().mean((2, 3, 4)) * (1 - clean)
         return {"loss": error.sum() / (1 - clean).sum()}
 

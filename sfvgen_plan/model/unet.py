@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
-import torch.nn.functional as F
 from diffusers import ModelMixin, UNet3DConditionModel
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # diffusers looks ModelMixin up here to load a VideoUNet
-__all__ = ["ModelMixin", "VideoUNet", "short_attention"]
+__all__ = ["ModelMixin", "VideoUNet"]
 
 SUMMED = 4.0  # sums of actions are divided by this: about unit variance over a usual chunk of 8 decisions
-
-
-class _StreamGroupNorm(nn.GroupNorm):
-    """Normalises in the type of its input. Autocast would copy every activation to float32 and back around it, for a
-    sum that the kernels keep in float32 anyway."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
-            return F.group_norm(input, self.num_groups, weight, bias, self.eps)
-
-
-class _StreamLayerNorm(nn.LayerNorm):
-    """As ``_StreamGroupNorm``."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
-            return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
-
-
-_STREAM_NORMS: dict[type, type] = {nn.GroupNorm: _StreamGroupNorm, nn.LayerNorm: _StreamLayerNorm}
 
 
 class VideoUNet(UNet3DConditionModel):
@@ -102,8 +76,6 @@ class VideoUNet(UNet3DConditionModel):
         for module in self.modules():
             if isinstance(module, nn.Dropout):  # the dynamics are nearly deterministic: dropout only blurs them
                 module.p = 0.0
-            elif type(module) in _STREAM_NORMS:
-                module.__class__ = _STREAM_NORMS[type(module)]
 
     def denoise(
         self, latents: Tensor, clean: Tensor, actions: Tensor, given: Tensor, timestep: Tensor, text: Tensor
@@ -158,12 +130,3 @@ class VideoUNet(UNet3DConditionModel):
         weights["conv_in.weight"] = wide
         new.load_state_dict(weights)
         return new
-
-
-def short_attention(device: torch.device) -> AbstractContextManager[None]:
-    """CUDA attention for short sequences: cuDNN's, torch's first choice, pads the few frames of a chunk to 64."""
-    if device.type != "cuda":
-        return nullcontext()
-    backends = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
-    kernels: AbstractContextManager[None] = sdpa_kernel(backends, set_priority=True)
-    return kernels
