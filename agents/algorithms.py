@@ -22,7 +22,6 @@ class TrainingSettings(Settings):
     horizon: int = setting(50, "decisions until an episode is cut off and begins anew", 1)
     sampler_steps: int = setting(1, "denoising steps of an imagined decision")
     memory: bool | None = setting(None, "remember what an episode showed; null: if the checkpoint has memory layers")
-    reward_scale: float | None = setting(None, "multiplies rewards; null: so that the largest is 1", 0, above=True)
     policy_device: str = setting("cpu", "where the policy's own networks are; small ones are faster on the CPU")
 
     def __post_init__(self) -> None:

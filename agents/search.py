@@ -195,12 +195,8 @@ def _noise(own: Search, problem: Problem) -> Tensor:
 
 
 def followed_video(own: Video, problem: Problem) -> Plan:
-    """Video planning: imagine each lane's sub-goal being reached, and do what would lead along the video. Of several
-    videos the one is followed whose end the heads value most."""
-    simulator, videos = problem.simulator, own.videos
-    seeds = draw_seeds(problem.keys, Stream.FUTURES, videos).flatten()
-    ends, _, actions = simulator.video(simulator.reseed(simulator.fork(problem.state, videos), seeds), own.horizon)
-    if videos > 1:
-        value = simulator.read(ends).value.view(-1, videos)
-        actions = actions[value.argmax(1) + videos * torch.arange(len(value), device=value.device)]
-    return Plan(actions, carry=None, imagined=len(problem.tasks) * videos * own.horizon)
+    """Video planning: imagine each lane's sub-goal being reached, and do what would lead along the video."""
+    simulator = problem.simulator
+    state = simulator.reseed(problem.state, draw_seeds(problem.keys, Stream.FUTURES, 1)[:, 0])
+    actions = simulator.video(state, own.horizon)[2]
+    return Plan(actions, carry=None, imagined=len(problem.tasks) * own.horizon)

@@ -47,7 +47,7 @@ Progress = Callable[[int, dict[str, float]], None]
 def environments(settings: TrainingSettings, task: str, checkpoint: Checkpoint) -> VecEnv:
     """The environments, from the checkpoint's bank of real start frames; real ones, at most one a core, from scenes of
     their own. Raises UserError: what the environments refuse."""
-    scale = 1 / checkpoint.card.reward_scale if settings.reward_scale is None else settings.reward_scale
+    scale = 1 / checkpoint.card.reward_scale  # so that the largest is 1
     if settings.real:
         family = family_of(task)
         task = family.canonical(task)

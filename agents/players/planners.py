@@ -137,7 +137,6 @@ class Video(AgentSettings, name="video", order=110):
 
     sampler_steps: int = setting(1, "denoising steps of a frame")
     horizon: int = setting(8, "frames of a video, one a decision", 1)
-    videos: int = setting(1, "imagined for a plan; the one whose end is valued most is followed", 1)
     replan_every: int = setting(5, "decisions executed of each video")
     memory: bool | None = setting(None, REMEMBERS)
     sub_goals: str = setting(RULE, "rule: those of the memory tasks, else the instruction; or module:factory")

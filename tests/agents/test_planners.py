@@ -185,7 +185,6 @@ def test_numbers_that_make_no_sense_are_refused(kind, settings):
         ("cem", {"objective": "math:pi"}, "objective='math:pi' is no function"),
         ("oracle", {"objective": "math:pie"}, "objective='math:pie': attribute='pie' is unknown"),
         ("video", {"horizon": 0}, "horizon=0 must be at least 1"),
-        ("video", {"videos": 0}, "videos=0"),
         ("video", {"sub_goals": "rules"}, "sub_goals='rules' is unknown"),
         ("video", {"replan_every": 9}, "replan_every=9 must be between 1 and horizon=8"),
         ("default", {"replan_every": 0}, "replan_every=0 must be between 1 and horizon=5"),

@@ -52,7 +52,7 @@ def test_the_agent_plays_along_its_videos_and_counts(checkpoint, asked):
 
 
 def test_lanes_are_independent_and_episodes_repeat(checkpoint):
-    settings = {"replan_every": 1, "videos": 2, "horizon": 3}
+    settings = {"replan_every": 1, "horizon": 3}
     together = play(make_agent("video", checkpoint, settings=settings), [0, 1, 2])
     alone = play(make_agent("video", checkpoint, settings=settings), [1])
     assert np.allclose(together[:, 1], alone[:, 0], atol=1e-3)
@@ -74,16 +74,6 @@ def test_each_decision_asks_for_its_sub_goal(checkpoint, asked):
     assert all(torch.allclose(told, each, atol=1e-5) for (told, *_), each in zip(asked, expected, strict=True))
     assert not torch.allclose(expected[0], expected[2])
     assert [text_at((("left", 4), ("back", 2)), n) for n in (0, 3, 4, 99)] == ["left"] * 2 + ["back"] * 2
-
-
-def test_of_several_videos_the_one_valued_most_is_followed(checkpoint, asked):
-    agent = make_agent("video", checkpoint, settings={"videos": 3, "horizon": 3, "replan_every": 1})
-    played = play(agent, [0, 1], decisions=1)[0]
-    ((texts, _, ends, actions),) = asked
-    assert len(texts) == 6
-    best = checkpoint.simulator().read(ends).value.view(2, 3).argmax(1)
-    np.testing.assert_array_equal(played, actions.view(2, 3, 3, 4)[[0, 1], best, 0])
-    assert len(torch.unique(actions[:3, 0], dim=0)) == 3  # other futures
 
 
 def test_sub_goals_of_ones_own(checkpoint, tmp_path, monkeypatch):

@@ -110,7 +110,6 @@ LATER = {
     f"{LEARN} algo=sac": "--algo",
     f"{LEARN} num_envs=0": "num_envs=0",
     f"{LEARN} horizon=0": "horizon=0",
-    f"{LEARN} reward_scale=nan": "reward_scale=nan",
     f"{LEARN} real=true sampler_steps=2": "sampler_steps=2 has no meaning",
     f"{LEARN} obs_mode=states": "obs_mode='states'",
     f"{LEARN} decisions=0": "decisions=0 must be at least 1",
