@@ -237,8 +237,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         embedded = self._embedded(tokens, noise, True)
         condition = self._condition(noise, torch.ones_like(noise), known)
         found = self._cached(window, frame, embedded, condition, known, imagined if remember else None)
-        ends = window.ends_chunk(frame) if remember else False
-        if window.memory and ends is not False:
+        ends = window.ends_chunk(frame) if remember and window.memory else False
+        if ends is not False:
             for block, number in self.memory_blocks.items():
                 before = window.memory[number]
                 learnt = self._memory(block).learn(before)
