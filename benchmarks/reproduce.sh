@@ -90,9 +90,9 @@ fifty_round() { # the bundled checkpoint goes on with hard tasks, then with its 
         --task handle-pull-side-v3 --task assembly-v3 --task soccer-v3 --task pick-out-of-hole-v3 \
         --task push-back-v3 --task reach-v3 --task box-close-v3 --task shelf-place-v3 \
         --task dial-turn-v3 --task hand-insert-v3 --task pick-place-v3
-    python -c 'import sys, pathlib, sfvgen_plan.data.joined as joined, sfvgen_plan.benchmarks.protocols as protocols
+    python -c 'import sys, pathlib, sfvgen_plan.data.episodes as episodes, sfvgen_plan.benchmarks.protocols as protocols
 out, *parts = map(pathlib.Path, sys.argv[1:])
-joined.join_datasets(out, parts, protocols.load_protocol("metaworld-50").tasks)' "$WORK/fifty-more" "$WORK/fifty-all" "$WORK/fifty-hard"
+episodes.join_datasets(out, parts, protocols.load_protocol("metaworld-50").tasks)' "$WORK/fifty-more" "$WORK/fifty-all" "$WORK/fifty-hard"
     sfvgen-plan improve --suite metaworld-50 --checkpoint metaworld50 --data "$WORK/fifty-more" --out "$WORK/fifty-round" rounds=1 \
         episodes=10 imagined=1 steps=3000 autoencoder_steps=0 advice=true train.autoencoder.fit.steps=0 train.video.fit.steps=4000 \
         train.video.fit.warmup=200 train.video.fit.learning_rate=4e-4 train.video.learning.dream_from=0
