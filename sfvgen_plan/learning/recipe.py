@@ -215,7 +215,7 @@ class Recipe:
     Attributes:
         base: a text-to-video checkpoint in ModelScope's layout to start from, whose autoencoder and text encoder stay
             as they are; None: new networks of the sizes that ``model`` says.
-        text_steps: of the text encoder, which learns to tell the instructions apart.
+        text_steps: of the text encoder, which learns how much alike the texts are.
         mirror: every episode again as in a mirror; where the camera looks along a plane of symmetry (RLBench).
     """
 

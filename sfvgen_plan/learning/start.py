@@ -76,8 +76,8 @@ def first_pipeline(
         cameras = len(cameras_of(card.camera))
         pipeline = build_pipeline(texts, card.size, card.action_dim, readouts, **sizes, cameras=cameras)
         pipeline.set_progress_bar_config(disable=True)
-    cosine = fit_text_encoder(pipeline.tokenizer, pipeline.text_encoder, texts, recipe.text_steps, seed)
-    logger.info("text encoder: largest cosine between two texts %.3f", cosine)
+    error = fit_text_encoder(pipeline.tokenizer, pipeline.text_encoder, texts, recipe.text_steps, seed)
+    logger.info("text encoder: largest error of a cosine between two texts %.3f", error)
     return pipeline
 
 

@@ -1,5 +1,5 @@
 """A fresh, untrained pipeline of any size: what training starts from, and what tests use. Its text encoder is a CLIP
-small enough to ship: ModelScope's classes, trained to tell the instructions apart."""
+small enough to ship: ModelScope's classes, trained to know which words texts have in common."""
 
 import json
 import re
@@ -15,6 +15,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline, encode_text
 from sfvgen_plan.model.transformer import VideoTransformer
 
+WORD = r"[a-z]+|[^a-z\s]"
+COMMON = 0.01  # what a word counts at least that all texts have
+APART = 0.2  # by how much the cosine of different texts with the same words is less than 1
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -74,7 +77,7 @@ def build_pipeline(
 
 def tiny_tokenizer(texts: Sequence[str], folder: Path) -> CLIPTokenizer:
     """A CLIP tokenizer with one token a word of ``texts``; single letters remain for words it has never seen."""
-    words = sorted({word for text in texts for word in re.findall(r"[a-z]+|[^a-z\s]", text.lower())})
+    words = sorted({word for text in texts for word in re.findall(WORD, text.lower())})
     symbols = [chr(c) for c in range(33, 127)]
     merges: list[str] = []
     vocabulary = dict.fromkeys([*symbols, *(s + "</w>" for s in symbols)])
@@ -110,19 +113,33 @@ def tiny_text_encoder(tokenizer: CLIPTokenizer, width: int = 64) -> CLIPTextMode
 def fit_text_encoder(
     tokenizer: CLIPTokenizer, encoder: CLIPTextModel, texts: Sequence[str], steps: int, seed: int
 ) -> float:
-    """Spread the pooled features of ``texts`` apart, so that tasks are told apart from the first training step on.
+    """Let the pooled features of ``texts`` be as much alike as the texts have words in common (``overlap``): what a
+    colour or a direction means is then learnt from all texts that name it, and still no two of them are the same.
 
-    An untrained encoder maps all sentences to nearly the same point. Returns the largest cosine between two texts.
+    An untrained encoder maps all sentences to nearly the same point. Returns the largest error of a cosine between two
+    texts.
     """
+    wanted = overlap(texts).to(encoder.device)
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3)
-    cosine = torch.zeros(())
+    error = torch.zeros(())
     for _ in range(steps):
         _, pooled = encode_text(tokenizer, encoder, texts)
         unit = torch.nn.functional.normalize(pooled, dim=-1)
-        cosine = (unit @ unit.T).fill_diagonal_(0.0)
-        loss = cosine.square().sum() / len(texts) + (pooled.square().mean(-1) - 1).square().mean()
+        error = unit @ unit.T - wanted
+        loss = error.square().sum() / len(texts) + (pooled.square().mean(-1) - 1).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(cosine.detach().max())
+    return float(error.detach().abs().max())
+
+
+def overlap(texts: Sequence[str]) -> torch.Tensor:
+    """Cosines (n, n) of the texts as bags of words, each of which counts as much as it is rare (inverse document
+    frequency, Spärck Jones 1972); different texts, of whatever words, are a little apart."""
+    bags = [set(re.findall(WORD, text.lower())) for text in texts]
+    words = sorted(set().union(*bags))
+    told = torch.tensor([[float(word in bag) for word in words] for bag in bags])
+    told = told * ((1 + len(texts)) / (1 + told.sum(0))).log().clamp_min(COMMON)
+    alike = torch.nn.functional.normalize(told, dim=1)
+    return (1 - APART) * alike @ alike.T + APART * torch.eye(len(texts))

@@ -6,7 +6,7 @@ import torch
 from diffusers import DDIMScheduler
 from transformers import CLIPTextModel
 
-from sfvgen_plan.model.build import encode_text, fit_text_encoder, tiny_text_encoder, tiny_tokenizer
+from sfvgen_plan.model.build import encode_text, fit_text_encoder, overlap, tiny_text_encoder, tiny_tokenizer
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
 
 TEXTS = ["reach the red goal", "push the puck to the green goal"]
@@ -187,10 +187,10 @@ def test_features_do_not_depend_on_the_other_texts(tokenizer, encoder):
         torch.testing.assert_close(pooled[place], pooled_alone[0], atol=1e-5, rtol=0)
 
 
-def test_fitting_spreads_the_instructions(tokenizer, encoder):
+def test_texts_are_fitted_to_be_as_much_alike_as_their_words(tokenizer, encoder):
     with torch.no_grad():
         unit = torch.nn.functional.normalize(encode_text(tokenizer, encoder, WORDS)[1], dim=-1)
-    before = float((unit @ unit.T).fill_diagonal_(0).max())
+    before = float((unit @ unit.T - overlap(WORDS)).abs().max())
     after = fit_text_encoder(tokenizer, encoder, WORDS, steps=60, seed=0)
     assert before > 0.5
     assert after < 0.2
@@ -202,3 +202,26 @@ def test_fitting_spreads_the_instructions(tokenizer, encoder):
         fit_text_encoder(tokenizer, encoder, WORDS, steps=3, seed=0)
         weights.append(torch.cat([p.flatten() for p in encoder.parameters()]))
     assert weights[0].equal(weights[1])
+
+
+def test_the_overlap_of_texts_is_that_of_their_rare_words():
+    alike = overlap(["move the red cube", "move the blue cube", "open the drawer", "cube red the move"])
+    assert torch.allclose(alike.diag(), torch.ones(4)) and torch.equal(alike, alike.T)
+    assert alike[0, 3] == pytest.approx(0.8)  # the same words, but another text
+    assert 0.1 < float(alike[0, 1]) < 0.8 and float(alike[0, 2]) < 0.05
+
+
+def test_what_a_word_means_is_read_out_of_texts_whose_meaning_was_never_told(tmp_path):
+    colours, ways = ["red", "green", "blue"], ["left", "right", "front"]
+    texts = [f"move the {colour} cube to the {way}" for colour in colours for way in ways]
+    known, new = texts[:-1], texts[-1]
+    tokenizer = tiny_tokenizer(texts, tmp_path)
+    torch.manual_seed(0)
+    encoder = tiny_text_encoder(tokenizer, 16)
+    fit_text_encoder(tokenizer, encoder, texts, steps=150, seed=0)
+    with torch.no_grad():
+        features = torch.nn.functional.pad(encode_text(tokenizer, encoder, texts)[1], (0, 1), value=1.0)
+    for words in (colours, ways):
+        named = torch.tensor([[float(word in text) for word in words] for text in known])
+        readout = torch.linalg.solve(features[:-1].T @ features[:-1] + 0.1 * torch.eye(17), features[:-1].T @ named)
+        assert words[int((features[-1] @ readout).argmax())] in new
