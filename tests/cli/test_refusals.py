@@ -72,7 +72,7 @@ LATER = {
     "eval --task reach-v3 --agent random --store folder": "--out",
     "eval --task reach-v3 --agent random --video x.gif": ".mp4",
     "eval --task reach-v3 --agent random --store /dev/null/all.sqlite": "can't be written to",
-    "eval --task reach-v3 --agent random --ray nonsense:1": "nonsense",
+    "eval --task reach-v3 --agent random --ray nonsense:1 --quiet": "nonsense",
     "eval --task reach-v3 --agent prior --device warp": "device='warp'",
     "eval --task reach-v3 --agent players:unusable": "not finite",
     f"eval --task push-v3 {MINE}": "push-v3",
