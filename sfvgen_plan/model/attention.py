@@ -223,7 +223,7 @@ def rule(frames: int, tokens: int, window: int, before: int = 0) -> Rule:
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         asking, asked = query // tokens % frames, key // tokens % frames
-        gap, apart = asking - asked, (asking < before) != (asked < before)
+        gap, apart = asking - asked, (asking >= before) & (asked < before)
         noisy, other = query >= frames * tokens, key >= frames * tokens
         seen = ~other & ((gap > 0) | ~noisy & (gap == 0)) & (gap <= window)
         return seen & ~apart | noisy & other & (gap == 0)

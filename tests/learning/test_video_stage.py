@@ -120,6 +120,16 @@ def test_windows_have_an_earlier_part_of_their_episode_before_them():
     assert bool(stage.objective.network.blocks[1].memory.value.weight.grad.any())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("before", [0, 8])
+def test_compiled_the_losses_are_the_same(before):
+    stage = stage_of(world(decisions=39), memory_blocks=[1], frames=17, before=before, alone=2)
+    made = batch(stage, size=16)
+    plain = float(stage.objective(**made)["loss"].detach())
+    stage.objective.compile(dynamic=False)
+    assert float(stage.objective(**made)["loss"].detach()) == pytest.approx(plain, rel=1e-4)
+
+
 def test_dreams_keep_true_frames_first_and_lead_on_from_the_models_own():
     stage = stage_of(world(), dream=1.0, context_noise=0.0, shown=2)
     torch.nn.init.normal_(stage.objective.network.out.weight, std=0.2)
