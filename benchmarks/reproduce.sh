@@ -161,12 +161,11 @@ memory_data() {
     sfvgen-plan collect --suite memory --episodes 600 --out "$WORK/memory-data"
 }
 
-memory_train() { # sub-goals, and what to keep of an earlier part, in short windows; then whole episodes; two kinds of memory
+memory_train() { # what sub-goals mean, in short windows and from frames alone; then the two kinds of memory
+    sfvgen-plan train --data "$WORK/memory-data" --checkpoint metaworld50 --out "$WORK/memory-first" train=default \
+        train.autoencoder.fit.steps=600 train.video.fit.steps=6000 train.video.learning.dream_from=900 train.video.learning.alone=4
     for kind in lora recall; do
-        sfvgen-plan train --data "$WORK/memory-data" --checkpoint metaworld50 --out "$WORK/memory-first-$kind" train=memory \
-            train.model.transformer.memory=$kind train.autoencoder.fit.steps=600 train.video.fit.steps=6000 train.video.fit.batch=160 \
-            train.video.learning.frames=24 train.video.learning.before=8 train.video.learning.dream=0 train.video.learning.alone=4
-        sfvgen-plan train --data "$WORK/memory-data" --checkpoint "$WORK/memory-first-$kind" --out "$WORK/memory-$kind" train=memory \
+        sfvgen-plan train --data "$WORK/memory-data" --checkpoint "$WORK/memory-first" --out "$WORK/memory-$kind" train=memory \
             train.model.transformer.memory=$kind train.autoencoder.fit.steps=0 train.video.fit.steps=2500 train.video.learning.dream_from=600
     done
 }

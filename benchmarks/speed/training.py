@@ -52,11 +52,10 @@ def training_step(network: VideoTransformer, stage: VideoStageSettings, clock: C
     optimizer.zero_grad()
     counts = counter.get_flop_counts()["Global"]
     attention = sum(count for operation, count in counts.items() if "scaled_dot_product" in str(operation))
-    frames, before = stage.learning.frames, stage.learning.before
-    pairs = pairs_mask(frames, 1, network.config.window, before, device).float().mean().item()
+    pairs = pairs_mask(stage.learning.frames, 1, network.config.window, device).float().mean().item()
     operations = sum(counts.values()) - (1 - pairs) * attention
     if device.type == "cuda":
-        objective.network.prepare(frames, before)
+        objective.network.prepare(stage.learning.frames)
         objective.compile(dynamic=False)
     seconds = clock(step)
     size = 8192 if device.type == "cuda" else 256
@@ -84,5 +83,4 @@ def random_batch(network: VideoTransformer, size: int, learning: VideoSettings) 
     }  # fmt: skip
     generator = torch.Generator(device).manual_seed(0)
     batch = {name: torch.rand(shape, device=device, generator=generator) for name, shape in shapes.items()}
-    alone = torch.randint(learning.frames, (size, learning.alone), device=device, generator=generator)
-    return batch | {"alone": alone, "number": torch.arange(learning.frames, device=device).expand(size, -1)}
+    return batch | {"alone": torch.randint(learning.frames, (size, learning.alone), device=device, generator=generator)}

@@ -69,8 +69,6 @@ class VideoSettings(Settings):
 
     Attributes:
         frames: T, of a training window. An episode that fits in is always taken from its beginning.
-        before: the first of them are an earlier part of the episode, every second time its beginning, which the others
-            don't see, but remember: what is to be remembered for long is learnt without all that lies between.
         context_noise: largest noise level of clean frames; levels are ``context_noise`` times a squared uniform number.
         log_mean, log_std: of ln sigma of the frames to be denoised (EDM). Sampling in one or two steps begins at high
             noise, and memory is asked for only where noise hides the frame.
@@ -101,7 +99,6 @@ class VideoSettings(Settings):
     """
 
     frames: int = bounded(16, 2)
-    before: int = bounded(0, 0)
     context_noise: float = bounded(0.5, 0)
     log_mean: float = 2.0
     log_std: float = 1.6
@@ -126,15 +123,6 @@ class VideoSettings(Settings):
     prior: float = bounded(1.0, 0)
     inverse: float = bounded(0.1, 0)
     beginning: float = bounded(2.0, 0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.before > self.frames - 2:
-            raise UserError(
-                f"before={self.before} leaves no window of frames={self.frames}; give at most {self.frames - 2}"
-            )
-        if self.before and self.dream:
-            raise UserError(f"dream={self.dream} can't be had with before={self.before}; set one of them to 0")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.trainer import training_precision
 from sfvgen_plan.model.condition import Condition
 from sfvgen_plan.model.noise import target
-from sfvgen_plan.model.transformer import Reading, VideoTransformer, following
+from sfvgen_plan.model.transformer import Reading, VideoTransformer
 
-LED, ENDS = 1, 5  # among a frame's labels: whether something led to it, whether the data ends there
 TURN = 0.5  # difference of one number of two successive actions from which on the second is a new direction
 
 
@@ -43,19 +42,16 @@ class VideoObjective(nn.Module):
         estimates: Tensor,
         expert: Tensor,
         alone: Tensor,
-        number: Tensor,
     ) -> dict[str, Tensor]:
         """Tokens truth, shown, noisy (B, T, S, V); noise levels, given (B, T); actions, place, expert (B, T, A); text
         (B, T, E); unit-scale estimates (B, T, D); labels (B, T, 9): whether the frame exists, whether something led to
         it, reward (unit scale), success, progress, whether the data ends there, whether the task does, whether there is
-        an expert's action, whether prior10 may learn from it; alone (B, K) which of the frames are read once more
-        as an episode's first ones; number (B, T) of the frames in the episode."""
+        an expert's action, whether prior10 may learn from it; alone (B, K) numbers of the frames that are read once
+        more as an episode's first ones."""
         network, s = self.network, self.settings
         known = Condition(actions, given, place, text)
         real, led, _, _, progress, ends, terminated, _, _ = labels.unbind(-1)
-        output, tokens = network.training_pass(
-            shown, shown_noise, noisy, noise, known, real * s.loop, number=number, before=s.before
-        )
+        output, tokens = network.training_pass(shown, shown_noise, noisy, noise, known, real * s.loop)
         wanted = target(truth, noisy, noise)
         features = network.features(tokens)
         between = network.between(features[:, :-1], features[:, 1:])
@@ -78,11 +74,10 @@ class VideoObjective(nn.Module):
             # Nothing led to them that could be told.
             led, before = (F.pad(x, (0, 0) * (x.ndim - 2) + (0, alone.shape[1])) for x in (led, before))
         losses |= self._heads(features, said, ahead, follows, led, before, labels, estimates, expert)
-        since = s.before or network.config.window + 1
+        since = network.config.window + 1
         if network.config.memory_beginning and truth.shape[1] > since:
-            begun = real[:, :1] * (number[:, :1] == 0)
             remembered = network.recollect(tokens[:, since:])
-            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), real[:, since:] * begun)
+            losses["beginning"] = mean((remembered - truth[:, :1]).square().mean((-1, -2)), real[:, since:])
         loss = (
             losses["denoising"] + s.estimates * losses["state"] + s.reward * losses["reward"]
             + s.success * losses["success"] + s.termination * losses["termination"] + s.value * losses["value"]
@@ -127,8 +122,8 @@ class VideoObjective(nn.Module):
     def _first(self, shown: Tensor, noise: Tensor, text: Tensor, alone: Tensor) -> Tensor:
         """Features (B, K, features) of frames to which nothing led. What a sub-goal means has to be known from it and
         the picture alone: within an episode, the hand's motion gives it away."""
-        asked = following(text, self.settings.before).expand(-1, shown.shape[1], -1)
-        frame, level, told = (taken(x, alone).flatten(0, 1)[:, None] for x in (shown, noise, asked))
+        following = torch.cat([text[:, 1:], text[:, -1:]], 1).expand(-1, shown.shape[1], -1)
+        frame, level, told = (taken(x, alone).flatten(0, 1)[:, None] for x in (shown, noise, following))
         nothing = shown.new_zeros(len(frame), 1, self.network.config.action_dim)
         known = Condition(nothing, nothing[..., 0], nothing, told)
         _, tokens = self.network.training_pass(frame, level, frame, level, known)
@@ -167,7 +162,7 @@ class VideoStage:
         assert data.latents is not None
         self.data, self.objective, self.text, self.settings = data, objective, text, settings
         if fast:
-            objective.network.prepare(settings.frames, settings.before)
+            objective.network.prepare(settings.frames)
         self._dreams = Dreams(objective.network, fast, settings.loop)
         config = objective.network.config
         mean_, std = (data.estimates.new_tensor(x) for x in (config.estimate_mean, config.estimate_std))
@@ -185,8 +180,7 @@ class VideoStage:
         self.place = place_of(data)
         # A window may begin anywhere but where less than half of it would be left; a shorter episode is seen whole.
         length = data.last - data.first
-        own = settings.frames - settings.before
-        needed = torch.where(length < own, length, own // 2)
+        needed = torch.where(length < settings.frames, length, settings.frames // 2)
         self.starts = data.indices(~data.held_out & (number + needed <= data.last) & (length > 0))
         if not len(self.starts):
             raise UserError("data has no episode of two frames or more; collect longer episodes")
@@ -202,20 +196,16 @@ class VideoStage:
             return torch.rand(*shape, generator=generator, device=device)
 
         start = pick(self.starts, size, generator)
-        index = start[:, None] + torch.arange(s.frames - s.before, device=device)
+        index = start[:, None] + torch.arange(s.frames, device=device)
         real = (index <= data.last[start][:, None]).float()
         index = torch.minimum(index, data.last[start][:, None])
-        if s.before:
-            earlier, there = self._earlier(start, uniform(2, size))
-            index, real = torch.cat([earlier, index], 1), torch.cat([there, real], 1)
         truth = network.patches(data.latents[index].float())
         actions = data.action[index]
         # From some frame on the actions are not known: a video that goes on from what was seen.
         since = torch.where(uniform(size, 1) < s.drop_action, uniform(size, 1) * s.frames, s.frames)
         given = (torch.arange(s.frames, device=device) < since).float()
         # Nothing led to an episode's first frame; what led to a window's first one is sometimes not known.
-        for first in {0, s.before}:
-            given[:, first] *= data.labelled[index[:, first]].float() * (uniform(size) < 0.5)
+        given[:, 0] *= data.labelled[start].float() * (uniform(size) < 0.5)
         place = self.place[index] - (1 - given[..., None]) * actions
         # Without actions a text has to say what comes, and what others did says nothing of how it is reached.
         told = (uniform(size, 1) >= s.drop_text) & (data.by_expert[start][:, None] | (given > 0))
@@ -230,10 +220,6 @@ class VideoStage:
         level = torch.randn(size, s.frames, generator=generator, device=device) * s.log_std + s.log_mean
         level = level.exp().clamp(0.005, 80)
 
-        labels = torch.cat([real[..., None], self.facts[index]], -1)
-        if s.before:  # between the two parts something is missing
-            labels[:, s.before - 1, ENDS], labels[:, s.before, LED] = 1.0, 0.0
-
         def noised(frames: Tensor, levels: Tensor) -> Tensor:
             return frames + levels[..., None, None] * torch.randn(frames.shape, generator=generator, device=device)
 
@@ -247,21 +233,11 @@ class VideoStage:
             "given": given,
             "place": place,
             "text": text,
-            "labels": labels,
+            "labels": torch.cat([real[..., None], self.facts[index]], -1),
             "estimates": self.units[index],
             "expert": data.expert[index],
             "alone": (uniform(size, s.alone) * s.frames).long(),
-            "number": index - data.first[index],
         }
-
-    def _earlier(self, start: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """Of windows that begin at ``start`` (B,), as many frames (B, ``before``) of an earlier part of the episode,
-        and whether there are so many; ``drawn`` (2, B) in [0, 1) says which."""
-        first, count = self.data.first[start], self.settings.before
-        room = start - count - first  # where it may begin, counted from the first frame
-        begin = torch.where(drawn[0] < 0.5, 0, (drawn[1] * (room + 1)).long()).clamp_min(0)
-        index = (first + begin)[:, None] + torch.arange(count, device=start.device)
-        return torch.minimum(index, start[:, None]), (room >= 0).float()[:, None].expand(-1, count)
 
 
 def place_of(data: TrainingData) -> Tensor:

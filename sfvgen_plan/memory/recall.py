@@ -63,8 +63,8 @@ class Recall(nn.Module):
             torch.cat([x.flatten(1, 2), none.to(x.dtype).expand(len(x), -1, -1)], 1)
             for x, none in zip(stored, self._nothing(), strict=True)
         )
-        number = place[:, :frames, -1].exp2()
-        left = (number[:, :, None] - number[:, None] > self.window + 0.5).repeat(1, 2, 1) & (real > 0)[:, None]
+        at = torch.arange(frames, device=real.device)
+        left = (at[:, None] - at > self.window).repeat(2, 1) & (real > 0)[:, None]
         return self._heard(found, keys, values, left.repeat_interleave(self.tokens, 1))
 
     def read(self, memory: Bank, tokens: Tensor, place: Tensor) -> Tensor:

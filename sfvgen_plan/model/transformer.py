@@ -155,8 +155,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         known: Condition,
         real: Tensor | None = None,
         memory: Memory | None = None,
-        number: Tensor | None = None,
-        before: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Every frame twice in one sequence: a clean copy that sees clean frames up to itself, and a noisy one that
         sees the clean frames before it and itself. So every frame is a target, and contexts are computed once.
@@ -165,8 +163,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             clean, noisy: (B, F, S, V) tokens with noise of their levels (B, F) added.
             real: (B, F) which frames exist, and are remembered; None for all.
             memory: what is read in place of what these frames write.
-            number: (B, F) of the frames in their episodes; None: they begin one.
-            before: the first frames are of an earlier part of the episode, which the others don't see, but remember.
 
         Returns:
             The network's output for the noisy frames (B, F, S, V) (see ``denoised``), and the clean frames' features
@@ -179,16 +175,14 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         actions, given, place = (torch.cat([x, x], 1) for x in (known.actions, known.given, known.place))
         # A clean frame is asked what to do next, and so is told of the decision that follows it.
         text = known.text.expand(-1, frames, -1)
-        twice = Condition(actions, given, place, torch.cat([following(text, before), text], 1))
+        twice = Condition(actions, given, place, torch.cat([text[:, 1:], text[:, -1:], text], 1))
         condition = self._condition(levels, shown, twice)
-        if number is None:
-            number = torch.arange(frames, device=clean.device)[None]
-        number = number.repeat(1, 2)
-        turn = turns(number, self.config.dim // self.config.heads // 2)
+        number = torch.arange(frames, device=clean.device).repeat(2)
+        turn = turns(number[None], self.config.dim // self.config.heads // 2)
         sparse = self._sparse.get(frames) if torch.compiler.is_compiling() else None
-        mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, before, clean.device)
+        mask = None if sparse else pairs_mask(frames, self.tokens, self.config.window, clean.device)
         written = torch.ones_like(clean_noise) if real is None else real
-        moved = self._address(twice, number)
+        moved = self._address(twice, number[None])
 
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if sparse is not None:
@@ -204,11 +198,11 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             tokens = block(tokens, condition, turn, attend, remember)
         return self._output(tokens[:, frames:]), tokens[:, :frames]
 
-    def prepare(self, frames: int, before: int = 0) -> None:
+    def prepare(self, frames: int) -> None:
         """Make compiled training passes on so many frames skip the pairs of tokens that don't see each other; on a CUDA
-        device. ``before``: see ``training_pass``."""
+        device."""
         device = self.embed.weight.device
-        self._sparse[frames] = pairs_seen(frames, self.tokens, self.config.window, before, device)
+        self._sparse[frames] = pairs_seen(frames, self.tokens, self.config.window, device)
 
     def empty(self, episodes: int) -> Cache:
         """No frame yet, for so many episodes."""
@@ -365,12 +359,6 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 
     def _output(self, tokens: Tensor) -> Tensor:
         return self.out(F.layer_norm(tokens, tokens.shape[-1:])).float()
-
-
-def following(text: Tensor, before: int = 0) -> Tensor:
-    """Of frames (B, F, E) the text of the next one, or their own where none follows; see ``training_pass``."""
-    after = torch.cat([text[:, 1:], text[:, -1:]], 1)
-    return torch.cat([after[:, : before - 1], text[:, before - 1 : before], after[:, before:]], 1) if before else after
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -65,9 +65,3 @@ def test_numbers_that_make_no_sense(wrong):
     values["video"]["fit"][name] = float(value) if "." in value or value in ("inf", "nan") else int(value)
     with pytest.raises(UserError, match=rf"^train\.video\.fit\.{wrong} must be "):
         filled(Recipe, values, "train")
-
-
-@pytest.mark.parametrize("wrong", [{"before": 15}, {"before": 8, "dream": 0.5}, {"before": -1}], ids=str)
-def test_an_earlier_part_leaves_a_window_and_is_not_dreamt(wrong):
-    with pytest.raises(UserError, match=f"{next(reversed(wrong))}={next(reversed(wrong.values()))} .*"):
-        VideoSettings(**wrong)

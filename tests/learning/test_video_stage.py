@@ -97,33 +97,9 @@ def test_windows_stay_in_their_episode_and_out_of_held_out_ones():
     assert not bool(made["given"][:, 0][frame[:, 0] % 10 == 0].any())  # nothing led to an episode's first frame
 
 
-def test_windows_have_an_earlier_part_of_their_episode_before_them():
-    data = world(decisions=39)
-    data.latents = torch.arange(EPISODES * 40.0).view(-1, 1, 1, 1).expand(-1, 2, 4, 4)  # every frame names itself
-    stage = stage_of(data, memory_blocks=[1], frames=9, before=4, alone=2)
-    made = batch(stage, size=512)
-    frame = made["truth"][:, :, 0, 0].long()
-    there, earlier, later = made["labels"][:, :4, 0] > 0, frame[:, :4] % 40, frame[:, 4:] % 40
-    assert bool((frame // 40 == frame[:, :1] // 40).all()) and torch.equal(made["number"], frame % 40)
-    assert torch.equal(there[:, 0], later[:, 0] >= 4) and bool((there == there[:, :1]).all())
-    assert bool((earlier.diff(dim=1)[there[:, 0]] == 1).all()) and bool(
-        (earlier[:, 3] < later[:, 0])[there[:, 0]].all()
-    )
-    assert 0.4 < float((earlier[:, 0] == 0)[there[:, 0]].float().mean()) < 0.7  # the beginning, every second time
-    torch.nn.init.normal_(stage.objective.network.out.weight, std=0.2)
-    losses = stage.objective(**made)
-    made["actions"][:, 4] += 1  # what lies between the two parts is nobody's to tell
-    assert float(stage.objective(**made)["inverse"].detach()) == pytest.approx(
-        float(losses["inverse"].detach()), rel=1e-5
-    )
-    losses["loss"].backward()
-    assert bool(stage.objective.network.blocks[1].memory.value.weight.grad.any())
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("before", [0, 8])
-def test_compiled_the_losses_are_the_same(before):
-    stage = stage_of(world(decisions=39), memory_blocks=[1], frames=17, before=before, alone=2)
+def test_compiled_the_losses_are_the_same():
+    stage = stage_of(world(decisions=39), memory_blocks=[1], frames=17, alone=2)
     made = batch(stage, size=16)
     plain = float(stage.objective(**made)["loss"].detach())
     stage.objective.compile(dynamic=False)

@@ -106,19 +106,6 @@ def test_frames_that_left_the_window_are_not_seen(network):
 
 
 @torch.no_grad()
-def test_an_earlier_part_of_the_episode_is_remembered_but_not_seen(network):
-    clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
-    apart = {"before": 8, "number": torch.tensor([*range(8), *range(40, 50)]).expand(2, -1)}
-    before = network.training_pass(clean, noise, clean, noise + 1, told, **apart)
-    clean[:, :8] += 1
-    told.text[:, :8] += 1
-    after = network.training_pass(clean, noise, clean, noise + 1, told, **apart)
-    for early, late in zip(before, after, strict=True):
-        assert not torch.allclose(early[:, :8], late[:, :8])
-        assert torch.allclose(early[:, 8:], late[:, 8:], atol=1e-5) is not bool(network.memory_blocks)
-
-
-@torch.no_grad()
 def test_episodes_of_different_age_share_a_batch(network):
     clean, told = frames_of(network), known()
     noise = torch.zeros(2, 1)
