@@ -1,5 +1,7 @@
-"""Test options, the process-wide settings that must be made before torch and MuJoCo are imported, and a small model."""
+"""Test options, the process-wide settings that must be made before torch and MuJoCo are imported, and what
+most tests begin with: command lines, a small model, a small dataset, stand-ins for simulators."""
 
+import json
 import os
 import signal
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sfvgen_plan import cli
 from sfvgen_plan.errors import UserError
 
 # Software rendering and torch's thread pool fight over the cores; one thread each is several times faster.
@@ -48,6 +51,40 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker(marker):
                 item.add_marker(skip)
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def said(capsys):
+    """Function that runs a command line and gives what it says as JSON."""
+
+    def run(*argv):
+        capsys.readouterr()
+        assert cli.main([*argv, "--json"]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Function that gives the one line that bad input ends in."""
+
+    def run(*argv):
+        capsys.readouterr()
+        assert cli.main([*argv]) == 2, argv
+        captured = capsys.readouterr()
+        line = captured.err.removesuffix("\n")
+        assert captured.out == "" and line.startswith("error: ") and "\n" not in line, captured
+        return line
+
+    return run
 
 
 SMALL_TASKS = {"reach-v3": "reach the red goal", "push-v3": "push the puck to the green goal"}

@@ -1,6 +1,5 @@
 """Following demonstrations, and collecting with them, against the stand-in."""
 
-import json
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -106,15 +105,13 @@ def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
 
 
 @pytest.mark.usefixtures("fake_rlbench")
-def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path, capsys):
-    command = ["collect", "--task", "rlbench/reach_target", "--episodes", "2", "--decisions", "20", "--size", "16"]
-    for workers in ("1", "2"):
-        assert main([*command, "--out", str(tmp_path / workers), "--workers", workers, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out.split("}\n")[0] + "}")
+def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path, said):
+    command = ("collect", "--task", "rlbench/reach_target", "--episodes", "2", "--decisions", "20", "--size", "16")
+    told = [said(*command, "--out", str(tmp_path / workers), "--workers", workers) for workers in ("1", "2")]
     one, two = load_episodes(tmp_path / "1"), load_episodes(tmp_path / "2")
     np.testing.assert_array_equal(one.frames, two.frames)
     np.testing.assert_array_equal(one.actions, two.actions)
-    assert said["decisions"] == len(one.actions)
+    assert told[0]["decisions"] == told[1]["decisions"] == len(one.actions)
     assert one.actions.shape[1] == 7
     assert (one.camera, one.repeat, one.tasks) == ("front+wrist", 1, ["rlbench/reach_target"])
     assert one.seed.tolist() == [100_000, 100_001]
@@ -126,12 +123,11 @@ def test_collecting_is_the_same_whatever_the_number_of_workers(tmp_path, capsys)
         np.testing.assert_array_equal(one.actions[steps], one.expert_actions[steps])
 
 
-def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_is_one_line(fake_rlbench, tmp_path, capsys):
+def test_a_simulator_that_dies_once_costs_nothing_and_one_that_always_does_is_one_line(fake_rlbench, tmp_path, refused):
     command = ["collect", "--task", "rlbench/reach_target", "--out", str(tmp_path / "set"), "--episodes", "2"]
     command += ["--workers", "1", "--size", "16", "--decisions", "5", "--quiet"]
     fake_rlbench.setenv("FAKE_RLBENCH_FAULTS", "step:3:abort")
-    assert main(command) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = refused(*command)
     assert "exit code 134" in line and "no episode was finished, and nothing is kept" in line
     assert not list(tmp_path.glob("set*"))
     # One that dies once is started again, and the data is what it would have been.

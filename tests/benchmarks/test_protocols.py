@@ -9,6 +9,7 @@ from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task, p
 from sfvgen_plan.envs.memory.family import LONGEST
 from sfvgen_plan.envs.memory.family import TASKS as MEMORY_TASKS
 from sfvgen_plan.envs.metaworld.family import TASKS
+from sfvgen_plan.envs.rlbench.family import FORK_ONLY
 from sfvgen_plan.errors import UserError
 
 PAGES = Path(__file__).resolve().parents[2] / "benchmarks" / "protocols"
@@ -40,6 +41,9 @@ def test_every_protocol_is_named_like_its_file_and_has_a_page_with_its_rules(nam
                  f"{protocol.max_decisions * protocol.repeat} raw steps", f"seeds 0 to {protocol.episodes - 1}",
                  f"--suite {name}")  # fmt: skip
         assert [rule for rule in rules if rule not in page] == []
+    if protocol.env_id == "sfvgen/RLBench-v0":
+        assert "omparable" in page
+        assert all(task in page for task in FORK_ONLY if f"rlbench/{task}" in protocol.tasks)
 
 
 def test_a_task_is_played_under_the_rules_of_its_first_suite():

@@ -8,7 +8,6 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.lerobot import convert
 from sfvgen_plan.errors import UserError
@@ -124,12 +123,11 @@ def test_a_decision_can_last_several_rows(recorded, tmp_path):
 
 
 @pytest.mark.parametrize("recorded", ["v3.0"], indirect=True)
-def test_what_was_collected_can_be_trained_on_and_imagined(recorded, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["collect", "--from", f"lerobot:{recorded}", "--out", "set", "--size", "32", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+@pytest.mark.usefixtures("own_folder")
+def test_what_was_collected_can_be_trained_on_and_imagined(recorded, said):
+    told = said("collect", "--from", f"lerobot:{recorded}", "--out", "set", "--size", "32")
     assert told["tasks"] == ["lerobot/lift the cube", "lerobot/open a drawer"] and told["decisions"] == 16
-    assert main(["train", "--data", "set", "--out", "trained", "train=tiny", "train.video.learning.frames=4"]) == 0
+    said("train", "--data", "set", "--out", "trained", "train=tiny", "train.video.learning.frames=4")
     import gymnasium as gym
 
     env = gym.make("sfvgen_plan:sfvgen/Imagined-v0", task="lerobot/open a drawer", checkpoint="trained")

@@ -1,14 +1,11 @@
 """Recorded RLBench episodes become the same arrays, and the same datasets, as collected ones."""
 
-import json
-
 import minari
 import numpy as np
 import pytest
 from recordings import LENGTHS, SIZE, grey, write_recording
 from scipy.spatial.transform import Rotation
 
-from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes, read_metadata
 from sfvgen_plan.data.rlbench import convert
 from sfvgen_plan.data.rlbench_state import STATE_SIZE, estimates_of, pack_state
@@ -116,15 +113,12 @@ def test_what_there_is_not_and_damaged_files_are_named_and_leave_nothing(recordi
     assert not out.exists()
 
 
-def test_collect_converts_and_refuses_to_overwrite(recordings, tmp_path, capsys):
-    out = tmp_path / "set"
-    command = ["collect", "--from", str(recordings), "--out", str(out), "--split", "test", "--json"]
-    assert main(command) == 0
-    said = json.loads(capsys.readouterr().out)
+def test_collect_converts_and_refuses_to_overwrite(recordings, tmp_path, said, refused):
+    out = str(tmp_path / "set")
+    command = ("collect", "--from", str(recordings), "--out", out, "--split", "test")
     tasks = ["rlbench/close_box", "rlbench/take_lid_off_saucepan"]
-    assert said == {"out": str(out), "tasks": tasks, "episodes": 2, "decisions": 8}
-    assert main(command) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert said(*command) == {"out": out, "tasks": tasks, "episodes": 2, "decisions": 8}
+    assert "is there already" in refused(*command)
 
 
 def test_the_state_is_padded_cut_and_read_out():

@@ -1,6 +1,5 @@
 """The examples run as they stand, with small budgets, and end soon."""
 
-import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -8,8 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from sfvgen_plan.cli import main
 
 Run = Callable[..., list[str]]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -49,11 +46,10 @@ def test_a_callable(run):
     assert real.startswith("sfvgen/Metaworld-v0: solved")
 
 
-def test_a_module_and_factory(tmp_path, monkeypatch, capsys):
+def test_a_module_and_factory(tmp_path, monkeypatch, said):
     monkeypatch.chdir(EXAMPLES)
-    command = ["eval", "--task", "reach-v3", "--agent", "factory_agent:make", "agent.push=0.5", "--episodes", "1"]
-    assert main([*command, "--max-decisions", "2", "--json", "--out", str(tmp_path / "run")]) == 0
-    (episode,) = json.loads(capsys.readouterr().out)["episodes"]
+    command = ("eval", "--task", "reach-v3", "--agent", "factory_agent:make", "agent.push=0.5", "--episodes", "1")
+    (episode,) = said(*command, "--max-decisions", "2", "--out", str(tmp_path / "run"))["episodes"]
     assert (episode["decisions"], episode["error"]) == (2, "")
 
 
