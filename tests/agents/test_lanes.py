@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from points import PointMass
 
 from sfvgen_plan.agents.adapters import DisturbedAgent
 from sfvgen_plan.agents.lanes import FollowingAgent
@@ -67,8 +68,8 @@ def test_lanes_that_come_and_go_are_followed_as_if_each_were_alone(simulator):
     assert_same(simulator, show(lanes, (0, 0), (1, 1)), (0, 0), (1, 1))
 
 
-def test_lanes_that_come_again_together_are_not_copied(world):
-    class Counting(world.PointMass):
+def test_lanes_that_come_again_together_are_not_copied():
+    class Counting(PointMass):
         copies = 0
 
         def select(self, state, index):

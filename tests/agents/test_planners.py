@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from points import PointMass, Towards, play, successes
 
 from sfvgen_plan.agents.base import BatchAgent
 from sfvgen_plan.agents.lanes import PriorAgent, RandomAgent
@@ -23,110 +24,110 @@ CEM_SMALL = Cem(horizon=5, candidates=32, iterations=3, elites=4, sigma=0.6)
 MPPI_SMALL = Default(horizon=5, candidates=32, iterations=3, sigma=0.5, prior_share=0.5, temperature=0.02)
 
 
-def planning(world, settings=MPPI_SMALL, noise=0.0, score=SCORE, prior=None, agent=None, **changes):
+def planning(settings=MPPI_SMALL, noise=0.0, score=SCORE, prior=None, agent=None, **changes):
     """The agent that searches with these settings; ``agent``: its own."""
     settings = replace(settings, **changes)
     kind, guide = (cem, ()) if isinstance(settings, Cem) else (mppi, (prior,))
     plan = partial(kind, settings, lambda task: score, *guide)
-    return PlanningAgent(world.PointMass(noise), plan, settings.horizon, **agent or {})
+    return PlanningAgent(PointMass(noise), plan, settings.horizon, **agent or {})
 
 
-def alone(world, prior, seeds=SEEDS, **options):
-    return world.play(PriorAgent(world.PointMass(), prior), seeds, **options)
+def alone(prior, seeds=SEEDS, **options):
+    return play(PriorAgent(PointMass(), prior), seeds, **options)
 
 
 @pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL, replace(MPPI_SMALL, futures=2, penalty=0.1)])
-def test_search_finds_the_goal_where_random_does_not(world, settings):
-    planned = world.successes(world.play(planning(world, settings), SEEDS))
+def test_search_finds_the_goal_where_random_does_not(settings):
+    planned = successes(play(planning(settings), SEEDS))
     assert planned == len(SEEDS)
-    assert world.successes(world.play(RandomAgent(action_dim=2), SEEDS)) < planned / 2
+    assert successes(play(RandomAgent(action_dim=2), SEEDS)) < planned / 2
 
 
-def test_planning_repairs_a_biased_prior_and_is_never_much_later_than_a_good_one(world):
-    biased = world.Towards(offset=(0.2, 0.1))
-    assert world.successes(alone(world, biased)) <= len(SEEDS) // 2
-    agent = planning(world, iterations=1, prior=biased)
-    assert world.successes(world.play(agent, SEEDS)) == len(SEEDS)
-    planned = world.play(planning(world, prior=world.Towards()), SEEDS)
-    for mine, prior in zip(planned, alone(world, world.Towards()), strict=True):
+def test_planning_repairs_a_biased_prior_and_is_never_much_later_than_a_good_one():
+    biased = Towards(offset=(0.2, 0.1))
+    assert successes(alone(biased)) <= len(SEEDS) // 2
+    agent = planning(iterations=1, prior=biased)
+    assert successes(play(agent, SEEDS)) == len(SEEDS)
+    planned = play(planning(prior=Towards()), SEEDS)
+    for mine, prior in zip(planned, alone(Towards()), strict=True):
         assert mine.solved_at is not None and prior.solved_at is not None
         assert mine.solved_at <= prior.solved_at + 1
 
 
-def test_where_nothing_is_to_be_gained_a_plan_is_the_priors_own(world):
-    prior = world.Towards(gain=0.1)
-    agent = planning(world, prior=prior, candidates=400, iterations=1, sigma=0.1, score=lambda o: 0 * o.value[:, -1])
-    for mine, own in zip(world.play(agent, SEEDS, decisions=1), alone(world, prior, decisions=1), strict=True):
+def test_where_nothing_is_to_be_gained_a_plan_is_the_priors_own():
+    prior = Towards(gain=0.1)
+    agent = planning(prior=prior, candidates=400, iterations=1, sigma=0.1, score=lambda o: 0 * o.value[:, -1])
+    for mine, own in zip(play(agent, SEEDS, decisions=1), alone(prior, decisions=1), strict=True):
         np.testing.assert_allclose(mine.actions, own.actions, atol=0.03)
 
 
-def test_the_penalty_avoids_what_differs_from_future_to_future(world):
+def test_the_penalty_avoids_what_differs_from_future_to_future():
     """One half of the plane is as good as the other, but in one of them nobody knows what will be seen."""
 
     def in_the_fog(penalty):
-        agent = planning(world, sigma=1.0, futures=2, penalty=penalty, score=lambda o: 0 * o.value[:, 0])
+        agent = planning(sigma=1.0, futures=2, penalty=penalty, score=lambda o: 0 * o.value[:, 0])
         agent.simulator.fog = True
-        return np.mean([episode.places[1:, 0] > 0 for episode in world.play(agent, SEEDS[:6])])
+        return np.mean([episode.places[1:, 0] > 0 for episode in play(agent, SEEDS[:6])])
 
     assert in_the_fog(1.0) < in_the_fog(0.0) - 0.2
 
 
 @pytest.mark.parametrize("settings", [CEM_SMALL, MPPI_SMALL])
-def test_an_objective_of_ones_own_leads_elsewhere(world, settings):
-    agent = planning(world, settings, score=lambda outcome: outcome.estimates[:, :, 0].mean(1))
-    played = world.play(agent, SEEDS)
+def test_an_objective_of_ones_own_leads_elsewhere(settings):
+    agent = planning(settings, score=lambda outcome: outcome.estimates[:, :, 0].mean(1))
+    played = play(agent, SEEDS)
     assert all(episode.places[-1, 0] > episode.places[0, 0] + 1.0 for episode in played)
     with pytest.raises(UserError, match=r"objective gives scores of shape \(32, 5\) for 32 episodes; give one each"):
-        world.play(planning(world, settings, score=lambda outcome: outcome.reward), [1])
+        play(planning(settings, score=lambda outcome: outcome.reward), [1])
 
 
-def test_a_search_goes_on_from_the_last_plan_shifted_by_the_decisions_executed(world):
+def test_a_search_goes_on_from_the_last_plan_shifted_by_the_decisions_executed():
     """With hardly any noise a search can only stay where it starts, so plans get better from decision to decision."""
     assert [shift(torch.arange(4.0)[:, None], n).flatten().tolist() for n in (1, 3)] == [[1, 2, 3, 3], [3] * 4]
-    timid = planning(world, candidates=8, iterations=1, sigma=0.1)
-    first, later = (world.play(timid, SEEDS, decisions=count) for count in (2, 25))
+    timid = planning(candidates=8, iterations=1, sigma=0.1)
+    first, later = (play(timid, SEEDS, decisions=count) for count in (2, 25))
     early = np.mean([np.abs(episode.actions).max() for episode in first])
     assert np.mean([np.abs(episode.actions).max() for episode in later]) > 2 * early
 
 
 AGENTS = {
-    "cem": lambda world: planning(world, CEM_SMALL, 0.05),
-    "mppi": lambda world: planning(world, noise=0.05, prior=world.Towards((0.2, 0.0), gain=0.3)),
-    "futures": lambda world: planning(world, noise=0.05, futures=3, penalty=0.5),
-    "prior": lambda world: PriorAgent(world.PointMass(), world.Towards()),
-    "random": lambda world: RandomAgent(action_dim=2),
+    "cem": lambda: planning(CEM_SMALL, 0.05),
+    "mppi": lambda: planning(noise=0.05, prior=Towards((0.2, 0.0), gain=0.3)),
+    "futures": lambda: planning(noise=0.05, futures=3, penalty=0.5),
+    "prior": lambda: PriorAgent(PointMass(), Towards()),
+    "random": lambda: RandomAgent(action_dim=2),
 }
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_an_episode_depends_on_its_seed_alone(world, name):
-    agent = AGENTS[name](world)
+def test_an_episode_depends_on_its_seed_alone(name):
+    agent = AGENTS[name]()
     assert isinstance(agent, BatchAgent)
-    together = world.play(agent, [7, 3, 5], decisions=5)
+    together = play(agent, [7, 3, 5], decisions=5)
     for seed, episode in zip([7, 3, 5], together, strict=True):
-        (single,) = world.play(AGENTS[name](world), [seed], decisions=5)
+        (single,) = play(AGENTS[name](), [seed], decisions=5)
         np.testing.assert_allclose(episode.actions, single.actions, atol=1e-5)
-    first, again = (world.play(agent, [3], decisions=5)[0].actions for _ in range(2))
+    first, again = (play(agent, [3], decisions=5)[0].actions for _ in range(2))
     np.testing.assert_array_equal(first, again)
     if name == "cem":  # the agent's own seed changes its search
-        (other,) = world.play(planning(world, CEM_SMALL, 0.05, agent={"seed": 1}), [3], decisions=5)
+        (other,) = play(planning(CEM_SMALL, 0.05, agent={"seed": 1}), [3], decisions=5)
         assert not np.array_equal(first, other.actions)
 
 
-def test_replanning_every_decision_beats_executing_plans_blindly(world):
+def test_replanning_every_decision_beats_executing_plans_blindly():
     def error(replan_every):
-        agent = planning(world, CEM_SMALL, noise=0.1, agent={"replan_every": replan_every})
-        played = world.play(agent, SEEDS, decisions=12)
+        agent = planning(CEM_SMALL, noise=0.1, agent={"replan_every": replan_every})
+        played = play(agent, SEEDS, decisions=12)
         goals = [np.random.default_rng(seed).uniform(-0.8, 0.8, (2, 2))[1] for seed in SEEDS]
         return sum(np.linalg.norm(e.places[6:] - goal, axis=1).mean() for e, goal in zip(played, goals, strict=True))
 
     assert error(1) < error(5)
 
 
-def test_the_cost_of_an_episode_is_counted(world):
-    agent = planning(world, CEM_SMALL)
+def test_the_cost_of_an_episode_is_counted():
+    agent = planning(CEM_SMALL)
     simulator = agent.simulator
-    world.play(agent, [1, 2], decisions=3)
+    play(agent, [1, 2], decisions=3)
     cost = agent.stats(0)
     assert cost.imagined_decisions == 3 * 3 * 32 * 5
     assert cost.denoiser_calls == simulator.denoiser_calls == 9
@@ -195,8 +196,8 @@ def test_settings_that_make_no_sense_are_refused_when_the_agent_is_made(small_ch
         make_agent(agent, small_checkpoint, settings=settings)
 
 
-def test_frames_that_do_not_fit_and_lanes_without_episode_are_refused(world):
-    agent = planning(world)
+def test_frames_that_do_not_fit_and_lanes_without_episode_are_refused():
+    agent = planning()
     with pytest.raises(UserError, match="call reset"):
         agent.act([0], np.zeros((1, 1, 2, 3), np.uint8))
     agent.reset([0], ["point"], [1])

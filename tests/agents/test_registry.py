@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from points import PointMass, Towards
 
 from sfvgen_plan.agents import players
 from sfvgen_plan.agents.base import AgentSettings, kind_of
@@ -24,12 +25,12 @@ FRAMES = np.zeros((1, 1, 2, 3), np.uint8)
 
 
 @pytest.fixture
-def checkpoint(world):
-    """Looks like a loaded checkpoint of the point world."""
+def checkpoint():
+    """Looks like a loaded checkpoint of the point"""
     return SimpleNamespace(
         card=SimpleNamespace(reward_scale=10.0, sub_goals=[]),
-        simulator=lambda *settings, **more: world.PointMass(),
-        prior=lambda name="prior": world.Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
+        simulator=lambda *settings, **more: PointMass(),
+        prior=lambda name="prior": Towards(gain={"prior": 1.0, "prior10": -1.0}[name]),
     )
 
 

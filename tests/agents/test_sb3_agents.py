@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from points import PointMass, picture
 from sb3_contrib import TQC, TRPO, RecurrentPPO
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 
@@ -20,6 +21,7 @@ from sfvgen_plan.agents.sb3 import ORIGIN, load_policy
 from sfvgen_plan.agents.training import train, trusted
 from sfvgen_plan.envs.imagined import ImaginedEnv
 from sfvgen_plan.envs.memory import cue_task
+from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 from sfvgen_plan.envs.observation import Observer
 from sfvgen_plan.envs.real import OBS_MODES
 from sfvgen_plan.errors import UserError
@@ -118,15 +120,15 @@ def test_the_agent_sees_what_the_environment_shows(saved, small_checkpoint, obs_
     agent.reset([0], ["reach-v3"], [0])
     pictures = frames(3)
     state, acted = observer.begin(pictures[:1], ["reach-v3"]), None
-    for decision, picture in enumerate(pictures):
+    for decision, shown in enumerate(pictures):
         if acted is not None:
-            state = observer.observe(state, picture[None], acted)
-        observation = picture if obs_mode == "pixels" else observer.of(state)[0]
+            state = observer.observe(state, shown[None], acted)
+        observation = shown if obs_mode == "pixels" else observer.of(state)[0]
         if not decision and obs_mode != "pixels":
             env = ImaginedEnv("reach-v3", checkpoint, obs_mode=obs_mode)
-            begun, _ = env.reset(seed=0, options={"frames": picture})
+            begun, _ = env.reset(seed=0, options={"frames": shown})
             np.testing.assert_allclose(begun, observation, atol=1e-4)
-        acted = agent.act([0], picture[None])
+        acted = agent.act([0], shown[None])
         wanted, _ = model.predict(observation, deterministic=True)
         np.testing.assert_allclose(acted[0], wanted.clip(-1, 1), atol=1e-4)
 
@@ -198,8 +200,6 @@ def short(algo, **changes):
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_training_happens_in_imagination_alone(checkpoint, tmp_path, algorithm, monkeypatch):
     """No real environment is made, every decision comes from the denoiser, and the result plays."""
-    from sfvgen_plan.envs.metaworld.env import MetaworldEnv
-
     monkeypatch.setattr(MetaworldEnv, "__init__", lambda *_, **__: pytest.fail("a real environment was made"))
     told = []
     out = train(
@@ -245,14 +245,14 @@ LENGTH, EPISODES = 12, 8
 
 
 @pytest.fixture
-def episodes(world):
-    """Random motion in the real point world."""
+def episodes():
+    """Random motion in the real point"""
     random = np.random.default_rng(0)
     actions = random.uniform(-1, 1, (EPISODES, LENGTH, 2)).astype(np.float32)
     begun = random.uniform(-0.5, 0.5, (EPISODES, 1, 2))
     goals = random.uniform(-0.5, 0.5, (EPISODES, 1, 2))
     places = np.concatenate([begun, begun + 0.2 * actions.cumsum(1)], axis=1)
-    pictures = [world.picture(place, goals[e, 0]) for e in range(EPISODES) for place in places[e]]
+    pictures = [picture(place, goals[e, 0]) for e in range(EPISODES) for place in places[e]]
     number = np.arange(EPISODES)
     return SimpleNamespace(
         frames=np.stack(pictures),
@@ -267,9 +267,9 @@ def episodes(world):
     )
 
 
-def test_the_worse_the_simulator_the_shorter_it_is_trusted(world, episodes):
+def test_the_worse_the_simulator_the_shorter_it_is_trusted(episodes):
     def length(noise, longest=6):
-        checkpoint = SimpleNamespace(simulator=lambda: world.PointMass(noise), told=lambda task, description: task)
+        checkpoint = SimpleNamespace(simulator=lambda: PointMass(noise), told=lambda task, description: task)
         return trusted(checkpoint, episodes, longest)
 
     assert length(0.0) == 6 and length(0.0, 50) == LENGTH // 2

@@ -1,13 +1,12 @@
-"""A world small enough to know the answer: a point on a plane that must reach its goal."""
+"""A world small enough to know the answer: a point on a plane that must reach its goal, and how agents play in it."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
-from sfvgen_plan.agents.planning import PlanningAgent
+from sfvgen_plan.model.noise import normal
 from sfvgen_plan.simulation import Outcome, as_long
 
 STEP, RADIUS = 0.2, 0.1
@@ -54,9 +53,7 @@ class PointMass:
         self.largest_batch = max(self.largest_batch, len(actions))
         drift = torch.zeros(actions.shape)
         if self.noise or self.fog:
-            keys = zip(state.seed.tolist(), state.step.tolist(), strict=True)
-            drawn = [np.random.default_rng(key).standard_normal(actions.shape[1:]) for key in keys]
-            drift = torch.tensor(np.stack(drawn)).float()
+            drift = normal(state.seed, state.step, tuple(actions.shape[1:]))
         places = state.place[:, None] + (STEP * actions.clamp(-1, 1) + self.noise * drift).cumsum(1)
         outcome = self._outcome(places, state.goal)
         seen = places + drift * (places[..., :1] > 0) * self.fog
@@ -146,12 +143,3 @@ def play(agent, seeds, decisions=12):
 def successes(played):
     """Episodes that reached the goal."""
     return sum(episode.solved_at is not None for episode in played)
-
-
-@pytest.fixture
-def world():
-    """The names above, for tests that cannot import a conftest."""
-    import types
-
-    names = dict(PointMass=PointMass, Towards=Towards, play=play, successes=successes, picture=picture)
-    return types.SimpleNamespace(**names, PlanningAgent=PlanningAgent)
