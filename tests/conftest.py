@@ -190,15 +190,14 @@ def modelscope(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def write_small_dataset():
-    """Function that writes a dataset of ``SMALL_TASKS``: a square that the first two action numbers push about."""
+def make_episode():
+    """Function that makes the frames of an episode of ``SMALL_TASKS``, and the episode as it is staged: a square that
+    the first two numbers of random actions push about."""
     import numpy as np
 
-    from sfvgen_plan.data.minari_writer import write_dataset
     from sfvgen_plan.data.staging import StagedEpisode
-    from sfvgen_plan.envs.sawyer import SOURCE
 
-    def episode(task, seed, decisions, kind):
+    def make(seed, decisions=6, task="reach-v3", kind="clean"):
         random = np.random.default_rng([seed, len(task)])
         actions = random.uniform(-1, 1, (decisions, 4)).astype(np.float32)
         steps = np.concatenate([random.uniform(8, 24, (1, 2)), 2 * actions[:, :2]])
@@ -208,13 +207,13 @@ def write_small_dataset():
             frame[y : y + 5, x : x + 5] = (200, 30, 30)
         estimates = np.zeros((decisions + 1, 10), np.float32)
         estimates[:, 4:6] = places / 100
-        return StagedEpisode.from_frames(
+        return frames, StagedEpisode.from_frames(
             frames,
             task=task,
             instruction=SMALL_TASKS[task],
             kind=kind,
             seed=seed,
-            state=np.zeros((decisions + 1, 39)),
+            state=random.normal(size=(decisions + 1, 39)),
             estimates=estimates,
             actions=actions,
             expert_actions=np.clip((16 - places) / 8, -1, 1)[:, [0, 1, 0, 1]].astype(np.float32),
@@ -222,14 +221,23 @@ def write_small_dataset():
             success=places[:, 0] > 20,
         )
 
-    def write(folder, episodes_per_task=4, decisions=12, tasks=()):
-        episodes = [
-            episode(task, 100_000 + n, decisions, "clean" if n % 2 == 0 else "random")
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_small_dataset(make_episode):
+    """Function that writes staged episodes into a folder, or as many as are asked for of each of ``SMALL_TASKS``."""
+    from sfvgen_plan.data.minari_writer import write_dataset
+    from sfvgen_plan.envs.sawyer import SOURCE
+
+    def write(folder, episodes_per_task=4, decisions=12, tasks=(), episodes=()):
+        made = episodes or [
+            make_episode(100_000 + n, decisions, task, "clean" if n % 2 == 0 else "random")[1]
             for task in tasks or SMALL_TASKS
             for n in range(episodes_per_task)
         ]
         settings = {"camera": "corner4", "size": 32, "repeat": 5, "source": SOURCE.as_dict()}
-        write_dataset(folder, "small set", episodes, settings)
+        write_dataset(folder, "small set", made, settings)
         return folder
 
     return write

@@ -39,7 +39,7 @@ def test_the_site_is_made_and_stands_by_itself(tmp_path, capfd):
 @pytest.mark.parametrize("page", [page for page in PAGES if CODE.search(page.read_text())], ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page, small_checkpoint, tmp_path, monkeypatch):
     if page.stem == "own_environment":
-        pytest.skip("its commands come first: tests/examples/test_own_environment_page.py")
+        pytest.skip("its commands come first: tests/examples/test_examples.py")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sfvgen_plan.catalogue.BUNDLED", small_checkpoint)
     known = {}

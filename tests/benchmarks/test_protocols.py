@@ -1,11 +1,13 @@
 """Protocols: what is comparable with what."""
 
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_for_task, protocol_names
+from sfvgen_plan.cli import collect
 from sfvgen_plan.envs.memory.family import LONGEST
 from sfvgen_plan.envs.memory.family import TASKS as MEMORY_TASKS
 from sfvgen_plan.envs.metaworld.family import TASKS
@@ -56,6 +58,22 @@ def test_a_task_is_played_under_the_rules_of_its_first_suite():
     protocol = protocol_for_task("rlbench/lamp_on")
     assert (protocol.id, protocol.camera, protocol.max_decisions) == ("rlbench", "front+wrist", 50)
     assert load_protocol("rlbench") == protocol
+
+
+def test_data_is_collected_in_the_frames_of_a_protocol_or_else_in_the_usual_ones_of_the_simulator():
+    usual = dict.fromkeys(protocol_names(), ("corner4", 128, 5, 50))
+    usual |= {name: ("front+wrist", 128, 1, 50) for name in usual if name.startswith("rlbench")}
+    usual |= {"memory": ("own", 128, 5, 200), "ivideogpt6": ("corner", 64, 2, 50)}
+    asked = {f"--suite {name}": frames for name, frames in usual.items()} | {
+        "--suite ivideogpt6 --size 32 --repeat 3": ("corner", 32, 3, 50),
+        "--suite ivideogpt6 --camera corner2 --decisions 9": ("corner2", 64, 2, 9),
+        "--task hammer-v3": ("corner4", 128, 5, 50),
+    }
+    parser = ArgumentParser()
+    collect.add_arguments(parser)
+    for options, frames in asked.items():
+        args = parser.parse_args(["--out", "set", *options.split()])
+        assert tuple(collect.chosen(args)[1].values()) == frames, options
 
 
 def test_another_build_of_the_simulator_is_named_by_id_and_version():

@@ -10,6 +10,19 @@ from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.errors import UserError
 
 
+@pytest.fixture
+def dataset(tmp_path, make_episode, write_small_dataset):
+    """Folder of a dataset, and its (frames, episode) in order: two tasks, three kinds, several lengths."""
+    episodes = [
+        make_episode(100_000, 6, "reach-v3", "clean"),
+        make_episode(100_001, 3, "reach-v3", "random"),
+        make_episode(100_002, 6, "reach-v3", "clean"),
+        make_episode(100_000, 4, "push-v3", "clean"),
+        make_episode(100_001, 6, "push-v3", "noise0.3"),
+    ]
+    return write_small_dataset(tmp_path / "set", episodes=[episode for _, episode in episodes]), episodes
+
+
 def check(arrays, expected):
     """``arrays`` hold exactly the episodes ``expected``, in order."""
     assert len(arrays) == len(expected)
@@ -37,7 +50,7 @@ def test_everything(dataset):
     folder, episodes = dataset
     arrays = load_episodes(folder)
     check(arrays, episodes)
-    assert (arrays.camera, arrays.size, arrays.repeat) == ("corner4", 20, 5)
+    assert (arrays.camera, arrays.size, arrays.repeat) == ("corner4", 32, 5)
     assert arrays.frames.dtype == np.uint8
     assert arrays.actions.dtype == arrays.reward.dtype == arrays.state.dtype == np.float32
 
@@ -91,6 +104,6 @@ def test_minari_reads_every_episode_and_knows_what_it_is(dataset):
     metadata = list(loaded.storage.get_episode_metadata([1, 4]))
     assert [episode["kind"] for episode in metadata] == ["random", "noise0.3"]
     assert metadata[1]["task"] == "push-v3"
-    assert metadata[1]["instruction"] == "do push-v3"
+    assert metadata[1]["instruction"] == "push the puck to the green goal"
     assert (metadata[1]["seed"], metadata[1]["camera"]) == (100_001, "corner4")
-    assert (metadata[1]["size"], metadata[1]["repeat"]) == (20, 5)
+    assert (metadata[1]["size"], metadata[1]["repeat"]) == (32, 5)

@@ -1,12 +1,16 @@
-"""The examples run as they stand, with small budgets, and end soon."""
+"""The examples, and the commands and the code of docs/own_environment.md, run as they stand, with small budgets."""
 
+import re
 import runpy
+import shlex
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from sfvgen_plan.cli import main
 
 Run = Callable[..., list[str]]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -56,3 +60,27 @@ def test_a_module_and_factory(tmp_path, monkeypatch, said):
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
 def test_examples_stay_short(file):
     assert 10 <= len(file.read_text().splitlines()) <= 40
+
+
+SMALLER = {
+    "collect": ["--episodes", "3", "--decisions", "4", "--workers", "1"],
+    "eval": ["--episodes", "1", "--max-decisions", "2"],
+    "train": ["train=tiny", "train.model.autoencoder_widths=[8,8,16]"],
+    "improve": ["episodes=1", "steps=1", "train=tiny", "train.model.autoencoder_widths=[8,8,16]", "--max-decisions=2"],
+    "train-agent": ["--episodes", "0", "num_envs=2", "decisions=4", "algo.n_steps=2", "algo.batch_size=4"],
+}
+
+
+@pytest.mark.skipif(find_spec("pygame") is None, reason="needs pip install '.[gym]'")
+def test_the_page_of_own_environments(own_folder):
+    page = (EXAMPLES.parent / "docs" / "own_environment.md").read_text()
+    shell = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0]
+    for line in shell.replace("\\\n", " ").splitlines():
+        verb, *words = shlex.split(line)[1:]
+        given = [word for word in words if not word.startswith("train")]
+        assert main([verb, *given, *SMALLER[verb]]) == 0, line
+    script, twin = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (own_folder / "script.py").write_text(script)
+    words = shlex.split(re.findall(r"# sfvgen-plan (.*)", script)[0])
+    assert main([*words, *SMALLER["collect"]]) == 0
+    exec(twin, {})

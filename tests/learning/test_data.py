@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from made_up import training_data
 from scipy.spatial.transform import Rotation
 
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.rlbench_state import MIRRORED_ACTION, MIRRORED_ESTIMATES, estimates_of, pack_state
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import (
-    TrainingData,
     held_out_episodes,
     pick,
     to_training_data,
@@ -132,33 +132,13 @@ def test_an_action_in_the_mirror_leads_to_the_mirrored_pose():
     np.testing.assert_allclose(mirrored, straight * MIRRORED_ESTIMATES, atol=1e-6)
 
 
-def recorded(frames, held_out):
-    """One RLBench episode of random numbers."""
-    some = torch.rand(frames, generator=torch.Generator().manual_seed(0))
-    flags, whole = torch.ones(frames, dtype=torch.bool), torch.zeros(frames, dtype=torch.int64)
-    return TrainingData(
-        frames=torch.randint(256, (frames, 8, 8, 3), dtype=torch.uint8),
-        action=some[:, None].repeat(1, 7),
-        expert=some[:, None].repeat(1, 7) - 1,
-        has_expert=flags,
-        reward=some,
-        success=some,
-        terminated=flags,
-        labelled=flags,
-        estimates=some[:, None].repeat(1, len(MIRRORED_ESTIMATES)),
-        task=whole,
-        first=whole,
-        last=whole + frames - 1,
-        held_out=flags & held_out,
-        few=flags,
-        by_expert=flags,
-        text=whole,
-    )
-
-
 @pytest.mark.parametrize("held_out", [False, True])
 def test_every_episode_comes_twice_unless_scenes_are_not_symmetric(held_out):
-    data = recorded(5, held_out)
+    some = torch.rand(5, 7, generator=torch.Generator().manual_seed(0))
+    pictures, flags = torch.randint(256, (5, 8, 8, 3), dtype=torch.uint8), torch.full((5,), held_out)
+    estimates = some[:, :1].repeat(1, len(MIRRORED_ESTIMATES))
+    own = {"frames": pictures, "expert": some - 1, "reward": some[:, 0], "estimates": estimates, "held_out": flags}
+    data = training_data(1, some, **own)
     both = with_mirrored(data)
     assert torch.equal(both.frames[:5], data.frames)
     assert torch.equal(both.frames[5:].flip(2), data.frames)

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from made_up import training_data
 
-from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import VideoSettings
 from sfvgen_plan.learning.video import VideoObjective, VideoStage
 from sfvgen_plan.model.condition import Condition
@@ -38,16 +38,8 @@ def world():
     columns = (actions.cumsum(1).long() + REACH) + torch.arange(4)  # (E, F, 4)
     index = columns[:, :, None, None].expand(-1, -1, 2, 4, -1)
     latents = strips[:, None].expand(-1, FRAMES, -1, -1, -1).gather(4, index).flatten(0, 1)
-    number = torch.arange(EPISODES * FRAMES)
-    first, none = number // FRAMES * FRAMES, torch.zeros(len(number))
-    never = none > 0
-    data = TrainingData(
-        frames=none[:, None], action=actions.flatten(0, 1), expert=none[:, None], has_expert=never, reward=none,
-        success=none, terminated=never, labelled=number > first, estimates=none[:, None], task=number * 0,
-        first=first, last=first + FRAMES - 1, held_out=number // FRAMES >= 270, few=never, by_expert=never,
-        text=number * 0, latents=latents,
-    )  # fmt: skip
-    return data, again
+    held_out = torch.arange(EPISODES * FRAMES) // FRAMES >= 270
+    return training_data(EPISODES, actions.flatten(0, 1), held_out=held_out, latents=latents), again
 
 
 @torch.no_grad()

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from accelerate import Accelerator
+from made_up import training_data
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.data import TrainingData
 from sfvgen_plan.learning.recipe import StageSettings, VideoSettings
 from sfvgen_plan.learning.trainer import fit
 from sfvgen_plan.learning.video import VideoObjective, VideoStage, place_of
@@ -30,23 +30,19 @@ def world(decisions=DECISIONS):
     picture = torch.exp(-4 * (dot - place[:, :1].clamp(-1, 1)).square())
     latents = picture[:, None, None, :].expand(-1, 2, 4, -1)
     episode = number // length
-    return TrainingData(
-        frames=torch.zeros(len(number), 1),
-        action=action,
+    return training_data(
+        EPISODES,
+        action,
         expert=torch.stack([-place[:, 0].sign(), place[:, 0] * 0], -1),
         has_expert=number > first,
         reward=place[:, 0].clamp(0, 1),
         success=(place[:, 0] > 0.5).float(),
-        terminated=number < 0,
-        labelled=number > first,
         estimates=place,
         task=episode % 2,
-        first=first,
-        last=first + decisions,
+        text=episode % 2,
         held_out=episode == 3,
         few=episode < 2,
         by_expert=episode < 2,
-        text=episode % 2,
         latents=2 * latents - 1,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sfvgen_plan.catalogue import BUNDLED, CARD_FILE
+from sfvgen_plan.catalogue import BUNDLED, CARD_FILE, check_covers, find_checkpoint, known_checkpoints
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import STARTS_FILE, load_checkpoint, save_checkpoint
 from sfvgen_plan.model.logs import LIBRARIES, held_back
@@ -42,17 +42,29 @@ def test_weights_come_back_in_single_precision(small_checkpoint, make_pipeline):
             assert weights[key].dtype == torch.float32
 
 
-def test_a_name_is_that_of_a_checkpoint_in_the_package(small_checkpoint, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert load_checkpoint("metaworld50").hash == load_checkpoint().hash
-    assert load_checkpoint("metaworld50").path == BUNDLED
-    with pytest.raises(UserError, match=r"'metaworld51' holds no .*or one of .*metaworld50"):
-        load_checkpoint("metaworld51")
-    for nothing in ("./metaworld50", tmp_path / "nothing"):
-        with pytest.raises(UserError, match=f"holds no {CARD_FILE}"):
+def test_checkpoints_are_found_by_name_and_folder_and_unknown_ones_told_with_all_there_are(
+    small_checkpoint, own_folder
+):
+    assert load_checkpoint().path == find_checkpoint(None) == BUNDLED
+    for name, folder in known_checkpoints().items():
+        assert find_checkpoint(name) == find_checkpoint(folder) == folder
+    with pytest.raises(UserError, match=rf"^without='nope' holds no {CARD_FILE}.*, or one of .*metaworld50"):
+        find_checkpoint("nope", "without")
+    for nothing in ("metaworld51", "./metaworld50", own_folder / "nothing"):
+        with pytest.raises(UserError, match=f"^checkpoint=.* holds no {CARD_FILE}"):
             load_checkpoint(nothing)
-    shutil.copytree(small_checkpoint, "metaworld50")  # what lies here comes first
+    Path("metaworld50").mkdir()  # a folder without a checkpoint hides no checkpoint of that name
+    assert find_checkpoint("metaworld50") == BUNDLED
+    shutil.copytree(small_checkpoint, "metaworld50", dirs_exist_ok=True)  # but one that lies here comes first
     assert load_checkpoint("metaworld50").hash == load_checkpoint(small_checkpoint).hash
+
+
+def test_tasks_that_it_does_not_cover_are_told_with_one_that_does(small_checkpoint):
+    check_covers(small_checkpoint, ["reach-v3", "push-v3"])
+    with pytest.raises(UserError, match=r"it covers reach-v3, push-v3\); give --checkpoint .*metaworld50"):
+        check_covers(small_checkpoint, ["reach-v3", "drawer-open-v3"])
+    with pytest.raises(UserError, match=r"sfvgen-plan collect.*sfvgen-plan train"):
+        check_covers(None, ["mine/task"])
 
 
 FILES = [
@@ -102,24 +114,14 @@ def test_warnings_of_what_was_loaded_are_shown(caplog):
     assert caplog.messages == ["a weight is new"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"tasks": ["reach-v3"]},
-        {"tasks": {}},
-        {"tasks": {"reach-v3": 3}},
-        {"size": "32"},
-        {"repeat": 0},
-        {"raw_steps_per_second": None},
-        {"flavour": "sweet"},
-        None,
-    ],
-)
-def test_a_card_that_says_something_else(copy, change):
+def test_a_card_that_says_something_else(copy):
     card = json.loads((copy / CARD_FILE).read_text())
-    (copy / CARD_FILE).write_text("[1, 2]" if change is None else json.dumps({**card, **change}))
-    with pytest.raises(UserError, match="damaged"):
-        load_checkpoint(copy)
+    tasks = [{"tasks": tasks} for tasks in (["reach-v3"], {}, {"reach-v3": 3})]
+    changes = [*tasks, {"size": "32"}, {"repeat": 0}, {"raw_steps_per_second": None}, {"flavour": "sweet"}]
+    for said in ([1, 2], *({**card, **change} for change in changes)):
+        (copy / CARD_FILE).write_text(json.dumps(said))
+        with pytest.raises(UserError, match="damaged"):
+            load_checkpoint(copy)
 
 
 def test_neither_pickles_nor_code_in_the_folder_are_run(copy):
