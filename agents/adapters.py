@@ -11,7 +11,8 @@ import numpy as np
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.agents.base import Agent, BatchAgent, PlanCost, Stateless, kind_of, tell
 from sfvgen_plan.agents.lanes import FollowingAgent, Lane
-from sfvgen_plan.errors import UserError, check_number
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.settings import check_number
 
 
 def check_actions(actions: Any, action_dim: int, who: str) -> np.ndarray:

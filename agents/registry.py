@@ -14,8 +14,7 @@ from sfvgen_plan.agents.base import AgentSettings, BatchAgent, EnvAgent, Given
 from sfvgen_plan.agents.outside import PREFIX as POLICY_PREFIX
 from sfvgen_plan.agents.outside import Outside, outside, policy
 from sfvgen_plan.errors import UserError, unknown_name
-from sfvgen_plan.nested import flat
-from sfvgen_plan.settings import configured, explained, of_group, parsed
+from sfvgen_plan.settings import configured, explained, flat, of_group, parsed
 
 GROUP = "agent"  # what stands before a setting of an agent on a command line
 
@@ -37,11 +36,6 @@ def settings_of(name: str) -> type[AgentSettings]:
     if name not in (known := agent_names()):
         raise unknown_name("agent", name, known)
     return AgentSettings.known[name]
-
-
-def needs_checkpoint(name: str) -> bool:
-    """Whether the agent needs a checkpoint; of an ``sb3:`` agent its file tells. Others from outside need none."""
-    return settings_of(name).needs_checkpoint
 
 
 def table_order() -> list[str]:

@@ -31,7 +31,8 @@ from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
 from sfvgen_plan.model.checkpoint import Checkpoint
-from sfvgen_plan.nested import check_same, flat
+from sfvgen_plan.run_note import check_same
+from sfvgen_plan.settings import flat
 
 MODELS = {"ppo": PPO, "sac": SAC}
 AGENT_FILE, RECORD_FILE = "agent.zip", "train.json"  # in the folder of an agent: its policy, and how it was trained

@@ -27,8 +27,8 @@ from sfvgen_plan.console import Output, StageBars
 from sfvgen_plan.data.episodes import OWN, join_datasets, read_metadata
 from sfvgen_plan.data.minari_writer import DATA_FILE
 from sfvgen_plan.data.sources import FIRST_TRAINING_SEED
-from sfvgen_plan.nested import RunNote, flat
-from sfvgen_plan.settings import Settings, changed, setting
+from sfvgen_plan.run_note import RunNote
+from sfvgen_plan.settings import Settings, changed, flat, setting
 
 if TYPE_CHECKING:
     from sfvgen_plan.model.checkpoint import Checkpoint

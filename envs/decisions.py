@@ -130,12 +130,7 @@ class DecisionEnv(gym.Env[np.ndarray, Any]):
             "is_success": self._latched,  # as Stable-Baselines3 calls it
             "state": self.state,
             "estimates": self.estimates,
-            **self._facts(),
         }
-
-    def _facts(self) -> dict[str, Any]:
-        """What ``info`` has besides."""
-        return {}
 
     @property
     @abstractmethod

@@ -85,7 +85,7 @@ class SawyerEnv(DecisionEnv):
     def state(self) -> np.ndarray:
         """(39,) float64, a copy."""
         if self._state is None:
-            self._state = self._numbers()
+            self._state = self._numbers()  # not before: what is the goal now may depend on the decisions taken
         return self._state.copy()
 
     @property

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
-from math import inf, isfinite
 from pathlib import Path
-from typing import Any
 
 MOST_LISTED = 12  # names that are listed in full; of more, only the nearest
 NEAREST = 3
@@ -23,20 +21,6 @@ def reason(error: BaseException) -> str:
 
 class SimulatorError(RuntimeError):
     """A simulator failed in a way that no input explains. Its environment starts it again at the next reset."""
-
-
-def check_number(name: str, value: float, least: float, most: float = inf, above: bool = False) -> None:
-    """UserError for what is no finite number, or not between ``least`` and ``most``; ``above``: nor ``least``."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-    if not number or value < least or value > most or (above and value == least):
-        upper = "" if most == inf else f" and at most {most:g}"
-        raise UserError(f"{name}={value} must be {'above' if above else 'at least'} {least:g}{upper}")
-
-
-def check_numbers(numbers: Iterable[tuple[Any, ...]]) -> None:
-    """``check_number`` of each, given its arguments."""
-    for number in numbers:
-        check_number(*number)
 
 
 def need_package(name: str, extra: str) -> None:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sfvgen_plan.errors import UserError, check_numbers, reason, unknown_name
-from sfvgen_plan.nested import flat
+from sfvgen_plan.errors import UserError, reason, unknown_name
 
 Made = TypeVar("Made")
 
@@ -38,8 +37,29 @@ class Settings:
     """Settings, whose fields ``setting`` or ``bounded`` make. Raises UserError: a number that is out of its bounds."""
 
     def __post_init__(self) -> None:
-        bounded = [(item.name, item.metadata["bounds"]) for item in fields(self) if item.metadata.get("bounds")]
-        check_numbers([(name, value, *own) for name, own in bounded if (value := getattr(self, name)) is not None])
+        for item in fields(self):
+            bounds, value = item.metadata.get("bounds"), getattr(self, item.name)
+            if bounds and value is not None:
+                check_number(item.name, value, *bounds)
+
+
+def check_number(name: str, value: float, least: float, most: float = inf, above: bool = False) -> None:
+    """UserError for what is no finite number, or not between ``least`` and ``most``; ``above``: nor ``least``."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if not number or value < least or value > most or (above and value == least):
+        upper = "" if most == inf else f" and at most {most:g}"
+        raise UserError(f"{name}={value} must be {'above' if above else 'at least'} {least:g}{upper}")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names, in their order."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            out |= flat(value, f"{prefix}{name}.")
+        else:
+            out[f"{prefix}{name}"] = value
+    return out
 
 
 def explained(kind: type, prefix: str = "") -> list[str]:

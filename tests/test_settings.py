@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.nested import flat
-from sfvgen_plan.settings import compose, configured, explained, setting
+from sfvgen_plan.settings import compose, configured, explained, flat, setting
 
 PLAY = """
 defaults:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sfvgen_plan.agents.registry import POLICY_PREFIX, needs_checkpoint, settings_of
+from sfvgen_plan.agents.registry import POLICY_PREFIX
 from sfvgen_plan.benchmarks.memory import revisit
 from sfvgen_plan.benchmarks.memory.ablation import DEVELOPMENT, RULES, Ablated
 from sfvgen_plan.benchmarks.memory.parts import DECISIONS, PARTS, CostRow, PlayedRow, Subject, rows_in
@@ -100,9 +100,9 @@ def played(subjects: Sequence[Subject], pace: Pace, part: str, entry: Entry) -> 
     tasks, rows that were made otherwise."""
     rows, task, agent = rows_in(pace.folder, part), PARTS[part].task, entry.agent
     if agent.startswith(POLICY_PREFIX):
-        remembers = needs_checkpoint(agent)
+        remembers = entry.kind.needs_checkpoint
     else:  # one of the user's own is said to have it
-        remembers = ":" in agent or hasattr(settings_of(agent), "memory")
+        remembers = ":" in agent or hasattr(entry.kind, "memory")
     own = {f"{subject.row} {entry.name}": subject for subject in (subjects if remembers else subjects[-1:])}
     for row, subject in own.items():
         subject.checkpoint.task_index(task)

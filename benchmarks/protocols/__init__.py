@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -72,7 +73,7 @@ class Protocol:
         content = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def rules_hash(self) -> str:
         """Hash of everything but the choice of seeds, which names the episodes, not their rules. It stands in every
         row: rows with the same id and the same rules hash may be compared."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
-from sfvgen_plan.nested import check_same
+from sfvgen_plan.run_note import check_same
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

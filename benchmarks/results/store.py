@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +22,7 @@ from sfvgen_plan.benchmarks.results.files import read_rows, write_rows
 from sfvgen_plan.benchmarks.results.row import COLUMNS, EpisodeKey, EpisodeRow
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.io import check_writable
-from sfvgen_plan.nested import check_same
+from sfvgen_plan.run_note import check_same
 
 STORES = (".sqlite", ".db")  # how the names of stores end
 
@@ -82,14 +81,15 @@ class Store:
         self._db.close()
 
     def add(self, rows: Iterable[EpisodeRow], run: str = "", record: Mapping[str, Any] | None = None) -> int:
-        """Store rows, all or none, with what is known of their run, if that is given; how many rows were new. An
-        episode that is there already, and didn't break off, stays as it is. Raises UserError: the disk is full, or the
-        file can't be written."""
+        """Store rows, all or none; how many of them were new. An episode that is there already, and didn't break off,
+        stays as it is. ``run``: the id of theirs, unless they have it, whose ``record`` is kept. Raises UserError: the
+        disk is full, or the file can't be written."""
         with self._explained(), self._db:
             if record is not None:
                 self._db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (run, json.dumps(record)))
             before = self._db.total_changes
-            self._db.executemany(_INSERT, [tuple(row.values().values()) for row in rows])
+            own = {"run": run} if run else {}
+            self._db.executemany(_INSERT, [tuple((row.values() | own).values()) for row in rows])
             return self._db.total_changes - before
 
     def rows(self) -> list[EpisodeRow]:
@@ -172,7 +172,7 @@ class Recorder:
         """Store a row; on disk when this returns, unless another process has stored that episode meanwhile."""
         if self._store is None:
             self._store = Store(self.path, create=True)
-        self._store.add([replace(row, run=self._run)], self._run, {**self._record, "device": row.device})
+        self._store.add([row], self._run, {**self._record, "device": row.device})
 
     def log_failure(self, episode: str, details: str) -> None:
         """Keep the traceback of an episode that broke off."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.agents.registry import check_plays, needs_checkpoint
+from sfvgen_plan.agents.registry import check_plays
 from sfvgen_plan.benchmarks.protocols import Protocol, protocol_of
 from sfvgen_plan.benchmarks.running.contestant import Contestant, Entry
 from sfvgen_plan.benchmarks.running.episode import Job, Recording
@@ -26,7 +26,7 @@ from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.devices import cpu_cores
 from sfvgen_plan.envs.family import Family, canonical, family_of
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.nested import RunNote, check_same
+from sfvgen_plan.run_note import RunNote, check_same
 
 STAGING_SUFFIX = ".partial"
 SETTINGS_FILE = "settings.json"
@@ -89,9 +89,10 @@ class CollectionSettings:
         """Who plays. Raises UserError: an unknown agent, one that can't play the tasks, or a checkpoint that doesn't
         cover them."""
         check_plays(self.agent, self.tasks)
-        if needs_checkpoint(self.agent):
+        entry = Entry(self.agent, name=self.agent)
+        if entry.kind.needs_checkpoint:
             check_covers(self.checkpoint, self.tasks)
-        return Entry(self.agent, name=self.agent).made(self.checkpoint, action_dim=self.family.action_dim)
+        return entry.made(self.checkpoint, action_dim=self.family.action_dim)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; with what training has to know of the simulator."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.base import BatchAgent, kind_of
+from sfvgen_plan.agents.base import AgentSettings, BatchAgent, kind_of
 from sfvgen_plan.agents.registry import agent_settings, make_agent, settings_of
 from sfvgen_plan.benchmarks.running.episode import AgentFactory
 from sfvgen_plan.devices import device_name
@@ -53,14 +53,14 @@ class Entry:
         usual += "".join(f"+{key}={value:g}" for key, value in (("noise", noise), ("random", random)) if value)
         return cls(agent, settings, name or usual, noise, random)
 
-    @property
-    def acts_on_env(self) -> bool:
-        """Whether it decides beside the environment, whose true state it may use."""
-        return settings_of(self.agent).acts_on_env
+    @cached_property
+    def kind(self) -> type[AgentSettings]:
+        """What is known of the agent before it is made."""
+        return settings_of(self.agent)
 
     def check_sees_frames(self) -> None:
         """Raises: UserError: it acts on the true state."""
-        if self.acts_on_env:
+        if self.kind.acts_on_env:
             raise UserError(
                 f"agent={self.agent!r} acts on the true state, which imagination doesn't have; "
                 "give one that sees frames"
@@ -69,7 +69,7 @@ class Entry:
     def made(self, checkpoint: str | Checkpoint | None = None, device: str = "cpu", action_dim: int = 4) -> Contestant:
         """Make it. One that decides beside the environment loads a checkpoint where it plays. Raises UserError: what
         its factory or the checkpoint refuse."""
-        if self.acts_on_env:
+        if self.kind.acts_on_env:
             factory = partial(make_agent, self.agent, checkpoint, "cpu", 0, self.settings, action_dim)
             return Contestant(self.name, env_agent=factory, device=device_name("cpu"))
         agent: Any = make_agent(self.agent, checkpoint, device, 0, self.settings, action_dim)

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfvgen_plan.agents.registry import check_plays, needs_checkpoint
+from sfvgen_plan.agents.registry import check_plays
 from sfvgen_plan.benchmarks.protocols import Protocol, chosen
 from sfvgen_plan.benchmarks.results.row import EpisodeKey, EpisodeRow
 from sfvgen_plan.benchmarks.results.store import Recorder, provenance
@@ -26,7 +27,7 @@ from sfvgen_plan.benchmarks.running.side_by_side import imagined, pictures
 from sfvgen_plan.catalogue import check_covers
 from sfvgen_plan.console import Output
 from sfvgen_plan.devices import resolve_device
-from sfvgen_plan.envs.family import family_of, scene_of
+from sfvgen_plan.envs.family import Family, family_of, scene_of
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.pool import open_pool
 
@@ -69,9 +70,20 @@ class Evaluation:
         episodes = episodes or (EPISODES_OF_A_TASK if task else protocol.episodes)
         protocol = protocol.variant(max_decisions=max_decisions, first_seed=seed, episodes=episodes)
         check_plays(entry.agent, tasks)
-        if needs_checkpoint(entry.agent):
+        evaluation = cls(entry, protocol, tasks, checkpoint, device)
+        if evaluation.takes_checkpoint:
             check_covers(checkpoint, map(scene_of, tasks), protocol)
-        return cls(entry, protocol, tasks, checkpoint, device)
+        return evaluation
+
+    @cached_property
+    def family(self) -> Family:
+        """The simulator that all of the tasks are of."""
+        return family_of(self.tasks[0])
+
+    @property
+    def takes_checkpoint(self) -> bool:
+        """Whether the agent is given a checkpoint: one of the user's own gets what was asked for, if anything."""
+        return self.entry.kind.needs_checkpoint or (":" in self.entry.agent and self.checkpoint is not None)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -95,15 +107,16 @@ class Evaluation:
         return path if not path.exists() else Path("runs") / f"{name}-{datetime.now():%f}"
 
     def contestant(self) -> Contestant:
-        """Load what the agent needs and make it. Raises UserError: unusable checkpoint or device, or a checkpoint for
-        other tasks or frames than the protocol's."""
-        agent, checkpoint, device = self.entry.agent, self.checkpoint, "cpu"
-        if not self.entry.acts_on_env:
-            needs = needs_checkpoint(agent)
-            device = resolve_device(self.device) if needs or ":" in agent else "cpu"
-            if needs or (":" in agent and checkpoint is not None):
-                checkpoint = checkpoint_for(self.protocol, self.tasks, checkpoint, device)
-        return self.entry.made(checkpoint, device, family_of(self.tasks[0]).action_dim)
+        """Load what the agent needs and make it. Raises UserError: unusable checkpoint or device."""
+        kind, checkpoint, device = self.entry.kind, self.checkpoint, "cpu"
+        if not kind.acts_on_env:
+            if kind.needs_checkpoint or ":" in self.entry.agent:
+                device = resolve_device(self.device)
+            if self.takes_checkpoint:
+                from sfvgen_plan.model.checkpoint import load_checkpoint  # imports torch
+
+                checkpoint = load_checkpoint(checkpoint, device)
+        return self.entry.made(checkpoint, device, self.family.action_dim)
 
     def recording(self, checkpoint: Checkpoint, decisions: int) -> Recording:
         """The first episode, in frames of the checkpoint, which the agent is given, of so many decisions whether solved
@@ -115,18 +128,6 @@ class Evaluation:
         if played.recording is None:
             raise UserError(f"task={job.task!r}: the episode of seed {job.seed} broke off: {played.row.error}")
         return played.recording
-
-
-def checkpoint_for(protocol: Protocol, tasks: Sequence[str], given: str | Checkpoint | None, device: str) -> Checkpoint:
-    """Load a checkpoint, unless it is loaded, and make sure that it was trained for these tasks and frames. Raises
-    UserError: it can't be loaded or was trained for something else."""
-    from sfvgen_plan.model.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(given, device)
-    checkpoint.check_fits(
-        map(scene_of, tasks), protocol, f"protocol {protocol.id!r}", "give a checkpoint trained with the latter"
-    )
-    return checkpoint
 
 
 def play_and_store(
@@ -146,8 +147,8 @@ def play_and_store(
         video: file for the first episode of each task, with what the agent's checkpoint imagines of it, if it has one.
     """
     protocol, rules = evaluation.protocol, evaluation.protocol.rules_hash
-    if video or not evaluation.entry.acts_on_env:
-        family_of(evaluation.tasks[0]).check_drawing()  # said now instead of in every episode
+    if video or not evaluation.entry.kind.acts_on_env:
+        evaluation.family.check_drawing()  # said now instead of in every episode
     with out.progress("loading"):
         contestant = evaluation.contestant()
     key = EpisodeKey(protocol.id, "", contestant.name, 0, contestant.checkpoint)

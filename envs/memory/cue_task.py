@@ -130,5 +130,5 @@ class MemoryCueEnv(MemoryEnv):
         over = self._decisions + 1 >= DECISIONS
         return nearness(self.scene.hand, self._goal()), over and self.distance <= SUCCESS_DISTANCE
 
-    def _facts(self) -> dict[str, Any]:
-        return super()._facts() | {"distance": self.distance}
+    def _info(self, success: bool) -> dict[str, Any]:
+        return super()._info(success) | {"distance": self.distance}

@@ -77,9 +77,9 @@ class LaidOutEnv(DecisionEnv):
         """Which sub-goal the next decision works on."""
         return sub_goal_at(self.layout.schedule, self._decisions)
 
-    def _facts(self) -> dict[str, Any]:
+    def _info(self, success: bool) -> dict[str, Any]:
         texts, index = tuple(text for text, _ in self.layout.schedule), self.sub_goal_index
-        return super()._facts() | {"sub_goals": texts, "sub_goal": texts[index], "sub_goal_index": index}
+        return super()._info(success) | {"sub_goals": texts, "sub_goal": texts[index], "sub_goal_index": index}
 
     @abstractmethod
     def _lay_out(self, seed: int) -> Any:

@@ -235,8 +235,8 @@ class MemoryReturnEnv(MemoryEnv):
         self.moved = self._layout.moved(positions, self.moved)
         return nearness(positions[goal.index], goal.place), self._layout.success(positions, self.moved)
 
-    def _facts(self) -> dict[str, Any]:
-        return super()._facts() | {"distance": self._layout.distance(self.positions(), self.moved)}
+    def _info(self, success: bool) -> dict[str, Any]:
+        return super()._info(success) | {"distance": self._layout.distance(self.positions(), self.moved)}
 
 
 def _parked(index: int) -> np.ndarray:

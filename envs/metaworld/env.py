@@ -69,7 +69,8 @@ def _reset_raw(raw: Any, pristine: RawSnapshot, seed: int) -> np.ndarray:
     written into the model only after the hand was simulated, so a single pass would leave the objects where the last
     scene had them. Starting from ``pristine`` makes the result independent of what was played before.
     """
-    mujoco = import_mujoco()
+    import mujoco  # what made ``raw`` has imported it already
+
     restore(raw, pristine)
     raw.seed(seed)
     raw._freeze_rand_vec = False

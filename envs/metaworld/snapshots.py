@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from sfvgen_plan.envs.rendering import import_mujoco
-
 _ALIASABLE = ("xpos", "xquat", "site_xpos", "geom_xpos", "qpos", "qvel", "mocap_pos", "mocap_quat")
 _IMMUTABLE = (bool, int, float, str, bytes, type(None), np.generic)
 
@@ -78,7 +76,8 @@ def restore(raw: Any, snapshot: RawSnapshot) -> None:
 
 def physics_of(model: Any, data: Any) -> np.ndarray:
     """MuJoCo's integration state: all that decides how the simulation of a model goes on."""
-    mujoco = import_mujoco()
+    import mujoco  # what made the model has imported it already
+
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     physics = np.empty(mujoco.mj_stateSize(model, kind))
     mujoco.mj_getState(model, data, physics, kind)
@@ -87,7 +86,8 @@ def physics_of(model: Any, data: Any) -> np.ndarray:
 
 def set_physics(model: Any, data: Any, physics: np.ndarray) -> None:
     """Back to what ``physics_of`` gave; what follows is the same bit for bit."""
-    mujoco = import_mujoco()
+    import mujoco  # what made the model has imported it already
+
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
     mujoco.mj_setState(model, data, physics, kind)
     mujoco.mj_forward(model, data)

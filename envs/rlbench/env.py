@@ -158,8 +158,8 @@ class RLBenchEnv(DecisionEnv):
     def _draw(self) -> np.ndarray:
         return self._pictures
 
-    def _facts(self) -> dict[str, Any]:
-        return {"instruction": self.instruction, "variation": self._variation}
+    def _info(self, success: bool) -> dict[str, Any]:
+        return super()._info(success) | {"instruction": self.instruction, "variation": self._variation}
 
     def _arrange(self, scene: int) -> dict[str, Any]:
         """What the worker is told of a scene beside its seed."""

@@ -88,8 +88,8 @@ class RLBenchReturnEnv(LaidOutEnv, RLBenchEnv):
         solved = self.layout.success(self.positions(), self.moved)
         return float(solved), solved
 
-    def _facts(self) -> dict[str, Any]:
-        return super()._facts() | {"distance": self.layout.distance(self.positions(), self.moved)}
+    def _info(self, success: bool) -> dict[str, Any]:
+        return super()._info(success) | {"distance": self.layout.distance(self.positions(), self.moved)}
 
 
 def rlbench_env(task: str, **arguments: Any) -> RLBenchEnv:

@@ -43,8 +43,8 @@ def run(args: Namespace) -> int:
     out = Output.of(args)
     with out.progress("loading"):
         from sfvgen_plan.benchmarks.fidelity.compare import study
-        from sfvgen_plan.benchmarks.running.evaluation import checkpoint_for
+        from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        checkpoint = checkpoint_for(protocol, protocol.tasks, args.checkpoint, resolve_device(args.device))
+        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
     study(out, protocol, checkpoint, policies, settings, args.out, args.lanes)
     return 0

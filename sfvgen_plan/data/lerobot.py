@@ -23,7 +23,8 @@ from sfvgen_plan.actions import Actions
 from sfvgen_plan.data.minari_writer import write_dataset
 from sfvgen_plan.data.sources import Source
 from sfvgen_plan.data.staging import StagedEpisode
-from sfvgen_plan.errors import UserError, check_number, need_package, reason, unknown_name
+from sfvgen_plan.errors import UserError, need_package, reason, unknown_name
+from sfvgen_plan.settings import check_number
 
 PREFIX = "lerobot:"  # before the folder of such a dataset, where other recordings could be meant
 TASK_PREFIX = "lerobot/"  # a task is called by its text, behind this

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from sfvgen_plan.errors import UserError, check_number
-from sfvgen_plan.settings import REQUIRED, Settings, bounded
+from sfvgen_plan.errors import UserError
+from sfvgen_plan.settings import REQUIRED, Settings, bounded, check_number
 
 Made = TypeVar("Made")
 

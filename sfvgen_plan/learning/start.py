@@ -19,11 +19,11 @@ from sfvgen_plan.data.minari_writer import METADATA_FILE
 from sfvgen_plan.errors import UserError, reason
 from sfvgen_plan.learning.recipe import Recipe
 from sfvgen_plan.model.build import build_pipeline, fit_text_encoder, text_networks
-from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, hide_progress_bars, load_checkpoint
+from sfvgen_plan.model.checkpoint import Checkpoint, CheckpointCard, load_checkpoint
 from sfvgen_plan.model.logs import held_back
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.model.transformer import VideoTransformer
-from sfvgen_plan.nested import flat
+from sfvgen_plan.settings import flat
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,6 @@ def first_pipeline(
 
 def _modelscope_pipeline(base: str, action_dim: int) -> SlowFastVGenPipeline:
     logger.info("loading %s, which is downloaded before if it is a name on the Hugging Face hub", base)
-    hide_progress_bars()
     try:
         with held_back(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of arguments that the libraries give each other

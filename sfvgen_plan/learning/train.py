@@ -20,7 +20,7 @@ from sfvgen_plan.learning.start import checked_start, first_pipeline, has_split,
 from sfvgen_plan.learning.trainer import Log, Progress, Speedup, Stage, fit, training_precision
 from sfvgen_plan.learning.video import VideoObjective, VideoStage
 from sfvgen_plan.model.checkpoint import save_checkpoint
-from sfvgen_plan.nested import RunNote
+from sfvgen_plan.run_note import RunNote
 
 
 class Training:

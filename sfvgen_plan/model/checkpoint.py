@@ -19,9 +19,9 @@ from sfvgen_plan.actions import Actions
 from sfvgen_plan.cameras import frame_shape, frames_of
 from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint, some
 from sfvgen_plan.errors import UserError, reason, unknown_name
-from sfvgen_plan.model.logs import held_back
+from sfvgen_plan.model.logs import held_back, hide_progress_bars
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
-from sfvgen_plan.nested import flat
+from sfvgen_plan.settings import flat
 
 if TYPE_CHECKING:
     from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
@@ -108,7 +108,7 @@ class Checkpoint:
         """Size, camera and repeat of its frames, as environments take them."""
         return {"size": self.card.size, "camera": self.card.camera, "repeat": self.card.repeat}
 
-    @property
+    @cached_property
     def frame_shape(self) -> tuple[int, int, int]:
         """(H, W, 3) of its frames."""
         return self.card.frame_shape
@@ -234,7 +234,6 @@ def load_checkpoint(path: str | Path | Checkpoint | None = None, device: str | t
     if path is not None and not isinstance(path, (str, Path)):
         return path
     folder = find_checkpoint(path)
-    hide_progress_bars()
     try:
         card = _read_card(folder / CARD_FILE)
         starts = load_file(folder / STARTS_FILE)
@@ -274,12 +273,3 @@ def _read_card(file: Path) -> CheckpointCard:
     if not named or not listed or not card.tasks or not all(type(number) is int and number > 0 for number in numbers):
         raise ValueError(f"{file.name} is no checkpoint card: tasks, read-outs, size, repeat or action_dim is off")
     return card
-
-
-def hide_progress_bars() -> None:
-    """Loading takes a second; the libraries' own bars would only clutter the terminal."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""What the libraries log while something is loaded."""
+"""What the libraries log and show while something is loaded or saved."""
 
 import logging
 from collections.abc import Iterator
@@ -11,8 +11,9 @@ MANY = 10**6  # lines, or a level, that nothing reaches
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """What the libraries log within the block is shown after it. Where the block raises it never is: the error says it,
-    and would be one line among others."""
+    """What the libraries log within the block is shown after it, and their progress bars never. Where the block raises,
+    the logs aren't either: the error says it, and would be one line among others."""
+    hide_progress_bars()
     held = MemoryHandler(MANY, flushLevel=MANY)
     loggers = [logging.getLogger(name) for name in LIBRARIES]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
@@ -26,3 +27,12 @@ def held_back() -> Iterator[None]:
             logger.handlers, logger.propagate = [*handlers, *added], propagate
     for record in held.buffer:
         logging.getLogger(record.name).handle(record)
+
+
+def hide_progress_bars() -> None:
+    """Loading takes a second; the libraries' own bars would only clutter the terminal."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Settings within settings, which of them differ, and what keeps two runs in one folder apart."""
+"""What keeps runs of different settings in one folder apart."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,7 @@ from typing import Any
 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.io import atomic
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names, in their order."""
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{name}.")
-        else:
-            out[f"{prefix}{name}"] = value
-    return out
+from sfvgen_plan.settings import flat
 
 
 def check_same(there: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
