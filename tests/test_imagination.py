@@ -105,13 +105,6 @@ def test_gradients_flow_from_rewards_to_every_action(imaginer):
     assert held.grad is not None and bool((held.grad.abs().sum(-1) > 0).all())
 
 
-def test_a_state_is_its_tensors(imaginer):
-    after, _ = imaginer.imagine(begun(imaginer, frames=2), actions(9))
-    again = Imagination.of_tensors({name: part.clone() for name, part in after.tensors().items()})
-    assert same(again.to("cpu"), after)
-    assert same(imaginer.imagine(again, actions(2))[1], imaginer.imagine(after, actions(2))[1])
-
-
 def test_videos_follow_the_text_alone(imaginer):
     start = begun(imaginer)
     end, video, found = imaginer.dreamt(start, 4)

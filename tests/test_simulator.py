@@ -36,16 +36,6 @@ def state(simulator, frames):
     return simulator.begin(frames, TASKS, SEEDS)
 
 
-def test_shapes(simulator, state, actions):
-    after, outcome = simulator.imagine(state, actions)
-    assert len(after) == 3 and state.task.tolist() == [0, 1, 1]
-    assert outcome.reward.shape == outcome.success.shape == outcome.value.shape == (3, 6)
-    assert outcome.estimates.shape == (3, 6, 10) and outcome.latents is not None
-    assert simulator.decode(outcome.latents).shape == (3, 6, 32, 32, 3)
-    torch.testing.assert_close(simulator.read(after).reward[:, 0], outcome.reward[:, -1])
-    assert simulator.denoiser_calls >= 6
-
-
 def test_real_frames_are_followed_in_frames_as_in_latents(simulator, state, frames, actions):
     shown = simulator.observe(state, frames, actions[:, :2])
     latents = simulator.observe_latents(state, simulator.encode(frames), actions[:, :2])

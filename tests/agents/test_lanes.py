@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from points import PointMass
 
 from sfvgen_plan.agents.adapters import DisturbedAgent
 from sfvgen_plan.agents.lanes import FollowingAgent
@@ -66,27 +65,6 @@ def test_lanes_that_come_and_go_are_followed_as_if_each_were_alone(simulator):
     start(lanes, 0, 1)  # other episodes in the same lanes
     assert_same(simulator, show(lanes, (1, 0)), (1, 0))
     assert_same(simulator, show(lanes, (0, 0), (1, 1)), (0, 0), (1, 1))
-
-
-def test_lanes_that_come_again_together_are_not_copied():
-    class Counting(PointMass):
-        copies = 0
-
-        def select(self, state, index):
-            self.copies += 1
-            return super().select(state, index)
-
-        def join(self, states):
-            self.copies += 1
-            return super().join(states)
-
-    simulator = Counting()
-    lanes, frames = FollowingAgent(simulator), np.zeros((2, 1, 2, 3), np.uint8)
-    lanes.reset([4, 2], ["point"] * 2, [0, 1])
-    for order, copies in (([4, 2], 0), ([4, 2], 0), ([2, 4], 3)):  # two are selected and joined
-        lanes.observe(order, frames)
-        lanes.executed(order, np.zeros((2, 2), np.float32))
-        assert simulator.copies == copies
 
 
 def test_an_agent_is_told_what_is_executed_instead_of_its_action(small_checkpoint):

@@ -26,11 +26,13 @@ def all_rows():
     return [row for name, rate in RATES.items() for row in rows_of(name, rate)]
 
 
-def test_a_simulator_that_is_right_gets_full_marks_and_one_that_ignores_the_policy_is_found_out():
+def test_a_simulator_that_is_right_gets_full_marks_and_one_that_is_wrong_or_always_the_same_is_found_out():
     summary = summarise(all_rows())
     assert summary.agreement["pearson"].mean == pytest.approx(1.0)
     assert summary.agreement["mmrv"].high == 0.0
     assert (summary.bias, summary.episodes_per_policy) == (0.0, 20)
+    summary = summarise([replace(row, imagined_success=not row.real_success) for row in all_rows()])
+    assert (summary.agreement["pearson"].high, summary.agreement["mmrv"].mean > 0.5) == (pytest.approx(-1.0), True)
     summary = summarise([replace(row, imagined_success=row.seed < 5) for row in all_rows()])
     assert summary.agreement["pearson"] is None
     assert summary.agreement["mmrv"].mean > 0.4

@@ -67,20 +67,6 @@ def test_published_correlations_follow_from_published_scores(task):
     assert float(pearson(simulated, real)) == pytest.approx(SIMPLER[task]["pearson"], abs=0.0011)
 
 
-def episodes(rates, seeds, generator):
-    return (generator.random((len(rates), 2 * seeds)) < np.array(rates)[:, None]).astype(float)
-
-
-def test_equal_scores_agree_and_reversed_ones_do_not():
-    real = episodes([0.0, 0.3, 0.6, 1.0], 20, np.random.default_rng(0))
-    tasks = ["a"] * 20 + ["b"] * 20
-    same, reverse = agreement(real, real, tasks), agreement(1 - real, real, tasks)
-    assert same["pearson"] and (same["pearson"].mean, same["pearson"].low) == pytest.approx((1.0, 1.0))
-    assert same["mmrv"] and same["mmrv"].high == 0.0
-    assert reverse["pearson"] and reverse["pearson"].high == pytest.approx(-1.0)
-    assert reverse["mmrv"] and reverse["mmrv"].mean > 0.5
-
-
 def test_two_policies_are_too_few_a_constant_has_no_correlation_and_shapes_must_fit():
     scores = np.ones((2, 4))
     assert agreement(scores, scores, ["a"] * 4) == {"pearson": None, "mmrv": None}

@@ -42,26 +42,31 @@ def test_the_checker_has_nothing_to_complain_about(checkpoint, obs_mode):
         check_env(env)
 
 
+def played_alike(ours, theirs, decisions):
+    """Play both, whose observations, rewards and ends must be the same; yields each lane's infos of every decision."""
+    assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
+    for env in (ours, theirs):
+        env.seed(FIRST_TRAINING_SEED)
+    np.testing.assert_allclose(ours.reset(), theirs.reset(), rtol=1e-4, atol=1e-4)
+    for action in np.random.default_rng(0).uniform(-1, 1, (decisions, 2, 4)).astype(np.float32):
+        *mine, told = ours.step(action)
+        seen, rewards, ends, wanted = theirs.step(action)
+        for one, other in zip(mine, (seen, SCALE * rewards, ends), strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+        yield from zip(told, wanted, strict=True)
+
+
 def test_does_what_their_own_does_with_single_ones(make, checkpoint):
     """Observations, rewards, ends, terminal observations and info keys, past autoresets."""
     single = {"obs_mode": "state", "max_decisions": 3}
     theirs = DummyVecEnv([lambda: ImaginedEnv("reach-v3", checkpoint, **single)] * 2)
     ours = make(max_decisions=3)
-    assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
-    for env in (ours, theirs):
-        env.seed(7)
-    np.testing.assert_allclose(ours.reset(), theirs.reset(), rtol=1e-4, atol=1e-4)
+    for told, wanted in played_alike(ours, theirs, 8):
+        assert told.keys() == wanted.keys()
+        for key in wanted:
+            np.testing.assert_allclose(told[key], wanted[key], rtol=1e-4, atol=1e-4)
     assert [row.keys() for row in ours.reset_infos] == [row.keys() for row in theirs.reset_infos]
-    for action in np.random.default_rng(0).uniform(-1, 1, (8, 2, 4)).astype(np.float32):
-        observations, rewards, *rest = theirs.step(action)
-        *mine, told = ours.step(action)
-        for one, other in zip(mine, (observations, SCALE * rewards, rest[0]), strict=True):
-            assert one.dtype == other.dtype
-            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
-        for row, wanted in zip(told, rest[1], strict=True):
-            assert row.keys() == wanted.keys()
-            for key in wanted:
-                np.testing.assert_allclose(row[key], wanted[key], rtol=1e-4, atol=1e-4)
 
 
 def test_an_agent_learns_saves_and_acts_in_it(make, tmp_path):
@@ -110,20 +115,10 @@ def test_real_environments_are_seen_through_a_checkpoint_in_one_batch(checkpoint
     ours = CheckpointVecEnv(
         DummyVecEnv([partial(make, **few)] * 2), "reach-v3", Observer(checkpoint.simulator(), obs_mode), SCALE
     )
-    assert (ours.observation_space, ours.action_space) == (theirs.observation_space, theirs.action_space)
-    for env in (ours, theirs):
-        env.seed(FIRST_TRAINING_SEED)
-    np.testing.assert_allclose(ours.reset(), theirs.reset(), rtol=1e-4, atol=1e-4)
-    for action in np.random.default_rng(0).uniform(-1, 1, (5, 2, 4)).astype(np.float32):
-        seen, rewards, dones, infos = ours.step(action)
-        wanted, rewarded, ended, told = theirs.step(action)
-        np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(rewards, SCALE * rewarded, rtol=1e-6)
-        np.testing.assert_array_equal(dones, ended)
-        for row, other in zip(infos, told, strict=True):
-            assert "is_success" in row and ("terminal_observation" in row) == ("terminal_observation" in other)
-            if "terminal_observation" in row:
-                last = (row["terminal_observation"], other["terminal_observation"])
-                np.testing.assert_allclose(*last, rtol=1e-4, atol=1e-4)
+    for told, wanted in played_alike(ours, theirs, 5):
+        assert "is_success" in told and ("terminal_observation" in told) == ("terminal_observation" in wanted)
+        if "terminal_observation" in told:
+            last = (told["terminal_observation"], wanted["terminal_observation"])
+            np.testing.assert_allclose(*last, rtol=1e-4, atol=1e-4)
     for env in (ours, theirs):
         env.close()

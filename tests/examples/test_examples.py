@@ -57,11 +57,6 @@ def test_a_module_and_factory(tmp_path, monkeypatch, said):
     assert (episode["decisions"], episode["error"]) == (2, "")
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
-def test_examples_stay_short(file):
-    assert 10 <= len(file.read_text().splitlines()) <= 40
-
-
 SMALLER = {
     "collect": ["--episodes", "3", "--decisions", "4", "--workers", "1"],
     "eval": ["--episodes", "1", "--max-decisions", "2"],

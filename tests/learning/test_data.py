@@ -13,7 +13,6 @@ from sfvgen_plan.data.rlbench_state import MIRRORED_ACTION, MIRRORED_ESTIMATES, 
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.learning.data import (
     held_out_episodes,
-    pick,
     to_training_data,
     with_mirrored,
     worth_imitating,
@@ -70,14 +69,6 @@ def test_every_nth_episode_of_each_task_is_held_out(episodes, data):
     assert sorted(int(episodes.task[e]) for e in few) == [0, 1]
     assert all(episodes.kind[e] == "clean" for e in few)
     assert not (data.few & data.held_out).any()
-
-
-def test_pick_draws_all_candidates_with_the_generators_numbers():
-    candidates = torch.tensor([3, 5, 9])
-    draws = [pick(candidates, 200, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
-    assert set(draws[0].tolist()) == {3, 5, 9}
-    assert draws[0].equal(draws[1])
-    assert not draws[0].equal(draws[2])
 
 
 def test_of_own_episodes_what_succeeded_is_imitated_up_to_there(episodes):

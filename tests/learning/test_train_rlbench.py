@@ -9,7 +9,6 @@ from sfvgen_plan.data.rlbench_state import ESTIMATE_NAMES, SOURCE, estimates_of,
 from sfvgen_plan.data.staging import StagedEpisode
 from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
-from sfvgen_plan.settings import compose
 
 TASK, DECISIONS = "rlbench/reach_target", 9
 
@@ -75,10 +74,3 @@ def test_an_episodes_own_description_is_known_and_the_card_carries_the_licence_o
     assert checkpoint.told(TASK, "reach the pink target") == "reach target"
     page = (checkpoint.path / "README.md").read_text()
     assert "non-commercial" in page and "Imperial College London" in page and "x_axis_x" in page
-
-
-def test_the_recipe_is_shorter_than_the_default():
-    recipe, default = (compose("train", [f"train={name}"])["train"] for name in ("rlbench", "default"))
-    assert recipe["mirror"] and recipe["model"] == default["model"]
-    for stage in ("autoencoder", "video"):
-        assert recipe[stage]["fit"]["steps"] < default[stage]["fit"]["steps"]

@@ -78,19 +78,6 @@ def test_gradients_flow_through_the_writing(layer):
 
 
 @torch.no_grad()
-def test_memories_are_values_of_fixed_size_that_fork_and_join(layer):
-    tokens, place = walk()
-    first = layer.learn(layer.write(layer.empty(EPISODES), tokens[:, :1], place[:, :1], REAL))
-    kept = first.fast.clone()
-    second = layer.learn(layer.write(first, tokens[:, 1:2], place[:, 1:2], REAL))
-    assert torch.equal(first.fast, kept) and second.fast.shape == first.fast.shape
-    joined = first.replaced(torch.tensor([1]), second.select(torch.tensor([0])))
-    assert torch.equal(joined.fast[0], first.fast[0]) and torch.equal(joined.gram[1], second.gram[0])
-    chosen = first.where(torch.tensor([True, False]), second)
-    assert torch.equal(chosen.cross[0], first.cross[0]) and torch.equal(chosen.cross[1], second.cross[1])
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("kind", ["lora", "recall"])
 def test_dreaming_wears_nothing_away_that_was_real_and_still_remembers_what_is_new(layer, kind):
     memory_layer = layer if kind == "lora" else Recall(DIM, places=2, tokens=TOKENS, window=0, features=64)

@@ -43,15 +43,6 @@ def generate(pipeline, past, new, batch=2, steps=2, **changed):
     return pipeline.generate(**given)
 
 
-def test_save_and_load(pipeline, tmp_path):
-    pipeline.save_pretrained(tmp_path)
-    loaded = SlowFastVGenPipeline.from_pretrained(str(tmp_path), local_files_only=True, use_safetensors=True)
-    assert loaded.unet is None and loaded.action_dim == 4
-    frames = np.zeros((1, 1, 32, 32, 3), np.uint8)
-    actions = torch.ones(1, 2, 4)
-    assert (loaded(frames, TEXTS[:1], 2, actions) == pipeline(frames, TEXTS[:1], 2, actions)).all()
-
-
 def test_any_split_of_the_window_and_more_frames_is_an_error(unet):
     for past, new in ((0, 1), (1, 1), (2, 8), (1, 31), (31, 1), (0, 32)):
         latents = generate(unet, past, new, batch=1, steps=1)

@@ -144,22 +144,3 @@ def test_target_and_denoised_are_inverse_and_noise_levels_fall_from_highest_to_l
     levels = noise_levels(4, 20.0, 0.02)
     assert levels == sorted(levels, reverse=True)
     assert levels[0] == pytest.approx(20.0) and levels[-1] == pytest.approx(0.02) and noise_levels(1) == [20.0]
-
-
-def test_gradients_flow_from_a_sampled_frame_to_the_action(network):
-    told = known(1)
-    actions = told.actions.clone().requires_grad_()
-    window = Window(network.empty(2), network.tokens)
-    asked = Condition(actions, told.given, actions, told.text)
-    frame = network.sample(window, 0, torch.randn(2, 1, 8, 12), asked, [5.0])
-    frame.square().sum().backward()
-    assert actions.grad is not None and bool((actions.grad.abs() > 0).any())
-
-
-def test_saves_and_loads_as_a_diffusers_folder(network, tmp_path):
-    network.save_pretrained(tmp_path)
-    loaded = VideoTransformer.from_pretrained(tmp_path)
-    assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
-    clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
-    ours, theirs = (each.training_pass(clean, noise, clean, noise + 1, told) for each in (network, loaded))
-    assert all(map(torch.equal, ours, theirs))
