@@ -41,6 +41,7 @@ agents() {
         play metaworld-50 "$agent" --episodes 10
         play avdc11-v3 "$agent"
     done
+    play metaworld-50 reader --episodes 10 # the weakest ten tasks say where they are lost
     for agent in random expert prior default cem oracle; do play metaworld-10 "$agent"; done
 }
 

@@ -1,4 +1,4 @@
-"""Agents that imagine nothing: ``random``, ``prior``, ``prior10`` and ``expert``."""
+"""Agents that imagine nothing: ``random``, ``prior``, ``prior10``, ``expert`` and ``reader``."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -50,3 +50,17 @@ class Expert(
         from sfvgen_plan.agents.behaviour import ExpertAgent
 
         return ExpertAgent()
+
+
+@dataclass(frozen=True)
+class Reader(AgentSettings, name="reader", order=65, control=True, acts_on_env=True, needs="expert"):
+    """The expert, told the object and the goal as the model reads them."""
+
+    object: bool = setting(True, "the object is read; false: the expert knows it")
+    goal: bool = setting(True, "the goal is read; false: the expert knows it")
+
+    def build(self, given: Given) -> Any:
+        from sfvgen_plan.agents.reader import ReaderAgent
+
+        parts = [name for name in ("object", "goal") if getattr(self, name)]
+        return ReaderAgent(given.simulator(False)[1], parts, given.seed)

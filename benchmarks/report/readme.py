@@ -8,7 +8,8 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def _protocol(protocol: str, rows: Sequence[EpisodeRow]) -> dict[str, Any] | Non
         "tasks": task_order(protocol, rows),
         "played": [task for task in task_order(protocol, rows) if task in played],
         "short": limit if protocol.startswith("metaworld") and rules.max_decisions > limit else None,
+        "losses": _losses(agents),
         "pairs": [
             (name, second, paired_difference(own.any_time, agents[second].any_time))
             for first, second in pairs
@@ -96,6 +98,17 @@ def _protocol(protocol: str, rows: Sequence[EpisodeRow]) -> dict[str, Any] | Non
             if name.partition("+")[0] == first
         ],
     }
+
+
+def _losses(agents: Mapping[str, Summary]) -> list[tuple[str, list[float]]]:
+    """Of the tasks that ``reader`` has played: points of any-time success that the script, reading and the policy lose,
+    those first of which the prior solves least."""
+    if not {"prior", "reader", "expert"} <= agents.keys():
+        return []
+    prior, reader, expert = (agents[name].by_task for name in ("prior", "reader", "expert"))
+    tasks = sorted(reader.keys() & prior.keys() & expert.keys(), key=lambda task: prior[task].success_any.mean)
+    solved = {task: [100.0, *(100 * who[task].success_any.mean for who in (expert, reader, prior))] for task in tasks}
+    return [(task, [more - less for more, less in pairwise(found)]) for task, found in solved.items()]
 
 
 def _returns(rows: Sequence[EpisodeRow]) -> dict[str, Any]:

@@ -45,6 +45,16 @@ def readme(folder):
     return path
 
 
+def test_what_is_lost_of_weak_tasks_is_told_apart_for_those_that_the_reader_has_played(tmp_path):
+    solved = {"expert": 4, "reader": 3, "prior": 1}
+    rows = [row(who, "reach-v3", seed, seed < count) for who, count in solved.items() for seed in range(4)]
+    rows += [row(who, "push-v3", seed, True) for who in ("expert", "prior") for seed in range(4)]
+    write_rows(tmp_path / "metaworld-10.csv", rows, EpisodeRow)
+    text = block("results", tmp_path)
+    assert "| task | script | reading | policy |\n| --- | ---: | ---: | ---: |\n| reach-v3 | 0 | 25 | 50 |" in text
+    assert "script | reading" not in block("results", results_folder(tmp_path))
+
+
 def test_the_block_shows_agents_tasks_differences_rollouts_and_speed(tmp_path):
     text = block("results", results_folder(tmp_path))
     for part in (
