@@ -217,7 +217,7 @@ class PriorAgent(FollowingAgent):
         self.prior = prior
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        return self.prior.act(state.features).detach().float().clamp(-1.0, 1.0).cpu().numpy()
+        return self.prior(state.features).detach().cpu().numpy()
 
 
 class RandomAgent(FollowingAgent):

@@ -166,7 +166,7 @@ def _guided(prior: Prior | None, guided: Tensor, offsets: Tensor, g: int, featur
     """Offsets (E, N, H, A) at decision ``g``, on top of the prior's actions where ``guided`` (E, N)."""
     actions = offsets[:, None, :, g].expand(*features.shape[:3], -1)
     if prior is not None:
-        actions = actions + guided[:, None, :, None] * prior.act(features)
+        actions = actions + guided[:, None, :, None] * prior(features)
     return actions.clamp(-1.0, 1.0)
 
 

@@ -122,6 +122,7 @@ class Imaginer:
             raise UserError(f"sampler_steps={sampler_steps} must be 1 or more")
         self.device = network.embed.weight.device
         self.network = network
+        self.action_dim = int(network.config.action_dim)  # A, numbers in an action
         if self.device.type == "cuda" and not exact:
             self.network = copy.deepcopy(network).rounded_().requires_grad_(False)
         self.sampler_steps, self.exact, self.remembers = sampler_steps, exact, remembers
@@ -133,11 +134,6 @@ class Imaginer:
             logger.warning("compiling the imagined step for %s: the first calls take some seconds", self.device)
             self.network.compile_blocks()
             self._replays = Replays(self._decide, self.network.tokens)
-
-    @property
-    def action_dim(self) -> int:
-        """A, numbers in an action."""
-        return int(self.network.config.action_dim)
 
     @torch.no_grad()
     def begun(self, latents: Tensor, text: Tensor, task: Tensor, seed: Tensor) -> Imagination:

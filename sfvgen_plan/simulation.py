@@ -3,7 +3,7 @@
 Shapes: N imagined episodes, G decisions, A action numbers, D state read-outs, K features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -67,11 +67,8 @@ class Simulator(Protocol[State]):
         """The same episodes with new random states (N,): other possible futures."""
 
 
-class Prior(Protocol):
-    """Proposes actions for what is seen."""
-
-    def act(self, features: Tensor) -> Tensor:
-        """Features (..., K) of frames -> actions (..., A) in [-1, 1] for the next decision."""
+Prior = Callable[[Tensor], Tensor]
+"""Proposes actions for what is seen: features (..., K) of frames -> actions (..., A) in [-1, 1]."""
 
 
 def as_long(values: Sequence[int] | Tensor, device: torch.device | str = "cpu") -> Tensor:

@@ -144,7 +144,7 @@ class LearnedSimulator(Imaginer):
 
     def fork(self, state: Imagination, copies: int) -> Imagination:
         """Each episode ``copies`` times, next to each other; forks share their random state and what they remember."""
-        return self.select(state, torch.arange(len(state), device=self.device).repeat_interleave(copies))
+        return state.select(torch.arange(len(state), device=self.device).repeat_interleave(copies))
 
     def select(self, state: Imagination, index: Sequence[int] | Tensor) -> Imagination:
         """The episodes named by ``index``, in that order."""
@@ -187,18 +187,3 @@ class LearnedSimulator(Imaginer):
                 f"checkpoint's size: give ({count}, P, {shape[0]}, {shape[1]}, 3) uint8 from camera "
                 f"{self.checkpoint.camera!r}"
             )
-
-
-class LatentPrior:
-    """A behaviour-cloned prior on the features of frames, real or imagined."""
-
-    def __init__(self, checkpoint: Checkpoint, few: bool = False) -> None:
-        network = checkpoint.pipeline.transformer
-        if network is None:
-            raise UserError(f"checkpoint {checkpoint.path} has no policy prior; use an agent that needs none")
-        self.network, self.few = network, few
-
-    @torch.no_grad()
-    def act(self, features: Tensor) -> Tensor:
-        """Features (..., K) of frames -> actions (..., A) in [-1, 1]."""
-        return self.network.propose(features, self.few).clamp(-1, 1)

@@ -56,9 +56,9 @@ def test_two_simulators_of_a_checkpoint_share_nothing_that_changes(checkpoint, s
 
 
 def test_priors_read_the_features_of_the_state(checkpoint, simulator, state):
-    proposed = checkpoint.prior().act(state.features)
+    proposed = checkpoint.prior()(state.features)
     assert proposed.shape == (3, 4) and bool((proposed.abs() <= 1).all())
-    assert not torch.equal(checkpoint.prior("prior10").act(state.features), proposed)
+    assert not torch.equal(checkpoint.prior("prior10")(state.features), proposed)
     with pytest.raises(UserError, match="prior='prior11' is unknown"):
         checkpoint.prior("prior11")
 

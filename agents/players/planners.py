@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from sfvgen_plan.agents.base import REMEMBERS, AgentSettings, Given
@@ -35,7 +35,7 @@ class Search(AgentSettings):
         from sfvgen_plan.agents.search import Objective, TaskObjective
 
         if self.objective is None:
-            return TaskObjective(Objective(**weights))
+            return cache(TaskObjective(Objective(**weights)))
         found: Score = imported(str(self.objective), "objective")
         if not callable(found):
             raise UserError(f"objective={self.objective!r} is no function; give module:function that scores an Outcome")

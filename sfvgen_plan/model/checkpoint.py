@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.logs import held_back, hide_progress_bars
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
 from sfvgen_plan.settings import flat
+from sfvgen_plan.simulation import Prior
 
 if TYPE_CHECKING:
-    from sfvgen_plan.simulator import LatentPrior, LearnedSimulator
+    from sfvgen_plan.simulator import LearnedSimulator
 
 STARTS_FILE = "starts.safetensors"
 PRIORS = ("prior", "prior10")
@@ -182,17 +183,17 @@ class Checkpoint:
 
         return LearnedSimulator(self, sampler_steps, memory, exact, compiled)
 
-    def prior(self, name: str = "prior") -> LatentPrior:
+    def prior(self, name: str = "prior") -> Prior:
         """A behaviour-cloned prior of the checkpoint: ``prior`` or ``prior10`` (10 expert episodes per task).
 
         Raises:
             UserError: another name, or a checkpoint without heads.
         """
-        from sfvgen_plan.simulator import LatentPrior
-
         if name not in PRIORS:
             raise unknown_name("prior", name, PRIORS)
-        return LatentPrior(self, few=name == "prior10")
+        if self.pipeline.transformer is None:
+            raise UserError(f"checkpoint {self.path} has no policy prior; use an agent that needs none")
+        return partial(self.pipeline.transformer.propose, few=name == "prior10")
 
 
 def save_checkpoint(

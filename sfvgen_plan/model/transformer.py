@@ -272,8 +272,9 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         return Reading(numbers[..., 0], numbers[..., 1], numbers[..., 2], numbers[..., 3], numbers[..., 4:])
 
     def propose(self, features: Tensor, few: bool = False) -> Tensor:
-        """The policy prior's actions (..., A) for frames; ``few``: of the one that ten demonstrations a task taught."""
-        return (self.prior10 if few else self.prior)(self._typed(features)).float()
+        """The policy prior's actions (..., A) in [-1, 1] for frames; ``few``: of the one that ten demonstrations a task
+        taught."""
+        return (self.prior10 if few else self.prior)(self._typed(features)).float().clamp(-1, 1)
 
     def recollect(self, tokens: Tensor) -> Tensor:
         """The tokens of an episode's first frame (..., S, V), as they are still known in later clean frames'

@@ -100,7 +100,7 @@ class Towards:
     def __init__(self, offset=(0.0, 0.0), gain=1.0):
         self.offset, self.gain = torch.tensor(offset), gain
 
-    def act(self, features):
+    def __call__(self, features):
         place, goal = features.split(2, -1)
         return (self.gain * (goal + self.offset - place) / STEP).clamp(-1, 1)
 
