@@ -339,9 +339,10 @@ class VideoTransformer(ModelMixin, ConfigMixin):
     ) -> Tensor:
         """The blocks' output; what memory layers are asked is written if it is told whether it is ``imagined``."""
         slot = window.slot(frame)
-        moved = self._address(known, slot.number[:, None])
+        moved = self._address(known, slot.number[:, None]) if self.memory_blocks else None
 
         def remember(layer: int, asking: Tensor) -> Tensor:
+            assert moved is not None
             number, memory = self.memory_blocks[layer], self._memory(layer)
             read = memory.read(window.memory[number], asking, moved)
             if imagined is not None:
