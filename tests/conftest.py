@@ -164,12 +164,9 @@ def modelscope(tmp_path_factory):
     tokenizer = tiny_tokenizer(list(SMALL_TASKS.values()), folder / "words")
     unet = UNet3DConditionModel(
         sample_size=8,
-        in_channels=4,
-        out_channels=4,
         down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
         up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
         block_out_channels=(32, 32),
-        layers_per_block=2,
         norm_num_groups=8,
         cross_attention_dim=16,
         attention_head_dim=8,
@@ -241,18 +238,6 @@ def write_small_dataset(make_episode):
         return folder
 
     return write
-
-
-@pytest.fixture(scope="session")
-def tiny_training(tmp_path_factory, write_small_dataset):
-    """A dataset of the first of ``SMALL_TASKS``, and the checkpoint that ``train=tiny`` makes of it: what later stages
-    begin at. Don't change them."""
-    from sfvgen_plan.learning.train import Training
-    from sfvgen_plan.settings import compose
-
-    folder = tmp_path_factory.mktemp("trained")
-    data = write_small_dataset(folder / "set", 4, 12, tasks=list(SMALL_TASKS)[:1])
-    return data, Training(compose("train", ["train=tiny", f"data={data}", f"out={folder / 'checkpoint'}"])).run()
 
 
 @pytest.fixture(scope="session")

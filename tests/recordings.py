@@ -15,6 +15,16 @@ def grey(task, frame):
     return 30 + 100 * task + 5 * frame
 
 
+def write_greys(path, levels, size, fps=10):
+    """A video of frames of (width, height), each of one grey level and hardly compressed."""
+    whole = {"pix_fmt_out": "yuv444p", "quality": None, "output_params": ["-crf", "1"], "macro_block_size": 1}
+    writer = imageio_ffmpeg.write_frames(str(path), size, fps=fps, **whole)
+    writer.send(None)
+    for level in levels:
+        writer.send(np.full((*size[::-1], 3), level, np.uint8))
+    writer.close()
+
+
 def write_recording(folder, task, number, difference=0.0, cameras=("front",), **more):
     """Four episodes, the last of them for testing; every number tells its row. ``more`` arrays replace these."""
     lengths = np.array(LENGTHS, np.int32)
@@ -45,16 +55,5 @@ def write_recording(folder, task, number, difference=0.0, cameras=("front",), **
     )
     np.savez_compressed(folder / f"{task}.npz", **{**arrays, **more})
     for place, camera in enumerate(cameras):
-        writer = imageio_ffmpeg.write_frames(
-            str(folder / f"{task}_{camera}.mp4"),
-            (SIZE, SIZE),
-            fps=10,
-            pix_fmt_out="yuv444p",
-            quality=None,
-            output_params=["-crf", "1"],
-            macro_block_size=1,
-        )
-        writer.send(None)
-        for frame in range(frames):
-            writer.send(np.full((SIZE, SIZE, 3), grey(number, frame) + 20 * place, np.uint8))
-        writer.close()
+        levels = [grey(number, frame) + 20 * place for frame in range(frames)]
+        write_greys(folder / f"{task}_{camera}.mp4", levels, (SIZE, SIZE))

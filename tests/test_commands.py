@@ -17,6 +17,7 @@ PAGES = ("README.md", "docs/*.md", "benchmarks/protocols/*.md", "benchmarks/repr
 COMMAND = re.compile(rf"(?:sfvgen-plan (?:{'|'.join(VERBS)})|python -m sfvgen_plan|make [a-z]+)\b[^`\n#|;)]*")
 CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
 VARIABLE = re.compile(r"\$(\w+|@|\{[^}]*\})")
+LONG = ("improve", "bench", "train", "train-agent")
 VALUES = {"@": "", "task": "reach-v3", "agent": "prior"}
 
 
@@ -40,26 +41,15 @@ def test_examples_of_verbs_end_within_a_minute_of_two_cores(tmp_path, monkeypatc
     shown = re.findall(r"^\| `([\w-]+)` \|.*`sfvgen-plan (.*)` \|$", (ROOT / "docs" / "tour.md").read_text(), re.M)
     assert {verb for verb, _ in shown} == {*VERBS}
     for verb, line in shown:
-        if verb not in (
-            "play",
-            "improve",
-            "bench",
-            "train",
-            "train-agent",
-        ):  # which waits for a person, and what is slow
+        if verb != "play" and verb not in LONG:  # which waits for a person
             before = sum(os.times()[:4])
             assert main(shlex.split(line)) == 0
             assert sum(os.times()[:4]) - before < 120, line
 
 
-@pytest.fixture
-def any_checkpoint(monkeypatch):
-    """Folders that the commands name need not be there."""
+def test_commands_exist(monkeypatch):
+    # Folders that the commands name need not be there.
     monkeypatch.setattr("sfvgen_plan.catalogue.find_checkpoint", lambda given, argument="": Path(str(given)))
-
-
-@pytest.mark.usefixtures("any_checkpoint")
-def test_commands_exist():
     verbs = {verb: import_module(f"sfvgen_plan.cli.{verb.replace('-', '_')}") for verb in VERBS}
     makefile = (ROOT / "Makefile").read_text()
     seen = 0

@@ -25,10 +25,7 @@ def test_the_site_is_made_and_stands_by_itself(tmp_path, capfd):
             assert not file or (tmp_path / file).is_file(), f"{name}: {file}"
     sheets = "".join(path.read_text() for path in tmp_path.rglob("*.css"))
     assert not re.search(r"url\(['\"]?(?:https?:)?//|@import ['\"]?http", sheets)
-    for misread in (
-        r"<em>\w+,</em>",
-        r'<dt class="field-\w+">Type<',
-    ):  # several names before a colon, or a colon too many
+    for misread in (r"<em>\w+,</em>", r'<dt class="field-\w+">Type<'):  # several names before a colon, or one too many
         assert not re.search(misread, pages["api"]), misread
     for public in sfvgen_plan.__all__:
         assert f'id="sfvgen_plan.{public}"' in pages["api"], public

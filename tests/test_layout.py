@@ -10,22 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {
-    "sfvgen_plan": "sfvgen_plan",
-    "sfvgen_plan.envs": "envs",
-    "sfvgen_plan.agents": "agents",
-    "sfvgen_plan.benchmarks": "benchmarks",
-    "sfvgen_plan.configs": "configs",
-}
-MAPPED = tuple(folder for folder in FOLDERS.values() if folder != "sfvgen_plan")
-
-RANK = {
-    "sfvgen_plan": 0,
-    "sfvgen_plan.envs": 1,
-    "sfvgen_plan.agents": 2,
-    "sfvgen_plan.benchmarks": 3,
-    "sfvgen_plan.cli": 4,
-}
+MAPPED = ("envs", "agents", "benchmarks", "configs")
+FOLDERS = {"sfvgen_plan": "sfvgen_plan"} | {f"sfvgen_plan.{folder}": folder for folder in MAPPED}
+RANK = {"sfvgen_plan": 0, **{f"sfvgen_plan.{name}": 1 + n for n, name in enumerate((*MAPPED[:3], "cli"))}}
 """A package imports from its own rank and below."""
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from stable_baselines3 import PPO
 
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.cli import main
@@ -150,8 +151,6 @@ def test_scripts_and_planners_play_episodes_to_learn_from(trained):
 
 
 def test_policies_that_were_trained_on_the_environment_itself_play_without_a_checkpoint(trained, refused):
-    from stable_baselines3 import PPO
-
     task, _, folder = trained
     own, out, agent = gym.make(task.removeprefix("gym:")), f"{folder}-beside", f"sb3:{folder}-own.zip"
     model = PPO("MlpPolicy", own, device="cpu")
@@ -177,6 +176,4 @@ def test_agents_of_stable_baselines_learn_with_the_environments_own_actions(trai
     words = ("--task", task, "--checkpoint", str(folder), "--episodes", "1", "--out", f"{folder}-ppo-{real}")
     told = said("train-agent", *words, f"real={real}", *few)
     assert [row["error"] for row in told["episodes"]] == [""]
-    from stable_baselines3 import PPO
-
     assert PPO.load(f"{folder}-ppo-{real}/agent.zip").action_space == gym.make(task.removeprefix("gym:")).action_space

@@ -74,16 +74,13 @@ def test_videos_are_what_any_text_asks_for(simulator, frames, state):
         simulator.video(state, 0)
 
 
-def test_frames_that_do_not_fit_are_refused(simulator, state, actions):
+def test_frames_and_settings_that_do_not_fit_the_checkpoint_are_refused(checkpoint, simulator, state, frames, actions):
     for shape in ((3, 32, 32, 3), (2, 1, 32, 32, 3), (3, 1, 16, 16, 3), (3, 0, 32, 32, 3), (3, 1, 32, 32, 3)):
         wrong = np.zeros(shape, np.float32 if shape == (3, 1, 32, 32, 3) else np.uint8)
         with pytest.raises(UserError, match=r"give \(3, P, 32, 32, 3\) uint8 from camera 'corner4'"):
             simulator.begin(wrong, TASKS, SEEDS)
         with pytest.raises(UserError, match=r"give \(3, P, 32, 32, 3\) uint8"):
             simulator.observe(state, wrong, actions[:, :1])
-
-
-def test_what_does_not_fit_the_checkpoint_is_refused(checkpoint, frames):
     with pytest.raises(UserError, match="task='fly' is not in the checkpoint"):
         checkpoint.simulator().begin(frames, ["fly"] * 3, SEEDS)
     with pytest.raises(UserError, match="seeds=1 and tasks=3 don't fit"):

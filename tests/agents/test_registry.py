@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 from points import PointMass, Towards
 
-from sfvgen_plan.agents import players
+from sfvgen_plan.agents import players, registry
 from sfvgen_plan.agents.base import AgentSettings, kind_of
-from sfvgen_plan.agents.registry import (
-    agent_names,
-    agent_settings,
-    check_plays,
-    explain_settings,
-    make_agent,
-    settings_of,
-    table_order,
-)
 from sfvgen_plan.errors import UserError
 
 FRAMES = np.zeros((1, 1, 2, 3), np.uint8)
@@ -46,14 +37,14 @@ def module(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize("name", sorted(set(agent_names()) - {"video"}))  # that one needs a model
+@pytest.mark.parametrize("name", sorted(set(registry.agent_names()) - {"video"}))  # that one needs a model
 def test_every_agent_is_explained_made_from_its_settings_and_plays(name, checkpoint):
-    kind = settings_of(name)
+    kind = registry.settings_of(name)
     assert kind.__doc__.count("\n") == 0 and len(kind.__doc__) > 15
     assert all(item.metadata["text"] for item in fields(kind))
-    agent = make_agent(name, checkpoint)
-    assert kind_of(agent) == ("env" if settings_of(name).acts_on_env else "batch")
-    if settings_of(name).needs_checkpoint and not settings_of(name).needs:
+    agent = registry.make_agent(name, checkpoint)
+    assert kind_of(agent) == ("env" if registry.settings_of(name).acts_on_env else "batch")
+    if registry.settings_of(name).needs_checkpoint and not registry.settings_of(name).needs:
         agent.reset([0], ["point"], [1])
         actions = agent.act([0], FRAMES)
         assert actions.shape == (1, 2) and np.abs(actions).max() <= 1.0
@@ -73,18 +64,19 @@ def test_adding_an_agent_is_one_file(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(players, "__path__", [*players.__path__, str(tmp_path)])
     monkeypatch.setattr(AgentSettings, "known", dict(AgentSettings.known))
-    assert "held" in agent_names() and "held" in table_order()
-    assert explain_settings("held").splitlines()[1:] == ["agent.push=0.5  every number"]
-    agent = make_agent("held", settings=agent_settings("held", ["agent.push=1"])[0], action_dim=2)
+    assert "held" in registry.agent_names() and "held" in registry.table_order()
+    assert registry.explain_settings("held").splitlines()[1:] == ["agent.push=0.5  every number"]
+    agent = registry.make_agent("held", settings=registry.agent_settings("held", ["agent.push=1"])[0], action_dim=2)
     agent.reset([0], ["t"], [0])
     assert agent.act([0], FRAMES).tolist() == [[1.0, 1.0]]
 
 
 def test_an_agent_is_named_after_what_differs_from_its_defaults():
-    settings, label = agent_settings("oracle", ["agent.candidates=8", "agent.sigma=0.5", "agent.elites=8"])
+    settings, label = registry.agent_settings("oracle", ["agent.candidates=8", "agent.sigma=0.5", "agent.elites=8"])
     assert (settings["sigma"], settings["iterations"]) == (0.5, 2)
     assert label == "oracle+candidates=8+sigma=0.5"
-    settings, label = agent_settings("math:sin", ["agent.gain=2", "agent.net.widths=[4,8]", "agent.net.deep=true"])
+    changes = ["agent.gain=2", "agent.net.widths=[4,8]", "agent.net.deep=true"]
+    settings, label = registry.agent_settings("math:sin", changes)
     assert settings == {"gain": 2, "net": {"widths": [4, 8], "deep": True}}  # from outside, and so any
     assert label == "math:sin+gain=2+net.widths=[4, 8]+net.deep=True"
 
@@ -98,30 +90,30 @@ def test_an_agent_is_named_after_what_differs_from_its_defaults():
     ],
 )
 def test_settings_reach_the_agent_and_bad_ones_are_refused(settings, message, checkpoint):
-    agent = make_agent("default", checkpoint, settings={"horizon": 3, "sigma": 0.25, "replan_every": 2})
+    agent = registry.make_agent("default", checkpoint, settings={"horizon": 3, "sigma": 0.25, "replan_every": 2})
     assert (agent.horizon, agent.planner.args[0].sigma, agent.replan_every) == (3, 0.25, 2)
     with pytest.raises(UserError, match=message):
-        make_agent("default", checkpoint, settings=settings)
+        registry.make_agent("default", checkpoint, settings=settings)
 
 
 def test_unknown_agents_and_tasks_of_other_simulators_are_refused():
-    for call in (settings_of, make_agent, agent_settings):
+    for call in (registry.settings_of, registry.make_agent, registry.agent_settings):
         with pytest.raises(UserError, match=r"agent='defualt' is unknown; did you mean default"):
             call("defualt")
     with pytest.raises(UserError, match="agent='planners' is unknown"):
-        settings_of("planners")
-    check_plays("oracle", ["reach-v3"])
-    check_plays("expert", ["rlbench/reach_target"])
+        registry.settings_of("planners")
+    registry.check_plays("oracle", ["reach-v3"])
+    registry.check_plays("expert", ["rlbench/reach_target"])
     missing = "can't play 'rlbench/reach_target', as RLBench has no true simulator; give --agent expert"
     with pytest.raises(UserError, match=missing):
-        check_plays("oracle", ["rlbench/reach_target"])
+        registry.check_plays("oracle", ["rlbench/reach_target"])
     with pytest.raises(UserError, match=r"can't play 'goals/lift', as .* has no expert; give --agent random"):
-        check_plays("expert", ["goals/lift"])
+        registry.check_plays("expert", ["goals/lift"])
     for name, message in (("nowhere_at_all:make", "can't be imported"), ("math:sinn", "sin"), (":make", "can't be")):
         with pytest.raises(UserError, match=message):
-            make_agent(name)
+            registry.make_agent(name)
     with pytest.raises(UserError, match="seed=-1"):
-        make_agent("random", seed=-1)
+        registry.make_agent("random", seed=-1)
 
 
 CLASS = (
@@ -142,12 +134,12 @@ def test_agents_of_the_users_own_module_play(module):
            "class Peeking(A):\n  def act(s, env): return np.zeros(4)\n")  # fmt: skip
     played = {"A": [0.1, 0.2], "make": [0.5, 0.5], "policy": [0, 0], "model": [1, 1], "Model": [1, 1]}
     for name, expected in played.items():
-        agent = make_agent(f"mine:{name}", seed=3, settings={"plus": 0.2} if name == "make" else None)
+        agent = registry.make_agent(f"mine:{name}", seed=3, settings={"plus": 0.2} if name == "make" else None)
         agent.reset([0, 1], ["t", "t"], [1, 2])
         assert agent.act([0, 1], np.repeat(FRAMES, 2, 0))[:, 0].tolist() == pytest.approx(expected)
     # One that acts on the environment is recognised before it is made.
-    assert settings_of("mine:Peeking").acts_on_env and not settings_of("mine:A").acts_on_env
-    assert kind_of(make_agent("mine:Peeking")) == "env"
+    assert registry.settings_of("mine:Peeking").acts_on_env and not registry.settings_of("mine:A").acts_on_env
+    assert kind_of(registry.make_agent("mine:Peeking")) == "env"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +155,7 @@ def test_what_a_module_raises_is_told_in_a_line(module, request, text, message):
     name = f"mine_broken{request.node.callspec.indices['text']}"
     module(name, text)
     line = rf"^agent='{name}:make' can't be imported \({message}.*; give module:factory of a module that can be$"
-    for call in (settings_of, make_agent):
+    for call in (registry.settings_of, registry.make_agent):
         with pytest.raises(UserError, match=line):
             call(f"{name}:make")
 
@@ -174,6 +166,6 @@ def test_what_a_factory_raises_is_told_in_a_line(module):
            "def refuse(settings):\n  raise UserError('gain=None is missing; give agent.gain=1')\n")  # fmt: skip
     message = r"^agent='mine_failing:make' can't be made \(KeyError: 'gain', .*py line 4\); mend its factory$"
     with pytest.raises(UserError, match=message):
-        make_agent("mine_failing:make")
+        registry.make_agent("mine_failing:make")
     with pytest.raises(UserError, match=r"^gain=None is missing; give agent\.gain=1$"):
-        make_agent("mine_failing:refuse")
+        registry.make_agent("mine_failing:refuse")

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from sfvgen_plan.agents import rlbench_experts as experts
 from sfvgen_plan.agents.behaviour import ExpertAgent
-from sfvgen_plan.agents.rlbench_experts import (
-    LEAST_NOISE,
-    DemoFollower,
-    DemonstratedExpert,
-    difference,
-    downwards,
-    step_towards,
-    waypoints,
-)
 from sfvgen_plan.cli import main
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
@@ -47,21 +39,12 @@ def follow(follower, pose, decisions, noise=0.0):
     return pose, actions
 
 
-def test_a_step_goes_straight_from_pose_to_pose_and_no_farther_than_one_decision_can():
-    action = step_towards(np.array([0, 0, 0, 0, 0, 0, 1.0]), np.array([0.2, -0.1, 0, 0, 0, 0, 1.0]), gripper=0.0)
-    np.testing.assert_allclose(action, [1, -0.5, 0, 0, 0, 0, -1], atol=1e-6)
-    first, second = Rotation.random(2, random_state=0)
-    shift, turn = difference(np.array([1, 2, 3, *first.as_quat()]), np.array([2, 2, 1, *second.as_quat()]))
-    np.testing.assert_allclose(shift, [1, 0, -2])
-    np.testing.assert_allclose((Rotation.from_rotvec(turn) * first).as_matrix(), second.as_matrix(), atol=1e-9)
-
-
 def test_waypoints_are_within_a_step_and_keep_the_place_where_the_gripper_changes():
     poses, opening = demonstration()
-    points = waypoints(poses, opening)
+    points = experts.waypoints(poses, opening)
     places = [poses[0], *(point.pose for point in points)]
     for before, after in pairwise(places):
-        shift, turn = difference(before, after)
+        shift, turn = experts.difference(before, after)
         assert np.abs(shift).max() <= MAX_DISPLACEMENT + 1e-9
         assert np.abs(turn).max() <= MAX_TURN + 1e-9
     closing = next(point for point in points if point.gripper == 0.0)
@@ -73,24 +56,24 @@ def test_waypoints_are_within_a_step_and_keep_the_place_where_the_gripper_change
 
 def test_the_follower_reaches_the_end_and_closes_the_gripper_only_at_its_place():
     poses, opening = demonstration()
-    pose, actions = follow(DemoFollower(poses, opening), poses[0], 60)
+    pose, actions = follow(experts.DemoFollower(poses, opening), poses[0], 60)
     assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.03 + 1e-6  # the overshoot
     grippers = [action[6] for action in actions]
     closed = grippers.index(-1.0)
     assert set(grippers[closed:]) == {-1.0}
     assert 4 <= closed < 10
     # It pulls with half steps where it is told to, and gets there from off its path.
-    pose, actions = follow(DemoFollower(poses, opening, while_closed=0.5), poses[0], 60)
+    pose, actions = follow(experts.DemoFollower(poses, opening, while_closed=0.5), poses[0], 60)
     assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.03 + 1e-6
     moved = np.array([[np.abs(action[:6]).max(), action[6]] for action in actions])
     assert moved[moved[:, 1] > 0, 0].max() == pytest.approx(1.0)
     assert moved[moved[:, 1] < 0, 0].max() == pytest.approx(0.5)
-    follower = DemoFollower(poses, opening)
+    follower = experts.DemoFollower(poses, opening)
     pose, actions = follow(follower, poses[0] + [0, 0.05, 0, 0, 0, 0, 0], 60, noise=0.3)
     assert follower.finished and len(actions) < 40
     assert np.linalg.norm(pose[:3] - poses[-1][:3]) < 0.1
 
-    follower = DemoFollower(poses, opening)
+    follower = experts.DemoFollower(poses, opening)
     for _ in range(100):
         follower.act(poses[0])  # the tip never moves
     assert follower.finished  # what can't be reached is left after a while
@@ -98,10 +81,10 @@ def test_the_follower_reaches_the_end_and_closes_the_gripper_only_at_its_place()
 
 def test_noise_spares_gripper_changes_and_never_touches_the_gripper():
     poses, opening = demonstration()
-    expert = DemonstratedExpert()
-    expert._follower = DemoFollower(poses, opening)
+    expert = experts.DemonstratedExpert()
+    expert._follower = experts.DemoFollower(poses, opening)
     far, near = (expert.noise_share(SimpleNamespace(state=poses[n])) for n in (0, 20))
-    assert far.tolist() == [1.0] * 6 + [0.0] and near.tolist() == [LEAST_NOISE] * 6 + [0.0]
+    assert far.tolist() == [1.0] * 6 + [0.0] and near.tolist() == [experts.LEAST_NOISE] * 6 + [0.0]
 
 
 @pytest.mark.usefixtures("fake_rlbench")
@@ -144,7 +127,7 @@ def test_a_task_that_rlbench_never_solves_is_named_and_not_tried_again(monkeypat
     env = RLBenchEnv("reach_target", size=16)
     tried = []
     monkeypatch.setattr(env, "demonstrate", tried.append)  # None: no solution
-    agent = DemonstratedExpert()
+    agent = experts.DemonstratedExpert()
     agent.reset(env.task, 3)
     with pytest.raises(SimulatorError, match="solves none of 10 scenes of rlbench/reach_target, the first 3"):
         agent.begin(env)
@@ -168,13 +151,13 @@ def test_every_object_is_moved_and_put_back(seed):
 def test_the_tip_points_down_with_its_fingers_along_the_sides_of_a_cube():
     for heading in np.linspace(0, 6, 7):
         now = (Rotation.from_euler("z", heading) * Rotation.from_euler("x", np.pi)).as_quat()
-        matrix = Rotation.from_quat(downwards(now, 0.0)).as_matrix()
+        matrix = Rotation.from_quat(experts.downwards(now, 0.0)).as_matrix()
         np.testing.assert_allclose(matrix[:, 2], [0, 0, -1], atol=1e-9)
         assert np.abs(matrix[:2, 0]).max() == pytest.approx(1.0)
         # With the joint in the middle of its range the nearest of the four is best.
         assert matrix[:2, 0] @ [np.cos(heading), np.sin(heading)] > 0.7
     # A joint near its limit is turned back.
     now = np.array([0.0, 1.0, 0.0, 0.0])
-    turned = Rotation.from_quat(downwards(now, 2.8)).as_matrix()[:2, 0]
+    turned = Rotation.from_quat(experts.downwards(now, 2.8)).as_matrix()[:2, 0]
     angle = np.arctan2(turned[1], turned[0]) - np.pi  # counter-clockwise from above takes as much off the joint
     assert angle % (2 * np.pi) == pytest.approx(np.pi / 2)

@@ -38,8 +38,7 @@ def test_all_tables(memory_folder, tmp_path, capsys, monkeypatch):
         with (tmp_path / f"memory_{name}.csv").open() as file:
             lines = list(csv.DictReader(file))
         assert [(line["row"], line["episode"]) for line in lines] == [(row + by, "23") for row in rows]
-    with (tmp_path / "memory_revisit.csv").open() as file:
-        assert all(cell for line in csv.DictReader(file) for cell in line.values())
+        assert name != "revisit" or all(cell for line in lines for cell in line.values())
 
 
 def test_the_ablation_chooses_its_rates_on_other_episodes_and_keeps_them(
@@ -104,13 +103,11 @@ def test_stopped_and_gone_on_with(memory_folder, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("foo=1",), "foo=1"),
         (("--seed", "99999"), "training data"),
         (("--no-loop", "nowhere", "--part", "ablation"), "no-loop='nowhere'"),
         (("--no-loop", "metaworld50"), "--part ablation"),
         (("--no-loop", "metaworld50", "--part", "ablation"), "no Temp-LoRA"),
         (("--part", "revisit", "agent.candidates=3"), "--part revisit"),
-        (("--checkpoint", "nowhere"), "checkpoint='nowhere'"),
     ],
 )
 def test_bad_input_is_one_line(memory_folder, tmp_path, capsys, options, message):

@@ -26,6 +26,7 @@ def test_the_first_way_out_is_shown_and_revisits_of_it_are_known(episode):
     assert len(episode.frames) == len(places) == len(episode.actions) + 1
     assert np.allclose(places[episode.seen + 1], places[episode.seen - 1], atol=1e-6), "the turning point"
     assert 10 <= episode.seen <= 20
+    assert np.abs(episode.frames[0].astype(int) - episode.frames[episode.seen]).mean() > 10
     assert len(episode.known) >= 10
     for first, again in episode.known:
         assert first <= episode.seen < again

@@ -9,17 +9,9 @@ import pytest
 import torch
 from recordings import write_recording
 
+from sfvgen_plan.benchmarks.fidelity import rollouts
 from sfvgen_plan.benchmarks.fidelity.open_loop import OpenLoopRow, held_out_data, lines, main, measure, summarise
-from sfvgen_plan.benchmarks.fidelity.rollouts import (
-    HEAD,
-    MEASURES,
-    RealEpisodes,
-    by_picture,
-    choose,
-    compare,
-    imagined,
-    replayed,
-)
+from sfvgen_plan.benchmarks.fidelity.rollouts import RealEpisodes, by_picture, choose, compare, imagined, replayed
 from sfvgen_plan.benchmarks.report.readme import block
 from sfvgen_plan.benchmarks.results.files import read_rows
 from sfvgen_plan.data.episodes import load_episodes
@@ -98,7 +90,7 @@ def test_episodes_that_end_early_count_as_far_as_they_go():
     rows = [row for row in rows if row.part == "all"]
     assert [(row.decision, row.episodes) for row in rows] == [(1, 2), (2, 2), (3, 1), (4, 1)]
     assert {(row.f_g, row.object_error_cm, row.hand_error_cm is None) for row in rows} == {(1, None, False)}
-    assert [getattr(rows[1], name) for name in HEAD] == [1.0, 0.5, 0.5]
+    assert [getattr(rows[1], name) for name in rollouts.HEAD] == [1.0, 0.5, 0.5]
 
 
 def test_pictures_of_two_cameras_are_compared_each_by_itself():
@@ -118,7 +110,7 @@ def test_a_learned_simulator_is_measured_alike_alone_and_with_others(episodes, s
     real = choose(episodes, 5, per_task=2, held_out_only=False)[0]
     alone = choose(episodes, 5, per_task=1, held_out_only=False)[0]
     together, single = (compare(imagined(simulator, some), some) for some in (real, alone))
-    for name in MEASURES:
+    for name in rollouts.MEASURES:
         np.testing.assert_allclose(together[name][:1], single[name], atol=0.02)
 
 

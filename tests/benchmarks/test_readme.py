@@ -106,18 +106,14 @@ def test_only_what_stands_between_the_marks_is_replaced_and_check_notices_what_i
     assert main([*pages, f"--rows={COMMITTED}", "--check"]) == 0, "the committed pages show the committed rows"
 
 
-@pytest.mark.parametrize("spoil", ["marks", "folder", "readme", "columns"])
-def test_bad_input_is_one_line_and_exit_code_2(spoil, tmp_path, capsys):
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys):
     path, folder = readme(tmp_path), results_folder(tmp_path)
-    if spoil == "marks":
-        path.write_text("# Title\n")
-    elif spoil == "folder":
-        folder = tmp_path / "none"
-    elif spoil == "readme":
-        path = tmp_path / "none.md"
-    else:
-        (folder / "open_loop.csv").write_text("task,f_g\nreach-v3,1\n")
-    before = path.read_text() if path.exists() else None
-    assert main([str(path), f"--rows={folder}"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert before is None or path.read_text() == before
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "README.md").write_text("# Title\n")
+    (odd / "open_loop.csv").write_text("task,f_g\nreach-v3,1\n")
+    for page, rows in ((path, odd), (path, tmp_path / "none"), (odd / "README.md", folder), (odd / "none.md", folder)):
+        before = page.read_text() if page.exists() else None
+        assert main([str(page), f"--rows={rows}"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert before is None or page.read_text() == before

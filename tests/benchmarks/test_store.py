@@ -36,7 +36,7 @@ def test_an_episode_counts_once_but_one_that_broke_off_may_be_played_again(tmp_p
         assert store.add([replace(ROW, checkpoint="def"), replace(ROW, protocol_hash="other")]) == 2
 
 
-def test_files_of_something_else_are_refused(tmp_path):
+def test_files_of_something_else_and_other_databases_and_versions_are_refused(tmp_path):
     path = tmp_path / "all.sqlite"
     with pytest.raises(UserError, match="doesn't exist"):
         Store(path)
@@ -45,9 +45,6 @@ def test_files_of_something_else_are_refused(tmp_path):
         with pytest.raises(UserError, match="no result store"):
             Store(path)
         assert path.read_bytes() == content
-
-
-def test_other_databases_and_versions_are_refused(tmp_path):
     newer, other = store_with(tmp_path / "newer.sqlite", seeds(1)), tmp_path / "other.sqlite"
     for path, statement in ((newer, f"PRAGMA user_version = {VERSION + 1}"), (other, "CREATE TABLE episodes (x)")):
         with sqlite3.connect(path) as db:

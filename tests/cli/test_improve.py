@@ -58,20 +58,7 @@ def test_from_random_play_every_round_has_a_row_and_learns_from_all_before(whole
 def test_killed_in_play_and_in_training_it_ends_the_same(whole, tmp_path, monkeypatch):
     out = tmp_path / "out"
 
-    def killed(where, name, when):
-        """Run until ``when`` says so of the arguments of a method, which is then interrupted."""
-        original = getattr(where, name)
-
-        def method(*arguments):
-            original(*arguments)
-            if when(*arguments):
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(where, name, method)
-            assert improve(out, "rounds=1") == cli.INTERRUPTED
-
-    play, jobs = collection.play, []
+    play, update, jobs = collection.play, StageBars.update, []
 
     def interrupted(*given, **own):
         for played in play(*given, **own):
@@ -79,13 +66,20 @@ def test_killed_in_play_and_in_training_it_ends_the_same(whole, tmp_path, monkey
             if played.row.seed % 2 == 1 and played.row.agent == "prior+noise=0.1":
                 raise KeyboardInterrupt
 
+    def stopped(bars, stage, *numbers):
+        update(bars, stage, *numbers)
+        if stage == "video":
+            raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
         patch.setattr(collection, "play", interrupted)
         assert improve(out, "rounds=1") == cli.INTERRUPTED
     kept = {file: file.stat().st_mtime_ns for file in (out / "1" / "played.partial").glob("*.npz")}
     assert kept and not (out / "1" / "played").exists() and not (out / "improve.csv").exists()
     monkeypatch.setattr(collection, "play", lambda *given, **own: jobs.extend(given[1]) or play(*given, **own))
-    killed(StageBars, "update", lambda bars, stage, *_: stage == "video")
+    with monkeypatch.context() as patch:
+        patch.setattr(StageBars, "update", stopped)
+        assert improve(out, "rounds=1") == cli.INTERRUPTED
     assert len(jobs) == 4 - len(kept)
     assert (out / "1" / "checkpoint.partial").exists() and (out / "improve.csv").exists()
     monkeypatch.setattr(rounds.Rounds, "_score", lambda *_: pytest.fail("a finished part was done again"))

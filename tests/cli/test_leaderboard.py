@@ -39,9 +39,8 @@ def test_the_report_is_written_and_named(store, capsys):
 
 def test_several_sources_are_put_together_in_one_document(store, said):
     rows = read_rows(COMMITTED / "metaworld-10.csv", EpisodeRow)
-    write_rows(
-        Path("run/episodes.csv"), [replace(row, agent="mine") for row in rows if row.agent == "random"], EpisodeRow
-    )
+    mine = [replace(row, agent="mine") for row in rows if row.agent == "random"]
+    write_rows(Path("run/episodes.csv"), mine, EpisodeRow)
     (board,) = said("leaderboard", "--store", store, "run")["boards"]
     ranks = {standing["agent"]: standing["rank"] for standing in board["standings"]}
     ranked = [rank for rank in ranks.values() if rank is not None]

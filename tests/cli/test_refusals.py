@@ -6,10 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
-
-from sfvgen_plan.arguments import add_model_arguments, run_script
 
 LONG = "x" * 300
 EARLY = {
@@ -155,13 +152,3 @@ def test_other_bad_input_is_told_before_anything_is_written(
         words = shlex.split(line.replace("TINY", str(tiny_checkpoint)).replace("CORNER2", str(other)))
         assert named in (found := refused(*words)), (line, found)
         assert list(own_folder.iterdir()) == [], line
-
-
-def test_programs_beside_the_verbs_say_it_in_one_line(capsys):
-    parser = ArgumentParser()
-    add_model_arguments(parser)
-    assert run_script(parser, lambda args: None, ["--checkpoint", "nope"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: checkpoint='nope' holds no")
-    assert captured.err.count("\n") == 1

@@ -4,9 +4,9 @@ import json
 from itertools import pairwise
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
+from recordings import write_greys
 
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.lerobot import convert
@@ -27,12 +27,7 @@ def grey(row):
 
 def write_video(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
-    lossless = {"pix_fmt_out": "yuv444p", "quality": None, "output_params": ["-crf", "1"], "macro_block_size": 1}
-    writer = imageio_ffmpeg.write_frames(str(path), (48, 32), fps=FPS, **lossless)
-    writer.send(None)
-    for row in rows:
-        writer.send(np.full((32, 48, 3), grey(row), np.uint8))
-    writer.close()
+    write_greys(path, [grey(row) for row in rows], (48, 32), FPS)
 
 
 def table(episode, rows):

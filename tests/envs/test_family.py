@@ -12,8 +12,7 @@ from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
 from sfvgen_plan.envs import family as registry
 from sfvgen_plan.envs.family import canonical, families, family, family_of, resolve, task_names
 from sfvgen_plan.envs.memory import revisit_task
-from sfvgen_plan.envs.memory.family import TASKS, memory_env
-from sfvgen_plan.envs.memory.sub_goals import sub_goals_of
+from sfvgen_plan.envs.memory.family import memory_env
 from sfvgen_plan.envs.metaworld.family import TASKS as METAWORLD
 from sfvgen_plan.errors import UserError
 
@@ -88,25 +87,6 @@ def test_modules_that_cannot_be_imported_are_said(tmp_path, monkeypatch):
         monkeypatch.setenv(registry.VARIABLE, name)
         with pytest.raises(UserError, match=f"SFVGEN_FAMILIES='{name}': {name} can't be imported"):
             families()
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_they_are_what_the_environment_says(task, repeat=8):
-    env = memory_env(task, repeat=repeat, pixels=False)
-    for seed in (0, 1, 100_000):
-        _, info = env.reset(seed=seed)
-        schedule = sub_goals_of(task, seed, repeat)
-        assert info["sub_goals"] == tuple(text for text, _ in schedule)
-        assert sum(decisions for _, decisions in schedule) == env.length
-    told = [info["sub_goal"]]
-    for _ in range(env.length):
-        *_, info = env.step(np.zeros(4, np.float32))
-        assert info["sub_goals"][info["sub_goal_index"]] == info["sub_goal"]
-        told.append(info["sub_goal"])
-    assert told[:-1] == [text for text, decisions in schedule for _ in range(decisions)]
-    assert told[-1] == schedule[-1][0]
-    with pytest.raises(UserError, match="memory/return"):
-        sub_goals_of("reach-v3", 0)
 
 
 def test_the_texts_of_a_way_say_where_it_leads():

@@ -16,19 +16,13 @@ from sfvgen_plan.simulation import Outcome
 POINT = np.array([-0.2, 0.5, 0.3])
 
 
-@pytest.fixture(scope="module")
-def env():
-    env = GoalEnv("goals/point", size=8, pixels=False)
-    yield env
-    env.close()
-
-
 def towards(env):
     """The action that takes the hand to the point."""
     return np.append(np.clip(10 * (POINT - env.state[:3]), -1, 1), 0.0)
 
 
-def test_a_goal_is_met_once_it_was_held_and_moments_remember_for_how_long(env):
+def test_a_goal_is_met_once_it_was_held_and_moments_remember_for_how_long():
+    env = GoalEnv("goals/point", size=8, pixels=False)
     env.reset(seed=1)
     rewards, inside, solved = [], [], []
     for _ in range(20):

@@ -117,7 +117,7 @@ def test_a_camera_of_mujoco_shows_something_else():
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 1
 
 
-def test_what_cannot_be_made_is_said_in_one_line():
+def test_what_cannot_be_made_is_said_in_one_line_and_actions_that_are_none_refused():
     for task, arguments, said in (
         ("gym:Pendulam-v1", {}, "task='gym:Pendulam-v1'"),
         ("gym:no_such_module:Dot-v0", {}, "task='gym:no_such_module:Dot-v0'"),
@@ -127,9 +127,6 @@ def test_what_cannot_be_made_is_said_in_one_line():
         with pytest.raises(UserError, match=said) as caught:
             made(task, **arguments)
         assert "\n" not in str(caught.value)
-
-
-def test_actions_that_are_none_are_refused():
     env = made("gym:dot_env:Dot-v0", pixels=False)
     env.reset(seed=0)
     for action in (-1, 3, 0.5, np.nan, "left", [0, 1]):

@@ -133,18 +133,3 @@ def test_bad_arguments_are_refused(checkpoint):
     for name, value in (*numbers.items(), *names.items()):
         with pytest.raises(UserError, match=f"{name}="):
             ImaginedEnv(**{"task": "reach-v3", "checkpoint": checkpoint, name: value})
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"options": {"frame": None}}, "did you mean frames"),
-        ({"options": {"frames": np.zeros((16, 16, 3), np.uint8)}}, "frames have shape"),
-        ({"options": {"frames": np.zeros((0, 32, 32, 3), np.uint8)}}, "frames have shape"),
-        ({"options": {"frames": np.zeros((32, 32, 3))}}, "frames have type float64"),
-        ({"seed": -1}, "seed=-1"),
-    ],
-)
-def test_resets_that_make_no_sense_are_refused(make, arguments, message):
-    with pytest.raises(UserError, match=message):
-        make().reset(**arguments)

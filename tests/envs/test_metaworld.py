@@ -6,11 +6,6 @@ import pytest
 from sfvgen_plan.envs.metaworld.env import MetaworldEnv
 
 
-@pytest.fixture(scope="module")
-def env():
-    return MetaworldEnv("drawer-open-v3", pixels=False)
-
-
 @pytest.mark.parametrize("task", ["drawer-open-v3", "window-close-v3"])
 def test_first_state_shows_the_scene_that_is_played(task):
     """Metaworld writes the layout into the model late; nothing may move before something is done."""
@@ -50,7 +45,8 @@ def test_a_decision_is_its_raw_steps():
         assert info["success"] == any(step[4]["success"] for step in raw)
 
 
-def test_info_tells_the_true_values_for_as_long_as_is_asked(env):
+def test_info_tells_the_true_values_for_as_long_as_is_asked():
+    env = MetaworldEnv("drawer-open-v3", pixels=False)
     _, info = env.reset(seed=0)
     assert info["state"].shape == (39,)
     assert info["estimates"].dtype == np.float32

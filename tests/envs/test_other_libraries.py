@@ -5,15 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-TASKS = {
-    "push-v3": "Metaworld",
-    "gym:dot_env:DotBox-v0": "Gym",
-    "reach-v3": "Imagined",
-    "memory/return": "Memory",
-    "memory/revisit": "Memory",
-    "memory/cue": "Memory",
-}
-OF_TENSORS = list(TASKS)[:3]  # the sub-goals of memory tasks are texts
+from sfvgen_plan.envs.family import family_of
+
+IMAGINED = "reach-v3"
+OF_TENSORS = ("push-v3", "gym:dot_env:DotBox-v0", IMAGINED)
+OF_TEXTS = ("memory/return", "memory/revisit", "memory/cue")  # their sub-goals are
 
 
 @pytest.fixture
@@ -22,14 +18,15 @@ def settings(request, small_checkpoint, monkeypatch):
     monkeypatch.syspath_prepend(str(request.config.rootpath / "tests"))
 
     def of(task):
-        own = {"checkpoint": small_checkpoint} if TASKS[task] == "Imagined" else {"size": 16, "pixels": False}
-        return {"id": f"sfvgen/{TASKS[task]}-v0", "task": task, **own}
+        if task == IMAGINED:
+            return {"id": "sfvgen/Imagined-v0", "task": task, "checkpoint": small_checkpoint}
+        return {"id": family_of(task).env_id, "task": task, "size": 16, "pixels": False}
 
     return of
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:minari")
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*OF_TENSORS, *OF_TEXTS])
 def test_minari_collects_episodes_with_their_infos(task, settings, tmp_path, monkeypatch):
     pytest.importorskip("jax", reason="needs pip install 'minari[create]'")
     from minari import DataCollector
@@ -62,6 +59,6 @@ def test_torchrl_takes_vector_environments(task, settings):
 
     own = settings(task)
     how = {"autoreset_mode": "SameStep"}
-    envs = gym.make_vec(num_envs=2, **own, **how if TASKS[task] == "Imagined" else {"vector_kwargs": how})
+    envs = gym.make_vec(num_envs=2, **own, **how if task == IMAGINED else {"vector_kwargs": how})
     assert GymWrapper(envs).rollout(2)["next", "reward"].shape == (2, 2, 1)
     envs.close()

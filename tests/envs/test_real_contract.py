@@ -11,29 +11,21 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from sfvgen_plan.envs.family import family_of
 from sfvgen_plan.errors import UserError
 
-IDS = {
-    "push-v3": "Metaworld",
-    "goals/lift": "Goals",
-    "memory/return": "Memory",
-    "memory/revisit": "Memory",
-    "memory/cue": "Memory",
-    "rlbench/reach_target": "RLBench",
-    "rlbench/return": "RLBench",
-    "gym:dot_env:DotBox-v0": "Gym",
-}
-COPIED = [task for task in IDS if not task.startswith(("rlbench", "gym"))]
-"""The others can't be: they are somebody else's, or another process."""
+COPIED = ["push-v3", "goals/lift", "memory/return", "memory/revisit", "memory/cue"]
+OTHERS = ["rlbench/reach_target", "rlbench/return", "gym:dot_env:DotBox-v0"]
+"""They can't be copied, as they are another process, or somebody else's."""
 AWKWARD = ("door-lock-v3", "drawer-open-v3", "basketball-v3", "peg-insert-side-v3", "coffee-button-v3")
 """Attributes that alias simulation memory, moved bodies, contact from the start, several objects."""
 
 
 def made(task, **arguments):
-    return gym.make(f"sfvgen/{IDS.get(task, 'Metaworld')}-v0", task=task, **{"size": 16, **arguments})
+    return gym.make(family_of(task).env_id, task=task, **{"size": 16, **arguments})
 
 
-@pytest.fixture(scope="module", params=IDS)
+@pytest.fixture(scope="module", params=[*COPIED, *OTHERS])
 def env(request, fake_rlbench_for_all):
     """One of each for all contracts."""
     with pytest.MonkeyPatch.context() as patch:
@@ -129,7 +121,7 @@ def test_snapshots_and_copies_go_on_exactly_like_the_original(env):
     copied.close()
 
 
-@pytest.mark.parametrize("env", [task for task in IDS if task not in COPIED], indirect=True)
+@pytest.mark.parametrize("env", OTHERS, indirect=True)
 def test_other_simulators_are_not_copied(env):
     for copied in (copy.deepcopy, copy.copy, pickle.dumps):
         with pytest.raises(UserError, match=r"task=.*can't be copied.*make another environment"):

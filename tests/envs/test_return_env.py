@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 from sfvgen_plan.agents.sawyer_experts import MemoryExpert
+from sfvgen_plan.envs.memory import return_task
 from sfvgen_plan.envs.memory.parts import COLOURS, nearest
-from sfvgen_plan.envs.memory.return_task import (
-    AWAY_DISTANCE,
-    SEPARATION,
-    SUCCESS_DISTANCE,
-    WORKSPACE,
-    MemoryReturnEnv,
-    draw_layout,
-)
+from sfvgen_plan.envs.memory.return_task import AWAY_DISTANCE, SUCCESS_DISTANCE, WORKSPACE, MemoryReturnEnv, draw_layout
 from sfvgen_plan.envs.memory.scene import SIDE
 from sfvgen_plan.errors import UserError
 
@@ -39,7 +33,7 @@ def test_layouts_keep_their_promises():
         assert len({thing.colour for thing in layout.objects}) == len(layout.objects)
         assert 60 <= sum(decisions for _, decisions in layout.schedule) <= 150
         places = np.stack([*layout.places, *(goal.place for goal in moves)])
-        assert nearest(places) >= SEPARATION
+        assert nearest(places) >= return_task.SEPARATION
         assert (places[:, :2] >= WORKSPACE.low).all() and (places[:, :2] <= WORKSPACE.high).all()
         for goal in returns:
             assert np.array_equal(goal.place, layout.places[goal.index])

@@ -61,18 +61,6 @@ def test_objects_are_distinct_and_apart(env):
     assert len(scenes) == 30
 
 
-def test_revisited_frames_are_the_first_ones():
-    seeing = MemoryRevisitEnv(size=32)
-    frame, _ = seeing.reset(seed=1)
-    frames = np.stack([frame, *(seeing.step(action)[0] for action in seeing.path)]).astype(int)
-    pairs = seeing.layout.revisits(away=10)
-    assert len(pairs) >= 10
-    assert np.abs(frames[pairs[:, 0]] - frames[pairs[:, 1]]).max() <= 2
-    turning = np.linalg.norm(seeing.layout.places - seeing.layout.places[0], axis=1).argmax()
-    assert np.abs(frames[0] - frames[turning]).mean() > 10
-    seeing.close()
-
-
 def test_following_the_path_comes_back(env):
     expert = ExpertAgent()
     expert.reset(env.task, 0)

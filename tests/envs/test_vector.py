@@ -13,6 +13,7 @@ from sfvgen_plan.envs.vector import ImaginedVectorEnv
 from sfvgen_plan.errors import UserError
 
 MODES = list(AutoresetMode)
+WRONG_SHAPES = ((16, 16, 3), (0, 32, 32, 3))
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
@@ -166,6 +167,8 @@ def test_one_pass_moves_all_and_what_was_shown_stays_as_it_is(make):
         ({"seed": [1, 2, 3]}, "3 seeds for 2 environments"),
         *(({"seed": seed}, r"^seed=.* is no whole number from 0") for seed in (["a", "b"], 1.5, [-1, 0], {0: 1})),
         ({"options": {"frame": None}}, "did you mean frames"),
+        *(({"options": {"frames": np.zeros(shape, np.uint8)}}, "frames have shape") for shape in WRONG_SHAPES),
+        ({"options": {"frames": np.zeros((32, 32, 3))}}, "frames have type float64"),
         *(({"options": {"reset_mask": mask}}, "reset_mask=") for mask in ([True, False], np.zeros(2, np.bool_))),
     ],
 )

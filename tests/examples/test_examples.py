@@ -4,7 +4,6 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 
 from sfvgen_plan.cli import main
 
-Run = Callable[..., list[str]]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 

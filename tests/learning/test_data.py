@@ -11,12 +11,7 @@ from scipy.spatial.transform import Rotation
 from sfvgen_plan.data.episodes import load_episodes
 from sfvgen_plan.data.rlbench_state import MIRRORED_ACTION, MIRRORED_ESTIMATES, estimates_of, pack_state
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.learning.data import (
-    held_out_episodes,
-    to_training_data,
-    with_mirrored,
-    worth_imitating,
-)
+from sfvgen_plan.learning.data import held_out_episodes, to_training_data, with_mirrored, worth_imitating
 from sfvgen_plan.learning.dreams import shares
 
 CPU = torch.device("cpu")
@@ -32,7 +27,7 @@ def data(episodes):
     return to_training_data(episodes, CPU, held_out_every=5, few_episodes=1)
 
 
-def test_labels_belong_to_the_frame_that_the_action_led_to_and_advice_to_the_one_before(episodes, data):
+def test_labels_belong_to_the_frame_that_the_action_led_to_advice_to_the_one_before_and_bounds_to_all(episodes, data):
     for e, length in enumerate(episodes.lengths.tolist()):
         start, action_start = int(episodes.episode_start[e]), int(episodes.action_start[e])
         decisions, led_to = slice(action_start, action_start + length), slice(start + 1, start + length + 1)
@@ -42,11 +37,6 @@ def test_labels_belong_to_the_frame_that_the_action_led_to_and_advice_to_the_one
             np.testing.assert_allclose(getattr(data, name)[led_to], getattr(episodes, wanted)[decisions])
         assert data.has_expert[start : start + length].all() and not data.has_expert[start + length]
         np.testing.assert_allclose(data.expert[start : start + length], episodes.expert_actions[decisions])
-
-
-def test_bounds_tasks_and_estimates(episodes, data):
-    for e in range(len(episodes)):
-        start, length = int(episodes.episode_start[e]), int(episodes.lengths[e])
         whole = slice(start, start + length + 1)
         assert set(data.first[whole].tolist()) == {start}
         assert set(data.last[whole].tolist()) == {start + length}

@@ -5,8 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import h5py
 import pytest
@@ -17,7 +15,7 @@ from sfvgen_plan.errors import UserError
 from sfvgen_plan.model.checkpoint import load_checkpoint
 
 STAGES = ("autoencoder", "video")
-Run = Callable[..., Path]
+STILL = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
 
 
 class Killed(Exception):
@@ -89,8 +87,7 @@ def test_killed_and_resumed_equals_uninterrupted(trained, train_in_steps, small_
 
 def test_training_goes_on_from_a_checkpoint_on_other_tasks(trained, train_in_steps, small_dataset, tmp_path):
     before = load_checkpoint(trained[0])
-    still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
-    options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still)
+    options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *STILL)
     after = load_checkpoint(train_in_steps(*options, "tasks=[push-v3]"))
     assert after.tasks == list(after.starts) == ["push-v3"]
     for name in ("vae", "transformer", "text_encoder"):
@@ -105,15 +102,14 @@ def test_training_goes_on_from_a_checkpoint_on_other_tasks(trained, train_in_ste
     with h5py.File(next(data.rglob("*.hdf5")), "r+") as file:
         for group in file.values():
             group.attrs["instruction"] = "shove it away"
-    other = load_checkpoint(train_in_steps(data, tmp_path / "other", f"checkpoint={trained[0]}", *still))
+    other = load_checkpoint(train_in_steps(data, tmp_path / "other", f"checkpoint={trained[0]}", *STILL))
     assert other.pipeline.tokenizer.tokenize("shove it") == ["shove</w>", "it</w>"]
 
 
 def test_a_checkpoint_without_memory_is_given_one(trained, train_in_steps, small_dataset, tmp_path):
     """And keeps what it knows."""
-    still = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
     layers = ("train.model.transformer.memory_blocks=[0,1]", "train.model.transformer.memory_beginning=[1]")
-    options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *still, *layers)
+    options = (small_dataset, tmp_path / "out", f"checkpoint={trained[0]}", *STILL, *layers)
     before, after = load_checkpoint(trained[0]), load_checkpoint(train_in_steps(*options))
     assert after.has_memory and not before.has_memory
     old, new = (loaded.pipeline.transformer.state_dict() for loaded in (before, after))

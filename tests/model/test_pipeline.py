@@ -8,6 +8,7 @@ from transformers import CLIPTextModel
 
 from sfvgen_plan.model.build import encode_text, fit_text_encoder, overlap, tiny_text_encoder, tiny_tokenizer
 from sfvgen_plan.model.pipeline import CONTEXT_WINDOW, SlowFastVGenPipeline
+from sfvgen_plan.model.unet import SUMMED
 
 TEXTS = ["reach the red goal", "push the puck to the green goal"]
 
@@ -108,15 +109,6 @@ def test_calling_the_pipeline_continues_videos(request, name, size):
     assert (pipeline(frames, TEXTS, 3, num_inference_steps=1, seed=5) != first).any()
 
 
-def test_modelscope_loads_with_its_classes(modelscope):
-    loaded = SlowFastVGenPipeline.from_modelscope(str(modelscope[1]), action_dim=6)
-    assert isinstance(loaded.text_encoder, CLIPTextModel)
-    assert isinstance(loaded.scheduler, DDIMScheduler)
-    assert loaded.scheduler.config.beta_schedule == "scaled_linear"
-    assert loaded.unet.config.action_dim == 6
-    assert loaded.transformer is None
-
-
 @torch.no_grad()
 def test_inflated_weights_give_the_original_output_bit_for_bit(modelscope):
     original, folder = modelscope
@@ -132,8 +124,27 @@ def test_inflated_weights_give_the_original_output_bit_for_bit(modelscope):
     torch.testing.assert_close(conditioned, expected)
 
 
-def test_an_inflated_pipeline_generates_saves_and_loads(modelscope, tmp_path):
+@torch.no_grad()
+def test_every_frame_is_told_the_sum_of_the_actions_since_the_last_clean_frame_and_shown_that_one(modelscope):
+    unet, seen = SlowFastVGenPipeline.from_modelscope(str(modelscope[1])).unet, []
+    unet.conv_in.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    channels, numbers = unet.config.latent_channels, unet.config.action_dim
+    clean = torch.tensor([[1.0, 1, 0, 0, 0], [0, 0, 0, 0, 0]])
+    latents, actions = torch.randn(2, 5, channels, 8, 8), torch.randn(2, 5, numbers)
+    given = (1 - clean) * torch.tensor([[1.0], [0.0]])
+    unet.denoise(latents, clean, actions, given, torch.ones(2), torch.zeros(2, 3, unet.config.cross_attention_dim))
+    told = seen[0].unflatten(0, (2, 5))
+    sums, shown = told[:, :, channels + 2 + numbers :][:, :, :numbers, 3, 3], told[:, :, -channels:]
+    assert not sums[0, :2].any() and not sums[1].any()  # a dropped action adds nothing
+    torch.testing.assert_close(sums[0, 2:] * SUMMED, actions[0, 2:].cumsum(0))
+    assert all(frame.equal(latents[0, 1]) for frame in shown[0]) and not shown[1].any()
+
+
+def test_an_inflated_pipeline_has_their_classes_generates_saves_and_loads(modelscope, tmp_path):
+    assert SlowFastVGenPipeline.from_modelscope(str(modelscope[1]), action_dim=6).unet.config.action_dim == 6
     pipeline = SlowFastVGenPipeline.from_modelscope(str(modelscope[1]))
+    assert isinstance(pipeline.text_encoder, CLIPTextModel) and isinstance(pipeline.scheduler, DDIMScheduler)
+    assert (pipeline.scheduler.config.beta_schedule, pipeline.transformer) == ("scaled_linear", None)
     made = generate(pipeline, 1, 4)
     assert made.shape == (2, 4, 4, 8, 8)
     pipeline.save_pretrained(tmp_path)
