@@ -144,7 +144,7 @@ swing() { # agent, what its rows call it, checkpoint, settings ...
     python -m sfvgen_plan.benchmarks.results merge "$WORK/swing-$label" --into benchmarks/rows/own/pendulum.csv
 }
 
-own() { # Pendulum from random play, before and after a round of its own play, on two CPU cores
+own() { # Pendulum from random play, before and after a round of its own play: on two CPU cores, and with MARK=-gpu on a GPU
     sfvgen-plan collect --task gym:Pendulum-v1 --out "$WORK/swing" --episodes 250 --decisions 50 --size 32 --repeat 4
     sfvgen-plan train --data "$WORK/swing" --out "$WORK/swing-model" train=small 'train.model.autoencoder_widths=[8,16,32,64]' \
         train.autoencoder.fit.steps=400 train.video.fit.steps=1200
@@ -152,9 +152,9 @@ own() { # Pendulum from random play, before and after a round of its own play, o
         rounds=1 episodes=24 imagined=1 noise=0.2 steps=1200 autoencoder_steps=0 train=small train.video.learning.dream_from=100 \
         agent.prior=none agent.horizon=6 agent.sigma=1 agent.temperature=0.005
     swing random random "$WORK/swing-model"
-    swing default default "$WORK/swing-model" \
+    swing default "default${MARK:-}" "$WORK/swing-model" \
         agent.prior=none agent.horizon=6 agent.sigma=1 agent.temperature=0.005
-    swing default improved "$WORK/swing-rounds/1/checkpoint" \
+    swing default "improved${MARK:-}" "$WORK/swing-rounds/1/checkpoint" \
         agent.prior=none agent.horizon=6 agent.sigma=1 agent.temperature=0.005
 }
 
