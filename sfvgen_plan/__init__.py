@@ -81,10 +81,9 @@ def load(checkpoint: str | Path | None = None, device: str = "auto") -> Checkpoi
     Raises:
         UserError: there is no such checkpoint or device, or a file is missing or damaged.
     """
-    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
-    return load_checkpoint(checkpoint, resolve_device(device))
+    return load_checkpoint(checkpoint, device)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,6 @@ from sfvgen_plan.benchmarks.results.files import write_rows
 from sfvgen_plan.console import Output, table
 from sfvgen_plan.data.episodes import EpisodeArrays, load_episodes, read_metadata
 from sfvgen_plan.data.minari_writer import COLLECTION_KEY
-from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.learning.data import HELD_OUT_EVERY
 
 MEDIAN = "hand_median_cm"
@@ -146,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
     from sfvgen_plan.model.checkpoint import load_checkpoint
 
     out = Output.of(args)
-    checkpoint = None if args.replay else load_checkpoint(args.checkpoint, resolve_device(args.device))
+    checkpoint = None if args.replay else load_checkpoint(args.checkpoint, args.device)
     out.note(f"reading {args.data}")
     episodes, held_out_only = held_out_data(args.data, args.episodes, args.all)
     if checkpoint is None:

@@ -108,14 +108,14 @@ class Evaluation:
 
     def contestant(self) -> Contestant:
         """Load what the agent needs and make it. Raises UserError: unusable checkpoint or device."""
-        kind, checkpoint, device = self.entry.kind, self.checkpoint, "cpu"
-        if not kind.acts_on_env:
-            if kind.needs_checkpoint or ":" in self.entry.agent:
-                device = resolve_device(self.device)
-            if self.takes_checkpoint:
-                from sfvgen_plan.model.checkpoint import load_checkpoint  # imports torch
+        here, checkpoint, device = not self.entry.kind.acts_on_env, self.checkpoint, "cpu"
+        if here and self.takes_checkpoint:
+            from sfvgen_plan.model.checkpoint import load_checkpoint  # imports torch
 
-                checkpoint = load_checkpoint(checkpoint, device)
+            checkpoint = load_checkpoint(checkpoint, self.device)
+            device = str(checkpoint.pipeline.device)
+        elif here and ":" in self.entry.agent:
+            device = resolve_device(self.device)
         return self.entry.made(checkpoint, device, self.family.action_dim)
 
     def recording(self, checkpoint: Checkpoint, decisions: int) -> Recording:

@@ -78,7 +78,6 @@ def run(args: Namespace) -> int:
     from rich.console import Group
 
     from sfvgen_plan.console import Output, table
-    from sfvgen_plan.devices import resolve_device
 
     out = Output.of(args)
     with out.progress("loading"):
@@ -88,8 +87,7 @@ def run(args: Namespace) -> int:
         from sfvgen_plan.benchmarks.memory.tables import comparisons, data, tables
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        device = resolve_device(args.device)
-        subjects = subjects_of([load_checkpoint(folder, device) for folder in folders])
+        subjects = subjects_of([load_checkpoint(folder, args.device) for folder in folders])
     if args.picture:
         from PIL import Image
 
@@ -98,13 +96,14 @@ def run(args: Namespace) -> int:
             picture.save(staged, format="png", optimize=True)
         out.note(f"picture: {args.picture}")
         return 0
-    pace = Pace(args.out, episodes, sampler_steps, args.lanes or (1 if device == "cpu" else 16))
+    on_cpu = subjects[0].checkpoint.pipeline.device.type == "cpu"
+    pace = Pace(args.out, episodes, sampler_steps, args.lanes or (1 if on_cpu else 16))
     work = []
     for part in [args.part] if args.part else PARTS:
         if part in BY_AGENT:
             work.append(played(subjects, pace, part, entry))
         elif part == "ablation":
-            other = load_checkpoint(untaught, device) if untaught else None
+            other = load_checkpoint(untaught, args.device) if untaught else None
             taught = next((subject for subject in subjects if subject.row == "temp_lora"), subjects[0]).checkpoint
             work.append(revisits(ablations(taught, other, pace), pace))
         elif part != "cost":

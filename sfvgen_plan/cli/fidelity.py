@@ -29,7 +29,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.fidelity.policies import FidelitySettings, named_policies, rules
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
-    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
 
@@ -45,6 +44,6 @@ def run(args: Namespace) -> int:
         from sfvgen_plan.benchmarks.fidelity.compare import study
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+        checkpoint = load_checkpoint(args.checkpoint, args.device)
     study(out, protocol, checkpoint, policies, settings, args.out, args.lanes)
     return 0

@@ -29,7 +29,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.benchmarks.running.evaluation import Evaluation
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output, table
-    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import family_of
     from sfvgen_plan.settings import configured, of_group
     from sfvgen_plan.video import check_video_path, write_video
@@ -46,7 +45,7 @@ def run(args: Namespace) -> int:
     with out.progress("loading"):
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+        checkpoint = load_checkpoint(args.checkpoint, args.device)
     with out.progress(f"{args.decisions} decisions of {task}") as bar:
         bar.describe("real")
         recording = evaluation.recording(checkpoint, args.decisions)

@@ -39,7 +39,6 @@ def run(args: Namespace) -> int:
     from sfvgen_plan.agents.algorithms import Learner
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
-    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import canonical
     from sfvgen_plan.settings import of_group
 
@@ -58,7 +57,7 @@ def run(args: Namespace) -> int:
         from sfvgen_plan.benchmarks.running.evaluation import Evaluation, play_and_store
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(args.checkpoint, resolve_device(args.device))
+        checkpoint = load_checkpoint(args.checkpoint, args.device)
     folder = args.out or Path("runs") / f"{args.algo}-{task}"
     with out.progress(f"{args.algo} {'plays' if settings.real else 'imagines'}", total=settings.decisions) as bar:
         given: dict[str, Any] = {"seed": args.seed, "progress": bar.tell, "data": args.data}

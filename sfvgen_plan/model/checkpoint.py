@@ -18,6 +18,7 @@ from torch import Tensor
 from sfvgen_plan.actions import Actions
 from sfvgen_plan.cameras import frame_shape, frames_of
 from sfvgen_plan.catalogue import CARD_FILE, find_checkpoint, some
+from sfvgen_plan.devices import resolve_device
 from sfvgen_plan.errors import UserError, reason, unknown_name
 from sfvgen_plan.model.logs import held_back, hide_progress_bars
 from sfvgen_plan.model.pipeline import SlowFastVGenPipeline
@@ -227,14 +228,14 @@ def save_checkpoint(
 
 def load_checkpoint(path: str | Path | Checkpoint | None = None, device: str | torch.device = "cpu") -> Checkpoint:
     """Load a checkpoint, given by its folder or by its name in the package; None is the bundled one, and one that is
-    loaded already stays as it is. Never runs code from it.
+    loaded already stays as it is. Never runs code from it. ``device``: torch's, or "auto", the GPU if there is one.
 
     Raises:
-        UserError: the folder or a file in it is missing or damaged.
+        UserError: there is no such device, or the folder or a file in it is missing or damaged.
     """
     if path is not None and not isinstance(path, (str, Path)):
         return path
-    folder = find_checkpoint(path)
+    device, folder = resolve_device(str(device)), find_checkpoint(path)
     try:
         card = _read_card(folder / CARD_FILE)
         starts = load_file(folder / STARTS_FILE)
