@@ -40,6 +40,7 @@ def run(args: Namespace) -> int:
 
     from sfvgen_plan.catalogue import check_covers
     from sfvgen_plan.console import Output
+    from sfvgen_plan.devices import resolve_device
     from sfvgen_plan.envs.family import family_of
 
     settings = asdict(configured(PlaySettings, args.overrides))
@@ -51,6 +52,7 @@ def run(args: Namespace) -> int:
         )
     need_package("gradio", "play")
     check_covers(args.checkpoint, [task])
+    device = resolve_device(args.device)
     family.check_drawing()
 
     out = Output.of(args)
@@ -58,7 +60,7 @@ def run(args: Namespace) -> int:
         from sfvgen_plan.envs.play import Player, Session, build, listening, serve
         from sfvgen_plan.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(args.checkpoint, args.device)
+        checkpoint = load_checkpoint(args.checkpoint, device)
     player = Player(lambda: Session(task, checkpoint, args.seed, **settings))
     try:
         page = build(player)

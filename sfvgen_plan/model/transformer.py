@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +110,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
         self.text_in = nn.Linear(text_dim, conditioning)
         self._sparse: dict[int, BlockMask] = {}
         self.memory_blocks = {block: number for number, block in enumerate(memory_blocks)}
-        self.blocks = nn.ModuleList()
+        blocks = []
         for block in range(depth):
             layer: Layer | None = None
             if block in self.memory_blocks and memory == "recall":
@@ -118,7 +118,8 @@ class VideoTransformer(ModelMixin, ConfigMixin):
             elif block in self.memory_blocks:
                 number, first = self.memory_blocks[block], block in memory_beginning
                 layer = TempLora(dim, moving, self.tokens, number, first, rank=memory_rank)
-            self.blocks.append(Block(dim, heads, conditioning, layer))
+            blocks.append(Block(dim, heads, conditioning, layer))
+        self.blocks: Sequence[Block] = nn.ModuleList(blocks)  # type: ignore[assignment]  # it tells no kind of its own
         self.out = nn.Linear(dim, values)
         nn.init.zeros_(self.out.weight)
         if memory_beginning:
@@ -189,7 +190,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
                 return flex_attention(query, key, value, block_mask=sparse)
             return F.scaled_dot_product_attention(query, key, value, mask)
 
-        for at, block in enumerate(self._blocks):
+        for at, block in enumerate(self.blocks):
             layer, remember = block.memory, None
             if layer is not None and memory is not None:
                 remember = partial(layer.read, memory.layers()[self.memory_blocks[at]], place=moved)
@@ -296,18 +297,14 @@ class VideoTransformer(ModelMixin, ConfigMixin):
 
     def compile_blocks(self) -> None:
         """Compile what lies between attentions, for this batch size and those that follow."""
-        for block in self._blocks:
+        for block in self.blocks:
             block.compile_parts()
 
     # Parts
 
-    @property
-    def _blocks(self) -> list[Block]:
-        return cast("list[Block]", list(self.blocks))
-
     def _memory(self, block: int) -> Layer:
         """Of a block that has one."""
-        memory = self._blocks[block].memory
+        memory = self.blocks[block].memory
         assert memory is not None
         return memory
 
@@ -349,7 +346,7 @@ class VideoTransformer(ModelMixin, ConfigMixin):
                 window.memory[number] = memory.write(window.memory[number], asking, moved, imagined)
             return read
 
-        for layer, block in enumerate(self._blocks):
+        for layer, block in enumerate(self.blocks):
             recalled = None if block.memory is None else partial(remember, layer)
             tokens = block(tokens, condition, slot.turn, partial(window.attend, layer, slot), recalled)
         return tokens
