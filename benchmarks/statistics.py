@@ -27,6 +27,21 @@ class Estimate:
     count: int
 
 
+def span(estimate: Estimate | None, digits: int = 2, factor: float = 1, sign: str = "") -> str:
+    """A mean and its interval, such as ``0.62 [0.55, 0.70]``, in units of 1 / ``factor``, with ``sign`` "+" also in
+    front of what is not less than 0; empty for None."""
+    if estimate is None:
+        return ""
+    ends = (round(factor * value, digits) + 0.0 for value in (estimate.mean, estimate.low, estimate.high))  # no -0
+    middle, low, high = (f"{value:{sign}.{digits}f}" for value in ends)
+    return f"{middle} [{low}, {high}]"
+
+
+def percentage(estimate: Estimate) -> str:
+    """Success rate in percent with its interval, such as ``95 [76, 99]``."""
+    return span(estimate, 0, 100)
+
+
 def wilson(successes: int, trials: int) -> Estimate:
     """Success rate with its Wilson score interval: inside [0, 1], and not empty at 0 or 1. Raises ValueError: more
     successes than trials, or no trials."""

@@ -164,6 +164,11 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def readable(value: float) -> str:
+    """A number as people write it, such as ``158,100`` or ``0.0562``."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """A table for ``Output.result``, numbers to the right. Cells are shown as they are: names may come from anywhere,
     and brackets in them are no markup."""

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sfvgen_plan.benchmarks.memory.parts import ABLATION, DECISIONS, NO_MEMORY, PARTS, ROWS, CostRow, rows_in
-from sfvgen_plan.benchmarks.report.markdown import span
 from sfvgen_plan.benchmarks.results.summary import grouped
-from sfvgen_plan.benchmarks.statistics import mean, paired_difference, wilson
+from sfvgen_plan.benchmarks.statistics import mean, paired_difference, span, wilson
 
 COLUMNS = {
     "psnr_db": ("PSNR dB ↑", 1, 2),

@@ -17,10 +17,10 @@ import yaml
 
 from sfvgen_plan.agents.registry import controls
 from sfvgen_plan.benchmarks.protocols import load_protocol, protocol_names
-from sfvgen_plan.benchmarks.report.markdown import percentage, rendered
+from sfvgen_plan.benchmarks.report.markdown import rendered
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
 from sfvgen_plan.benchmarks.results.summary import Summary, grouped
-from sfvgen_plan.benchmarks.statistics import wilson
+from sfvgen_plan.benchmarks.statistics import percentage, wilson
 from sfvgen_plan.console import table
 from sfvgen_plan.errors import UserError, unknown_name
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sfvgen_plan.benchmarks.report.markdown import percentage, readable
 from sfvgen_plan.benchmarks.results.row import EpisodeRow
-from sfvgen_plan.benchmarks.statistics import Estimate, wilson
-from sfvgen_plan.console import counted, table
+from sfvgen_plan.benchmarks.statistics import Estimate, percentage, wilson
+from sfvgen_plan.console import counted, readable, table
 
 if TYPE_CHECKING:
     from rich.table import Table
