@@ -106,7 +106,8 @@ def _losses(agents: Mapping[str, Summary]) -> list[tuple[str, list[float]]]:
     if not {"prior", "reader", "expert"} <= agents.keys():
         return []
     prior, reader, expert = (agents[name].by_task for name in ("prior", "reader", "expert"))
-    tasks = sorted(reader.keys() & prior.keys() & expert.keys(), key=lambda task: prior[task].success_any.mean)
+    shared = sorted(reader.keys() & prior.keys() & expert.keys())
+    tasks = sorted(shared, key=lambda task: prior[task].success_any.mean)
     solved = {task: [100.0, *(100 * who[task].success_any.mean for who in (expert, reader, prior))] for task in tasks}
     return [(task, [more - less for more, less in pairwise(found)]) for task, found in solved.items()]
 
