@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sfvgen_plan.errors import UserError, install_command, need_package, reason, unknown_name
+from sfvgen_plan.errors import UserError, install_command, need_package, unknown_name
 
 MANY = [f"task-{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
 
@@ -24,11 +24,6 @@ def test_near_names_are_offered_and_where_none_is_near_a_few():
     known = ["one/reach", "two/reach", "one/teach", "two/push"]
     assert str(unknown_name("task", "reach", known, last)).endswith("did you mean one/reach, two/reach?")
     assert str(unknown_name("task", "two/pusch", known, last)).endswith("did you mean two/push?")
-
-
-def test_what_other_libraries_say_is_one_line():
-    assert reason(ValueError("first\nsecond")) == "first"
-    assert reason(KeyError()) == "KeyError"
 
 
 def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch):

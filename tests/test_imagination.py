@@ -12,13 +12,13 @@ from sfvgen_plan.model.transformer import VideoTransformer
 COUNT = 3
 
 
-@pytest.fixture(scope="module", params=[(), (1,)], ids=["plain", "memory"])
+@pytest.fixture(scope="module", params=[("lora", ()), ("lora", (1,)), ("recall", (1,))], ids=str)
 def imaginer(request):
     torch.manual_seed(0)
     network = VideoTransformer(
         height=4, width=4, latent_channels=3, text_dim=5, readouts=2, window=3, dim=32, depth=2, heads=2,
         conditioning=16, squeezed=4, reward_scale=10.0, estimate_mean=[1.0, 2.0], estimate_std=[0.5, 0.1],
-        memory_blocks=request.param, memory_rank=8,
+        memory=request.param[0], memory_blocks=request.param[1], memory_rank=8,
     ).eval()  # fmt: skip
     torch.nn.init.normal_(network.out.weight, std=0.2)
     network.requires_grad_(False)
@@ -82,10 +82,10 @@ def test_the_same_seed_gives_the_same_in_any_batch_and_nothing_is_changed_in_pla
     assert same(shown, after)  # shown what it imagined, it is where it was
 
 
-def test_forks_go_on_independently_and_episodes_are_put_into_a_batch(imaginer):
+def test_forks_go_on_independently_and_episodes_of_any_age_are_put_into_a_batch(imaginer):
     start = begun(imaginer)
     forks = start.select(torch.tensor([0, 0, 2]))
-    after, outcome = imaginer.imagine(forks, actions(2))
+    after, outcome = imaginer.imagine(forks, actions(6))  # so that a chunk of the memory ends soon in one alone
     assert not torch.allclose(outcome.latents[0], outcome.latents[1])
     merged = start.replaced(torch.tensor([1]), after.select(torch.tensor([2])))
     parts = [state.select(torch.tensor([n])) for state, n in ((start, 0), (after, 2), (start, 2))]

@@ -46,12 +46,6 @@ def checkpoint(trained):
     return load_checkpoint(trained[2])
 
 
-def ending(checkpoint, at):
-    """Have the model expect an end after every decision, or never."""
-    with torch.no_grad():
-        checkpoint.pipeline.transformer.reader[-1].bias[2] = at
-
-
 def test_the_data_says_how_episodes_ended_and_the_best_are_imitated(trained):
     task, data, _ = trained
     episodes = load_episodes(data)
@@ -85,7 +79,8 @@ def test_the_imagined_twin_has_the_same_spaces(trained, checkpoint):
 def test_imagined_episodes_end_where_the_model_says_so(trained, checkpoint):
     env = ImaginedEnv(trained[0], checkpoint)
     for at, ends in ((-99.0, False), (99.0, True)):
-        ending(checkpoint, at)
+        with torch.no_grad():  # the model expects an end never, or after every decision
+            checkpoint.pipeline.transformer.reader[-1].bias[2] = at
         env.reset(seed=0)
         assert env.step(env.action_space.sample())[2] is ends
         assert bool(env.get_state().ended[0]) is ends

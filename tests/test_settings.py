@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from sfvgen_plan.errors import UserError
-from sfvgen_plan.settings import compose, configured, explained, flat, setting
+from sfvgen_plan.settings import compose, configured, explained, setting
 
 PLAY = """
 defaults:
@@ -91,12 +91,6 @@ def test_only_plain_assignments_with_closed_brackets_are_overrides_and_other_tex
         assert message == f"override {f'name={value}'!r} can't be read; close every bracket and quotation mark"
     for value in ("a b]", "(", "x=y", "module:factory", "a,b"):
         assert compose("play", [f"name={value}"], folder)["name"] == value
-
-
-def test_leaves_of_nested_settings_keep_their_order_and_their_values():
-    nested = {"b": {"y": [1, {"z": 2}], "x": {"w": None}}, "a": 3, "empty": {}}
-    assert list(flat(nested).items()) == [("b.y", [1, {"z": 2}]), ("b.x.w", None), ("a", 3)]
-    assert flat({"a": 1}, "group.") == {"group.a": 1}
 
 
 @dataclass(frozen=True)

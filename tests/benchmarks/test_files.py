@@ -156,5 +156,3 @@ def test_a_folder_of_results_is_everything_in_it(tmp_path):
     (tmp_path / "speed.csv").write_text("name,value\n")
     (tmp_path / "notes").mkdir()
     assert [row.seed for row in read([tmp_path])] == [6, 5, 0, 1]
-    with pytest.raises(UserError, match="holds no rows"):
-        read([tmp_path / "notes"])

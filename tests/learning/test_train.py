@@ -18,10 +18,6 @@ STAGES = ("autoencoder", "video")
 STILL = [f"train.{stage}.fit.learning_rate=1e-12" for stage in STAGES]
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.fixture(scope="module")
 def trained(train_in_steps, small_dataset, tmp_path_factory):
     """(folder, progress reports) of an uninterrupted run."""
@@ -71,9 +67,9 @@ def test_killed_and_resumed_equals_uninterrupted(trained, train_in_steps, small_
 
     def kill(name, step, *numbers):
         if (name, step) == (stage, at):
-            raise Killed
+            raise KeyboardInterrupt
 
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt):
         train_in_steps(small_dataset, tmp_path / "out", on_progress=kill)
     assert not (tmp_path / "out" / "checkpoint.json").exists()
     after = []

@@ -23,7 +23,7 @@ def world(decisions=DECISIONS):
     number = torch.arange(EPISODES * length)
     first = number // length * length
     action = torch.rand(len(number), 2) * 2 - 1
-    action[number == first] = 0
+    action[first] = 0
     sums = action.cumsum(0)
     place = 0.5 * (sums - sums[first])
     dot = torch.linspace(-1, 1, 4)

@@ -106,30 +106,6 @@ def test_frames_that_left_the_window_are_not_seen(network):
 
 
 @torch.no_grad()
-def test_episodes_of_different_age_share_a_batch(network):
-    clean, told = frames_of(network), known()
-    noise = torch.zeros(2, 1)
-
-    def played(cache, first, count, index):
-        for t in range(first, first + count):
-            now = part(told, slice(t, t + 1))
-            chosen = Condition(*(x[index] for x in (now.actions, now.given, now.place, now.text)))
-            window = Window(cache, network.tokens)
-            features = network.look(window, 0, clean[index, t : t + 1], noise[: len(index)], chosen, real(len(index)))
-            cache = window.cache(1)
-        return cache, features
-
-    both, _ = played(network.empty(2), 0, 7, [0, 1])
-    mixed = both.replaced(torch.tensor([1]), network.empty(1))
-    _, features = played(mixed, 7, 3, [0, 1])
-    young, expected = played(network.empty(1), 7, 3, [1])
-    _, older = played(both.select(torch.tensor([0])), 7, 3, [0])
-    assert torch.allclose(features[1:], expected, atol=1e-5) and young.least == 3
-    assert torch.allclose(features[:1], older, atol=1e-5)  # a chunk ended in one of the two
-    assert torch.equal(both.select(torch.tensor([1])).keys[0], both.keys[1])
-
-
-@torch.no_grad()
 def test_an_action_that_is_not_given_does_not_matter(network):
     clean, noise, told = frames_of(network), torch.zeros(2, FRAMES), known()
     given = (Condition(actions, noise, told.place, told.text) for actions in (told.actions, -told.actions))
