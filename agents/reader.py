@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from sfvgen_plan.agents.base import PlanCost
 from sfvgen_plan.agents.behaviour import expert_of
@@ -48,16 +47,10 @@ class _Misled(FollowingAgent):
         self.parts = parts
 
     def answer(self, lanes: Sequence[Lane], state: Any) -> np.ndarray:
-        config = self.simulator.network.config
-        with torch.no_grad():
-            said = self.simulator.network.read(state.features.float()).estimates[0].cpu().numpy()
-        gap = said * config.estimate_std + config.estimate_mean - self.env.estimates
-        names, layout = family_of(lanes[0].task).source.readouts, family_of(lanes[0].task).layout
-        assert layout is not None
+        family = family_of(lanes[0].task)
+        gap = self.simulator.read(state).estimates[0, -1].cpu().numpy() - self.env.estimates
         error = np.zeros_like(self.env.state)
         for part in self.parts:
-            wrong = gap[[place for place, name in enumerate(names) if name.startswith(f"{part}_")]]
-            error[getattr(layout, part)] = wrong
-            if part == "object":  # as the expert sees it a moment earlier
-                error[layout.half :][layout.object] = wrong
+            read = [name.startswith(f"{part}_") for name in family.source.readouts]
+            error[getattr(family.layout, part)] = gap[read]
         return self.expert.act_misled(self.env, error)[None]
