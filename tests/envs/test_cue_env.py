@@ -1,5 +1,6 @@
 """``memory/cue``: what is shown at the beginning only, and what counts as remembering it."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -109,3 +110,12 @@ def test_the_lamp_stays_lit_in_every_second_training_episode_and_in_none_of_eval
         env.reset(seed=seed)
         lit[seed] = env.layout.lit > cue_task.DECISIONS
     assert lit == {0: False, 1: False, FIRST_TRAINING_SEED: False, FIRST_TRAINING_SEED + 1: True}
+
+
+@pytest.mark.parametrize(("task", "camera"), [("memory/revisit", "carried"), ("memory/return", "side")])
+def test_the_id_takes_each_task_and_a_limit(task, camera):
+    env = gym.make("sfvgen/Memory-v0", task=task, size=16, max_decisions=2)
+    assert env.unwrapped.camera == camera
+    env.reset(seed=0)
+    assert [env.step(np.zeros(4, np.float32))[3] for _ in range(2)] == [False, True]
+    env.close()

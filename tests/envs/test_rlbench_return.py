@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfvgen_plan.envs.memory.return_task import draw_layout
+from sfvgen_plan.envs.memory.return_task import AWAY_DISTANCE, draw_layout
 from sfvgen_plan.envs.rlbench.env import RLBenchEnv
 from sfvgen_plan.envs.rlbench.return_env import WORKSPACE, RLBenchReturnEnv
 from sfvgen_plan.errors import UserError
@@ -57,6 +57,15 @@ def test_an_object_is_carried_away_and_back(env):
     assert info["distance"] < 0.02 and info["success"]
     _, reward, terminated, _, info = env.step(STILL)
     assert (reward, terminated, info["success_latched"]) == (1.0, False, True)
+
+
+def test_what_was_never_moved_is_not_back_and_time_runs_out():
+    env = RLBenchReturnEnv(max_decisions=3, pixels=False)
+    env.reset(seed=0)
+    outcomes = [env.step(STILL) for _ in range(3)]
+    assert [(reward, truncated) for _, reward, _, truncated, _ in outcomes] == [(0, False), (0, False), (0, True)]
+    assert outcomes[-1][-1]["distance"] == AWAY_DISTANCE
+    env.close()
 
 
 def test_bad_input_is_named(env):
